@@ -1,0 +1,240 @@
+"""Full ranking over all items, and the metrics read off it; knows vectors, no model.
+
+Ties are broken at random with a fixed seed. Rows of anime.tsv often follow popularity, so breaking ties by
+row number would hand a model that cannot tell items apart the popular ones first.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+CHUNK = 64
+USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
+
+
+class Ranking(NamedTuple):
+    """The best items of some users."""
+
+    user_ids: np.ndarray  # (n,) user rows, ascending
+    items: np.ndarray  # (n, k) item rows, best first; -1 where a user has fewer than k items left
+    scores: np.ndarray  # (n, k) float32; -inf where items is -1
+    auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
+
+
+def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
+               target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
+    """Rank every unmasked item for each user and keep the best k.
+
+    Args:
+        user_emb: (n_users, D); item_emb: (n_items, D), on the same device.
+        user_ids: (n,) user rows, ascending.
+        masked: CSR (n_users, n_items), the pairs that take no part.
+        k: length of the lists, at most n_items.
+        target: CSR (n_users, n_items); if given, auc is computed against it: per user, the share of
+            (target item, other unmasked item) pairs in which the target item scores higher, ties a half.
+        seed: of the tie breaks.
+        memory_mb: bounds the memory of a block of users, in MiB.
+
+    Returns:
+        The Ranking.
+
+    Raises:
+        ValueError: k is larger than the catalogue.
+    """
+    n_items = len(item_emb)
+    if k > n_items:
+        raise ValueError(f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or "
+                         "recommend_k")
+    rng = np.random.default_rng([seed, 2])
+    padded = torch.nn.functional.pad(item_emb, (0, 0, 0, -n_items % CHUNK)).T  # (D, n_items rounded up)
+    block = max(1, int(memory_mb * 2**20 / (padded.shape[1] * 4 * 4)))
+    parts = []
+    for start in range(0, len(user_ids), block):
+        users = user_ids[start:start + block]
+        scores = user_emb[torch.from_numpy(users).to(user_emb.device)] @ padded  # (b, n_items rounded up)
+        scores[:, n_items:] = -torch.inf
+        rows, items = _pairs(masked, users, scores.device)
+        scores[rows, items] = -torch.inf
+        best = _top_k(scores, k, rng)
+        parts.append((*best, None if target is None else _auc(scores, target[users])))
+    items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (0, 1))
+    auc = None if target is None else np.concatenate([part[2] for part in parts] or [np.empty(0)])
+    return Ranking(user_ids, items.astype(np.int64), scores, auc)
+
+
+def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:
+    """Compute the metrics of each ranked user; T is the set of his target items.
+
+    Recall@k = |hits in the first k| / |T|
+    NDCG@k   = sum over hits at rank r <= k of 1 / log2(r + 1), divided by the same sum over r = 1 .. min(|T|, k)
+    Hit@k    = 1 if any of the first k is a hit, else 0
+    (Jarvelin and Kekalainen 2002 for NDCG, with binary gains.)
+
+    Args:
+        ranking: as from rank_items, lists at least max(top_k) long.
+        target: CSR (n_users, n_items).
+        top_k: the cut-offs.
+
+    Returns:
+        metric key -> (n,) float64 in the order of ranking.user_ids; NaN for users with an empty T, who
+        belong to no average. "AUC" is included where the ranking has it.
+    """
+    n_items = target.shape[1]
+    sizes = np.diff(target.indptr)[ranking.user_ids]
+    keys = np.repeat(np.arange(target.shape[0]), np.diff(target.indptr)) * n_items + target.indices
+    listed = ranking.user_ids[:, None] * n_items + ranking.items
+    hits = np.isin(listed, keys) & (ranking.items >= 0)  # (n, k)
+    discount = 1 / np.log2(np.arange(2, ranking.items.shape[1] + 2))
+    ideal = np.concatenate([[np.nan], np.cumsum(discount)])
+    metrics = {}
+    for k in top_k:
+        found = hits[:, :k].sum(axis=1)
+        metrics[f"Recall@{k}"] = np.where(sizes > 0, found / np.maximum(sizes, 1), np.nan)
+        metrics[f"NDCG@{k}"] = hits[:, :k] @ discount[:k] / ideal[np.minimum(sizes, k)]
+        metrics[f"Hit@{k}"] = np.where(sizes > 0, found > 0, np.nan)
+    if ranking.auc is not None:
+        metrics["AUC"] = ranking.auc
+    return metrics
+
+
+def evaluate(user_emb: torch.Tensor, item_emb: torch.Tensor, target: sp.csr_matrix, masked: sp.csr_matrix,
+             config: dict[str, Any], candidates: np.ndarray | None = None, auc: bool = True) -> dict[str, np.ndarray]:
+    """Rank for every user with a target item and compute his metrics.
+
+    Args:
+        user_emb: (n_users, D); item_emb: (n_items, D).
+        target: CSR (n_users, n_items), the pairs to be found.
+        masked: CSR (n_users, n_items), the pairs known before: train, and valid when testing.
+        config: uses top_k, seed and eval_memory_mb.
+        candidates: item rows to rank among; all items if None.
+        auc: whether to compute AUC.
+
+    Returns:
+        metric key -> (n,) per-user values, n the number of users with a target item; see user_metrics.
+    """
+    if candidates is not None:
+        item_emb, target, masked = item_emb[torch.from_numpy(candidates)], target[:, candidates], masked[:, candidates]
+    users = np.flatnonzero(np.diff(target.indptr))
+    ranking = rank_items(user_emb, item_emb, users, masked, min(max(config["top_k"]), len(item_emb)),
+                         target if auc else None, config["seed"], config["eval_memory_mb"])
+    return user_metrics(ranking, target, config["top_k"])
+
+
+def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None)) -> dict[str, float]:
+    """Average per-user metrics over users, passing over NaN; 0.0 where no user is left."""
+    picked = {key: values[users] for key, values in metrics.items()}
+    return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
+
+
+def evaluate_groups(user_emb: torch.Tensor, item_emb: torch.Tensor, train: sp.csr_matrix, target: sp.csr_matrix,
+                    masked: sp.csr_matrix, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Evaluate users by their number of train rows, and items by how often train collects them.
+
+    Items are cold (no train row), head (the most collected fifth of the others) or tail (the rest). All
+    items are ranked in every case; for an item group, T is the part of a user's target within the group.
+
+    Returns:
+        {"users": {group: {"n_users": n, metric key: mean}}, "items": {...}}.
+    """
+    users = np.flatnonzero(np.diff(target.indptr))
+    ranking = rank_items(user_emb, item_emb, users, masked, max(config["top_k"]), None, config["seed"],
+                         config["eval_memory_mb"])
+    rows = np.diff(train.indptr)[users]
+    overall = user_metrics(ranking, target, config["top_k"])
+    groups: dict[str, dict[str, Any]] = {"users": {}, "items": {}}
+    for name, low, high in USER_GROUPS:
+        inside = (rows >= low) & (rows <= high)
+        groups["users"][name] = {"n_users": int(inside.sum()), **means(overall, inside)}
+    for name, members in item_groups(train).items():
+        part = sp.csr_matrix(target.multiply(members))
+        part.sort_indices()
+        found = user_metrics(ranking, part, config["top_k"])
+        groups["items"][name] = {"n_items": int(members.sum()),
+                                 "n_users": int((np.diff(part.indptr) > 0).sum()), **means(found)}
+    return groups
+
+
+def item_groups(train: sp.csr_matrix) -> dict[str, np.ndarray]:
+    """Part the items into cold, tail and head: group -> (n_items,) bool; see evaluate_groups."""
+    counts = np.bincount(train.indices, minlength=train.shape[1])
+    warm = np.flatnonzero(counts)
+    head = np.zeros(len(counts), bool)
+    head[warm[np.argsort(-counts[warm], kind="stable")][: round(0.2 * len(warm))]] = True
+    return {"cold": counts == 0, "tail": (counts > 0) & ~head, "head": head}
+
+
+def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
+              user_ids: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:
+    """List the best k titles each user has not collected: {raw user id: [{subject_id, name, score}, ...]}."""
+    users = np.arange(dataset.n_users) if user_ids is None else user_ids
+    ranking = rank_items(user_emb, item_emb, users, dataset.seen, k, None, config["seed"], config["eval_memory_mb"])
+    return {dataset.raw_user_ids[user]: titled(dataset, items, scores)
+            for user, items, scores in zip(users, ranking.items.tolist(), ranking.scores.tolist(), strict=True)}
+
+
+def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str, Any]]:
+    """Put ids and names to a list of item rows, leaving out the -1 of rank_items."""
+    return [{"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
+            for item, score in zip(items, scores, strict=True) if item >= 0]
+
+
+def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    block = matrix[users]
+    rows = np.repeat(np.arange(len(users)), np.diff(block.indptr))
+    return torch.from_numpy(rows).to(device), torch.from_numpy(block.indices.astype(np.int64)).to(device)
+
+
+def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return items (b, k) and scores (b, k), ties in random order; the width of scores is a multiple of CHUNK.
+
+    The best k + 1 lie in the k + 1 chunks with the largest maxima, so only those chunks are searched.
+    """
+    b, width = scores.shape
+    chunks = scores.view(b, width // CHUNK, CHUNK)
+    best_chunks = chunks.amax(dim=2).topk(min(k + 1, width // CHUNK), dim=1).indices  # (b, c)
+    pool = chunks.gather(1, best_chunks[:, :, None].expand(-1, -1, CHUNK)).flatten(1)  # (b, c * CHUNK)
+    values, place = pool.topk(min(k + 1, pool.shape[1]), dim=1)  # (b, k + 1)
+    items = best_chunks.gather(1, place // CHUNK) * CHUNK + place % CHUNK
+    values, items = values.cpu().numpy(), items.cpu().numpy()
+    # the (k + 1)-th value is kept only to see whether it ties with the k-th
+    tied = ((values[:, 1:] == values[:, :-1]) & np.isfinite(values[:, 1:])).any(axis=1)
+    values, items = values[:, :k].copy(), items[:, :k].copy()
+    items[~np.isfinite(values)] = -1
+    if tied.any():
+        rows = torch.from_numpy(np.flatnonzero(tied)).to(scores.device)
+        items[tied] = _break_ties(scores[rows], values[tied, -1], k, rng)
+    return items, values
+
+
+def _break_ties(scores: torch.Tensor, kth: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the items (t, k) of rows with ties: by score, then at random; -1 where there are none."""
+    enough = (scores >= torch.from_numpy(kth).to(scores.device)[:, None]) & (scores > -torch.inf)
+    rows, items = (index.cpu().numpy() for index in enough.nonzero(as_tuple=True))
+    order = np.lexsort((rng.random(len(rows)), -scores[enough].cpu().numpy(), rows))
+    counts = np.bincount(rows, minlength=len(kth))
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = np.full((len(kth), k), -1)
+    first = place < k
+    chosen[rows[order][first], place[first]] = items[order][first]
+    return chosen
+
+
+def _auc(scores: torch.Tensor, target: sp.csr_matrix) -> np.ndarray:
+    """Return the AUC of each row from the ranks of its target items; NaN without a target or another item."""
+    sizes = np.diff(target.indptr)
+    order = np.argsort(-sizes, kind="stable")
+    unmasked = (scores > -torch.inf).sum(dim=1).cpu().numpy()
+    above = np.zeros(len(sizes))  # items above each target item, ties a half, summed over the target
+    scores = scores[torch.from_numpy(order).to(scores.device)]
+    for j in range(sizes.max(initial=0)):
+        rows = order[: int((sizes > j).sum())]  # users with more than j target items come first
+        items = torch.from_numpy(target.indices[target.indptr[rows] + j].astype(np.int64)).to(scores.device)
+        part = scores[: len(rows)]
+        mine = part.gather(1, items[:, None])
+        above[rows] += ((part > mine).sum(dim=1) + 0.5 * (part == mine).sum(dim=1)).cpu().numpy()
+    others = unmasked - sizes
+    defined = (sizes > 0) & (others > 0)
+    # among themselves the target items contribute |T|^2 / 2 to the sum: a half for each pair and itself
+    return np.where(defined, 1 - (above - sizes**2 / 2) / np.maximum(sizes * others, 1), np.nan)

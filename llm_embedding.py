@@ -1,0 +1,344 @@
+"""Texts -> vectors: encoders, the vectors of items and users, and the cache that keeps them."""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+log = logging.getLogger("aglrec")
+
+Encode = Callable[[list[str]], np.ndarray]
+PROBE_SECONDS = 15
+
+
+class TextVectors(NamedTuple):
+    """Vectors of the items and users in row order, and what made them."""
+
+    items: np.ndarray | None  # (n_items, L) float32
+    users: np.ndarray | None  # (n_users, L) float32
+    info: dict[str, Any]
+
+
+def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVectors:
+    """Return the text vectors the config asks for, from the cache where it still holds, encoded where not.
+
+    An item's vector is that of its name, tags and summary. A user's is the mean of the vectors of the
+    comments in his train rows, weighted by the rate beside each; without comments, the mean of his train
+    items' vectors; without train rows, zero.
+
+    Args:
+        dataset: a data_loader.Dataset.
+        config: as from get_config; uses the text section, vectors_dir and saved_dir.
+        device: where a transformer runs, such as "cuda".
+
+    Returns:
+        TextVectors; both arrays are None when no side uses text.
+
+    Raises:
+        OSError: the encoder cannot be had and encoder_fallback is "none".
+        ValueError: there is no such model, or no text at all.
+    """
+    info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0.0}
+    if config["fusion_mode"] == "none" or not (config["use_user_llm"] or config["use_item_llm"]):
+        return TextVectors(None, None, info)
+    start = time.perf_counter()
+    folder = Path(config["vectors_dir"] or config["saved_dir"])
+    keys = {"item": _item_keys(dataset.item_texts)}
+    keys["user"] = _user_keys(dataset, keys["item"])
+    stamp = _stamp(config["model_name"], config, keys["item"])
+    caches = {side: read_cache(_path(folder, side), stamp) for side in keys}
+    if all(cache.holds(keys[side]) for side, cache in caches.items()):
+        encode = _cannot_encode
+    else:
+        used, encode = open_encoder(config, device, dataset.item_texts)
+        if used != config["model_name"]:
+            stamp = _stamp(used, config, keys["item"])
+            caches = {side: read_cache(_path(folder, side), stamp) for side in keys}
+    counted = _Counting(encode)
+    items = caches["item"].fill(keys["item"], lambda rows: counted([dataset.item_texts[row] for row in rows]))
+    users = caches["user"].fill(keys["user"], lambda rows: user_vectors(dataset, items, rows, counted))
+    for side, vectors, ids, split in (("item", items, dataset.raw_item_ids, None),
+                                      ("user", users, dataset.raw_user_ids, dataset.fingerprint)):
+        write_cache(_path(folder, side), vectors, stamp, keys[side], ids, split)
+    info |= {"used": stamp["model_name"], "dim": items.shape[1], "texts_encoded": counted.texts,
+             "seconds": time.perf_counter() - start}
+    return TextVectors(items, users, info)
+
+
+def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encode: Encode) -> np.ndarray:
+    """Compute the vectors of some users; see text_vectors.
+
+    Args:
+        dataset: a data_loader.Dataset.
+        item_vectors: (n_items, L).
+        rows: (n,) user rows.
+        encode: texts -> (n_texts, L).
+
+    Returns:
+        (n, L) float32.
+    """
+    comments = dataset.user_comments
+    mine = np.flatnonzero(np.isin(comments.user_ids, rows))
+    position = np.full(len(dataset.raw_user_ids), -1)
+    position[rows] = np.arange(len(rows))
+    history = _row_means(dataset.train[rows]) @ item_vectors  # (n, L)
+    if not mine.size:
+        return history.astype(np.float32)
+    vectors = encode([comments.texts[c] for c in mine])  # (C, L)
+    weights = sp.csr_matrix((comments.weights[mine], (position[comments.user_ids[mine]], np.arange(len(mine)))),
+                            shape=(len(rows), len(mine)))
+    wrote = np.diff(weights.indptr) > 0
+    return np.where(wrote[:, None], _row_means(weights) @ vectors, history).astype(np.float32)
+
+
+def _row_means(weights: sp.csr_matrix) -> sp.csr_matrix:
+    totals = np.asarray(weights.sum(axis=1)).ravel()
+    return sp.diags_array(1 / np.where(totals > 0, totals, 1)) @ weights
+
+
+class _Counting:
+    """Encodes each distinct text once, and counts them."""
+
+    def __init__(self, encode: Encode) -> None:
+        self.encode, self.texts = encode, 0
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+        self.texts += len(distinct)
+        row = {text: number for number, text in enumerate(distinct)}
+        return self.encode(distinct)[[row[text] for text in texts]]
+
+
+def _cannot_encode(texts: list[str]) -> np.ndarray:
+    raise AssertionError(f"the cache held every vector, yet {len(texts)} texts were to be encoded")
+
+
+# --- encoders ---
+
+def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Encode]:
+    """Open the encoder the config names, or its fallback where that cannot be had.
+
+    Args:
+        config: uses model_name, encoder_fallback, max_seq_length, encode_batch_size and lsa_dim.
+        device: where a transformer runs.
+        corpus: the texts "lsa" is fitted to.
+
+    Returns:
+        The name of the encoder used, and a function from n texts to (n, L) float32 rows of length 1.
+
+    Raises:
+        OSError: not on disk nor reachable, known within 20 seconds, and encoder_fallback is "none".
+        ValueError: the hub is reachable and has no such model.
+    """
+    name = config["model_name"]
+    if name == "lsa":
+        return name, lsa_encoder(corpus, config["lsa_dim"])
+    try:
+        return name, transformer_encoder(_find_model(name), config, device)
+    except OSError as error:
+        if config["encoder_fallback"] == "none":
+            raise
+        log.warning(f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
+                    "!!! For an error in place of this, set --encoder_fallback none")
+        return "lsa", lsa_encoder(corpus, config["lsa_dim"])
+
+
+def lsa_encoder(corpus: list[str], dim: int) -> Encode:
+    """Fit TF-IDF over character 1- to 3-grams and a truncated SVD to the corpus.
+
+    Source:
+        Deerwester et al. 1990, Indexing by latent semantic analysis.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import normalize
+    if not any(corpus):
+        raise ValueError("no title has a name, tags or a summary, so there is no text to encode; add some to "
+                         "anime.tsv, or set --fusion_mode none")
+    log.info(f"lsa: fitting to {len(corpus):,} texts")
+    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if len(corpus) >= 50 else 1,
+                            max_features=50_000, sublinear_tf=True, dtype=np.float32)
+    shape = grams.fit_transform(corpus).shape
+    pipeline = make_pipeline(grams, TruncatedSVD(min(dim, *shape), random_state=0)).fit(corpus)
+    return lambda texts: normalize(pipeline.transform(texts)).astype(np.float32)
+
+
+def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:
+    """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens."""
+    from sentence_transformers import SentenceTransformer
+    model = SentenceTransformer(name, device=device)
+    if device.startswith("cuda"):
+        model = model.half()
+    model.max_seq_length = min(config["max_seq_length"], model.max_seq_length or config["max_seq_length"])
+
+    def encode(texts: list[str]) -> np.ndarray:
+        log.info(f"{name}: encoding {len(texts):,} texts")
+        vectors = model.encode(texts, batch_size=config["encode_batch_size"], normalize_embeddings=True,
+                               convert_to_numpy=True, show_progress_bar=True)
+        return vectors.astype(np.float32)
+
+    return encode
+
+
+def _find_model(name: str) -> str:
+    """Return what to load: a folder, a snapshot on disk, or the name of a model the hub just confirmed."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise ValueError(f"model_name {name!r} is no folder; name one that holds a sentence-transformers model")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+    try:
+        return snapshot_download(name, local_files_only=True)
+    except HFValidationError as error:
+        raise ValueError(f"model_name {name!r} is neither a folder nor a hub name ({error})") from None
+    except OSError:
+        size = _ask_hub(name)
+    log.info(f"{name}: downloading about {size / 1e9:.1f} GB, once; it is kept in the hub's cache folder")
+    return name
+
+
+def _ask_hub(name: str) -> int:
+    """Return the model's size in bytes; the answer, or its absence, is known after PROBE_SECONDS."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+    answer: list[Any] = [TimeoutError("no answer")]
+
+    def ask() -> None:
+        try:
+            answer[0] = HfApi().model_info(name, timeout=PROBE_SECONDS / 2, files_metadata=True)
+        except Exception as error:  # whatever the client's network stack raises means: not reachable
+            answer[0] = error
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    if isinstance(answer[0], RepositoryNotFoundError):
+        raise ValueError(f"the model hub has no model {name!r} (or it is private); check model_name")
+    if isinstance(answer[0], Exception):
+        raise OSError(f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]})")
+    files = answer[0].siblings or []
+    return sum(file.size or 0 for file in files if not file.rfilename.startswith(("onnx/", "openvino/")))
+
+
+# --- cache ---
+
+class Cache(NamedTuple):
+    """Vectors read back from disk, found by what they were made of, never by row number."""
+
+    row_of: dict[str, int]
+    vectors: np.ndarray
+
+    def holds(self, keys: list[str]) -> bool:
+        return bool(keys) and all(key in self.row_of for key in keys)
+
+    def fill(self, keys: list[str], encode_rows: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the vectors of keys in their order; encode_rows makes those the cache lacks."""
+        stale = np.array([row for row, key in enumerate(keys) if key not in self.row_of], int)
+        fresh = encode_rows(stale) if stale.size else self.vectors[:0]
+        vectors = np.empty((len(keys), fresh.shape[1]), np.float32)
+        vectors[stale] = fresh
+        kept = np.setdiff1d(np.arange(len(keys)), stale)
+        vectors[kept] = self.vectors[[self.row_of[keys[row]] for row in kept]] if kept.size else 0
+        return vectors
+
+
+def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
+    """Read path and its sidecar; an empty Cache if they are missing, damaged, or of another encoder."""
+    empty = Cache({}, np.empty((0, 0), np.float32))
+    try:
+        sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+        vectors = np.load(path, allow_pickle=False)
+        intact = sidecar["vectors_sha256"] == _digest(vectors.tobytes()) and len(sidecar["keys"]) == len(vectors)
+    except FileNotFoundError:
+        return empty
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning(f"{path.name}: the cache cannot be read ({error}); encoding again")
+        return empty
+    if not intact:
+        log.warning(f"{path.name}: the vectors are not those its sidecar describes; encoding again")
+        return empty
+    if {key: sidecar.get(key) for key in stamp} != stamp:
+        log.info(f"{path.name}: made by another encoder or with other settings; encoding again")
+        return empty
+    return Cache({key: row for row, key in enumerate(sidecar["keys"])}, vectors)
+
+
+def write_cache(path: Path, vectors: np.ndarray, stamp: dict[str, Any], keys: list[str], ids: list[str],
+                split: str | None) -> None:
+    """Write the vectors and their sidecar, unless just these are there already."""
+    sidecar = {**stamp, "dim": vectors.shape[1], "ids_sha256": _digest("\n".join(ids).encode()),
+               "texts_sha256": _digest("\n".join(keys).encode()), "split": split,
+               "vectors_sha256": _digest(vectors.tobytes()), "keys": keys}
+    text = json.dumps(sidecar)
+    if path.exists() and _sidecar(path).exists() and _sidecar(path).read_text(encoding="utf-8") == text:
+        return
+    # no sidecar may ever stand beside vectors it does not describe, not even after a kill
+    _sidecar(path).unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        np.save(file, vectors, allow_pickle=False)
+    with atomic_write(_sidecar(path)) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of path once it is whole; on any failure path stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _path(folder: Path, side: str) -> Path:
+    return folder / f"{side}_llm_embeddings.npy"
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _stamp(name: str, config: dict[str, Any], item_keys: list[str]) -> dict[str, Any]:
+    """Describe what, beside the text itself, decides a vector."""
+    if name == "lsa":
+        return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]}, "model": _digest("".join(item_keys).encode())}
+    folder = Path(name).expanduser()
+    files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
+    listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return {"model_name": name, "settings": {"max_seq_length": config["max_seq_length"]},
+            "model": _digest(json.dumps(listing).encode())}
+
+
+def _item_keys(texts: list[str]) -> list[str]:
+    return [_digest(text.encode()) for text in texts]
+
+
+def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:
+    """Return for every user a digest of what his vector is made of."""
+    comments, train = dataset.user_comments, dataset.train
+    parts: list[list[str]] = [[] for _ in dataset.raw_user_ids]
+    for user, text, weight in zip(comments.user_ids.tolist(), comments.texts, comments.weights.tolist(), strict=True):
+        parts[user].append(f"{weight:g} {_digest(text.encode())}")
+    for user, part in enumerate(parts):
+        if not part:
+            part += ["history"] + [item_keys[i] for i in train.indices[train.indptr[user]:train.indptr[user + 1]]]
+    return [_digest("\n".join(part).encode()) for part in parts]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

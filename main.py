@@ -1,0 +1,169 @@
+"""One experiment, start to end: load, split, embed, train, evaluate, recommend.
+
+    python main.py [--preset name] [--key value ...]
+"""
+
+import json
+import logging
+import pickle
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+
+from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script
+from data_loader import PARTS, Dataset, load_dataset
+from evaluator import evaluate, evaluate_groups, means, recommend
+from llm_embedding import atomic_write, text_vectors
+from trainer import build_model, fit, load_torch, resolve_device, save_torch
+
+log = logging.getLogger("aglrec")
+
+
+def run(config: dict[str, Any]) -> dict[str, Any]:
+    """Run one experiment and write everything to config["saved_dir"].
+
+    Args:
+        config: as from get_config. With mode "inference" nothing is trained: best_model.pth is reloaded,
+            with the settings it was trained with, and vectors and recommendations are written again.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        OSError, ValueError: one sentence that says what is wrong and what to do.
+    """
+    saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
+    device = resolve_device(config["device"])
+    checkpoint = load_torch(saved / "best_model.pth") if config["mode"] == "inference" else None
+    if checkpoint:
+        config = trained_config(checkpoint["config"], config)
+    dataset = load_dataset(config)
+    check_k(config, dataset)
+    clock["load_s"] = time.perf_counter()
+    vectors = text_vectors(dataset, config, str(device))
+    clock["encode_s"] = time.perf_counter()
+    model = build_model(dataset, vectors, config, device)
+    if checkpoint:
+        check_fingerprint(checkpoint, dataset)
+        model.load_state_dict(checkpoint["state_dict"])
+    else:
+        fitted = fit(model, dataset, config, {"config": experiment(config), "dataset": dataset.fingerprint})
+    clock["fit_s"] = time.perf_counter()
+    user_emb, item_emb = model.embeddings()
+    lists = recommend(user_emb, item_emb, dataset, config["recommend_k"], config)
+    save_outputs(saved, dataset, user_emb, item_emb, lists)
+    if checkpoint and (saved / "metrics.json").exists():
+        return json.loads((saved / "metrics.json").read_text(encoding="utf-8"))
+    metrics = test_metrics(user_emb, item_emb, dataset, config)
+    clock["evaluate_s"] = time.perf_counter()
+    metrics |= fitted if not checkpoint else {"epoch": checkpoint["epoch"], "valid": checkpoint["valid"]}
+    metrics |= {"data": dataset.facts, "encoder": vectors.info, "config": config, "versions": versions(),
+                "timing": seconds(clock)}
+    write_json(saved / "metrics.json", metrics)
+    return metrics
+
+
+def test_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
+                 config: dict[str, Any]) -> dict[str, Any]:
+    """Compute the test figures, the only place where test is looked at: overall, cold and by groups."""
+    known = dataset.train + dataset.valid
+    metrics = {"test": means(evaluate(user_emb, item_emb, dataset.test, known, config)),
+               "groups": evaluate_groups(user_emb, item_emb, dataset.train, dataset.test, known, config)}
+    for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
+        metrics[name] = {}
+        if target.nnz:
+            cold = np.flatnonzero(np.bincount(target.indices, minlength=dataset.n_items))
+            metrics[name] = {"n_items": len(cold),
+                             "among_cold": means(evaluate(user_emb, item_emb, target, known, config, cold)),
+                             "among_all": means(evaluate(user_emb, item_emb, target, known, config))}
+    return metrics
+
+
+def trained_config(trained: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of training with this run's RUNTIME_KEYS and recommend_k, and name what is ignored."""
+    taken = (*RUNTIME_KEYS, "recommend_k")
+    ignored = [f"{key} {config[key]} (trained with {trained[key]})" for key in config
+               if key not in taken and config[key] not in (CONFIG[key], trained[key])]
+    if ignored:
+        log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
+    return {**trained, **{key: config[key] for key in taken}}
+
+
+def check_k(config: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse lists longer than the catalogue before anything is encoded or trained."""
+    for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
+        if k > dataset.n_items:
+            raise ValueError(f"{key} asks for {k} titles, but anime.tsv has {dataset.n_items}; lower --{key}")
+
+
+def check_fingerprint(checkpoint: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse weights trained on other data: their rows would belong to other users and titles."""
+    if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
+        raise ValueError("best_model.pth was trained on other data (or another split of it); restore the files in "
+                         "data_dir, or train again with --mode train")
+
+
+def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb: torch.Tensor,
+                 lists: dict[str, list[dict[str, Any]]]) -> None:
+    """Write vectors, lists, id mappings, splits and each user's train titles."""
+    save_torch(saved / "user_emb.pt", user_emb.float().cpu().clone())
+    save_torch(saved / "item_emb.pt", item_emb.float().cpu().clone())
+    write_json(saved / "recommendations.json", lists)
+    write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
+    with atomic_write(saved / "splits.npz") as file:
+        np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in PARTS})
+    titles = np.array(dataset.raw_item_ids, dtype=object)
+    train = {user: titles[items].tolist() for user, items in
+             zip(dataset.raw_user_ids, np.split(dataset.train.indices, dataset.train.indptr[1:-1]), strict=True)}
+    with atomic_write(saved / "train_user_dict.pkl") as file:
+        pickle.dump(train, file)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that a person can read, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def versions() -> dict[str, str]:
+    """Name what this run was made with."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "scipy": scipy.__version__, "platform": platform.platform()}
+
+
+def seconds(clock: dict[str, float]) -> dict[str, float]:
+    """Turn moments into the seconds each step took, and their total."""
+    moments = list(clock.values())
+    return {**{name: b - a for name, a, b in zip(list(clock)[1:], moments, moments[1:], strict=False)},
+            "total_s": moments[-1] - moments[0]}
+
+
+def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
+    """Lay out the test table and the lists of the first users for the screen."""
+    test = metrics["test"]
+    lines = ["", f"{'test':10s}" + "".join(f"{'@' + str(k):>9s}" for k in metrics["config"]["top_k"])]
+    lines += [f"{name:10s}" + "".join(f"{test[f'{name}@{k}']:9.4f}" for k in metrics["config"]["top_k"])
+              for name in ("Recall", "NDCG", "Hit")] + [f"{'AUC':10s}{test['AUC']:9.4f}"]
+    lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
+    for user, titles in list(lists.items())[:n_users]:
+        lines += ["", f"for user {user}:"] + [f"  {rank}. {title['name']}  ({title['score']:.3f})"
+                                              for rank, title in enumerate(titles[:5], start=1)]
+    encoder = metrics["encoder"]
+    if encoder["used"] not in (None, encoder["requested"]):
+        lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]
+    return "\n".join(lines + ["", f"everything is in {saved}"])
+
+
+def main() -> None:
+    config = get_config(parse_overrides(sys.argv[1:]))
+    log.info(show(run(config), Path(config["saved_dir"])))
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

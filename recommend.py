@@ -1,0 +1,118 @@
+"""Recommend with the vectors of a finished run.
+
+    python recommend.py                        write recommendations.json: every user's list
+    python recommend.py --user ID [--k N]      print one user's list
+    python recommend.py --new_user ID,ID,...   print a list for someone who collected these titles
+    python recommend.py --similar ID           print the titles nearest to a title
+
+Settings as for main.py; --saved_dir and --data_dir say where the run and its data are.
+"""
+
+import argparse
+import difflib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from config import RUNTIME_KEYS, get_config, parse_overrides, run_script
+from data_loader import Dataset, load_dataset
+from evaluator import rank_items, recommend, titled, write_json
+from trainer import load_torch
+
+log = logging.getLogger("aglrec")
+
+
+def load_run(config: dict[str, Any]) -> tuple[Dataset, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Load the data and the final vectors of the run in saved_dir.
+
+    Returns:
+        The Dataset, user_emb (n_users, D), item_emb (n_items, D), and the settings of training with this
+        call's RUNTIME_KEYS.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, or the data are no longer those of training.
+    """
+    saved = Path(config["saved_dir"])
+    checkpoint = load_torch(saved / "best_model.pth")
+    config = {**checkpoint["config"], **{key: config[key] for key in RUNTIME_KEYS}, "recommend_k": config["recommend_k"]}
+    dataset = load_dataset(config)
+    if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
+        raise ValueError(f"{saved} was trained on other data than {config['data_dir']} holds now; run python main.py "
+                         "again, or name the data of that run with --data_dir")
+    return dataset, load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt"), config
+
+
+def row_of(raw_id: str, raw_ids: list[str], what: str) -> int:
+    """Return the row of an id, or raise ValueError with the nearest ids there are."""
+    if raw_id in raw_ids:
+        return raw_ids.index(raw_id)
+    near = difflib.get_close_matches(raw_id, raw_ids, n=5, cutoff=0.0)
+    raise ValueError(f"there is no {what} {raw_id!r} in this run; the nearest ids are {', '.join(near)}")
+
+
+def for_new_user(item_emb: torch.Tensor, item_ids: list[int], dataset: Dataset, k: int) -> list[dict[str, Any]]:
+    """List titles for a user unknown to the run, from the titles he collected.
+
+    His vector is the sum of the titles' vectors, each over the root of how many collect it: one round of
+    propagation (He et al. 2020, equation 3), up to a positive factor that moves no rank.
+    """
+    counts = np.maximum(np.bincount(dataset.train.indices, minlength=dataset.n_items)[item_ids], 1)
+    user_emb = torch.from_numpy(counts**-0.5).float() @ item_emb[item_ids]  # (n,) @ (n, D) -> (D,)
+    return nearest(user_emb, item_emb, item_ids, dataset, k)
+
+
+def similar_titles(item_emb: torch.Tensor, item: int, dataset: Dataset, k: int) -> list[dict[str, Any]]:
+    """List the titles whose final vectors have the largest cosine with that of a title."""
+    unit = torch.nn.functional.normalize(item_emb, dim=1)
+    return nearest(unit[item], unit, [item], dataset, k)
+
+
+def nearest(query: torch.Tensor, item_emb: torch.Tensor, left_out: list[int], dataset: Dataset,
+            k: int) -> list[dict[str, Any]]:
+    """List the k titles with the largest dot product with query (D,), leaving some out."""
+    masked = sp.csr_matrix((np.ones(len(left_out)), (np.zeros(len(left_out), int), left_out)),
+                           shape=(1, dataset.n_items))
+    ranking = rank_items(query[None], item_emb, np.array([0]), masked, k)
+    return titled(dataset, ranking.items[0].tolist(), ranking.scores[0].tolist())
+
+
+def printed(title: str, titles: list[dict[str, Any]]) -> str:
+    """Lay a list out for the screen."""
+    width = len(str(len(titles)))
+    return "\n".join([title] + [f"{rank:{width + 2}d}. {entry['score']:7.3f}  {entry['name']} ({entry['subject_id']})"
+                                for rank, entry in enumerate(titles, start=1)])
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--user", "--new_user", "--similar", "--k"):
+        asked.add_argument(flag)
+    asked, rest = asked.parse_known_args()
+    if asked.k is not None:
+        rest += ["--recommend_k", asked.k]
+    dataset, user_emb, item_emb, config = load_run(get_config(parse_overrides(rest)))
+    k = config["recommend_k"]
+    if asked.user is not None:
+        user = row_of(asked.user, dataset.raw_user_ids, "user")
+        lists = recommend(user_emb, item_emb, dataset, k, config, np.array([user]))
+        log.info(printed(f"for {dataset.user_names[user]} ({asked.user}):", lists[asked.user]))
+    elif asked.new_user is not None:
+        items = [row_of(raw.strip(), dataset.raw_item_ids, "title") for raw in asked.new_user.split(",")]
+        log.info(printed("for someone who collected " + ", ".join(dataset.item_names[i] for i in items) + ":",
+                         for_new_user(item_emb, items, dataset, k)))
+    elif asked.similar is not None:
+        item = row_of(asked.similar, dataset.raw_item_ids, "title")
+        log.info(printed(f"nearest to {dataset.item_names[item]}:", similar_titles(item_emb, item, dataset, k)))
+    else:
+        path = Path(config["saved_dir"]) / "recommendations.json"
+        write_json(path, recommend(user_emb, item_emb, dataset, k, config))
+        log.info(f"{path}: {k} titles for each of {dataset.n_users:,} users")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -1,0 +1,29 @@
+"""Fill the vector cache ahead of training; main.py with the same settings then encodes nothing.
+
+    python save_embeddings.py [--preset name] [--key value ...]
+"""
+
+import logging
+import sys
+
+from config import get_config, parse_overrides, run_script
+from data_loader import load_dataset
+from llm_embedding import text_vectors
+from trainer import resolve_device
+
+log = logging.getLogger("aglrec")
+
+
+def main() -> None:
+    config = get_config(parse_overrides(sys.argv[1:]))
+    vectors = text_vectors(load_dataset(config), config, str(resolve_device(config["device"])))
+    if vectors.items is None:
+        raise ValueError("these settings use no text (fusion_mode none, or use_user_llm and use_item_llm false), so "
+                         "there is nothing to encode")
+    info = vectors.info
+    log.info(f"{info['used']}: {len(vectors.items):,} items and {len(vectors.users):,} users, {info['dim']} numbers "
+             f"each; {info['texts_encoded']:,} texts encoded in {info['seconds']:.1f} s, the rest were in the cache")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

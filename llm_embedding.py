@@ -305,6 +305,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that a person can read, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
 def _path(folder: Path, side: str) -> Path:
     return folder / f"{side}_llm_embeddings.npy"
 

@@ -19,7 +19,7 @@ import torch
 from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script
 from data_loader import PARTS, Dataset, load_dataset
 from evaluator import evaluate, evaluate_groups, means, recommend
-from llm_embedding import atomic_write, text_vectors
+from llm_embedding import atomic_write, text_vectors, write_json
 from trainer import build_model, fit, load_torch, resolve_device, save_torch
 
 log = logging.getLogger("aglrec")
@@ -60,16 +60,16 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     save_outputs(saved, dataset, user_emb, item_emb, lists)
     if checkpoint and (saved / "metrics.json").exists():
         return json.loads((saved / "metrics.json").read_text(encoding="utf-8"))
-    metrics = test_metrics(user_emb, item_emb, dataset, config)
+    metrics = held_out_metrics(user_emb, item_emb, dataset, config)
     clock["evaluate_s"] = time.perf_counter()
     metrics |= fitted if not checkpoint else {"epoch": checkpoint["epoch"], "valid": checkpoint["valid"]}
-    metrics |= {"data": dataset.facts, "encoder": vectors.info, "config": config, "versions": versions(),
+    metrics |= {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info, "config": config, "versions": versions(),
                 "timing": seconds(clock)}
     write_json(saved / "metrics.json", metrics)
     return metrics
 
 
-def test_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
+def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
                  config: dict[str, Any]) -> dict[str, Any]:
     """Compute the test figures, the only place where test is looked at: overall, cold and by groups."""
     known = dataset.train + dataset.valid
@@ -123,12 +123,6 @@ def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb
              zip(dataset.raw_user_ids, np.split(dataset.train.indices, dataset.train.indptr[1:-1]), strict=True)}
     with atomic_write(saved / "train_user_dict.pkl") as file:
         pickle.dump(train, file)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,8 @@ import torch
 
 from config import RUNTIME_KEYS, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
-from evaluator import rank_items, recommend, titled, write_json
+from evaluator import rank_items, recommend, titled
+from llm_embedding import write_json
 from trainer import load_torch
 
 log = logging.getLogger("aglrec")

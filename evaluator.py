@@ -32,7 +32,7 @@ def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndar
         user_ids: (n,) user rows, ascending.
         masked: CSR (n_users, n_items), the pairs that take no part.
         k: length of the lists, at most n_items.
-        target: CSR (n_users, n_items); if given, auc is computed against it: per user, the share of
+        target: CSR (n_users, n_items), disjoint from masked; if given, auc is computed against it: per user, the share of
             (target item, other unmasked item) pairs in which the target item scores higher, ties a half.
         seed: of the tie breaks.
         memory_mb: bounds the memory of a block of users, in MiB.
@@ -50,6 +50,7 @@ def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndar
     rng = np.random.default_rng([seed, 2])
     padded = torch.nn.functional.pad(item_emb, (0, 0, 0, -n_items % CHUNK)).T  # (D, n_items rounded up)
     block = max(1, int(memory_mb * 2**20 / (padded.shape[1] * 4 * 4)))
+    n_masked = np.diff(masked.indptr)
     parts = []
     for start in range(0, len(user_ids), block):
         users = user_ids[start:start + block]
@@ -58,7 +59,7 @@ def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndar
         rows, items = _pairs(masked, users, scores.device)
         scores[rows, items] = -torch.inf
         best = _top_k(scores, k, rng)
-        parts.append((*best, None if target is None else _auc(scores, target[users])))
+        parts.append((*best, None if target is None else _auc(scores, target[users], n_items - n_masked[users])))
     items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (0, 1))
     auc = None if target is None else np.concatenate([part[2] for part in parts] or [np.empty(0)])
     return Ranking(user_ids, items.astype(np.int64), scores, auc)
@@ -221,20 +222,24 @@ def _break_ties(scores: torch.Tensor, kth: np.ndarray, k: int, rng: np.random.Ge
     return chosen
 
 
-def _auc(scores: torch.Tensor, target: sp.csr_matrix) -> np.ndarray:
+def _auc(scores: torch.Tensor, target: sp.csr_matrix, n_unmasked: np.ndarray) -> np.ndarray:
     """Return the AUC of each row from the ranks of its target items; NaN without a target or another item."""
     sizes = np.diff(target.indptr)
-    order = np.argsort(-sizes, kind="stable")
-    unmasked = (scores > -torch.inf).sum(dim=1).cpu().numpy()
+    others = n_unmasked - sizes
     above = np.zeros(len(sizes))  # items above each target item, ties a half, summed over the target
-    scores = scores[torch.from_numpy(order).to(scores.device)]
-    for j in range(sizes.max(initial=0)):
-        rows = order[: int((sizes > j).sum())]  # users with more than j target items come first
-        items = torch.from_numpy(target.indices[target.indptr[rows] + j].astype(np.int64)).to(scores.device)
-        part = scores[: len(rows)]
-        mine = part.gather(1, items[:, None])
-        above[rows] += ((part > mine).sum(dim=1) + 0.5 * (part == mine).sum(dim=1)).cpu().numpy()
-    others = unmasked - sizes
+    order = np.argsort(-sizes, kind="stable")
+    step = max(1, 2**20 // scores.shape[1])  # so few rows that they stay in the processor's cache
+    for start in range(0, len(order), step):
+        rows = order[start:start + step]
+        part = scores[torch.from_numpy(rows).to(scores.device)]
+        difference = torch.empty_like(part)
+        for j in range(sizes[rows[0]]):
+            rows = rows[: np.count_nonzero(sizes[rows] > j)]  # users with more than j target items come first
+            items = torch.from_numpy(target.indices[target.indptr[rows] + j].astype(np.int64)).to(scores.device)
+            n = len(rows)
+            # masked and padding columns are -inf and count as below
+            balance = torch.sub(part[:n], part[:n].gather(1, items[:, None]), out=difference[:n]).sign_().sum(dim=1)
+            above[rows] += (scores.shape[1] + balance.cpu().numpy()) / 2
     defined = (sizes > 0) & (others > 0)
     # among themselves the target items contribute |T|^2 / 2 to the sum: a half for each pair and itself
     return np.where(defined, 1 - (above - sizes**2 / 2) / np.maximum(sizes * others, 1), np.nan)

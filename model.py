@@ -2,23 +2,30 @@
 
 import torch
 from torch import nn
+from torch.nn.functional import embedding_bag
 
 
 class Propagate(torch.autograd.Function):
-    """P X with P = (1 / (K + 1)) sum_k A^k; as A is symmetric, the gradient is P applied to the gradient.
+    """Rows of P X with P = (1 / (K + 1)) sum_k A^k, and the same rows of X.
+
+    As A is symmetric, the gradient is P applied to the gradient, so no layer has to be kept; the gradient of
+    both outputs meets in one (N, D) buffer.
 
     Source:
         He et al. 2020, equations 4 and 8 with alpha_k = 1 / (K + 1); the sum is evaluated by Horner's rule.
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int) -> torch.Tensor:
-        ctx.graph = norm_adj, num_layers
-        return propagate(x, norm_adj, num_layers)
+    def forward(ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int,
+                rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.constants = norm_adj, num_layers, rows
+        return propagate(x, norm_adj, num_layers).index_select(0, rows), x.index_select(0, rows)  # (n, D) each
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return propagate(grad, *ctx.graph), None, None
+    def backward(ctx, grad: torch.Tensor, grad_x: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        norm_adj, num_layers, rows = ctx.constants
+        scattered = grad.new_zeros(norm_adj.shape[0], grad.shape[1]).index_add_(0, rows, grad)  # (N, D)
+        return propagate(scattered, norm_adj, num_layers).index_add_(0, rows, grad_x), None, None, None
 
 
 def propagate(x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int) -> torch.Tensor:
@@ -32,10 +39,24 @@ def propagate(x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int) -> torch
     Returns:
         (N, C), a new tensor.
     """
+    if num_layers == 0:
+        return x.clone()
     h = x
     for _ in range(num_layers):
-        h = torch.addmm(x, norm_adj, h)  # (N, C)
-    return h / (num_layers + 1)
+        h = spmm(norm_adj, h).add_(x)  # (N, C)
+    return h.mul_(1 / (num_layers + 1))
+
+
+def spmm(norm_adj: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    """Multiply sparse CSR (n, m) by dense (m, C) -> (n, C).
+
+    Off the GPU this is embedding_bag, a weighted sum of gathered rows, whose kernel prefetches the rows it
+    will need; on 2 CPU cores and the Gowalla graph it takes a quarter of the time of torch's CSR product.
+    """
+    if norm_adj.is_cuda:
+        return norm_adj @ h
+    return embedding_bag(norm_adj.col_indices(), h, norm_adj.crow_indices(), mode="sum",
+                         per_sample_weights=norm_adj.values(), include_last_offset=True)
 
 
 class LightGCN(nn.Module):
@@ -82,27 +103,32 @@ class LightGCN(nn.Module):
             self.register_buffer("propagated_ones", self._propagate_constant(torch.ones(n_nodes, 1)), persistent=False)
         self.to(norm_adj.device)
 
-    def forward(self, node_ids: torch.Tensor) -> torch.Tensor:
-        """Return the final vectors of some nodes: (n,) node rows -> (n, D)."""
-        propagated = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers)[node_ids]  # (n, D)
-        return self._fuse(propagated, node_ids)
+    def forward(self, node_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the final vectors of some nodes and their id vectors: (n,) node rows -> (n, D), (n, D)."""
+        propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
+        return self._fuse(propagated, node_ids), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return user_emb (n_users, D) and item_emb (n_items, D)."""
-        everyone = self._fuse(propagate(self.id_emb, self.norm_adj, self.num_layers), slice(None))
+        everyone = self._fuse(propagate(self.id_emb, self.norm_adj, self.num_layers), None)  # (N, D)
         return everyone[: self.n_users], everyone[self.n_users:]
 
-    def _fuse(self, propagated: torch.Tensor, rows: torch.Tensor | slice) -> torch.Tensor:
+    def _fuse(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """Add the text to rows (all of them if None) of P X."""
         if self.fusion_mode == "none":
             return propagated
-        text = self.propagated_text[rows] @ self.text_weight  # (n, L) @ (L, D)
+        text = _rows_of(self.propagated_text, rows) @ self.text_weight  # (n, L) @ (L, D)
         if self.fusion_mode == "sum":
             return propagated + text
-        return propagated @ self.id_weight + text + self.propagated_ones[rows] * self.bias
+        return propagated @ self.id_weight + text + _rows_of(self.propagated_ones, rows) * self.bias
 
     def _propagate_constant(self, constant: torch.Tensor, columns: int = 64) -> torch.Tensor:
         """Return P constant, a few columns at a time so that only the result is large."""
         constant = constant.to(self.norm_adj.device)
         parts = [propagate(part.contiguous(), self.norm_adj, self.num_layers) for part in constant.split(columns, dim=1)]
         return torch.cat(parts, dim=1)
+
+
+def _rows_of(constant: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+    return constant if rows is None else constant.index_select(0, rows)

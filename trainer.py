@@ -70,11 +70,11 @@ def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, n
     """
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
     # a node often stands in a batch more than once: fuse it once
-    nodes, place = nodes.unique(return_inverse=True)  # (n,), (3B,)
-    users, positives, negatives = model(nodes)[place].chunk(3)  # (B, D) each
+    nodes, place, times = nodes.unique(return_inverse=True, return_counts=True)  # (n,), (3B,), (n,)
+    final, id_rows = model(nodes)  # (n, D) each
+    users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
     margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
-    times = place.bincount(minlength=len(nodes))
-    penalty = (model.id_emb[nodes].square().sum(dim=1) * times).sum() / (2 * len(user_ids))
+    penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
     return softplus(-margin).mean(), reg_lambda * penalty
 
 

@@ -91,8 +91,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # keys that move files or work around without changing any number
-RUNTIME_KEYS = frozenset({"data_dir", "saved_dir", "vectors_dir", "eval_memory_mb", "encode_batch_size", "mode", "device",
-                          "resume"})
+RUNTIME_KEYS = frozenset({"data_dir", "saved_dir", "vectors_dir", "eval_memory_mb", "encode_batch_size", "mode",
+                          "device", "resume"})
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "split": ("user_time", "leave_one_out", "random", "global_time"),

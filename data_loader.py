@@ -265,13 +265,13 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
             raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
         missing = [column for column in columns if column not in header]
         if missing:
-            raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:200]}); add it "
+            raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:99]}); add it "
                              "to the header, tab-separated; its cells may be empty unless they are ids")
         line = 1
         for row in reader:
             if len(row) != len(header) and row:
-                raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; add or "
-                                 "remove tabs, and close every double quote that starts a field")
+                raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; add "
+                                 "or remove tabs, and close every double quote that starts a field")
             line = reader.line_num
 
 
@@ -377,8 +377,8 @@ def _draw_cold_items(item_ids: np.ndarray, ratio: float, rng: np.random.Generato
 def _warn_of_missing_times(times: np.ndarray, split: str) -> None:
     missing = int(np.isnan(times).sum())
     if missing:
-        log.warning(f"updated_at is missing in {missing:,} of {len(times):,} positive rows: split {split!r} takes those "
-                    "in a seeded random order, as older than all others")
+        log.warning(f"updated_at is missing in {missing:,} of {len(times):,} positive rows: split {split!r} takes "
+                    "those in a seeded random order, as older than all others")
 
 
 def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: dict[str, Any]) -> np.ndarray:

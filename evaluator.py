@@ -23,8 +23,8 @@ class Ranking(NamedTuple):
     auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
 
 
-def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
-               target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
+def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndarray, masked: sp.csr_matrix,
+               k: int, target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
     """Rank every unmasked item for each user and keep the best k.
 
     Args:

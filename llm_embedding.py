@@ -322,7 +322,8 @@ def _sidecar(path: Path) -> Path:
 def _stamp(name: str, config: dict[str, Any], item_keys: list[str]) -> dict[str, Any]:
     """Describe what, beside the text itself, decides a vector."""
     if name == "lsa":
-        return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]}, "model": _digest("".join(item_keys).encode())}
+        return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]},
+                "model": _digest("".join(item_keys).encode())}
     folder = Path(name).expanduser()
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]

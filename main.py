@@ -63,8 +63,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     metrics = held_out_metrics(user_emb, item_emb, dataset, config)
     clock["evaluate_s"] = time.perf_counter()
     metrics |= fitted if not checkpoint else {"epoch": checkpoint["epoch"], "valid": checkpoint["valid"]}
-    metrics |= {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info, "config": config, "versions": versions(),
-                "timing": seconds(clock)}
+    metrics |= {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info,
+                "config": config, "versions": versions(), "timing": seconds(clock)}
     write_json(saved / "metrics.json", metrics)
     return metrics
 

@@ -126,8 +126,8 @@ class LightGCN(nn.Module):
     def _propagate_constant(self, constant: torch.Tensor, columns: int = 64) -> torch.Tensor:
         """Return P constant, a few columns at a time so that only the result is large."""
         constant = constant.to(self.norm_adj.device)
-        parts = [propagate(part.contiguous(), self.norm_adj, self.num_layers) for part in constant.split(columns, dim=1)]
-        return torch.cat(parts, dim=1)
+        return torch.cat([propagate(part.contiguous(), self.norm_adj, self.num_layers)
+                          for part in constant.split(columns, dim=1)], dim=1)
 
 
 def _rows_of(constant: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:

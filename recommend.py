@@ -40,7 +40,7 @@ def load_run(config: dict[str, Any]) -> tuple[Dataset, torch.Tensor, torch.Tenso
     """
     saved = Path(config["saved_dir"])
     checkpoint = load_torch(saved / "best_model.pth")
-    config = {**checkpoint["config"], **{key: config[key] for key in RUNTIME_KEYS}, "recommend_k": config["recommend_k"]}
+    config = {**checkpoint["config"], **{key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}}
     dataset = load_dataset(config)
     if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
         raise ValueError(f"{saved} was trained on other data than {config['data_dir']} holds now; run python main.py "

@@ -1,0 +1,61 @@
+"""Small data that several tests share; everything is written to a temporary folder."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from config import get_config
+from data_loader import Dataset, load_dataset
+
+HEADERS = {
+    "anime.tsv": ("subject_id", "name", "tags_name", "summary"),
+    "user.tsv": ("user_id", "username", "registration_time"),
+    "interactions.tsv": ("user_id", "subject_id", "rate", "comment", "updated_at"),
+}
+
+
+def write_tsv(folder: Path, name: str, rows: Iterable[Iterable[Any]]) -> Path:
+    """Write rows below the header that DESIGN gives this file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(HEADERS[name])
+        writer.writerows(rows)
+    return path
+
+
+def write_data(folder: Path, n_users: int = 40, n_items: int = 30, per_user: int = 10, seed: int = 0) -> Path:
+    """Write a random but complete data folder: half of the rows commented, every row timed, rates 1 to 10."""
+    rng = np.random.default_rng(seed)
+    write_tsv(folder, "anime.tsv", ((f"s{i}", f"title {i}", f'["tag{i % 5}", "tag{i % 7}"]', f"story of {i}")
+                                    for i in range(n_items)))
+    rows = []
+    for user in range(n_users):
+        for item in rng.choice(n_items, size=per_user, replace=False):
+            comment = f"user {user} on {item}" if rng.random() < 0.5 else ""
+            time = f"2020-{rng.integers(1, 13):02d}-{rng.integers(1, 29):02d} 10:00:00"
+            rows.append((f"u{user}", f"s{item}", rng.integers(1, 11), comment, time))
+    write_tsv(folder, "interactions.tsv", rows)
+    return folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+@pytest.fixture
+def config(data_dir: Path, tmp_path: Path) -> dict[str, Any]:
+    """A config for a run of a second or two on data_dir."""
+    return get_config({"data_dir": str(data_dir), "saved_dir": str(tmp_path / "saved"), "model_name": "lsa",
+                       "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu"})
+
+
+@pytest.fixture
+def dataset(config: dict[str, Any]) -> Dataset:
+    return load_dataset(config)

@@ -125,7 +125,7 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown; use one of: {', '.join(PRESETS)}")
     for key, value in {**PRESETS.get(preset, {}), **overrides}.items():
-        config[_known(key)] = _typed(key, value)
+        config[key] = _typed(_known(key), value)
     _validate(config)
     return config
 
@@ -182,10 +182,12 @@ def run_script(main: Callable[[], None], doc: str) -> int:
     Returns:
         0; or 2 after an expected failure, told in one sentence; or 130 after Ctrl-C.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    log = logging.getLogger("aglrec")
+    log.handlers = [logging.StreamHandler(sys.stdout)]
+    log.setLevel(logging.INFO)
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
-            logging.getLogger("aglrec").info(f"{doc}\n{usage()}")
+            log.info(f"{doc}\n{usage()}")
         else:
             main()
         return 0

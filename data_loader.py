@@ -216,9 +216,11 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
     filled = cells[cells != ""]
     seconds = pd.to_numeric(filled, errors="coerce").astype(float)
     written = filled[seconds.isna()]
-    dates = pd.to_datetime(written, errors="coerce", utc=True, format="ISO8601")
-    # 1970 as the origin by subtraction, whatever unit this pandas keeps dates in
-    seconds[written.index] = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
+    # pandas reads "now" and "today" as the clock's time, which is nothing a file can mean
+    written = written.where(written.str.contains(r"\d"), "")
+    dates = pd.to_datetime(written, errors="coerce", utc=True, format="ISO8601").astype("datetime64[us, UTC]")
+    # in microseconds, since nanoseconds do not reach far years
+    seconds[written.index] = (dates - pd.Timestamp(0, tz="UTC").as_unit("us")).dt.total_seconds().to_numpy()
     seconds = seconds.where(np.isfinite(seconds))
     return seconds.reindex(cells.index), int(seconds.isna().sum())
 
@@ -268,16 +270,20 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
             raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:99]}); add it "
                              "to the header, tab-separated; its cells may be empty unless they are ids")
         line = 1
-        for row in reader:
-            if len(row) != len(header) and row:
-                raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; add "
-                                 "or remove tabs, and close every double quote that starts a field")
-            line = reader.line_num
+        try:
+            for row in reader:
+                if len(row) != len(header) and row:
+                    raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; "
+                                     "add or remove tabs, and close every double quote that starts a field")
+                line = reader.line_num
+        except csv.Error as error:
+            raise ValueError(f"{path} line {line + 1}: {error}; a double quote that starts a field must be closed at "
+                             "its end, and quotes inside it doubled") from None
 
 
 def _csv_rows(file: TextIO) -> Any:
     csv.field_size_limit(2**31 - 1)
-    return csv.reader(file, delimiter="\t")
+    return csv.reader(file, delimiter="\t", strict=True)
 
 
 @contextmanager
@@ -343,7 +349,8 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         config: split, valid_ratio, test_ratio, cold_item_ratio, seed.
 
     Returns:
-        (n,) codes: index into PARTS. A user with fewer than 3 warm rows keeps all of them in train.
+        (n,) codes: index into PARTS. Unless one date cuts everyone (global_time), a user with fewer than 3
+        warm rows keeps all of them in train.
     """
     rng = np.random.default_rng([config["seed"], 1])
     part = np.zeros(len(user_ids), np.int8)
@@ -398,7 +405,8 @@ def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: d
 
 
 def _cut_by_date(times: np.ndarray, age: np.ndarray, config: dict[str, Any]) -> np.ndarray:
-    when = age.astype(float) if np.isnan(times).all() else np.nan_to_num(times, nan=-np.inf)
+    # where most times are missing, a date would cut off too little; the random order stands in for all
+    when = age.astype(float) if np.isnan(times).mean() > 0.5 else np.nan_to_num(times, nan=-np.inf)
     ordered = np.sort(when)
     first_test = ordered[int(len(when) * (1 - config["test_ratio"]))]
     first_valid = ordered[int(len(when) * (1 - config["test_ratio"] - config["valid_ratio"]))]

@@ -32,8 +32,8 @@ def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndar
         user_ids: (n,) user rows, ascending.
         masked: CSR (n_users, n_items), the pairs that take no part.
         k: length of the lists, at most n_items.
-        target: CSR (n_users, n_items), disjoint from masked; if given, auc is computed against it: per user, the share of
-            (target item, other unmasked item) pairs in which the target item scores higher, ties a half.
+        target: CSR (n_users, n_items), disjoint from masked; if given, auc is computed against it: per user,
+            the share of (target item, other unmasked item) pairs in which the target scores higher, ties a half.
         seed: of the tie breaks.
         memory_mb: bounds the memory of a block of users, in MiB.
 
@@ -150,7 +150,7 @@ def evaluate_groups(user_emb: torch.Tensor, item_emb: torch.Tensor, train: sp.cs
         groups["users"][name] = {"n_users": int(inside.sum()), **means(overall, inside)}
     for name, members in item_groups(train).items():
         part = sp.csr_matrix(target.multiply(members))
-        part.sort_indices()
+        part.eliminate_zeros()  # multiply keeps the pairs outside the group as explicit zeros
         found = user_metrics(ranking, part, config["top_k"])
         groups["items"][name] = {"n_items": int(members.sum()),
                                  "n_users": int((np.diff(part.indptr) > 0).sum()), **means(found)}

@@ -161,15 +161,17 @@ def lsa_encoder(corpus: list[str], dim: int) -> Encode:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import normalize
+    from sklearn.preprocessing import FunctionTransformer, normalize
     if not any(corpus):
         raise ValueError("no title has a name, tags or a summary, so there is no text to encode; add some to "
                          "anime.tsv, or set --fusion_mode none")
     log.info(f"lsa: fitting to {len(corpus):,} texts")
-    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if len(corpus) >= 50 else 1,
+    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
                             max_features=50_000, sublinear_tf=True, dtype=np.float32)
     shape = grams.fit_transform(corpus).shape
-    pipeline = make_pipeline(grams, TruncatedSVD(min(dim, *shape), random_state=0)).fit(corpus)
+    # the SVD needs two features; a single one is left as it is
+    svd = TruncatedSVD(min(dim, *shape), random_state=0)
+    pipeline = make_pipeline(grams, svd if shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)).fit(corpus)
     return lambda texts: normalize(pipeline.transform(texts)).astype(np.float32)
 
 
@@ -227,7 +229,8 @@ def _ask_hub(name: str) -> int:
     if isinstance(answer[0], RepositoryNotFoundError):
         raise ValueError(f"the model hub has no model {name!r} (or it is private); check model_name")
     if isinstance(answer[0], Exception):
-        raise OSError(f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]})")
+        raise OSError(f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]}); connect, "
+                      "name a folder, or set --model_name lsa")
     files = answer[0].siblings or []
     return sum(file.size or 0 for file in files if not file.rfilename.startswith(("onnx/", "openvino/")))
 
@@ -263,7 +266,7 @@ def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
         intact = sidecar["vectors_sha256"] == _digest(vectors.tobytes()) and len(sidecar["keys"]) == len(vectors)
     except FileNotFoundError:
         return empty
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged .npy header can raise nearly anything; any of it means: make it again
         log.warning(f"{path.name}: the cache cannot be read ({error}); encoding again")
         return empty
     if not intact:
@@ -282,7 +285,7 @@ def write_cache(path: Path, vectors: np.ndarray, stamp: dict[str, Any], keys: li
                "texts_sha256": _digest("\n".join(keys).encode()), "split": split,
                "vectors_sha256": _digest(vectors.tobytes()), "keys": keys}
     text = json.dumps(sidecar)
-    if path.exists() and _sidecar(path).exists() and _sidecar(path).read_text(encoding="utf-8") == text:
+    if read_cache(path, stamp).row_of and _sidecar(path).read_bytes() == text.encode():
         return
     # no sidecar may ever stand beside vectors it does not describe, not even after a kill
     _sidecar(path).unlink(missing_ok=True)

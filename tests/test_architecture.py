@@ -1,0 +1,85 @@
+"""The house: which module may import which, and that importing one does nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEAVES = {"config", "data_loader", "llm_embedding", "model"}
+SCRIPTS = {"main", "save_embeddings", "recommend", "run_ablation"}
+MIDDLE = {"evaluator", "baselines"}
+TOP = {"trainer", "report"}
+MODULES = sorted(path.stem for path in ROOT.glob("*.py"))
+ALLOWED = {
+    **dict.fromkeys(LEAVES, set()),
+    **dict.fromkeys(MIDDLE, LEAVES - {"config"}),
+    **dict.fromkeys(TOP, (LEAVES - {"config"}) | MIDDLE),
+    **dict.fromkeys(SCRIPTS, LEAVES | MIDDLE | TOP),
+    "run_ablation": LEAVES | MIDDLE | TOP | {"main"},
+}
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def imported(module: str) -> set[str]:
+    """Name the project modules a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names & set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    assert module in ALLOWED, f"{module}.py is not in the house"
+    assert imported(module) <= ALLOWED[module], f"{module} imports {imported(module) - ALLOWED[module]}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_eval_and_no_seed_or_threads_set_globally(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "np.random.seed", "torch.manual_seed",
+                                "random.seed", "torch.set_num_threads"}, f"{module} line {node.lineno}: {name}"
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert keywords.get("weights_only", "True") == "True"
+            assert keywords.get("allow_pickle", "False") == "False"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_function_has_type_hints(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef):
+            named = [a for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "ctx", "cls")]
+            assert all(argument.annotation for argument in named), f"{module}.{node.name}"
+            assert node.returns is not None or node.name == "__init__", f"{module}.{node.name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_config_is_read_with_brackets(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) != "config.get", f"{module} line {node.lineno}"
+
+
+def test_importing_parses_nothing_and_makes_nothing(tmp_path: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {', '.join(MODULES)}"
+    done = subprocess.run([sys.executable, "-c", program, "--no_such_setting", "x"], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_main_run_fits_on_a_screen() -> None:
+    run = next(node for node in tree("main").body if isinstance(node, ast.FunctionDef) and node.name == "run")
+    assert run.end_lineno - run.lineno <= 55

@@ -1,0 +1,379 @@
+"""The config contract: copies, precedence, types, ranges, and the command line (DESIGN section 2)."""
+
+import ast
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config as config_module
+from config import CONFIG, PRESETS, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script, usage
+
+CHOICES = {
+    "split": ("user_time", "leave_one_out", "random", "global_time"),
+    "encoder_fallback": ("lsa", "none"),
+    "fusion_mode": ("concat", "sum", "none"),
+    "resume": ("auto", "never"),
+    "mode": ("train", "inference"),
+}
+TYPOS = [("embeding_dim", "embedding_dim"), ("num_layer", "num_layers"), ("epoch", "epochs"), ("topk", "top_k"),
+         ("fusion-mode", "fusion_mode"), ("use_user_lm", "use_user_llm"), ("Split", "split"), ("datadir", "data_dir")]
+INT_KEYS = [key for key, value in CONFIG.items() if type(value) is int]
+FLOAT_KEYS = [key for key, value in CONFIG.items() if type(value) is float]
+
+
+def as_text(value: Any) -> str:
+    """Write a value as a person would on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def key_lines() -> dict[str, int]:
+    """Return the line number (from 1) of every key of the CONFIG literal."""
+    tree = ast.parse(Path(config_module.__file__).read_text(encoding="utf-8"))
+    literal = next(node.value for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))
+                   and ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0]) == "CONFIG")
+    return {key.value: key.lineno for key in literal.keys}
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what run_script hangs on the logger, a stream of one test, from reaching the next test."""
+    monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("aglrec"), "level", logging.NOTSET)
+
+
+# --- the dict ---
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("embedding_dim", 64), ("num_layers", 1), ("fusion_mode", "concat"), ("use_user_llm", True),
+    ("use_item_llm", True), ("epochs", 20), ("lr", 0.001), ("model_name", "BAAI/bge-m3"), ("device", "auto"),
+    ("min_rate", 1.0), ("split", "user_time"), ("cold_item_ratio", 0.0), ("top_k", [10, 20]), ("recommend_k", 20)])
+def test_defaults_that_users_know(key: str, value: Any) -> None:
+    found = get_config()[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_config_is_one_flat_literal() -> None:
+    assert list(key_lines()) == list(CONFIG)
+    assert not any(isinstance(value, dict) for value in CONFIG.values())
+
+
+@pytest.mark.parametrize("key", list(CONFIG))
+def test_every_key_has_a_comment_right_above(key: str) -> None:
+    lines = Path(config_module.__file__).read_text(encoding="utf-8").splitlines()
+    above = lines[key_lines()[key] - 2].strip()
+    assert above.startswith("# ")
+    assert not above.startswith("# ---"), "a section head says nothing about the key below it"
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_comment_names_every_legal_choice(key: str) -> None:
+    lines = Path(config_module.__file__).read_text(encoding="utf-8").splitlines()
+    comment = lines[key_lines()[key] - 2]
+    assert [choice for choice in CHOICES[key] if choice not in comment] == []
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_is_valid_and_arrives(name: str) -> None:
+    config = get_config({"preset": name})
+    assert set(config) == set(CONFIG)
+    assert {key: config[key] for key in PRESETS[name]} == PRESETS[name]
+
+
+def test_preset_tuned_exists() -> None:
+    assert "tuned" in PRESETS
+
+
+# --- copies ---
+
+def test_get_config_returns_every_key_and_the_defaults() -> None:
+    assert get_config() == CONFIG == get_config({})
+    assert get_config() is not CONFIG
+
+
+def test_changing_the_result_never_reaches_config() -> None:
+    before = copy.deepcopy(CONFIG)
+    config = get_config()
+    config["top_k"].append(99)
+    config["lr"] = 7.0
+    assert before == CONFIG == get_config()
+
+
+def test_overrides_never_reach_config() -> None:
+    before = copy.deepcopy(CONFIG)
+    get_config({"preset": "tuned", "epochs": 3, "top_k": [5, 20]})
+    assert before == CONFIG
+
+
+def test_result_shares_no_list_with_the_overrides() -> None:
+    mine = [5, 20]
+    config = get_config({"top_k": mine})
+    config["top_k"].append(30)
+    assert mine == [5, 20]
+    mine.append(40)
+    assert config["top_k"] == [5, 20, 30]
+
+
+def test_result_shares_no_list_with_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "mine", {"top_k": [5, 20]})
+    get_config({"preset": "mine"})["top_k"].append(30)
+    assert PRESETS["mine"] == {"top_k": [5, 20]}
+
+
+def test_overrides_dict_is_left_as_it_was() -> None:
+    overrides = {"preset": "paper", "num_layers": 2}
+    get_config(overrides)
+    assert overrides == {"preset": "paper", "num_layers": 2}
+
+
+# --- precedence ---
+
+@pytest.mark.parametrize("overrides", [{"preset": "paper", "num_layers": 0}, {"num_layers": 0, "preset": "paper"}])
+def test_overrides_outrank_the_preset_in_any_order(overrides: dict[str, Any]) -> None:
+    config = get_config(overrides)
+    assert config["num_layers"] == 0
+    assert config["epochs"] == PRESETS["paper"]["epochs"] != CONFIG["epochs"]
+    assert config["split"] == CONFIG["split"]
+
+
+def test_an_override_back_to_the_default_outranks_the_preset() -> None:
+    assert get_config({"preset": "paper", "epochs": CONFIG["epochs"]})["epochs"] == CONFIG["epochs"]
+
+
+def test_command_line_outranks_the_preset() -> None:
+    config = get_config(parse_overrides(["--num_layers", "0", "--preset", "paper"]))
+    assert (config["num_layers"], config["fusion_mode"]) == (0, "none")
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="turbo") as error:
+        get_config({"preset": "turbo"})
+    assert all(name in str(error.value) for name in PRESETS)
+
+
+# --- keys and types ---
+
+@pytest.mark.parametrize(("key", "nearest"), TYPOS)
+def test_unknown_key_names_the_nearest(key: str, nearest: str) -> None:
+    with pytest.raises(ValueError, match=key) as error:
+        get_config({key: 1})
+    assert f"'{nearest}'" in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "nearest"), TYPOS)
+def test_unknown_key_on_the_command_line_names_the_nearest(key: str, nearest: str) -> None:
+    with pytest.raises(ValueError, match=key) as error:
+        parse_overrides([f"--{key}", "1"])
+    assert f"'{nearest}'" in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["", "zzzzzz", "???"])
+def test_unknown_key_near_to_nothing_is_still_a_clear_error(key: str) -> None:
+    with pytest.raises(ValueError, match="nearest"):
+        get_config({key: 1})
+
+
+@pytest.mark.parametrize(("key", "value", "legal"), [
+    ("epochs", "many", "whole number"), ("epochs", 1.5, "whole number"), ("epochs", "1.5", "whole number"),
+    ("epochs", None, "whole number"), ("epochs", [3], "whole number"), ("epochs", float("inf"), "whole number"),
+    ("epochs", float("nan"), "whole number"), ("lr", "fast", "number"), ("lr", None, "number"), ("lr", [0.1], "number"),
+    ("use_user_llm", "maybe", "true or false"), ("use_user_llm", None, "true or false"),
+    ("use_item_llm", 2, "true or false"), ("use_item_llm", [], "true or false"), ("data_dir", 3, "text"),
+    ("data_dir", None, "text"), ("split", True, "text"), ("top_k", 10, "whole numbers"),
+    ("top_k", "ten", "whole numbers"), ("top_k", ["a"], "whole numbers"), ("top_k", [1.5, 20], "whole numbers"),
+    ("top_k", [None], "whole numbers"), ("top_k", [True, 20], "whole numbers"), ("top_k", "10,,20", "whole numbers")])
+def test_wrong_type_names_key_value_and_legal_type(key: str, value: Any, legal: str) -> None:
+    with pytest.raises(ValueError, match=key) as error:
+        get_config({key: value})
+    assert repr(value) in str(error.value)
+    assert legal in str(error.value)
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("key", INT_KEYS + FLOAT_KEYS)
+def test_bool_is_no_number(key: str, value: bool) -> None:
+    with pytest.raises(ValueError, match=f"{key} .*{value}"):
+        get_config({key: value})
+
+
+@pytest.mark.parametrize(("key", "value"), [("lr", 1), ("min_rate", 5), ("cold_item_ratio", 0), ("reg_lambda", 0)])
+def test_whole_number_is_welcome_where_a_float_is_asked(key: str, value: int) -> None:
+    assert type(get_config({key: value})[key]) is float
+
+
+# --- choices and ranges ---
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_illegal_choice_names_all_legal_ones(key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} .*'bogus'") as error:
+        get_config({key: "bogus"})
+    assert [choice for choice in CHOICES[key] if choice not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(("key", "choice"), [(key, choice) for key, choices in CHOICES.items() for choice in choices])
+def test_legal_choice_passes(key: str, choice: str) -> None:
+    assert get_config({key: choice})[key] == choice
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("embedding_dim", 0), ("num_layers", -1), ("epochs", 0), ("batch_size", 0), ("batch_size", -5), ("recommend_k", 0),
+    ("lsa_dim", 0), ("max_seq_length", 0), ("encode_batch_size", 0), ("eval_memory_mb", 0), ("early_stop_round", -1),
+    ("seed", -1), ("lr", 0.0), ("lr", -0.1), ("lr", float("nan")), ("lr", float("inf")), ("reg_lambda", -1e-9),
+    ("reg_lambda", float("nan")), ("reg_lambda", float("inf")), ("init_std", 0.0), ("init_std", -1.0),
+    ("min_rate", -1.0), ("min_rate", float("nan")), ("min_rate", float("inf")), ("valid_ratio", 0.0),
+    ("valid_ratio", -0.1), ("valid_ratio", 1.0), ("valid_ratio", float("nan")), ("test_ratio", 0.0),
+    ("test_ratio", 1.0), ("test_ratio", 1.5), ("cold_item_ratio", -0.1), ("cold_item_ratio", 1.0),
+    ("cold_item_ratio", float("nan")), ("top_k", []), ("top_k", [0, 20]), ("top_k", [-5, 20]), ("top_k", "")])
+def test_out_of_range_names_the_key(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=key):
+        get_config({key: value})
+
+
+def test_out_of_range_says_what_was_found_and_what_is_legal() -> None:
+    with pytest.raises(ValueError, match=r"embedding_dim is -3\b.*at least 1"):
+        get_config({"embedding_dim": -3})
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("num_layers", 0), ("seed", 0), ("reg_lambda", 0.0), ("early_stop_round", 0), ("cold_item_ratio", 0.0),
+    ("cold_item_ratio", 0.99), ("min_rate", 0.0), ("epochs", 1), ("embedding_dim", 1), ("valid_ratio", 0.01)])
+def test_ends_of_the_ranges_are_legal(key: str, value: Any) -> None:
+    assert get_config({key: value})[key] == value
+
+
+@pytest.mark.parametrize(("valid", "test"), [(0.5, 0.5), (0.9, 0.2)])
+def test_ratios_must_leave_something_to_train_on(valid: float, test: float) -> None:
+    with pytest.raises(ValueError, match="valid_ratio.*test_ratio"):
+        get_config({"valid_ratio": valid, "test_ratio": test})
+
+
+@pytest.mark.parametrize("metric", ["NDCG@20", "Precision@5", "recall@5", "Recall@", "Recall", "", "auc"])
+def test_early_stop_metric_outside_top_k_names_the_legal_ones(metric: str) -> None:
+    with pytest.raises(ValueError, match="early_stop_metric") as error:
+        get_config({"top_k": [5, 10], "early_stop_metric": metric})
+    assert [name for name in ("Recall@5", "NDCG@5", "Hit@5", "Recall@10", "NDCG@10", "Hit@10", "AUC")
+            if name not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("metric", ["Recall@5", "NDCG@10", "Hit@5", "AUC"])
+def test_early_stop_metric_of_top_k_passes(metric: str) -> None:
+    assert get_config({"top_k": [5, 10], "early_stop_metric": metric})["early_stop_metric"] == metric
+
+
+def test_narrower_top_k_does_not_leave_the_default_metric_dangling() -> None:
+    with pytest.raises(ValueError, match="early_stop_metric"):
+        get_config({"top_k": [5]})
+
+
+# --- command line ---
+
+def test_no_words_no_overrides() -> None:
+    assert parse_overrides([]) == {}
+
+
+@pytest.mark.parametrize(("argv", "expected"), [
+    (["--lr", "0.01"], {"lr": 0.01}), (["--lr=0.01"], {"lr": 0.01}), (["--lr", "1"], {"lr": 1.0}),
+    (["--epochs", "7", "--split=random"], {"epochs": 7, "split": "random"}), (["--top_k", "5,10"], {"top_k": [5, 10]}),
+    (["--top_k=5"], {"top_k": [5]}), (["--data_dir=a=b"], {"data_dir": "a=b"}), (["--data_dir", "a=b"],
+     {"data_dir": "a=b"}), (["--vectors_dir="], {"vectors_dir": ""}), (["--vectors_dir", ""], {"vectors_dir": ""}),
+    (["--data_dir", "/tmp/x y"], {"data_dir": "/tmp/x y"}), (["--data_dir", "007"], {"data_dir": "007"}),
+    (["--use_user_llm", "false"], {"use_user_llm": False}), (["--use_user_llm=True"], {"use_user_llm": True}),
+    (["--use_item_llm", "FALSE"], {"use_item_llm": False}), (["--preset", "tuned"], {"preset": "tuned"}),
+    (["--preset=tuned", "--epochs=2"], {"preset": "tuned", "epochs": 2})])
+def test_forms_of_the_command_line(argv: list[str], expected: dict[str, Any]) -> None:
+    found = parse_overrides(argv)
+    assert found == expected
+    assert [type(value) for value in found.values()] == [type(value) for value in expected.values()]
+
+
+@pytest.mark.parametrize("key", list(CONFIG))
+def test_every_key_can_be_set_both_ways(key: str) -> None:
+    text = as_text(CONFIG[key])
+    for argv in ([f"--{key}", text], [f"--{key}={text}"]):
+        found = parse_overrides(argv)[key]
+        assert found == CONFIG[key]
+        assert type(found) is type(CONFIG[key])
+
+
+@pytest.mark.parametrize("argv", [["--epochs"], ["--epochs", "--lr", "0.1"], ["--lr", "0.1", "--epochs"]])
+def test_missing_value_names_the_key(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match="--epochs needs a value"):
+        parse_overrides(argv)
+
+
+@pytest.mark.parametrize("argv", [["--preset"], ["--preset", "--lr", "0.1"]])
+def test_missing_preset_name(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match="--preset needs a value"):
+        parse_overrides(argv)
+
+
+@pytest.mark.parametrize("argv", [["stray"], ["--lr", "0.1", "stray"], ["stray", "--lr", "0.1"], ["-stray", "1"]])
+def test_stray_word_is_named(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match="stray"):
+        parse_overrides(argv)
+
+
+@pytest.mark.parametrize("argv", [["--seed", "-1"], ["--seed=-1"]])
+def test_negative_seed_is_a_clear_error(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"seed .*-1\b.*0 or more"):
+        get_config(parse_overrides(argv))
+
+
+@pytest.mark.parametrize("argv", [["--min_rate", "-0.5"], ["--min_rate=-0.5"], ["--lr", "-0.5"]])
+def test_negative_number_is_a_value_not_a_missing_one(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"(min_rate|lr) .*-0\.5"):
+        get_config(parse_overrides(argv))
+
+
+@pytest.mark.parametrize(("argv", "key"), [
+    (["--epochs", "many"], "epochs"), (["--epochs=1.5"], "epochs"), (["--epochs="], "epochs"), (["--lr", "x"], "lr"),
+    (["--use_user_llm", "maybe"], "use_user_llm"), (["--top_k", "10;20"], "top_k"), (["--epochs", "true"], "epochs")])
+def test_unreadable_value_names_the_key(argv: list[str], key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} takes"):
+        get_config(parse_overrides(argv))
+
+
+# --- what scripts get beside the dict ---
+
+def test_usage_names_every_key_and_preset() -> None:
+    text = usage()
+    assert [key for key in CONFIG if f"--{key} " not in text] == []
+    assert [name for name in PRESETS if name not in text] == []
+
+
+def test_experiment_keeps_all_but_the_runtime_keys() -> None:
+    config = get_config()
+    kept = experiment(config)
+    assert set(kept) == set(CONFIG) - RUNTIME_KEYS
+    assert all(kept[key] == config[key] for key in kept)
+    assert RUNTIME_KEYS.issubset(CONFIG)
+
+
+def test_run_script_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ValueError("too bad")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["main.py"])
+    assert run_script(lambda: None, "doc") == 0
+    assert run_script(fail, "doc") == 2
+    assert capsys.readouterr().err == "error: too bad\n"
+    assert run_script(interrupt, "doc") == 130
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_runs_nothing(flag: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+                           capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["main.py", flag])
+    with caplog.at_level(logging.INFO, logger="aglrec"):
+        assert run_script(lambda: pytest.fail("main was called"), "what it does") == 0
+    told = caplog.text + capsys.readouterr().out
+    assert "what it does" in told
+    assert "--embedding_dim" in told

@@ -1,0 +1,585 @@
+"""The ranking and its metrics against brute force and scikit-learn, oracles, ties and groups."""
+
+import json
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from sklearn.metrics import ndcg_score, roc_auc_score
+
+from data_loader import Dataset
+from evaluator import (
+    Ranking,
+    evaluate,
+    evaluate_groups,
+    item_groups,
+    means,
+    rank_items,
+    recommend,
+    user_metrics,
+)
+
+TOP_K = [1, 5, 10, 20]
+SIZES = [20, 50, 63, 64, 65, 100, 128, 200]
+
+
+def settings(top_k: list[int] | None = None, seed: int = 0, memory_mb: int = 256) -> dict[str, Any]:
+    return {"top_k": top_k or TOP_K, "seed": seed, "eval_memory_mb": memory_mb}
+
+
+def random_pairs(rng: np.random.Generator, n_users: int, n_items: int,
+                 share: float = 0.1) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Return disjoint masked and target pairs; some users have no target, some nothing masked."""
+    draw = rng.random((n_users, n_items))
+    masked, target = draw < 0.3, draw > 1 - share
+    masked[0], target[1] = False, False
+    target[0, 0] = True
+    masked[2], target[2] = True, False
+    target[2, :2], masked[2, :2] = True, False  # no more than two items are left to this user
+    return to_csr(masked), to_csr(target)
+
+
+def to_csr(dense: np.ndarray) -> sp.csr_matrix:
+    return sp.csr_matrix(dense.astype(np.float32))
+
+
+def nothing(n_users: int, n_items: int) -> sp.csr_matrix:
+    return sp.csr_matrix((n_users, n_items), dtype=np.float32)
+
+
+def vectors_scoring(scores: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return user and item vectors whose dot products are exactly these scores."""
+    return torch.from_numpy(scores.astype(np.float32)), torch.eye(scores.shape[1])
+
+
+def distinct_scores(rng: np.random.Generator, n_users: int, n_items: int) -> np.ndarray:
+    """Return scores without ties: a permutation of -n_items / 2 .. n_items / 2 for each user."""
+    return np.stack([rng.permutation(n_items) - n_items // 2 for _ in range(n_users)]).astype(np.float32)
+
+
+def brute_force(scores: np.ndarray, target: np.ndarray, masked: np.ndarray, top_k: list[int]) -> dict[str, list[float]]:
+    """Compute every metric of every user with a target by loops, from the formulas."""
+    found: dict[str, list[float]] = {}
+    for user in range(len(scores)):
+        wanted = set(np.flatnonzero(target[user]).tolist())
+        if not wanted:
+            continue
+        free = [item for item in range(scores.shape[1]) if not masked[user, item]]
+        order = sorted(free, key=lambda item: -scores[user, item])  # noqa: B023
+        for k in top_k:
+            gains = [1 / math.log2(rank + 1) for rank, item in enumerate(order[:k], start=1) if item in wanted]
+            ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(len(wanted), k) + 1))
+            found.setdefault(f"Recall@{k}", []).append(len(gains) / len(wanted))
+            found.setdefault(f"NDCG@{k}", []).append(sum(gains) / ideal)
+            found.setdefault(f"Hit@{k}", []).append(float(len(gains) > 0))
+        pairs = [(scores[user, a], scores[user, b]) for a in wanted for b in free if b not in wanted]
+        wins = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs)
+        found.setdefault("AUC", []).append(wins / len(pairs) if pairs else math.nan)
+    return found
+
+
+def assert_metrics_equal(ours: dict[str, np.ndarray], theirs: dict[str, list[float]]) -> None:
+    assert set(ours) == set(theirs)
+    for key, values in theirs.items():
+        np.testing.assert_allclose(ours[key], values, rtol=1e-9, atol=1e-9, err_msg=key)
+
+
+# --- against independent implementations ---
+
+@pytest.mark.parametrize("n_items", SIZES)
+def test_evaluate_equals_brute_force(n_items: int) -> None:
+    rng = np.random.default_rng(n_items)
+    masked, target = random_pairs(rng, 30, n_items)
+    scores = distinct_scores(rng, 30, n_items)
+    ours = evaluate(*vectors_scoring(scores), target, masked, settings())
+    assert_metrics_equal(ours, brute_force(scores, target.toarray(), masked.toarray(), TOP_K))
+
+
+def test_evaluate_equals_brute_force_on_real_valued_vectors() -> None:
+    rng = np.random.default_rng(1)
+    masked, target = random_pairs(rng, 40, 90)
+    user_emb, item_emb = rng.normal(size=(40, 6)).astype(np.float32), rng.normal(size=(90, 6)).astype(np.float32)
+    ours = evaluate(torch.from_numpy(user_emb), torch.from_numpy(item_emb), target, masked, settings())
+    assert_metrics_equal(ours, brute_force(user_emb @ item_emb.T, target.toarray(), masked.toarray(), TOP_K))
+
+
+@pytest.mark.parametrize("n_items", [20, 64, 100])
+def test_ndcg_and_auc_equal_scikit_learn(n_items: int) -> None:
+    rng = np.random.default_rng(n_items)
+    masked, target = random_pairs(rng, 30, n_items)
+    scores = distinct_scores(rng, 30, n_items)
+    ours = evaluate(*vectors_scoring(scores), target, masked, settings())
+    users = np.flatnonzero(np.diff(target.indptr))
+    assert len(ours["AUC"]) == len(users)
+    for place, user in enumerate(users):
+        free = masked.toarray()[user] == 0
+        relevance, score = target.toarray()[user, free], scores[user, free]
+        if len(score) < 2:
+            continue
+        for k in TOP_K:
+            expected = ndcg_score([relevance], [score], k=k, ignore_ties=True)
+            assert ours[f"NDCG@{k}"][place] == pytest.approx(expected)
+        if 0 < relevance.sum() < len(relevance):
+            assert ours["AUC"][place] == pytest.approx(roc_auc_score(relevance, score))
+        else:
+            assert np.isnan(ours["AUC"][place])
+
+
+def test_auc_with_many_ties_equals_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    masked, target = random_pairs(rng, 40, 90)
+    scores = rng.integers(-2, 3, size=(40, 90)).astype(np.float32)
+    ours = evaluate(*vectors_scoring(scores), target, masked, settings())["AUC"]
+    for auc, user in zip(ours, np.flatnonzero(np.diff(target.indptr)), strict=True):
+        free = masked.toarray()[user] == 0
+        relevance = target.toarray()[user, free]
+        if 0 < relevance.sum() < len(relevance):
+            assert auc == pytest.approx(roc_auc_score(relevance, scores[user, free]))
+
+
+def test_user_metrics_of_a_list_written_by_hand() -> None:
+    target = to_csr(np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]]))
+    ranking = Ranking(np.array([0, 1, 2]), np.array([[4, 0, 2], [0, 1, 2], [0, -1, -1]]), np.zeros((3, 3)), None)
+    ours = user_metrics(ranking, target, [2, 3])
+    second, third = 1 / math.log2(3), 1 / math.log2(4)
+    np.testing.assert_allclose(ours["Recall@2"], [1 / 3, math.nan, 0])
+    np.testing.assert_allclose(ours["Recall@3"], [2 / 3, math.nan, 0])
+    np.testing.assert_allclose(ours["NDCG@2"], [second / (1 + second), math.nan, 0])
+    np.testing.assert_allclose(ours["NDCG@3"], [(second + third) / (1 + second + third), math.nan, 0])
+    np.testing.assert_allclose(ours["Hit@2"], [1, math.nan, 0])
+    assert "AUC" not in ours
+
+
+def test_user_metrics_take_the_users_of_the_ranking_not_their_place() -> None:
+    target = to_csr(np.array([[1, 0, 0], [0, 0, 0], [0, 1, 1]]))
+    ranking = Ranking(np.array([2]), np.array([[1, 0, 2]]), np.zeros((1, 3)), np.array([0.5]))
+    ours = user_metrics(ranking, target, [1])
+    assert {key: values.tolist() for key, values in ours.items()} == {
+        "Recall@1": [0.5], "NDCG@1": [1.0], "Hit@1": [1.0], "AUC": [0.5]}
+
+
+def test_padding_is_never_taken_for_an_item() -> None:
+    # user 1's padding of -1 must not be read as user 0's last item
+    target = to_csr(np.array([[0, 0, 1], [1, 0, 0]]))
+    ranking = Ranking(np.array([0, 1]), np.array([[-1, -1], [1, -1]]), np.zeros((2, 2)), None)
+    assert user_metrics(ranking, target, [2])["Hit@2"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("n_items", [50, 150])
+def test_an_oracle_scores_one_and_an_anti_oracle_zero(n_items: int) -> None:
+    rng = np.random.default_rng(2)
+    masked, target = random_pairs(rng, 30, n_items)
+    masked = to_csr(masked.toarray() * (np.arange(30) != 2)[:, None])  # every user has items enough for both
+    few = target.toarray()
+    few[:, 8:] = 0
+    few[5, 1] = 1 - masked.toarray()[5, 1]
+    truth = few * 100 + rng.random((30, n_items))
+    for sign, value in ((1, 1.0), (-1, 0.0)):
+        ours = evaluate(*vectors_scoring(sign * truth), to_csr(few), masked, settings([8, 10]))
+        for key, values in ours.items():
+            np.testing.assert_allclose(values, value, err_msg=key)
+
+
+def test_recall_of_an_oracle_is_bounded_by_k() -> None:
+    target = np.zeros((1, 40))
+    target[0, :20] = 1
+    ours = evaluate(*vectors_scoring(target), to_csr(target), nothing(1, 40), settings([5]))
+    assert ours["Recall@5"].tolist() == [0.25]
+    assert ours["NDCG@5"].tolist() == [pytest.approx(1.0)]
+
+
+# --- who and what takes part ---
+
+@pytest.mark.parametrize("n_items", SIZES)
+def test_masked_items_are_never_listed_and_the_rest_is_sorted(n_items: int) -> None:
+    rng = np.random.default_rng(0)
+    masked = to_csr(rng.random((30, n_items)) < rng.random((30, 1)))
+    scores = rng.normal(size=(30, n_items)).astype(np.float32)
+    ranking = rank_items(*vectors_scoring(scores), np.arange(30), masked, 20)
+    assert ranking.items.shape == ranking.scores.shape == (30, 20)
+    assert ranking.auc is None
+    for user, (items, listed) in enumerate(zip(ranking.items, ranking.scores, strict=True)):
+        free = np.flatnonzero(masked.toarray()[user] == 0)
+        expected = free[np.argsort(-scores[user, free])][:20]
+        assert items[:len(expected)].tolist() == expected.tolist()
+        np.testing.assert_allclose(listed[:len(expected)], scores[user, expected], rtol=1e-6)
+
+
+def test_the_best_items_are_found_however_far_apart_they_stand() -> None:
+    rng = np.random.default_rng(8)
+    scores = np.tile(rng.permutation(1000).astype(np.float32), (20, 1))
+    best = np.arange(10, 1000, 90)  # eleven items, none within 64 rows of another
+    for user in range(20):
+        scores[user, best] = 2000 + rng.permutation(11)
+    ranking = rank_items(*vectors_scoring(scores), np.arange(20), nothing(20, 1000), 5)
+    assert ranking.items.tolist() == best[np.argsort(-scores[:, best])][:, :5].tolist()
+
+
+def test_lists_end_in_minus_one_where_too_few_items_are_left() -> None:
+    masked = np.zeros((3, 70))
+    masked[0, 3:] = 1
+    masked[1] = 1
+    scores = np.tile(np.arange(70, dtype=np.float32) - 90, (3, 1))  # masked items would win if they scored 0
+    ranking = rank_items(*vectors_scoring(scores), np.arange(3), to_csr(masked), 5)
+    assert ranking.items.tolist() == [[2, 1, 0, -1, -1], [-1] * 5, [69, 68, 67, 66, 65]]
+    assert ranking.scores.tolist()[0] == [-88, -89, -90, -math.inf, -math.inf]
+    assert (ranking.scores[1] == -np.inf).all()
+
+
+def test_items_of_negative_score_come_before_the_padding_of_the_catalogue() -> None:
+    scores = np.full((1, 65), -5.0) - np.arange(65)
+    ranking = rank_items(*vectors_scoring(scores), np.array([0]), nothing(1, 65), 65)
+    assert ranking.items[0].tolist() == list(range(65))
+
+
+def test_only_the_users_asked_for_are_ranked() -> None:
+    scores = distinct_scores(np.random.default_rng(0), 6, 30)
+    masked = to_csr(np.random.default_rng(1).random((6, 30)) < 0.3)
+    everyone = rank_items(*vectors_scoring(scores), np.arange(6), masked, 8)
+    some = rank_items(*vectors_scoring(scores), np.array([1, 4]), masked, 8)
+    assert some.user_ids.tolist() == [1, 4]
+    assert some.items.tolist() == everyone.items[[1, 4]].tolist()
+
+
+def test_users_without_targets_have_no_part_in_the_averages() -> None:
+    target = to_csr(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 1]]))
+    ours = evaluate(*vectors_scoring(np.array([[3, 2, 1]] * 3)), target, nothing(3, 3), settings([1]))
+    assert len(ours["Recall@1"]) == 2
+    assert means(ours) == {"Recall@1": 0.5, "NDCG@1": 0.5, "Hit@1": 0.5, "AUC": 0.5}
+
+
+def test_a_user_whose_every_item_is_a_target_has_no_auc_but_the_other_metrics() -> None:
+    target = to_csr(np.array([[1, 1, 0], [1, 0, 0]]))
+    masked = to_csr(np.array([[0, 0, 1], [0, 0, 0]]))
+    ours = evaluate(*vectors_scoring(np.array([[3, 2, 1], [3, 2, 1]])), target, masked, settings([2]))
+    assert np.isnan(ours["AUC"][0])
+    assert means(ours) == {"Recall@2": 1, "NDCG@2": 1, "Hit@2": 1, "AUC": 1}
+
+
+def test_nobody_with_a_target_gives_empty_metrics_and_means_of_zero() -> None:
+    ours = evaluate(*vectors_scoring(np.ones((3, 30))), nothing(3, 30), nothing(3, 30), settings())
+    assert all(values.shape == (0,) for values in ours.values())
+    assert set(means(ours).values()) == {0.0}
+
+
+def test_auc_can_be_left_out() -> None:
+    target = to_csr(np.eye(3))
+    ours = evaluate(*vectors_scoring(np.eye(3)), target, nothing(3, 3), settings([1]), auc=False)
+    assert set(ours) == {"Recall@1", "NDCG@1", "Hit@1"}
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_candidates_are_the_only_items_ranked(shuffled: bool) -> None:
+    rng = np.random.default_rng(4)
+    masked, target = random_pairs(rng, 30, 200)
+    scores = distinct_scores(rng, 30, 200)
+    candidates = rng.choice(200, size=70, replace=False)
+    if not shuffled:
+        candidates = np.sort(candidates)
+    ours = evaluate(*vectors_scoring(scores), target, masked, settings(), candidates)
+    expected = brute_force(scores[:, candidates], target.toarray()[:, candidates], masked.toarray()[:, candidates],
+                           TOP_K)
+    assert_metrics_equal(ours, expected)
+
+
+def test_fewer_candidates_than_k_are_all_listed() -> None:
+    rng = np.random.default_rng(5)
+    masked, target = random_pairs(rng, 30, 100)
+    scores, candidates = distinct_scores(rng, 30, 100), np.arange(40, 47)
+    ours = evaluate(*vectors_scoring(scores), target, masked, settings([3, 20]), candidates)
+    expected = brute_force(scores[:, candidates], target.toarray()[:, candidates], masked.toarray()[:, candidates],
+                           [3, 20])
+    assert_metrics_equal(ours, expected)
+    assert set(ours["Recall@20"]) == {1.0}
+
+
+def test_a_list_longer_than_the_catalogue_is_refused(dataset: Dataset) -> None:
+    user_emb, item_emb = torch.ones(2, 3), torch.ones(10, 3)
+    with pytest.raises(ValueError, match=r"11\b.*\b10\b"):
+        rank_items(user_emb, item_emb, np.arange(2), nothing(2, 10), 11)
+    with pytest.raises(ValueError, match=str(dataset.n_items)):
+        recommend(torch.ones(dataset.n_users, 3), torch.ones(dataset.n_items, 3), dataset, dataset.n_items + 1,
+                  settings())
+
+
+def test_a_list_as_long_as_the_catalogue_holds_every_item() -> None:
+    for n_items in (10, 64, 65, 128):
+        ranking = rank_items(torch.zeros(2, 3), torch.zeros(n_items, 3), np.arange(2), nothing(2, n_items), n_items)
+        assert np.sort(ranking.items).tolist() == [list(range(n_items))] * 2
+
+
+# --- blocks of users ---
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_results_do_not_depend_on_the_block_size(ties: bool) -> None:
+    rng = np.random.default_rng(6)
+    n_users, n_items = 300, 1000  # a MiB holds 64 users
+    masked, target = random_pairs(rng, n_users, n_items, 0.005)
+    scores = rng.integers(0, 4, size=(n_users, n_items)) if ties else distinct_scores(rng, n_users, n_items)
+    users, vectors = np.flatnonzero(np.diff(target.indptr)), vectors_scoring(scores)
+    one, many = (rank_items(*vectors, users, masked, 20, target, 0, memory_mb) for memory_mb in (512, 1))
+    for a, b in zip(one, many, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_metrics_do_not_depend_on_memory_mb() -> None:
+    rng = np.random.default_rng(7)
+    masked, target = random_pairs(rng, 300, 1000, 0.005)
+    vectors = vectors_scoring(rng.integers(0, 9, size=(300, 1000)))
+    one, many = (evaluate(*vectors, target, masked, settings(memory_mb=mb)) for mb in (256, 1))
+    for key in one:
+        np.testing.assert_array_equal(one[key], many[key])
+
+
+# --- ties ---
+
+def test_equal_scores_are_listed_at_random_not_by_row() -> None:
+    n_users, n_items = 500, 200
+    target = np.zeros((n_users, n_items))
+    target[:, :5] = 1
+    vectors = torch.zeros(n_users, 4), torch.zeros(n_items, 4)
+    ours = means(evaluate(*vectors, to_csr(target), nothing(n_users, n_items), settings([20])))
+    assert ours["Recall@20"] == pytest.approx(20 / n_items, abs=0.03)
+    assert ours["AUC"] == 0.5
+    ranking = rank_items(*vectors, np.arange(n_users), nothing(n_users, n_items), 20)
+    assert all(len(set(items)) == 20 for items in ranking.items.tolist())
+    listed = np.bincount(ranking.items.ravel(), minlength=n_items)  # 50 times each, give or take 7
+    assert 20 < listed.min() <= listed.max() < 85
+    first = np.bincount(ranking.items[:, 0] // 50, minlength=4)  # 125 in each quarter, give or take 10
+    assert 80 < first.min() <= first.max() < 170
+
+
+def test_the_seed_decides_how_ties_fall() -> None:
+    vectors = torch.zeros(50, 4), torch.zeros(100, 4)
+    first, again, other = (rank_items(*vectors, np.arange(50), nothing(50, 100), 20, seed=seed).items
+                           for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).mean() > 0.5
+
+
+def test_evaluate_and_recommend_take_the_seed_from_the_config(dataset: Dataset) -> None:
+    vectors = torch.zeros(dataset.n_users, 4), torch.zeros(dataset.n_items, 4)
+    first, again, other = (recommend(*vectors, dataset, 10, settings(seed=seed)) for seed in (1, 1, 2))
+    assert first == again != other
+    first, again, other = (evaluate(*vectors, dataset.test, dataset.train, settings(seed=seed))["Recall@10"].tolist()
+                           for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_users_do_not_share_the_fall_of_their_ties() -> None:
+    ranking = rank_items(torch.zeros(50, 4), torch.zeros(100, 4), np.arange(50), nothing(50, 100), 20)
+    assert len({tuple(items) for items in ranking.items.tolist()}) == 50
+
+
+def test_ties_inside_the_list_move_only_among_themselves() -> None:
+    n_users, n_items = 400, 150
+    scores = np.tile(-np.arange(n_items, dtype=np.float32), (n_users, 1))
+    tied = [3, 70, 149]
+    scores[:, tied] = 7  # three items share the first places
+    items = rank_items(*vectors_scoring(scores), np.arange(n_users), nothing(n_users, n_items), 10).items
+    assert (np.sort(items[:, :3]) == tied).all()
+    assert (items[:, 3:] == [0, 1, 2, 4, 5, 6, 7]).all()
+    for item in tied:
+        assert (items[:, 0] == item).mean() == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_ties_across_the_end_of_the_list_are_drawn_evenly() -> None:
+    n_users, n_items = 600, 200
+    scores = np.zeros((n_users, n_items))
+    above, tied = np.arange(5, 200, 40), np.arange(10, 190, 6)
+    scores[:, tied], scores[:, above] = 1, 2
+    tied = np.setdiff1d(tied, above)
+    ranking = rank_items(*vectors_scoring(scores), np.arange(n_users), nothing(n_users, n_items), 10)
+    assert (np.sort(ranking.items[:, :5]) == above).all()
+    assert np.isin(ranking.items[:, 5:], tied).all()
+    assert (ranking.scores == [2] * 5 + [1] * 5).all()
+    listed = np.bincount(ranking.items[:, 5:].ravel(), minlength=n_items)[tied] / n_users
+    assert abs(listed - 5 / len(tied)).max() < 0.07
+
+
+def test_a_tie_of_the_last_place_with_the_one_behind_is_broken_at_random() -> None:
+    n_users, n_items = 400, 130
+    scores = np.tile(-np.arange(n_items, dtype=np.float32), (n_users, 1))
+    scores[:, 129] = scores[:, 9]  # rows 9 and 129 share places 10 and 11
+    items = rank_items(*vectors_scoring(scores), np.arange(n_users), nothing(n_users, n_items), 10).items
+    assert (items[:, :9] == np.arange(9)).all()
+    assert (items[:, 9] == 129).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_tie_with_an_item_far_away_is_broken_at_random() -> None:
+    scores = np.tile(-np.arange(1000, dtype=np.float32), (400, 1))
+    scores[:, [10, 200, 390, 600, 790, 990]] = [9, 8, 7, 6, 5, 5]  # two items for the last of five places
+    items = rank_items(*vectors_scoring(scores), np.arange(400), nothing(400, 1000), 5).items
+    assert (items[:, :4] == [10, 200, 390, 600]).all()
+    assert set(items[:, 4]) == {790, 990}
+    assert (items[:, 4] == 790).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_ties_leave_masked_items_out_and_short_lists_short() -> None:
+    masked = np.ones((200, 90))
+    masked[:, [4, 50, 88]] = 0
+    ranking = rank_items(torch.zeros(200, 2), torch.zeros(90, 2), np.arange(200), to_csr(masked), 6)
+    assert (np.sort(ranking.items[:, :3]) == [4, 50, 88]).all()
+    assert (ranking.items[:, 3:] == -1).all()
+    assert (ranking.scores[:, :3] == 0).all()
+    assert (ranking.scores[:, 3:] == -np.inf).all()
+    assert set(ranking.items[:, 0]) == {4, 50, 88}
+
+
+# --- means ---
+
+def test_means_pass_over_nan() -> None:
+    metrics = {"a": np.array([1.0, math.nan, 0.0, 0.5]), "b": np.array([math.nan] * 4)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert means(metrics) == {"a": 0.5, "b": 0.0}
+        assert means(metrics, np.array([False, True, False, True])) == {"a": 0.5, "b": 0.0}
+        assert means(metrics, np.array([0, 1])) == {"a": 1.0, "b": 0.0}
+        assert means(metrics, np.zeros(4, bool)) == {"a": 0.0, "b": 0.0}
+    assert all(type(value) is float for value in means(metrics).values())
+
+
+# --- groups ---
+
+def train_of(counts: list[int], n_users: int = 200) -> sp.csr_matrix:
+    """Return a train matrix in which item i is collected by counts[i] users."""
+    dense = np.zeros((n_users, len(counts)))
+    for item, count in enumerate(counts):
+        dense[np.random.default_rng(item).choice(n_users, count, replace=False), item] = 1
+    return to_csr(dense)
+
+
+def test_item_groups_part_the_items_and_head_is_the_most_collected_fifth() -> None:
+    counts = [0, 3, 50, 7, 0, 40, 1, 2, 9, 8, 6, 5]  # ten are collected
+    groups = {name: np.flatnonzero(members).tolist() for name, members in item_groups(train_of(counts)).items()}
+    assert groups == {"cold": [0, 4], "tail": [1, 3, 6, 7, 8, 9, 10, 11], "head": [2, 5]}
+
+
+def test_item_groups_of_random_counts_are_a_partition() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        counts = rng.integers(0, 6, size=rng.integers(1, 40))
+        groups = item_groups(train_of(counts.tolist()))
+        assert (sum(members.astype(int) for members in groups.values()) == 1).all()
+        assert (groups["cold"] == (counts == 0)).all()
+        assert groups["head"].sum() == pytest.approx(0.2 * (counts > 0).sum(), abs=0.5)
+        if groups["head"].any() and groups["tail"].any():
+            assert counts[groups["head"]].min() >= counts[groups["tail"]].max()
+
+
+def grouped_data() -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]:
+    """Return scores, train, target and masked; users collected 0, 5, 6, 20, 21, 50, 51 or a random number."""
+    rng = np.random.default_rng(11)
+    n_users, n_items = 60, 120
+    train = np.zeros((n_users, n_items))
+    sizes = [0, 5, 6, 20, 21, 50, 51] + rng.integers(0, 70, size=n_users - 7).tolist()
+    for user, size in enumerate(sizes):
+        train[user, rng.permutation(100)[:size]] = 1  # the last twenty items are cold
+    left = (1 - train) * (rng.random((n_users, n_items)) < 0.3)
+    target = left * (rng.random((n_users, n_items)) < 0.5)
+    target[50:] = 0  # the last ten users have no target
+    valid = left - target
+    return distinct_scores(rng, n_users, n_items), to_csr(train), to_csr(target), to_csr(train + valid)
+
+
+def test_user_groups_are_cut_at_5_20_and_50_train_rows() -> None:
+    scores, train, target, masked = grouped_data()
+    groups = evaluate_groups(*vectors_scoring(scores), train, target, masked, settings())["users"]
+    rows = np.asarray(train.sum(axis=1)).ravel()
+    for name, low, high in (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, 10**9)):
+        inside = (rows >= low) & (rows <= high)
+        of_group = target.toarray() * inside[:, None]
+        expected = brute_force(scores, of_group, masked.toarray(), TOP_K)
+        assert groups[name]["n_users"] == len(expected["AUC"]) > 0
+        for k in TOP_K:
+            for metric in ("Recall", "NDCG", "Hit"):
+                assert groups[name][f"{metric}@{k}"] == pytest.approx(np.mean(expected[f"{metric}@{k}"]))
+    assert len(groups) == 4
+
+
+def test_user_groups_recombine_to_everyone() -> None:
+    scores, train, target, masked = grouped_data()
+    groups = evaluate_groups(*vectors_scoring(scores), train, target, masked, settings())["users"].values()
+    overall = evaluate(*vectors_scoring(scores), target, masked, settings(), auc=False)
+    counts = [group["n_users"] for group in groups]
+    assert sum(counts) == np.count_nonzero(np.diff(target.indptr)) == 50
+    for key, values in overall.items():
+        assert np.dot(counts, [group[key] for group in groups]) / 50 == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize("name", ["cold", "tail", "head"])
+def test_an_item_group_counts_only_targets_within_it_among_all_items(name: str) -> None:
+    scores, train, target, masked = grouped_data()
+    members = item_groups(train)[name]
+    group = evaluate_groups(*vectors_scoring(scores), train, target, masked, settings())["items"][name]
+    expected = brute_force(scores, target.toarray() * members, masked.toarray(), TOP_K)
+    assert group["n_items"] == members.sum()
+    assert group["n_users"] == len(expected["AUC"])
+    for k in TOP_K:
+        for metric in ("Recall", "NDCG", "Hit"):
+            assert group[f"{metric}@{k}"] == pytest.approx(np.mean(expected[f"{metric}@{k}"])), (metric, k)
+
+
+def test_hits_of_the_item_groups_add_up_to_all_hits() -> None:
+    scores, train, target, masked = grouped_data()
+    single = target.toarray()
+    single[np.arange(single.shape[1]) != single.argmax(axis=1)[:, None]] = 0  # one target a user
+    groups = evaluate_groups(*vectors_scoring(scores), train, to_csr(single), masked, settings())["items"].values()
+    assert sum(group["n_items"] for group in groups) == scores.shape[1]
+    assert sum(group["n_users"] for group in groups) == 50
+    overall = evaluate(*vectors_scoring(scores), to_csr(single), masked, settings(), auc=False)
+    for key, values in overall.items():
+        assert sum(group["n_users"] * group[key] for group in groups) / 50 == pytest.approx(values.mean())
+
+
+def test_groups_without_anybody_are_zero_and_the_result_is_json() -> None:
+    train, target = to_csr(np.eye(4, 30)), to_csr(np.eye(4, 30, k=1))
+    groups = evaluate_groups(*vectors_scoring(np.zeros((4, 30))), train, target, train, settings())
+    nobody = {f"{metric}@{k}": 0.0 for k in TOP_K for metric in ("Recall", "NDCG", "Hit")}
+    assert groups["users"][">50"] == {"n_users": 0, **nobody}
+    assert json.loads(json.dumps(groups)) == groups
+
+
+# --- recommendations ---
+
+def random_vectors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(dataset.n_users, 6, generator=generator), torch.randn(dataset.n_items, 6, generator=generator))
+
+
+def test_recommendations_are_unseen_titles_with_their_names_and_scores(dataset: Dataset) -> None:
+    user_emb, item_emb = random_vectors(dataset)
+    lists = recommend(user_emb, item_emb, dataset, 8, settings())
+    assert list(lists) == dataset.raw_user_ids
+    scores, seen = (user_emb @ item_emb.T).numpy(), dataset.seen.toarray()
+    for user, titles in enumerate(lists.values()):
+        items = [dataset.raw_item_ids.index(title["subject_id"]) for title in titles]
+        assert not seen[user, items].any()
+        assert [title["name"] for title in titles] == [dataset.item_names[item] for item in items]
+        assert [title["score"] for title in titles] == pytest.approx(scores[user, items].tolist(), rel=1e-5, abs=1e-6)
+        unseen = np.where(seen[user] > 0, -np.inf, scores[user])
+        assert items == np.argsort(-unseen)[:8].tolist()
+
+
+def test_held_out_titles_are_not_recommended_back(dataset: Dataset) -> None:
+    lists = recommend(*random_vectors(dataset), dataset, dataset.n_items, settings())
+    for user, titles in enumerate(lists.values()):
+        items = {dataset.raw_item_ids.index(title["subject_id"]) for title in titles}
+        assert items == set(range(dataset.n_items)) - set(dataset.seen[user].indices)
+        assert items.isdisjoint(dataset.test[user].indices)
+
+
+def test_recommendations_for_some_users_are_theirs_and_plain_json(dataset: Dataset) -> None:
+    vectors = random_vectors(dataset)
+    everyone = recommend(*vectors, dataset, 5, settings())
+    some = recommend(*vectors, dataset, 5, settings(), np.array([3, 7]))
+    chosen = [dataset.raw_user_ids[user] for user in (3, 7)]
+    assert list(some) == chosen
+    for user in chosen:
+        assert [title["subject_id"] for title in some[user]] == [title["subject_id"] for title in everyone[user]]
+    assert json.loads(json.dumps(some)) == some
+    assert all(set(title) == {"subject_id", "name", "score"} for titles in some.values() for title in titles)

@@ -1,0 +1,137 @@
+"""Nothing of valid or test reaches training: runs on data that differ in held-out rows only must train alike."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_data, write_tsv
+
+import llm_embedding
+from config import get_config
+from data_loader import load_dataset, normalized_adjacency, sample_triples
+from main import run
+
+MARKER = "marker of a held-out row"
+
+
+def settings(data_dir: Path, saved_dir: Path, **overrides: Any) -> dict[str, Any]:
+    return get_config({"data_dir": str(data_dir), "saved_dir": str(saved_dir), "model_name": "lsa", "lsa_dim": 8,
+                       "embedding_dim": 8, "epochs": 4, "batch_size": 64, "lr": 0.05, "num_layers": 2,
+                       "early_stop_round": 2, "device": "cpu", **overrides})
+
+
+def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) -> None:
+    """Copy a data folder; rows of one part get another title, another rate and a marker as comment.
+
+    The times stay, so the user_time split puts the changed rows into the same part.
+    """
+    dataset = load_dataset(config)
+    held_out = {(dataset.raw_user_ids[u], dataset.raw_item_ids[i]) for u, i in np.argwhere(getattr(dataset, part))}
+    seen = {(dataset.raw_user_ids[u], dataset.raw_item_ids[i]) for u, i in np.argwhere(dataset.seen)}
+    with open(source / "interactions.tsv", encoding="utf-8", newline="") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
+    assert held_out
+    for row in rows:
+        if (row[0], row[1]) in held_out:
+            other = next(raw for raw in dataset.raw_item_ids[::-1] if (row[0], raw) not in seen)
+            seen.add((row[0], other))
+            row[1], row[2], row[3] = other, "1", MARKER
+    write_tsv(target, "interactions.tsv", rows)
+    (target / "anime.tsv").write_bytes((source / "anime.tsv").read_bytes())
+
+
+def write_timed(folder: Path) -> Path:
+    """Write data in which no two rows of a user share a time, so that the order within a user is certain."""
+    write_data(folder)
+    with open(folder / "interactions.tsv", encoding="utf-8", newline="") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
+    for number, row in enumerate(rows):
+        row[4] = str(1_600_000_000 + number * 7919 % 99_991)
+    write_tsv(folder, "interactions.tsv", rows)
+    return folder
+
+
+@pytest.mark.parametrize("fusion_mode", ["none", "sum", "concat"])
+def test_changing_test_rows_changes_no_weight(tmp_path: Path, fusion_mode: str) -> None:
+    write_timed(tmp_path / "a")
+    first = settings(tmp_path / "a", tmp_path / "saved_a", fusion_mode=fusion_mode)
+    rewrite_part(tmp_path / "a", tmp_path / "b", first, "test")
+    second = settings(tmp_path / "b", tmp_path / "saved_b", fusion_mode=fusion_mode)
+    metrics = [run(config) for config in (first, second)]
+    assert metrics[0]["test"] != metrics[1]["test"]
+    assert metrics[0]["valid"] == metrics[1]["valid"]
+    assert metrics[0]["epoch"] == metrics[1]["epoch"]
+    for name in ("user_emb.pt", "item_emb.pt"):
+        a, b = (torch.load(Path(c["saved_dir"]) / name, weights_only=True) for c in (first, second))
+        assert torch.equal(a, b), f"{name} depends on test rows"
+
+
+def test_changing_valid_rows_changes_no_loss_and_no_text(tmp_path: Path) -> None:
+    write_timed(tmp_path / "a")
+    first = settings(tmp_path / "a", tmp_path / "saved_a", early_stop_round=0)
+    rewrite_part(tmp_path / "a", tmp_path / "b", first, "valid")
+    second = settings(tmp_path / "b", tmp_path / "saved_b", early_stop_round=0)
+    valid = [run(config)["valid"] for config in (first, second)]
+    assert valid[0] != valid[1]
+    losses, texts = [], []
+    for config in (first, second):
+        saved = Path(config["saved_dir"])
+        losses.append([json.loads(line)["loss"] for line in (saved / "history.jsonl").read_text().splitlines()])
+        texts.append(np.load(saved / "user_llm_embeddings.npy"))
+    assert losses[0] == losses[1]
+    assert np.array_equal(texts[0], texts[1])
+
+
+def test_no_comment_of_a_held_out_row_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_timed(tmp_path / "a")
+    config = settings(tmp_path / "a", tmp_path / "saved")
+    rewrite_part(tmp_path / "a", tmp_path / "b", config, "test")
+    rewrite_part(tmp_path / "b", tmp_path / "c", settings(tmp_path / "b", tmp_path / "saved"), "valid")
+    config = settings(tmp_path / "c", tmp_path / "saved")
+    dataset = load_dataset(config)
+    assert MARKER in (tmp_path / "c" / "interactions.tsv").read_text()
+    assert dataset.user_comments.texts
+    assert MARKER not in dataset.user_comments.texts
+    encoded: list[str] = []
+
+    def recording(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, llm_embedding.Encode]:
+        def encode(texts: list[str]) -> np.ndarray:
+            encoded.extend([*texts, *corpus])
+            return np.ones((len(texts), 4), np.float32)
+        return "lsa", encode
+
+    monkeypatch.setattr(llm_embedding, "open_encoder", recording)
+    llm_embedding.text_vectors(dataset, config, "cpu")
+    assert encoded
+    assert not [text for text in encoded if MARKER in text]
+
+
+@pytest.mark.parametrize("split", ["user_time", "leave_one_out", "random", "global_time"])
+@pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
+def test_no_held_out_pair_is_an_edge_or_a_positive(tmp_path: Path, split: str, cold_item_ratio: float) -> None:
+    config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio)
+    dataset = load_dataset(config)
+    edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users:].numpy() > 0
+    users, positives, _ = sample_triples(dataset.train, np.random.default_rng(0))
+    trained = set(zip(users.tolist(), positives.tolist(), strict=True))
+    for part in ("valid", "test", "cold_valid", "cold_test"):
+        for user, item in np.argwhere(getattr(dataset, part)).tolist():
+            assert not edges[user, item], f"a pair of {part} is an edge of the graph"
+            assert (user, item) not in trained, f"a pair of {part} is trained on"
+    assert edges.sum() == dataset.train.nnz == len(trained)
+
+
+def test_negatives_do_not_shun_held_out_pairs(tmp_path: Path) -> None:
+    """To spare them would tell the model where they are."""
+    dataset = load_dataset(settings(write_timed(tmp_path / "a"), tmp_path))
+    held_out = set(map(tuple, np.argwhere(dataset.valid + dataset.test).tolist()))
+    rng, drawn = np.random.default_rng(0), set()
+    for _ in range(30):
+        users, _, negatives = sample_triples(dataset.train, rng)
+        drawn |= set(zip(users.tolist(), negatives.tolist(), strict=True))
+    reachable = {(u, i) for u, i in held_out if dataset.train[:, [i]].nnz}
+    assert len(drawn & reachable) > 0.9 * len(reachable)

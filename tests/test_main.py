@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import evaluator
 import llm_embedding
 import main
 import recommend
@@ -57,6 +58,19 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
     lists = json.loads((saved / "recommendations.json").read_text())
     assert list(lists) == dataset.raw_user_ids
     assert all(len(titles) == 20 for titles in lists.values())
+
+
+def test_test_figures_mask_train_and_valid(config: dict[str, Any]) -> None:
+    """Recomputed from the saved vectors: a valid title left in the ranking would take a place from a test title."""
+    config = {**config, "epochs": 15, "lr": 0.05}
+    test = main.run(config)["test"]
+    dataset, saved = load_dataset(config), Path(config["saved_dir"])
+    vectors = [torch.load(saved / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt")]
+    known = {"train": dataset.train, "train and valid": dataset.train + dataset.valid}
+    again = {name: evaluator.means(evaluator.evaluate(*vectors, dataset.test, masked, config))
+             for name, masked in known.items()}
+    assert test == pytest.approx(again["train and valid"])
+    assert test != pytest.approx(again["train"])
 
 
 def test_cold_items_are_measured_apart(config: dict[str, Any]) -> None:

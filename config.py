@@ -25,6 +25,8 @@ CONFIG: dict[str, Any] = {
     "test_ratio": 0.1,
     # share of items that lose every training interaction, 0 to below 1; half of them are valid, half test
     "cold_item_ratio": 0.0,
+    # train rows a user keeps, drawn at random, to study sparse data; the others vanish from the data; 0 keeps all
+    "train_rows_per_user": 0,
     # seed of the split, the initial vectors, the batches, the negatives and the tie breaks; 0 or more
     "seed": 0,
     # --- text ---
@@ -49,15 +51,31 @@ CONFIG: dict[str, Any] = {
     "num_layers": 1,
     # how text joins the id vectors: concat | sum | none
     "fusion_mode": "concat",
+    # the initial id vectors: normal (random) | svd (truncated SVD of the normalised train matrix)
+    "init": "normal",
     # standard deviation of the initial id vectors
     "init_std": 0.1,
+    # whether a score is the cosine of the vectors instead of their dot product: true | false
+    "normalize": False,
+    # what scores are divided by, above 0; about 0.1 goes with normalize
+    "temperature": 1.0,
+    # learn a bias for each item, starting at the logarithm of its popularity: true | false
+    "item_bias": False,
     # --- training ---
     # most passes over the training pairs
     "epochs": 20,
-    # pairs a step
+    # share of the valid metric that may be given up to list titles without history; 1 lets their score alone decide
+    "cold_cost": 1.0,
+    # what is minimised: bpr (pairs against a random negative) | softmax (each user against the whole catalogue)
+    "loss": "bpr",
+    # pairs a step with bpr, users a step with softmax
     "batch_size": 2048,
     # learning rate of Adam
     "lr": 0.001,
+    # course of the learning rate over the epochs: constant | cosine (down to 0)
+    "lr_schedule": "constant",
+    # share of a step's items that are placed by their text alone, as new titles are; 0 to below 1
+    "id_dropout": 0.0,
     # weight of the L2 penalty on the id vectors of a batch, 0 or more
     "reg_lambda": 0.0001,
     # valid metric that decides which epoch is best: Recall@k, NDCG@k, Hit@k for a k of top_k, or AUC
@@ -87,7 +105,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reg_lambda": 0.0001, "epochs": 1000, "early_stop_round": 50,
     },
     # the settings the README's table recommends on real data
-    "tuned": {"num_layers": 2, "lr": 0.002, "batch_size": 4096, "epochs": 60},
+    "tuned": {
+        "loss": "softmax", "normalize": True, "temperature": 0.09, "init": "svd", "fusion_mode": "sum",
+        "embedding_dim": 512, "num_layers": 2, "batch_size": 256, "lr": 0.03, "lr_schedule": "cosine", "epochs": 10,
+        "reg_lambda": 0.0, "id_dropout": 0.1, "cold_cost": 0.01,
+    },
 }
 
 # keys that move files or work around without changing any number
@@ -100,11 +122,15 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "fusion_mode": ("concat", "sum", "none"),
     "resume": ("auto", "never"),
     "mode": ("train", "inference"),
+    "init": ("normal", "svd"),
+    "loss": ("bpr", "softmax"),
+    "lr_schedule": ("constant", "cosine"),
 }
 _AT_LEAST_ONE = ("max_seq_length", "encode_batch_size", "lsa_dim", "embedding_dim", "epochs", "batch_size",
                  "recommend_k", "eval_memory_mb")
-_NOT_NEGATIVE = ("min_rate", "seed", "num_layers", "reg_lambda", "early_stop_round", "cold_item_ratio")
-_POSITIVE = ("valid_ratio", "test_ratio", "init_std", "lr")
+_NOT_NEGATIVE = ("min_rate", "seed", "num_layers", "reg_lambda", "early_stop_round", "cold_item_ratio",
+                 "id_dropout", "cold_cost", "train_rows_per_user")
+_POSITIVE = ("valid_ratio", "test_ratio", "init_std", "lr", "temperature")
 
 
 def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -259,11 +285,14 @@ def _validate(config: dict[str, Any]) -> None:
         for key in keys:
             if not legal(config[key]):
                 raise ValueError(f"{key} is {config[key]}; it must be {what}")
+    if config["cold_cost"] > 1:
+        raise ValueError(f"cold_cost is {config['cold_cost']}; it is a share, from 0 to 1")
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")
-    if config["cold_item_ratio"] >= 1:
-        raise ValueError(f"cold_item_ratio is {config['cold_item_ratio']}; it must be below 1")
+    for key in ("cold_item_ratio", "id_dropout"):
+        if config[key] >= 1:
+            raise ValueError(f"{key} is {config[key]}; it must be below 1")
     _validate_metrics(config)
 
 

@@ -1,4 +1,4 @@
-"""TSV files -> Dataset: reading, cleaning, splitting; the normalised graph; negative sampling."""
+"""TSV files, or LightGCN's text files -> Dataset: reading, cleaning, splitting; the graph; negative sampling."""
 
 import ast
 import csv
@@ -27,6 +27,10 @@ ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary")
 USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
+# beside the indices into PARTS: a train row beyond train_rows_per_user, as if it had never been, and a row below
+# min_rate, which is seen but no positive
+DROPPED, BELOW = -1, -2
+TEXT_FILES = ("train.txt", "test.txt")
 
 
 class Comments(NamedTuple):
@@ -95,36 +99,71 @@ class Dataset:
 def load_dataset(config: dict[str, Any]) -> Dataset:
     """Read data_dir, drop what can be dropped safely (and say how much), and split.
 
+    A folder holds either anime.tsv and interactions.tsv (and user.tsv, if there are names), or, without an
+    interactions.tsv, the text format of LightGCN: train.txt and test.txt with lines of "user item item ...", any ids
+    parted by spaces or tabs, a user possibly without items. There test.txt is the test part and valid is drawn from
+    train.txt, at random; every pair is a positive, an item is named by its id, and nothing has a text.
+
     Args:
-        config: as from get_config; uses data_dir, min_rate, split, the ratios and seed.
+        config: as from get_config; uses data_dir, min_rate, split, the ratios, train_rows_per_user and seed.
 
     Returns:
-        The Dataset; its items are all rows of anime.tsv, its users all who collected a known title.
+        The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. From the text
+        format, both are all that occur in either file, in numeric order if every id is an integer.
 
     Raises:
         FileNotFoundError, ValueError: one sentence with file, line, what was found and the remedy.
     """
     folder = Path(config["data_dir"])
+    is_text = not _either(folder, "interactions.tsv") and any(_either(folder, name) for name in TEXT_FILES)
+    return (_load_text_files if is_text else _load_tables)(folder, config)
+
+
+def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     anime = read_anime(folder)
     rows, facts = read_interactions(folder, anime["subject_id"])
     user_ids, raw_user_ids = pd.factorize(rows["user_id"])
     item_ids = pd.Index(anime["subject_id"]).get_indexer(rows["subject_id"])
-    shape = (len(raw_user_ids), len(anime))
     positive = np.flatnonzero(rows["rate"] >= config["min_rate"])
     if not positive.size:
         raise ValueError(f"{folder / 'interactions.tsv'}: no row has a rate of {config['min_rate']:g} or more (the "
                          f"highest is {rows['rate'].max():g}); lower --min_rate (0 counts unrated rows too)")
-    part = split_rows(user_ids[positive], item_ids[positive], rows["time"].to_numpy()[positive], shape, config)
-    matrices = {name: _matrix(user_ids[positive[part == code]], item_ids[positive[part == code]], shape)
+    part = np.full(len(rows), BELOW)
+    part[positive] = split_rows(user_ids[positive], item_ids[positive], rows["time"].to_numpy()[positive],
+                                (len(raw_user_ids), len(anime)), config)
+    return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids.tolist(),
+                    raw_item_ids=anime["subject_id"].tolist(), user_names=read_user_names(folder, raw_user_ids),
+                    item_names=anime["name"].tolist(), item_texts=anime["text"].tolist(),
+                    user_comments=_comments(rows[part == 0], user_ids[part == 0]))
+
+
+def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
+    if config["cold_item_ratio"]:
+        raise ValueError(f"cold_item_ratio is {config['cold_item_ratio']:g}, but the test part of {folder} is fixed by "
+                         "its test.txt; set --cold_item_ratio 0, or write the data as interactions.tsv")
+    log.info(f"{folder}: test.txt is the test part and valid is drawn from train.txt at random; "
+             "split, test_ratio and min_rate are ignored")
+    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder)
+    user_ids, item_ids, is_test = (rows[column].to_numpy() for column in ("user", "item", "is_test"))
+    part = np.full(len(rows), PARTS.index("test"))
+    part[~is_test] = split_rows(user_ids[~is_test], item_ids[~is_test], np.full((~is_test).sum(), np.nan),
+                                (len(raw_user_ids), len(raw_item_ids)), {**config, "split": "random", "test_ratio": 0})
+    return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids, raw_item_ids=raw_item_ids,
+                    user_names=raw_user_ids, item_names=raw_item_ids, item_texts=[""] * len(raw_item_ids),
+                    user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)))
+
+
+def _dataset(user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, int], **names: Any) -> Dataset:
+    """Build the matrices from rows and their part codes, and count what went where."""
+    shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
+    matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape)
                 for code, name in enumerate(PARTS)}
-    facts |= {"users": shape[0], "items": shape[1], "positives": len(positive)}
+    facts |= {"train rows cut": int((part == DROPPED).sum())}
+    facts |= {"users": shape[0], "items": shape[1], "positives": int((part != BELOW).sum())}
     facts |= {name: int(matrix.nnz) for name, matrix in matrices.items()}
     log.info("data: " + ", ".join(f"{count:,} {name}" for name, count in facts.items() if count))
-    train_rows = rows.iloc[positive[part == 0]]
-    return Dataset(**matrices, seen=_matrix(user_ids, item_ids, shape), raw_user_ids=raw_user_ids.tolist(),
-                   raw_item_ids=anime["subject_id"].tolist(), user_names=read_user_names(folder, raw_user_ids),
-                   item_names=anime["name"].tolist(), item_texts=anime["text"].tolist(),
-                   user_comments=_comments(train_rows, user_ids[positive[part == 0]]), facts=facts)
+    return Dataset(**matrices, seen=_matrix(user_ids[part != DROPPED], item_ids[part != DROPPED], shape), facts=facts,
+                   **names)
 
 
 # --- files ---
@@ -198,9 +237,47 @@ def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFram
     return table.reset_index(drop=True), facts
 
 
+def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[str], list[str]]:
+    """Read train.txt and test.txt: one row a distinct pair, and counts of what was dropped.
+
+    Returns:
+        A table with user and item (row numbers) and is_test, the counts, raw_user_ids and raw_item_ids.
+    """
+    found = pd.concat([_read_lines(folder, name).assign(is_test=name == "test.txt") for name in TEXT_FILES])
+    pairs = found.dropna()
+    raw_user_ids, raw_item_ids = _in_order(found["user"].unique()), _in_order(pairs["item"].unique())
+    rows = pd.DataFrame({"user": pd.Index(raw_user_ids).get_indexer(pairs["user"]),
+                         "item": pd.Index(raw_item_ids).get_indexer(pairs["item"]),
+                         "is_test": pairs["is_test"].to_numpy()}).drop_duplicates()
+    # train comes first, so of a pair in both files it is the one in test that goes
+    known = rows.duplicated(["user", "item"])
+    dropped = {"repeated pairs": len(pairs) - len(rows), "test pairs that train has": int(known.sum())}
+    if any(dropped.values()):
+        log.warning(f"train.txt and test.txt: of {len(pairs):,} pairs, dropped " + ", ".join(
+            f"{count:,} {name}" for name, count in dropped.items() if count))
+    rows = rows[~known]
+    for name, empty in zip(TEXT_FILES, (rows["is_test"].all(), not rows["is_test"].any()), strict=True):
+        if empty:
+            raise ValueError(f"{_find(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; write "
+                             "a user and his items on each line, parted by spaces")
+    return rows, {"rows": len(pairs), **dropped}, raw_user_ids, raw_item_ids
+
+
+def _read_lines(folder: Path, name: str) -> pd.DataFrame:
+    """Read lines of "user item item ..." into a row a pair; the item of a user without any is NaN."""
+    with _open_text(_find(folder, name)) as file:
+        lines = [words for words in map(str.split, file) if words]
+    return pd.DataFrame({"user": [words[0] for words in lines], "item": [words[1:] for words in lines]}).explode("item")
+
+
+def _in_order(ids: np.ndarray) -> list[str]:
+    """Sort ids by number if all are integers, else leave them as they are."""
+    return sorted(ids, key=int) if all(re.fullmatch("-?[0-9]{1,18}", raw) for raw in ids) else list(ids)
+
+
 def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:
     """Read the optional user.tsv; a user without a name there is called by his id."""
-    if not any((folder / name).exists() for name in ("user.tsv", "user.tsv.gz")):
+    if not _either(folder, "user.tsv"):
         return list(raw_user_ids)
     _, table = _read_table(folder, "user.tsv", USER_COLUMNS[:2])
     names = dict(zip(table["user_id"], table["username"], strict=True))
@@ -238,24 +315,31 @@ def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
 
 def _read_table(folder: Path, name: str, columns: tuple[str, ...]) -> tuple[Path, pd.DataFrame]:
     """Read the named columns of a TSV file (or its .gz) as stripped text; every row must be whole."""
-    path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
-    if path is None:
-        raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder")
+    path = _find(folder, name)
     try:
         _check_rows(path, columns)
         with _open_text(path) as file:
             table = pd.read_csv(file, sep="\t", dtype=object, keep_default_na=False, na_filter=False,
                                 usecols=list(columns))
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error}); compress it again") from None
     except (pd.errors.ParserError, csv.Error) as error:
         raise ValueError(f"{path}: {error}; a field that holds a tab, a line break or starts with a quote must stand "
                          "in double quotes, quotes inside it doubled") from None
     if table.empty:
         raise ValueError(f"{path} has a header but no rows; put data below it")
     return path, table.apply(lambda column: column.str.strip())
+
+
+def _either(folder: Path, name: str) -> Path | None:
+    """Return the path of a file or of its .gz, None if there is neither."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)
+
+
+def _find(folder: Path, name: str) -> Path:
+    path = _either(folder, name)
+    if path is None:
+        needs = "; the text format needs both train.txt and test.txt" if name in TEXT_FILES else ""
+        raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder{needs}")
+    return path
 
 
 def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
@@ -289,8 +373,13 @@ def _csv_rows(file: TextIO) -> Any:
 @contextmanager
 def _open_text(path: Path) -> Iterator[TextIO]:
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        yield file
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file ({error}); compress it again") from None
 
 
 def _line_of(path: Path, row: int) -> int:
@@ -346,10 +435,10 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         user_ids, item_ids: (n,) row numbers.
         times: (n,) seconds, NaN where unknown.
         shape: (n_users, n_items).
-        config: split, valid_ratio, test_ratio, cold_item_ratio, seed.
+        config: split, valid_ratio, test_ratio, cold_item_ratio, train_rows_per_user, seed.
 
     Returns:
-        (n,) codes: index into PARTS. Unless one date cuts everyone (global_time), a user with fewer than 3
+        (n,) codes: index into PARTS, or DROPPED. Unless one date cuts everyone (global_time), a user with fewer than 3
         warm rows keeps all of them in train.
     """
     rng = np.random.default_rng([config["seed"], 1])
@@ -372,6 +461,10 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         part[warm] = _cut_per_user(user_ids[warm], age, shape[0], config)
     if not (part == 0).any():
         raise ValueError("the split leaves no training pair; lower cold_item_ratio, valid_ratio or test_ratio")
+    if config["train_rows_per_user"]:
+        train = rng.permutation(np.flatnonzero(part == 0))
+        place = pd.Series(user_ids[train]).groupby(user_ids[train]).cumcount().to_numpy()
+        part[train[place >= config["train_rows_per_user"]]] = DROPPED
     return part
 
 
@@ -390,13 +483,12 @@ def _warn_of_missing_times(times: np.ndarray, split: str) -> None:
 
 def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: dict[str, Any]) -> np.ndarray:
     counts = np.bincount(user_ids, minlength=n_users)
-    if config["split"] == "leave_one_out":
-        n_test = n_valid = np.where(counts >= 3, 1, 0)
-    else:
-        n_test, n_valid = (np.where(counts >= 3, np.maximum(1, np.floor(counts * config[key] + 0.5)), 0).astype(int)
-                           for key in ("test_ratio", "valid_ratio"))
-        n_test = np.minimum(n_test, np.maximum(counts - 2, 0))
-        n_valid = np.minimum(n_valid, np.maximum(counts - n_test - 1, 0))
+    wanted = (np.zeros(len(counts)) if config[key] == 0 or config["split"] == "leave_one_out"
+              else np.floor(counts * config[key] + 0.5) for key in ("test_ratio", "valid_ratio"))
+    n_test, n_valid = (np.where(counts >= 3, np.maximum(n, config[key] > 0), 0).astype(int)
+                       for n, key in zip(wanted, ("test_ratio", "valid_ratio"), strict=True))
+    n_test = np.minimum(n_test, np.maximum(counts - 2, 0))
+    n_valid = np.minimum(n_valid, np.maximum(counts - n_test - 1, 0))
     newest_first = np.lexsort((-age, user_ids))
     rank = np.empty(len(user_ids), int)
     rank[newest_first] = np.arange(len(user_ids)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 CHUNK = 64
+UserFactors = torch.Tensor | sp.csr_matrix
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
 
 
@@ -23,12 +24,13 @@ class Ranking(NamedTuple):
     auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
 
 
-def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndarray, masked: sp.csr_matrix,
-               k: int, target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
+def rank_items(user_emb: UserFactors, item_emb: torch.Tensor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
+               target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
     """Rank every unmasked item for each user and keep the best k.
 
     Args:
-        user_emb: (n_users, D); item_emb: (n_items, D), on the same device.
+        user_emb: (n_users, D), a tensor, or a CSR matrix where most of it is zero, as in item-item methods.
+        item_emb: (n_items, D), on the device of user_emb.
         user_ids: (n,) user rows, ascending.
         masked: CSR (n_users, n_items), the pairs that take no part.
         k: length of the lists, at most n_items.
@@ -48,13 +50,13 @@ def rank_items(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndar
         raise ValueError(f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or "
                          "recommend_k")
     rng = np.random.default_rng([seed, 2])
-    padded = torch.nn.functional.pad(item_emb, (0, 0, 0, -n_items % CHUNK)).T  # (D, n_items rounded up)
+    padded = torch.nn.functional.pad(item_emb, (0, 0, 0, -n_items % CHUNK)).T.contiguous()  # (D, width)
     block = max(1, int(memory_mb * 2**20 / (padded.shape[1] * 4 * 4)))
     n_masked = np.diff(masked.indptr)
     parts = []
     for start in range(0, len(user_ids), block):
         users = user_ids[start:start + block]
-        scores = user_emb[torch.from_numpy(users).to(user_emb.device)] @ padded  # (b, n_items rounded up)
+        scores = _scores(user_emb, padded, users)  # (b, width), width being n_items rounded up to CHUNK
         scores[:, n_items:] = -torch.inf
         rows, items = _pairs(masked, users, scores.device)
         scores[rows, items] = -torch.inf
@@ -100,7 +102,7 @@ def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> d
     return metrics
 
 
-def evaluate(user_emb: torch.Tensor, item_emb: torch.Tensor, target: sp.csr_matrix, masked: sp.csr_matrix,
+def evaluate(user_emb: UserFactors, item_emb: torch.Tensor, target: sp.csr_matrix, masked: sp.csr_matrix,
              config: dict[str, Any], candidates: np.ndarray | None = None, auc: bool = True) -> dict[str, np.ndarray]:
     """Rank for every user with a target item and compute his metrics.
 
@@ -129,7 +131,7 @@ def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None
     return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
 
 
-def evaluate_groups(user_emb: torch.Tensor, item_emb: torch.Tensor, train: sp.csr_matrix, target: sp.csr_matrix,
+def evaluate_groups(user_emb: UserFactors, item_emb: torch.Tensor, train: sp.csr_matrix, target: sp.csr_matrix,
                     masked: sp.csr_matrix, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Evaluate users by their number of train rows, and items by how often train collects them.
 
@@ -166,6 +168,42 @@ def item_groups(train: sp.csr_matrix) -> dict[str, np.ndarray]:
     return {"cold": counts == 0, "tail": (counts > 0) & ~head, "head": head}
 
 
+def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.ndarray | None) -> dict[str, float]:
+    """Describe the lists themselves: how much of the catalogue they reach, how popular and how alike their titles are.
+
+    Coverage  = titles that stand in any list / titles
+    Gini      = of how often each title of the catalogue is listed; 0 all alike, near 1 a few titles take all
+    Novelty   = mean over listed titles of -log2((users who collected it in train + 1) / (users + 1)), in bits
+    Diversity = 1 - mean cosine of the text vectors of two titles of a list, averaged over lists
+
+    Args:
+        items: (n, k) item rows, -1 for none, as Ranking.items.
+        train: CSR (n_users, n_items).
+        item_vectors: (n_items, L) or None, which leaves Diversity out.
+
+    Source:
+        Castells et al. 2015, Novelty and diversity in recommender systems; Ziegler et al. 2005 for the last.
+    """
+    n_users, n_items = train.shape
+    listed = np.bincount(items[items >= 0], minlength=n_items)
+    counts = np.bincount(train.indices, minlength=n_items)
+    ranked = np.sort(listed)
+    gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ ranked) / max(n_items * ranked.sum(), 1)
+    bits = -np.log2((counts + 1) / (n_users + 1))
+    found = {"Coverage": float((listed > 0).mean()), "Gini": float(gini),
+             "Novelty": float(listed @ bits / max(listed.sum(), 1))}
+    if item_vectors is not None:
+        lengths = np.linalg.norm(item_vectors, axis=1, keepdims=True)
+        unit = item_vectors / np.where(lengths > 0, lengths, 1)
+        full = items[(items >= 0).all(axis=1)]
+        k = items.shape[1]
+        # sum over pairs of v_a . v_b = (|sum of v|^2 - sum of |v|^2) / 2
+        alike = [(np.square(unit[block].sum(axis=1)).sum(axis=1) - np.square(unit[block]).sum(axis=(1, 2)))
+                 / max(k * (k - 1), 1) for block in np.array_split(full, len(full) // 256 + 1)]
+        found["Diversity"] = float(1 - np.concatenate(alike).mean()) if len(full) else 0.0
+    return found
+
+
 def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
               user_ids: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:
     """List the best k titles each user has not collected: {raw user id: [{subject_id, name, score}, ...]}."""
@@ -179,6 +217,13 @@ def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str
     """Put ids and names to a list of item rows, leaving out the -1 of rank_items."""
     return [{"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
             for item, score in zip(items, scores, strict=True) if item >= 0]
+
+
+def _scores(user_emb: UserFactors, item_columns: torch.Tensor, users: np.ndarray) -> torch.Tensor:
+    """Multiply the rows of some users with (D, width) -> (b, width)."""
+    if sp.issparse(user_emb):
+        return torch.from_numpy(user_emb[users] @ item_columns.numpy())
+    return user_emb[torch.from_numpy(users).to(user_emb.device)] @ item_columns
 
 
 def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -160,7 +160,6 @@ def lsa_encoder(corpus: list[str], dim: int) -> Encode:
     """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, normalize
     if not any(corpus):
         raise ValueError("no title has a name, tags or a summary, so there is no text to encode; add some to "
@@ -168,11 +167,12 @@ def lsa_encoder(corpus: list[str], dim: int) -> Encode:
     log.info(f"lsa: fitting to {len(corpus):,} texts")
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
                             max_features=50_000, sublinear_tf=True, dtype=np.float32)
-    shape = grams.fit_transform(corpus).shape
+    counted = grams.fit_transform(corpus)
     # the SVD needs two features; a single one is left as it is
-    svd = TruncatedSVD(min(dim, *shape), random_state=0)
-    pipeline = make_pipeline(grams, svd if shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)).fit(corpus)
-    return lambda texts: normalize(pipeline.transform(texts)).astype(np.float32)
+    reduced = TruncatedSVD(min(dim, *counted.shape), random_state=0) if counted.shape[1] > 1 else FunctionTransformer(
+        sp.csr_matrix.toarray)
+    reduced.fit(counted)
+    return lambda texts: normalize(reduced.transform(grams.transform(texts))).astype(np.float32)
 
 
 def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:

@@ -1,6 +1,7 @@
 """One experiment, start to end: load, split, embed, train, evaluate, recommend.
 
     python main.py [--preset name] [--key value ...]
+    torchrun --nproc_per_node=P main.py ...            the same in P processes, each with a share of the columns
 """
 
 import json
@@ -20,7 +21,8 @@ from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides
 from data_loader import PARTS, Dataset, load_dataset
 from evaluator import evaluate, evaluate_groups, means, recommend
 from llm_embedding import atomic_write, text_vectors, write_json
-from trainer import build_model, fit, load_torch, resolve_device, save_torch
+from report import write_report
+from trainer import build_model, fit, in_turn, load_torch, processes, rank, resolve_device, save_torch
 
 log = logging.getLogger("aglrec")
 
@@ -46,16 +48,18 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     dataset = load_dataset(config)
     check_k(config, dataset)
     clock["load_s"] = time.perf_counter()
-    vectors = text_vectors(dataset, config, str(device))
+    vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     clock["encode_s"] = time.perf_counter()
     model = build_model(dataset, vectors, config, device)
     if checkpoint:
         check_fingerprint(checkpoint, dataset)
-        model.load_state_dict(checkpoint["state_dict"])
+        model.load_state_dict(model.own_state(checkpoint["state_dict"]))
     else:
         fitted = fit(model, dataset, config, {"config": experiment(config), "dataset": dataset.fingerprint})
     clock["fit_s"] = time.perf_counter()
     user_emb, item_emb = model.embeddings()
+    if rank() > 0:  # under torchrun the first process alone evaluates and writes
+        return {}
     lists = recommend(user_emb, item_emb, dataset, config["recommend_k"], config)
     save_outputs(saved, dataset, user_emb, item_emb, lists)
     if checkpoint and (saved / "metrics.json").exists():
@@ -66,6 +70,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     metrics |= {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info,
                 "config": config, "versions": versions(), "timing": seconds(clock)}
     write_json(saved / "metrics.json", metrics)
+    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
     return metrics
 
 
@@ -156,7 +161,10 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
 
 def main() -> None:
     config = get_config(parse_overrides(sys.argv[1:]))
-    log.info(show(run(config), Path(config["saved_dir"])))
+    with processes() as number:
+        metrics = run(config)
+        if number == 0:
+            log.info(show(metrics, Path(config["saved_dir"])))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """LightGCN with text fusion, in the form where the text never has to be propagated again."""
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import embedding_bag
 
@@ -59,15 +60,47 @@ def spmm(norm_adj: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
                          per_sample_weights=norm_adj.values(), include_last_offset=True)
 
 
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes, each of which computes the same loss from it."""
+
+    @staticmethod
+    def forward(ctx, partial: torch.Tensor) -> torch.Tensor:
+        return sum_over_processes(partial)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        return grad
+
+
+def sum_over_processes(partial: torch.Tensor) -> torch.Tensor:
+    """Add a tensor up over all processes; alone, it is returned as it is."""
+    if not dist.is_initialized():
+        return partial
+    total = partial.contiguous().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def own_share(n: int) -> slice:
+    """Return which of n columns this process owns: all of them, unless there are more processes."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return slice(rank * n // world, (rank + 1) * n // world)
+
+
 class LightGCN(nn.Module):
     """Final vectors of users and items; a score is the dot product of a user's and an item's.
 
-    With X the id vectors, T the text vectors and P as in Propagate, the final vectors are
+    With X the id vectors, T the text vectors and P as in Propagate, the fused vectors are
         none:    P X
         sum:     P (X + T W_text)                           = P X + (P T) W_text
         concat:  P ([X ; T] [W_id ; W_text] + 1 bias)       = (P X) W_id + (P T) W_text + (P 1) bias
     where P T and P 1 are constants, computed once. Nodes without edges keep an id vector of zero: nothing
-    trains it, so they are placed by their text alone.
+    trains it, so they are placed by their text alone. The final vectors are the fused ones, made unit length if
+    normalize, users' divided by temperature; with item_bias or cold_offset they have one more column, 1 for users
+    and the bias, less cold_offset where there are no edges, for items. At the defaults they are the fused ones.
+
+    In several processes (torch.distributed) each owns a share of the columns of X and of T, and with them rows of
+    W_id and W_text: it propagates its columns alone, and only the fused vectors asked for are added up.
 
     Args:
         norm_adj: A, (N, N) sparse CSR float32, N = n_users + n_items, users first.
@@ -78,56 +111,154 @@ class LightGCN(nn.Module):
         text: (N, L) float32 or None; rows of zeros for nodes that bring no text.
         init_std: standard deviation of the initial X and W_text; W_id starts as the identity, bias as 0.
         generator: source of the initial values, on the CPU.
+        initial: (N, D) initial id vectors in place of random ones, scaled to init_std, or None.
+        normalize: whether a score is a cosine, over the temperature.
+        temperature: what scores are divided by.
+        item_bias: (n_items,) initial bias of each item, or None for a model without.
+        cold_offset: whether the model has a number, at first 0, that the scores of items without edges are lowered
+            by; it is not trained, but set from outside.
 
     Source:
-        He et al. 2020, LightGCN, https://arxiv.org/abs/2002.02126.
+        He et al. 2020, LightGCN, https://arxiv.org/abs/2002.02126; Wu et al. 2024, On the effectiveness of sampled
+        softmax loss for item recommendation, for cosine and temperature.
     """
 
     def __init__(self, norm_adj: torch.Tensor, n_users: int, embedding_dim: int, num_layers: int,
                  fusion_mode: str = "none", text: torch.Tensor | None = None, init_std: float = 0.1,
-                 generator: torch.Generator | None = None) -> None:
+                 generator: torch.Generator | None = None, initial: torch.Tensor | None = None,
+                 normalize: bool = False, temperature: float = 1.0, item_bias: torch.Tensor | None = None,
+                 cold_offset: bool = False) -> None:
         super().__init__()
         n_nodes = norm_adj.shape[0]
-        self.n_users, self.num_layers = n_users, num_layers
+        self.n_users, self.num_layers, self.embedding_dim = n_users, num_layers, embedding_dim
+        self.normalize, self.temperature = normalize, temperature
         self.fusion_mode = "none" if text is None else fusion_mode
+        self.columns = own_share(embedding_dim)
         self.register_buffer("norm_adj", norm_adj, persistent=False)
         connected = norm_adj.crow_indices().diff() > 0
-        initial = torch.randn(n_nodes, embedding_dim, generator=generator) * init_std
-        self.id_emb = nn.Parameter(initial.to(norm_adj.device) * connected[:, None])  # (N, D)
+        drawn = torch.randn(n_nodes, embedding_dim, generator=generator) * init_std
+        if initial is not None:
+            drawn = initial * (init_std / initial.std().clamp_min(1e-12))
+        drawn = drawn[:, self.columns].to(norm_adj.device)
+        self.id_emb = nn.Parameter(drawn * connected[:, None])  # (N, D), or this process's share of the columns
+        self.item_bias = None if item_bias is None else nn.Parameter(item_bias.float())
+        self.register_buffer("cold_offset", torch.zeros(()) if cold_offset else None)
+        self.register_buffer("is_cold", ~connected[n_users:], persistent=False)
         if self.fusion_mode != "none":
-            self.text_weight = nn.Parameter(torch.randn(text.shape[1], embedding_dim, generator=generator) * init_std)
+            self.text_dim, mine = text.shape[1], own_share(text.shape[1])
+            drawn = torch.randn(text.shape[1], embedding_dim, generator=generator) * init_std
+            self.text_weight = nn.Parameter(drawn[mine].clone())  # (L, D), or a share of the rows
+            text = text[:, mine]
             self.register_buffer("propagated_text", self._propagate_constant(text), persistent=False)  # (N, L)
+            self.register_buffer("item_text", text[n_users:].clone(), persistent=False)  # (n_items, L)
         if self.fusion_mode == "concat":
-            self.id_weight = nn.Parameter(torch.eye(embedding_dim))
+            self.id_weight = nn.Parameter(torch.eye(embedding_dim)[self.columns].clone())
             self.bias = nn.Parameter(torch.zeros(embedding_dim))
             self.register_buffer("propagated_ones", self._propagate_constant(torch.ones(n_nodes, 1)), persistent=False)
         self.to(norm_adj.device)
 
-    def forward(self, node_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the final vectors of some nodes and their id vectors: (n,) node rows -> (n, D), (n, D)."""
+    def forward(self, node_ids: torch.Tensor, alone: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the final vectors of some nodes and their id vectors.
+
+        Args:
+            node_ids: (n,) node rows.
+            alone: (m,) positions in node_ids of items to be placed by their text alone, as a new title would be.
+
+        Returns:
+            (n, D), or (n, D + 1) with item_bias or cold_offset; and the (n, D) id vectors, of which a process has
+            its own columns.
+        """
         propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
-        return self._fuse(propagated, node_ids), id_rows
+        return self._final(propagated, node_ids, alone), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return user_emb (n_users, D) and item_emb (n_items, D)."""
-        everyone = self._fuse(propagate(self.id_emb, self.norm_adj, self.num_layers), None)  # (N, D)
+        """Return user_emb (n_users, D) and item_emb (n_items, D), or D + 1 with item_bias or cold_offset."""
+        everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
         return everyone[: self.n_users], everyone[self.n_users:]
 
-    def _fuse(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        """Add the text to rows (all of them if None) of P X."""
-        if self.fusion_mode == "none":
-            return propagated
-        text = _rows_of(self.propagated_text, rows) @ self.text_weight  # (n, L) @ (L, D)
+    def _final(self, propagated: torch.Tensor, rows: torch.Tensor | None, alone: torch.Tensor | None) -> torch.Tensor:
+        """Fuse rows (all of them if None) of P X with their text, those at `alone` without their edges."""
+        fused = self._own_part(propagated, rows)
+        alone = None if self.fusion_mode == "none" else alone
+        if alone is not None:
+            text = self.item_text.index_select(0, rows[alone] - self.n_users) @ self.text_weight
+            fused = fused.index_copy(0, alone, text / (self.num_layers + 1))
+        fused = SumOverProcesses.apply(fused)  # (n, D)
+        if self.fusion_mode == "concat":
+            ones = _rows_of(self.propagated_ones, rows)
+            if alone is not None:
+                ones = ones.index_fill(0, alone, 1 / (self.num_layers + 1))
+            fused = fused + ones * self.bias
+        return self._scaled(fused, rows)
+
+    def _own_part(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """Return what this process's columns bring to rows of the fused vectors, without the bias: (n, D)."""
+        if self.fusion_mode == "concat":
+            return propagated @ self.id_weight + _rows_of(self.propagated_text, rows) @ self.text_weight
+        if propagated.shape[1] < self.embedding_dim:
+            others = (self.columns.start, self.embedding_dim - self.columns.stop)
+            propagated = torch.nn.functional.pad(propagated, others)
         if self.fusion_mode == "sum":
-            return propagated + text
-        return propagated @ self.id_weight + text + _rows_of(self.propagated_ones, rows) * self.bias
+            return propagated + _rows_of(self.propagated_text, rows) @ self.text_weight  # (n, L) @ (L, D)
+        return propagated
+
+    def _scaled(self, fused: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """Apply normalize, temperature, item_bias and cold_offset to rows of the fused vectors."""
+        if self.normalize:
+            fused = torch.nn.functional.normalize(fused)
+        last_column = self.item_bias is not None or self.cold_offset is not None
+        if self.temperature == 1 and not last_column:
+            return fused
+        rows = torch.arange(len(fused), device=fused.device) if rows is None else rows
+        is_user = (rows < self.n_users)[:, None]
+        if self.temperature != 1:
+            fused = torch.where(is_user, fused / self.temperature, fused)
+        if last_column:
+            items = (rows - self.n_users).clamp_min(0)
+            bias = torch.zeros_like(fused[:, 0]) if self.item_bias is None else self.item_bias[items]
+            if self.cold_offset is not None:
+                bias = bias - self.cold_offset * self.is_cold[items]
+            fused = torch.cat([fused, torch.where(is_user, 1.0, bias[:, None])], dim=1)  # (n, D + 1)
+        return fused
+
+    def whole_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Put tensors shaped like this process's parameters together to those of a single process."""
+        whole = {}
+        for name, part in state.items():
+            dim, total = self._parted().get(name, (None, None))
+            whole[name] = part.detach().clone() if dim is None else sum_over_processes(_placed(part, dim, total))
+        return whole
+
+    def own_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Take this process's share of the tensors of a single process, the inverse of whole_state."""
+        return {name: tensor.narrow(*_narrow(*self._parted()[name])).clone() if name in self._parted() else tensor
+                for name, tensor in state.items()}
+
+    def _parted(self) -> dict[str, tuple[int, int]]:
+        """Name the parameters of which a process owns a share: name -> (dimension, its whole length)."""
+        parted = {"id_emb": (1, self.embedding_dim), "id_weight": (0, self.embedding_dim)}
+        return parted | ({"text_weight": (0, self.text_dim)} if self.fusion_mode != "none" else {})
 
     def _propagate_constant(self, constant: torch.Tensor, columns: int = 64) -> torch.Tensor:
         """Return P constant, a few columns at a time so that only the result is large."""
         constant = constant.to(self.norm_adj.device)
         return torch.cat([propagate(part.contiguous(), self.norm_adj, self.num_layers)
                           for part in constant.split(columns, dim=1)], dim=1)
+
+
+def _narrow(dim: int, total: int) -> tuple[int, int, int]:
+    mine = own_share(total)
+    return dim, mine.start, mine.stop - mine.start
+
+
+def _placed(part: torch.Tensor, dim: int, total: int) -> torch.Tensor:
+    """Put a process's share into zeros of the whole shape."""
+    shape = list(part.shape)
+    shape[dim] = total
+    whole = part.new_zeros(shape)
+    whole.narrow(*_narrow(dim, total)).copy_(part.detach())
+    return whole
 
 
 def _rows_of(constant: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:

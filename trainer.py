@@ -1,16 +1,21 @@
 """Training: the loss, the epoch loop, early stopping on valid, checkpoint and resume."""
 
-import copy
 import json
 import logging
 import math
+import os
 import pickle
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
+import torch.distributed as dist
 from torch.nn.functional import softplus
 from tqdm import tqdm
 
@@ -21,6 +26,52 @@ from model import LightGCN
 
 log = logging.getLogger("aglrec")
 
+Drop = Callable[[torch.Tensor], torch.Tensor]
+Batches = tuple[Callable[..., tuple[torch.Tensor, torch.Tensor]], list[tuple[tuple[torch.Tensor, ...], int]]]
+
+
+@contextmanager
+def processes() -> Iterator[int]:
+    """Join the other processes of a torchrun, if there are any, for a while.
+
+    Yields:
+        This process's rank; 0 when it is alone. Only rank 0 logs at less than an error.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield 0
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(minutes=30))
+    if dist.get_rank():
+        log.setLevel(logging.ERROR)
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the number of this process among those that train together; 0 when it is alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def from_first(compute: Callable[[], Any]) -> Any:
+    """Compute something in process 0 alone and return it in all of them."""
+    if not dist.is_initialized():
+        return compute()
+    box = [compute() if rank() == 0 else None]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def in_turn(compute: Callable[[], Any]) -> Any:
+    """Compute something in every process, in the first one before the others, which then find its files."""
+    if rank() > 0:
+        dist.barrier()
+    result = compute()
+    if dist.is_initialized() and rank() == 0:
+        dist.barrier()
+    return result
+
 
 def resolve_device(name: str) -> torch.device:
     """Turn the device setting into a torch device; "auto" takes cuda, then mps, then cpu.
@@ -28,6 +79,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ValueError: the device is unknown, or not on this machine.
     """
+    if name == "auto" and torch.cuda.is_available() and dist.is_initialized():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in has.items() if there))
@@ -50,17 +103,38 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
         text = torch.from_numpy(np.concatenate([vectors.users * config["use_user_llm"],
                                                 vectors.items * config["use_item_llm"]]))  # (N, L)
     generator = torch.Generator().manual_seed(config["seed"])
+    popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
     return LightGCN(normalized_adjacency(dataset.train).to(device), dataset.n_users, config["embedding_dim"],
-                    config["num_layers"], config["fusion_mode"], text, config["init_std"], generator)
+                    config["num_layers"], config["fusion_mode"], text, config["init_std"], generator,
+                    initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
+                    normalize=config["normalize"], temperature=config["temperature"],
+                    item_bias=popularity.clamp_min(1).log() if config["item_bias"] else None,
+                    cold_offset=text is not None and config["cold_cost"] < 1 and bool((popularity == 0).any()))
+
+
+def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
+    """Factorise the normalised train matrix: (n_users + n_items, D), U sqrt(S) above V sqrt(S).
+
+    Source:
+        Halko et al. 2011, randomised SVD (scikit-learn's); the matrix is the upper right block of A.
+    """
+    from sklearn.utils.extmath import randomized_svd
+    scale = [np.maximum(np.asarray(train.sum(axis=axis)).ravel(), 1) ** -0.5 for axis in (1, 0)]
+    rank = min(embedding_dim, *train.shape)
+    u, s, vt = randomized_svd(sp.diags_array(scale[0]) @ train @ sp.diags_array(scale[1]), rank, n_iter=4,
+                              random_state=0)
+    vectors = np.concatenate([u, vt.T]) * np.sqrt(s)  # (N, rank)
+    return torch.from_numpy(np.pad(vectors, ((0, 0), (0, embedding_dim - rank))).astype(np.float32))
 
 
 def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor,
-             reg_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
+             reg_lambda: float, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the BPR loss of a batch and its L2 penalty.
 
     Args:
         user_ids, pos_items, neg_items: (B,) row numbers.
         reg_lambda: weight of half the squared length of the batch's id vectors, a triple.
+        drop: chooses, of some items, those that are placed by their text alone in this step: (n,) -> (n,) bool.
 
     Returns:
         The mean of -log sigmoid(positive score - negative score), and the penalty; two scalars.
@@ -71,11 +145,38 @@ def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, n
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
     # a node often stands in a batch more than once: fuse it once
     nodes, place, times = nodes.unique(return_inverse=True, return_counts=True)  # (n,), (3B,), (n,)
-    final, id_rows = model(nodes)  # (n, D) each
+    alone = None if drop is None else ((nodes >= model.n_users) & drop(nodes)).nonzero().squeeze(1)
+    final, id_rows = model(nodes, alone)  # (n, D) each
     users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
     margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
     return softplus(-margin).mean(), reg_lambda * penalty
+
+
+def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor, positives: torch.Tensor,
+                 reg_lambda: float, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the multinomial loss of some users over a catalogue, and the L2 penalty of the users' id vectors.
+
+    Args:
+        user_ids: (B,) row numbers.
+        item_ids: (n,) row numbers of the catalogue.
+        positives: (2, p), for each of the users' train pairs its place in user_ids and in item_ids.
+        reg_lambda: weight of half the squared length of the users' id vectors, a user.
+        drop: as in bpr_loss.
+
+    Returns:
+        The mean over pairs of -log softmax over the catalogue of the user's scores, and the penalty; two scalars.
+
+    Source:
+        Liang et al. 2018, Variational autoencoders for collaborative filtering, equation 2 (the likelihood).
+    """
+    alone = None if drop is None else drop(item_ids).nonzero().squeeze(1) + len(user_ids)
+    final, id_rows = model(torch.cat([user_ids, item_ids + model.n_users]), alone)
+    scores = final[: len(user_ids)] @ final[len(user_ids):].T  # (B, n)
+    places, items = positives
+    loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
+    penalty = id_rows[: len(user_ids)].square().sum() / (2 * len(user_ids))
+    return loss, reg_lambda * penalty
 
 
 def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: dict[str, Any]) -> dict[str, Any]:
@@ -94,52 +195,136 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
     Raises:
         FloatingPointError: the loss is no longer finite.
     """
-    folder = Path(config["saved_dir"])
+    folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
     optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"], fused=True)
     rng = np.random.default_rng([config["seed"], 3])
-    state = _resume(folder, signature, config) or {"epoch": 0, "history": [], "best": None}
+    state = from_first(lambda: _resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
     if state["epoch"]:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        rng.bit_generator.state = state["rng"]
-    (folder / "metrics.json").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
+        _load_state(state, model, optimizer, rng)
+    if rank() == 0:
+        (folder / "metrics.json").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
+    candidates = None if model.cold_offset is None else np.flatnonzero(~model.is_cold.cpu().numpy())
     while state["epoch"] < config["epochs"] and not _is_stale(state, config["early_stop_round"]):
         start = time.perf_counter()
         loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1)
         seconds = time.perf_counter() - start
         state["epoch"] += 1
-        valid = means(evaluate(*model.embeddings(), dataset.valid, dataset.train, config))
+        vectors = model.embeddings()
+        valid = from_first(lambda vectors=vectors: means(evaluate(*vectors, dataset.valid, dataset.train, config,
+                                                                  candidates)))
         state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds, **valid})
-        score = valid[config["early_stop_metric"]]
-        better = state["best"] is None or score > state["best"]["valid"][config["early_stop_metric"]]
+        score = valid[metric]
+        # without valid rows there is nothing to choose by, and the last epoch stays
+        better = not dataset.valid.nnz or state["best"] is None or score > state["best"]["valid"][metric]
+        state |= {"model": model.whole_state(model.state_dict()), "optimizer": _optimizer_state(model, optimizer)}
         if better:
-            state["best"] = {"state_dict": copy.deepcopy(model.state_dict()), "epoch": state["epoch"], "valid": valid}
-        log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s  valid {config['early_stop_metric']} "
-                 f"{score:.4f}{' *' if better else ''}")
-        _write_state(folder, state, model, optimizer, rng, signature)
+            state["best"] = {"state_dict": state["model"], "epoch": state["epoch"], "valid": valid}
+        log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s  valid {metric} {score:.4f}"
+                 f"{' *' if better else ''}")
+        if rank() == 0:
+            _write_state(folder, {**state, "rng": rng.bit_generator.state, "signature": signature})
     best = state["best"]
-    model.load_state_dict(best["state_dict"])
-    save_torch(folder / "best_model.pth", {**best, "config": config, "dataset_fingerprint": dataset.fingerprint})
+    model.load_state_dict(model.own_state(best["state_dict"]))
+    if model.cold_offset is not None:
+        vectors = model.embeddings()
+        offset, best["valid"] = from_first(lambda: calibrate(*vectors, model.is_cold.cpu(), dataset, config))
+        model.cold_offset.fill_(offset)
+        best["state_dict"]["cold_offset"] = torch.tensor(offset)
+    if rank() == 0:
+        save_torch(folder / "best_model.pth", {**best, "config": config, "dataset_fingerprint": dataset.fingerprint})
     return {"epoch": best["epoch"], "valid": best["valid"], "epochs_run": state["epoch"],
             "train_s": sum(line["seconds"] for line in state["history"])}
 
 
+def calibrate(user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: torch.Tensor, dataset: Dataset,
+              config: dict[str, Any]) -> tuple[float, dict[str, float]]:
+    """Find how far titles without history must be lowered to cost at most cold_cost of the valid metric.
+
+    Args:
+        user_emb: (n_users, D + 1); item_emb: (n_items, D + 1), with an offset of 0.
+        is_cold: (n_items,) bool.
+        dataset: its test parts are not looked at, nor are cold_valid's.
+        config: uses cold_cost, early_stop_metric, top_k, seed and eval_memory_mb.
+
+    Returns:
+        The smallest such offset, in units of the score, and the valid metrics with it, over all items.
+    """
+    metric = config["early_stop_metric"]
+
+    def valid(offset: float, candidates: np.ndarray | None = None, auc: bool = metric == "AUC") -> dict[str, float]:
+        lowered = item_emb.clone()
+        lowered[:, -1] -= offset * is_cold.to(lowered.device)
+        return means(evaluate(user_emb, lowered, dataset.valid, dataset.train, config, candidates, auc))
+
+    least = (1 - config["cold_cost"]) * valid(0.0, np.flatnonzero(~is_cold.numpy()))[metric]
+    # no score is larger than this, so an offset of twice as much puts every such title below all others
+    high = 2 * (user_emb.norm(dim=1).max() * item_emb.norm(dim=1).max()).item()
+    low = -high
+    for _ in range(14):
+        middle = (low + high) / 2
+        low, high = (low, middle) if valid(middle)[metric] >= least else (middle, high)
+    return high, valid(high, auc=True)
+
+
 def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],
                 rng: np.random.Generator, epoch: int) -> float:
-    """Take a step on every batch of the train pairs and return the mean BPR loss, without the penalty."""
-    triples = torch.from_numpy(np.stack(sample_triples(dataset.train, rng))).to(model.id_emb.device)  # (3, n)
-    total = torch.zeros((), device=triples.device)
-    batches = triples.split(config["batch_size"], dim=1)
-    for batch in tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, mininterval=0.5):
-        loss, penalty = bpr_loss(model, *batch, config["reg_lambda"])
+    """Take a step on every batch of the train pairs and return the mean loss a pair, without the penalty."""
+    device = model.id_emb.device
+    loss_of, batches = BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
+    generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
+    drop = None
+    if config["id_dropout"] and model.fusion_mode != "none":
+        drop = lambda ids: torch.rand(len(ids), generator=generator, device=device) < config["id_dropout"]  # noqa: E731
+    total, n_pairs = torch.zeros((), device=device), 0
+    for step, (batch, weight) in enumerate(tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False,
+                                                mininterval=0.5, disable=rank() > 0)):
+        set_lr(optimizer, config, epoch - 1 + step / len(batches))
+        loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
         optimizer.zero_grad(set_to_none=True)
         (loss + penalty).backward()
         optimizer.step()
-        total += loss.detach() * batch.shape[1]
-    mean = total.item() / max(triples.shape[1], 1)
+        total += loss.detach() * weight
+        n_pairs += weight
+    mean = total.item() / max(n_pairs, 1)
     if not math.isfinite(mean):
         raise FloatingPointError(f"the loss became {mean} in epoch {epoch}; lower --lr (it is {config['lr']:g})")
     return mean
+
+
+def bpr_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Generator, device: torch.device) -> Batches:
+    """Draw an epoch's triples and part them: (loss function, [((user_ids, pos_items, neg_items), pairs), ...])."""
+    triples = torch.from_numpy(np.stack(sample_triples(train, rng))).to(device)  # (3, n)
+    return bpr_loss, [(tuple(batch), batch.shape[1]) for batch in triples.split(batch_size, dim=1)]
+
+
+def softmax_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Generator, device: torch.device) -> Batches:
+    """Part the users in random order: (loss function, [((user_ids, item_ids, positives), pairs), ...]).
+
+    The catalogue is the items with a train pair: a new title is not a negative of anyone.
+    """
+    catalogue = np.flatnonzero(np.bincount(train.indices, minlength=train.shape[1]))
+    place = np.full(train.shape[1], -1)
+    place[catalogue] = np.arange(len(catalogue))
+    items = torch.from_numpy(catalogue).to(device)
+    users = rng.permutation(np.flatnonzero(np.diff(train.indptr)))
+    batches = []
+    for start in range(0, len(users), batch_size):
+        mine = users[start:start + batch_size]
+        rows = train[mine]
+        positives = np.stack([np.repeat(np.arange(len(mine)), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
+        batches.append(((torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device)), rows.nnz))
+    return softmax_loss, batches
+
+
+BATCHES = {"bpr": bpr_batches, "softmax": softmax_batches}
+
+
+def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done: float) -> None:
+    """Set the learning rate for the next step by lr_schedule."""
+    share = min(epochs_done / config["epochs"], 1.0)
+    factor = 0.5 * (1 + math.cos(math.pi * share)) if config["lr_schedule"] == "cosine" else 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = config["lr"] * factor
 
 
 def save_torch(path: Path, content: dict[str, Any]) -> None:
@@ -180,9 +365,30 @@ def _resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> 
     return state
 
 
-def _write_state(folder: Path, state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
-                 rng: np.random.Generator, signature: dict[str, Any]) -> None:
-    save_torch(folder / "checkpoint.pth", {**state, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                                           "rng": rng.bit_generator.state, "signature": signature})
+def _optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
+    state = optimizer.state_dict()
+    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
+
+
+def _load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
+                rng: np.random.Generator) -> None:
+    """Go on from a checkpoint, each process with its share."""
+    model.load_state_dict(model.own_state(state["model"]))
+    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
+    optimizer.load_state_dict({**state["optimizer"], "state": moments})
+    rng.bit_generator.state = state["rng"]
+
+
+def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
+                 convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
+    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
+    names = [name for name, _ in model.named_parameters()]
+    return {number: {key: value if key == "step" else convert({names[number]: value})[names[number]]
+                     for key, value in of_one.items()} for number, of_one in moments.items()}
+
+
+def _write_state(folder: Path, state: dict[str, Any]) -> None:
+    save_torch(folder / "checkpoint.pth", state)
     with atomic_write(folder / "history.jsonl") as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in state["history"])

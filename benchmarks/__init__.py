@@ -1,0 +1,1 @@
+"""Measurements of AGLRec beside the standard form of LightGCN; each module runs with python -m benchmarks.NAME."""

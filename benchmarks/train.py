@@ -1,0 +1,303 @@
+"""Time AGLRec's training step beside the standard form's, block by block in one run.
+
+    python -m benchmarks.train --gowalla FOLDER --out train.json --rss --full_epoch
+
+Epochs are told as steps an epoch times the median step, plus the sampling; --full_epoch trains whole ones.
+"""
+
+import argparse
+import itertools
+import logging
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks import common
+from benchmarks.graphs import Graph, load_graph
+from benchmarks.reference import PlainLightGCN, plain_loss, plain_sample, user_sets
+from config import get_config
+from data_loader import normalized_adjacency, sample_triples
+from evaluator import evaluate, means
+from model import LightGCN
+from trainer import bpr_loss, train_epoch
+
+log = logging.getLogger("aglrec")
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class Side(NamedTuple):
+    """One of the implementations under the clock, with its own weights and optimiser."""
+
+    name: str
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+
+class Bench(NamedTuple):
+    """What all measurements of a run share."""
+
+    graph: Graph
+    norm_adj: torch.Tensor
+    coo_adj: torch.Tensor
+    device: torch.device
+    repeats: int
+    steps: int
+    loss_steps: int
+    seed: int
+
+
+def settings(layers: int, batch_size: int, **others: Any) -> dict[str, Any]:
+    """Return LightGCN's published settings with another K and batch size."""
+    return get_config({"preset": "paper", "num_layers": layers, "batch_size": batch_size, "top_k": [20], **others})
+
+
+def aglrec(norm_adj: torch.Tensor, n_users: int, config: dict[str, Any], text: torch.Tensor | None = None,
+           name: str = "aglrec") -> Side:
+    """Set up AGLRec as main.py does, with concat where there is text."""
+    generator = torch.Generator().manual_seed(config["seed"])
+    model = LightGCN(norm_adj, n_users, config["embedding_dim"], config["num_layers"], "concat", text,
+                     config["init_std"], generator)
+    return Side(name, model, torch.optim.Adam(model.parameters(), lr=config["lr"], fused=True), bpr_loss)
+
+
+def reference(coo_adj: torch.Tensor, start: LightGCN, config: dict[str, Any],
+              text: torch.Tensor | None = None) -> Side:
+    """Set up the standard form with the weights of an AGLRec model."""
+    model = PlainLightGCN(coo_adj, start.n_users, config["num_layers"], start.state_dict(), text)
+    return Side("reference", model, torch.optim.Adam(model.parameters(), lr=config["lr"]), plain_loss)
+
+
+def take_step(side: Side, batch: Batch, reg_lambda: float) -> torch.Tensor:
+    """Train on one batch and return its BPR loss."""
+    loss, penalty = side.loss(side.model, *batch, reg_lambda)
+    side.optimizer.zero_grad(set_to_none=True)
+    (loss + penalty).backward()
+    side.optimizer.step()
+    return loss.detach()
+
+
+def batches_of(bench: Bench, batch_size: int) -> Iterator[Batch]:
+    """Draw an epoch's triples and give its full batches, over and over."""
+    triples = sample_triples(bench.graph.train, np.random.default_rng([bench.seed, 3]))
+    batches = torch.from_numpy(np.stack(triples)).to(bench.device).split(batch_size, dim=1)
+    return itertools.cycle(batches[:-1] or batches)
+
+
+def compare_losses(sides: list[Side], batches: Iterator[Batch], steps: int, reg_lambda: float) -> dict[str, float]:
+    """Train all sides on the same batches; the largest difference between their losses, and how far these fell."""
+    losses = torch.stack([torch.stack([take_step(side, batch, reg_lambda) for side in sides])
+                          for batch in itertools.islice(batches, steps)])  # (steps, sides)
+    return {f"loss diff in {steps}": (losses.amax(dim=1) - losses.amin(dim=1)).max().item(),
+            "loss fell by": (losses[0] - losses[-1]).min().item()}
+
+
+def step_seconds(sides: list[Side], batches: Iterator[Batch], bench: Bench, reg_lambda: float) -> dict[str, float]:
+    """Alternate between the sides, a block of steps each, and return the median seconds a step of each."""
+    blocks: dict[str, list[float]] = {side.name: [] for side in sides}
+    for measured in [False, *[True] * bench.repeats]:  # the first round warms up
+        for side in sides:
+            start = common.clock(bench.device)
+            for batch in itertools.islice(batches, bench.steps):
+                take_step(side, batch, reg_lambda)
+            if measured:
+                blocks[side.name].append((common.clock(bench.device) - start) / bench.steps)
+    return {name: statistics.median(seconds) for name, seconds in blocks.items()}
+
+
+def sampling_seconds(bench: Bench, n_pairs: int) -> dict[str, float]:
+    """Time an epoch's sampling: ours whole, the pair-by-pair one on a slice and scaled up."""
+    train, rng = bench.graph.train, np.random.default_rng(bench.seed)
+    collected, n_pairs = user_sets(train), min(n_pairs, train.nnz)
+    ours = common.median_seconds(lambda: sample_triples(train, rng), bench.repeats)
+    pairs = rng.permutation(train.nnz)[:n_pairs]
+    plain = common.median_seconds(lambda: plain_sample(train, collected, pairs, rng), bench.repeats)
+    return {"aglrec_s": ours, "reference_s_scaled": plain * train.nnz / n_pairs, "reference_pairs_timed": n_pairs}
+
+
+def compare(bench: Bench, layers: int, batch_size: int, sampling: dict[str, float]) -> dict[str, Any]:
+    """Measure one pair of K and batch size without text."""
+    config = settings(layers, batch_size, seed=bench.seed)
+    ours = aglrec(bench.norm_adj, bench.graph.train.shape[0], config)
+    sides = [ours, reference(bench.coo_adj, ours.model, config)]
+    batches = batches_of(bench, batch_size)
+    losses = compare_losses(sides, batches, bench.loss_steps, config["reg_lambda"])
+    step = step_seconds(sides, batches, bench, config["reg_lambda"])
+    epoch = epoch_seconds(step, bench, batch_size, sampling)
+    return {"K": layers, "batch": batch_size, **{f"{name} ms/step": 1000 * s for name, s in step.items()},
+            **{f"{name} s/epoch": s for name, s in epoch.items()},
+            "step ratio": step["reference"] / step["aglrec"],
+            "epoch ratio": epoch["reference"] / epoch["aglrec"], **losses}
+
+
+def compare_text(bench: Bench, layers: int, batch_size: int, text_dim: int,
+                 sampling: dict[str, float]) -> dict[str, Any]:
+    """Measure concat with text of users and items beside no text, and beside the standard form of concat."""
+    config, n_users = settings(layers, batch_size, seed=bench.seed, fusion_mode="concat"), bench.graph.train.shape[0]
+    text = unit_vectors(bench.norm_adj.shape[0], text_dim, bench.seed).to(bench.device)
+    start = common.clock(bench.device)
+    ours = aglrec(bench.norm_adj, n_users, config, text)
+    constants_s = common.clock(bench.device) - start
+    sides = [ours, reference(bench.coo_adj, ours.model, config, text)]
+    batches = batches_of(bench, batch_size)
+    losses = compare_losses(sides, batches, bench.loss_steps, config["reg_lambda"])
+    sides.append(aglrec(bench.norm_adj, n_users, config, name="no text"))
+    step = step_seconds(sides, batches, bench, config["reg_lambda"])
+    epoch = epoch_seconds(step, bench, batch_size, sampling)
+    return {"K": layers, "batch": batch_size, "L": text_dim,
+            **{f"{name} ms/step": 1000 * s for name, s in step.items()},
+            **{f"{name} s/epoch": s for name, s in epoch.items()},
+            "epoch, text / no text": epoch["aglrec"] / epoch["no text"],
+            "epoch ratio": epoch["reference"] / epoch["aglrec"], **losses, "constants s, once a run": constants_s}
+
+
+def epoch_seconds(step: dict[str, float], bench: Bench, batch_size: int,
+                  sampling: dict[str, float]) -> dict[str, float]:
+    """Extrapolate to an epoch: all its steps and its sampling."""
+    n_steps = -(-bench.graph.train.nnz // batch_size)
+    return {name: n_steps * seconds + sampling["reference_s_scaled" if name == "reference" else "aglrec_s"]
+            for name, seconds in step.items()}
+
+
+def unit_vectors(n: int, dim: int, seed: int) -> torch.Tensor:
+    """Draw n directions uniformly: (n, dim) float32."""
+    return torch.nn.functional.normalize(torch.randn(n, dim, generator=torch.Generator().manual_seed(seed)))
+
+
+def full_epochs(bench: Bench, layers: int, batch_size: int, n_epochs: int) -> list[dict[str, Any]]:
+    """Train whole epochs of both, by turns and from the same start, sampling included; metrics on test."""
+    config = settings(layers, batch_size, seed=bench.seed)
+    ours = aglrec(bench.norm_adj, bench.graph.train.shape[0], config)
+    plain = reference(bench.coo_adj, ours.model, config)
+    rng, collected = np.random.default_rng([bench.seed, 3]), user_sets(bench.graph.train)
+    rows = []
+    for epoch in range(1, n_epochs + 1):
+        seconds = {"aglrec": common.seconds_of(
+            lambda epoch=epoch: train_epoch(ours.model, ours.optimizer, bench.graph, config, rng, epoch), bench.device)}
+        seconds["reference"] = common.seconds_of(
+            lambda: plain_epoch(plain, bench, config, collected, rng), bench.device)
+        with torch.no_grad():
+            vectors = {"aglrec": ours.model.embeddings(), "reference": plain.model()}
+        rows += [{"epoch": epoch, "side": name, "s": seconds[name],
+                  **means(evaluate(*vectors[name], bench.graph.test, bench.graph.train, config, auc=False))}
+                 for name in seconds]
+    return rows
+
+
+def plain_epoch(side: Side, bench: Bench, config: dict[str, Any], collected: list[set[int]],
+                rng: np.random.Generator) -> float:
+    """Train the standard form for an epoch and return its mean loss."""
+    train = bench.graph.train
+    triples = np.stack(plain_sample(train, collected, rng.permutation(train.nnz), rng))
+    total = 0.0
+    for batch in torch.from_numpy(triples).to(bench.device).split(config["batch_size"], dim=1):
+        total += take_step(side, batch, config["reg_lambda"]).item() * batch.shape[1]
+    return total / triples.shape[1]
+
+
+def rss_of_training(gowalla: str | None, device: str, layers: int, batch_size: int, text_dim: int,
+                    seed: int) -> dict[str, float]:
+    """Train one epoch of AGLRec alone, in this process, and tell its largest resident memory."""
+    graph = load_graph(gowalla, seed)
+    config = settings(layers, batch_size, seed=seed)
+    norm_adj = normalized_adjacency(graph.train).to(device)
+    text = unit_vectors(norm_adj.shape[0], text_dim, seed) if text_dim else None
+    side = aglrec(norm_adj, graph.train.shape[0], config, text)
+    del text
+    train_epoch(side.model, side.optimizer, graph, config, np.random.default_rng([seed, 3]), 1)
+    return {"K": layers, "batch": batch_size, "L": text_dim, "peak RSS MiB": common.peak_rss() / common.MIB,
+            "peak on device MiB": common.device_peak(device) / common.MIB}
+
+
+def profile(side: Side, batches: Iterator[Batch], reg_lambda: float, steps: int = 20) -> str:
+    """Return torch.profiler's table of some steps: the 12 operations with the most CPU time of their own."""
+    for batch in itertools.islice(batches, 3):
+        take_step(side, batch, reg_lambda)
+    with torch.profiler.profile() as profiler:
+        for batch in itertools.islice(batches, steps):
+            take_step(side, batch, reg_lambda)
+    return profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=12)
+
+
+def profiles(bench: Bench, layers: int, batch_size: int) -> dict[str, str]:
+    """Profile both sides and log the tables."""
+    config = settings(layers, batch_size, seed=bench.seed)
+    ours = aglrec(bench.norm_adj, bench.graph.train.shape[0], config)
+    tables = {}
+    for side in (ours, reference(bench.coo_adj, ours.model, config)):
+        tables[side.name] = profile(side, batches_of(bench, batch_size), config["reg_lambda"])
+        log.info(f"{side.name}, 20 steps, K={layers}, batch {batch_size}\n{tables[side.name]}")
+    return tables
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Measure what the arguments ask for, log the tables, write the JSON and return its content."""
+    common.start_logging()
+    arguments = read_arguments(argv)
+    bench = set_up(arguments)
+    layers, batch_size = max(arguments.layers), main_batch_size(arguments)
+    results: dict[str, Any] = {"environment": common.environment(arguments.device), "arguments": vars(arguments)}
+    sampling = results["sampling"] = sampling_seconds(bench, arguments.sampling_pairs)
+    common.show("sampling an epoch", [sampling])
+    if arguments.profile:
+        results["profile"] = profiles(bench, layers, batch_size)
+    results["steps"] = common.show("no text", [compare(bench, k, size, sampling) for k in arguments.layers
+                                               for size in arguments.batch_sizes])
+    if arguments.text_dim:
+        results["text"] = common.show("concat, text of users and items",
+                                      [compare_text(bench, layers, batch_size, arguments.text_dim, sampling)])
+    if arguments.full_epoch:
+        results["full_epochs"] = common.show("whole epochs, sampling included",
+                                             full_epochs(bench, layers, batch_size, arguments.full_epoch))
+    if arguments.rss:
+        results["rss"] = common.show("peak memory of an epoch of AGLRec alone, in a process of its own",
+                                     [rss_in_child(arguments, dim) for dim in sorted({0, arguments.text_dim})])
+    common.write_json(arguments.out, results)
+    return results
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--batch_sizes", type=common.numbers, default=[512, 2048, 8192])
+    parser.add_argument("--layers", type=common.numbers, default=[1, 3])
+    parser.add_argument("--text_dim", type=int, default=1024, help="L of the text vectors; 0 leaves that part out")
+    parser.add_argument("--steps", type=int, default=10, help="steps a block")
+    parser.add_argument("--loss_steps", type=int, default=50, help="steps over which the losses are compared")
+    parser.add_argument("--sampling_pairs", type=int, default=50_000, help="pairs the plain sampling is timed on")
+    parser.add_argument("--full_epoch", type=int, nargs="?", const=1, default=0, metavar="N",
+                        help="also train N (1) whole epochs of both, at the largest K")
+    parser.add_argument("--rss", action="store_true", help="also measure the peak memory, in processes of their own")
+    parser.add_argument("--profile", action="store_true", help="also profile 20 steps of both, at the largest K")
+    return parser.parse_args(argv)
+
+
+def set_up(arguments: argparse.Namespace) -> Bench:
+    """Load the graph and build it in both layouts, from the same numbers."""
+    graph, device = load_graph(arguments.gowalla, arguments.seed), torch.device(arguments.device)
+    norm_adj = normalized_adjacency(graph.train)
+    return Bench(graph, norm_adj.to(device), norm_adj.to_sparse_coo().coalesce().to(device), device,
+                 arguments.repeats, arguments.steps, arguments.loss_steps, arguments.seed)
+
+
+def main_batch_size(arguments: argparse.Namespace) -> int:
+    """Return the batch size of everything measured at one size only."""
+    return 2048 if 2048 in arguments.batch_sizes else arguments.batch_sizes[0]
+
+
+def rss_in_child(arguments: argparse.Namespace, text_dim: int) -> dict[str, Any]:
+    """Run rss_of_training in a process of its own."""
+    gowalla = arguments.gowalla and str(Path(arguments.gowalla).resolve())
+    return common.in_child("train:rss_of_training", gowalla=gowalla, device=arguments.device,
+                           layers=max(arguments.layers), batch_size=main_batch_size(arguments), text_dim=text_dim,
+                           seed=arguments.seed)
+
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,8 @@ from typing import Any
 
 CONFIG: dict[str, Any] = {
     # --- data ---
-    # folder with anime.tsv, interactions.tsv and, optionally, user.tsv (each may end in .gz)
+    # folder with anime.tsv, interactions.tsv and, optionally, user.tsv, or else with train.txt and test.txt in the
+    # format of LightGCN (each may end in .gz)
     "data_dir": "data",
     # folder for everything a run writes
     "saved_dir": "saved",
@@ -19,7 +20,7 @@ CONFIG: dict[str, Any] = {
     "min_rate": 1.0,
     # how positives are parted: user_time | leave_one_out | random | global_time
     "split": "user_time",
-    # share of each user's positives held out for choosing settings; above 0, below 1
+    # share of each user's positives held out for choosing epoch and settings, 0 to below 1; 0 keeps the last epoch
     "valid_ratio": 0.1,
     # share of each user's positives held out for the final figures; above 0, below 1
     "test_ratio": 0.1,
@@ -104,11 +105,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
         "reg_lambda": 0.0001, "epochs": 1000, "early_stop_round": 50,
     },
-    # the settings the README's table recommends on real data
+    # what the README recommends for data like MyAnimeList's, where users have tens of titles
     "tuned": {
         "loss": "softmax", "normalize": True, "temperature": 0.09, "init": "svd", "fusion_mode": "sum",
         "embedding_dim": 512, "num_layers": 2, "batch_size": 256, "lr": 0.03, "lr_schedule": "cosine", "epochs": 10,
-        "reg_lambda": 0.0, "id_dropout": 0.1, "cold_cost": 0.01,
+        "reg_lambda": 0.0, "cold_cost": 0.005,
+    },
+    # the same where users have ten titles or fewer: popularity counts, and text has to carry half of the titles
+    "sparse": {
+        "loss": "softmax", "normalize": True, "temperature": 0.25, "item_bias": True, "init": "svd",
+        "fusion_mode": "sum", "embedding_dim": 256, "num_layers": 2, "batch_size": 512, "lr": 0.02,
+        "lr_schedule": "cosine", "epochs": 12, "reg_lambda": 0.0, "id_dropout": 0.5, "cold_cost": 0.005,
     },
 }
 
@@ -129,8 +136,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _AT_LEAST_ONE = ("max_seq_length", "encode_batch_size", "lsa_dim", "embedding_dim", "epochs", "batch_size",
                  "recommend_k", "eval_memory_mb")
 _NOT_NEGATIVE = ("min_rate", "seed", "num_layers", "reg_lambda", "early_stop_round", "cold_item_ratio",
-                 "id_dropout", "cold_cost", "train_rows_per_user")
-_POSITIVE = ("valid_ratio", "test_ratio", "init_std", "lr", "temperature")
+                 "id_dropout", "cold_cost", "train_rows_per_user", "valid_ratio")
+_POSITIVE = ("test_ratio", "init_std", "lr", "temperature")
 
 
 def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:

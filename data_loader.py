@@ -141,9 +141,9 @@ def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
     if config["cold_item_ratio"]:
         raise ValueError(f"cold_item_ratio is {config['cold_item_ratio']:g}, but the test part of {folder} is fixed by "
                          "its test.txt; set --cold_item_ratio 0, or write the data as interactions.tsv")
+    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder)
     log.info(f"{folder}: test.txt is the test part and valid is drawn from train.txt at random; "
              "split, test_ratio and min_rate are ignored")
-    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder)
     user_ids, item_ids, is_test = (rows[column].to_numpy() for column in ("user", "item", "is_test"))
     part = np.full(len(rows), PARTS.index("test"))
     part[~is_test] = split_rows(user_ids[~is_test], item_ids[~is_test], np.full((~is_test).sum(), np.nan),
@@ -153,7 +153,8 @@ def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
                     user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)))
 
 
-def _dataset(user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, int], **names: Any) -> Dataset:
+def _dataset(user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, int],
+             **names: Any) -> Dataset:
     """Build the matrices from rows and their part codes, and count what went where."""
     shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
     matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape)
@@ -245,7 +246,7 @@ def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[st
     """
     found = pd.concat([_read_lines(folder, name).assign(is_test=name == "test.txt") for name in TEXT_FILES])
     pairs = found.dropna()
-    raw_user_ids, raw_item_ids = _in_order(found["user"].unique()), _in_order(pairs["item"].unique())
+    raw_user_ids, raw_item_ids = (_in_order(column.unique().tolist()) for column in (found["user"], pairs["item"]))
     rows = pd.DataFrame({"user": pd.Index(raw_user_ids).get_indexer(pairs["user"]),
                          "item": pd.Index(raw_item_ids).get_indexer(pairs["item"]),
                          "is_test": pairs["is_test"].to_numpy()}).drop_duplicates()
@@ -258,8 +259,8 @@ def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[st
     rows = rows[~known]
     for name, empty in zip(TEXT_FILES, (rows["is_test"].all(), not rows["is_test"].any()), strict=True):
         if empty:
-            raise ValueError(f"{_find(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; write "
-                             "a user and his items on each line, parted by spaces")
+            raise ValueError(f"{_find(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; "
+                             "write a user and his items on each line, parted by spaces")
     return rows, {"rows": len(pairs), **dropped}, raw_user_ids, raw_item_ids
 
 
@@ -270,9 +271,9 @@ def _read_lines(folder: Path, name: str) -> pd.DataFrame:
     return pd.DataFrame({"user": [words[0] for words in lines], "item": [words[1:] for words in lines]}).explode("item")
 
 
-def _in_order(ids: np.ndarray) -> list[str]:
+def _in_order(ids: list[str]) -> list[str]:
     """Sort ids by number if all are integers, else leave them as they are."""
-    return sorted(ids, key=int) if all(re.fullmatch("-?[0-9]{1,18}", raw) for raw in ids) else list(ids)
+    return sorted(ids, key=int) if all(re.fullmatch("-?[0-9]{1,18}", raw) for raw in ids) else ids
 
 
 def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:
@@ -337,8 +338,9 @@ def _either(folder: Path, name: str) -> Path | None:
 def _find(folder: Path, name: str) -> Path:
     path = _either(folder, name)
     if path is None:
-        needs = "; the text format needs both train.txt and test.txt" if name in TEXT_FILES else ""
-        raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder{needs}")
+        both = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
+        raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder"
+                                f"{both}")
     return path
 
 
@@ -483,10 +485,9 @@ def _warn_of_missing_times(times: np.ndarray, split: str) -> None:
 
 def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: dict[str, Any]) -> np.ndarray:
     counts = np.bincount(user_ids, minlength=n_users)
-    wanted = (np.zeros(len(counts)) if config[key] == 0 or config["split"] == "leave_one_out"
-              else np.floor(counts * config[key] + 0.5) for key in ("test_ratio", "valid_ratio"))
-    n_test, n_valid = (np.where(counts >= 3, np.maximum(n, config[key] > 0), 0).astype(int)
-                       for n, key in zip(wanted, ("test_ratio", "valid_ratio"), strict=True))
+    ratios = np.array([[config["test_ratio"]], [config["valid_ratio"]]])  # (2, 1)
+    wanted = 1 if config["split"] == "leave_one_out" else np.floor(counts * ratios + 0.5)  # (2, n_users)
+    n_test, n_valid = np.where((ratios > 0) & (counts >= 3), np.maximum(1, wanted), 0).astype(int)
     n_test = np.minimum(n_test, np.maximum(counts - 2, 0))
     n_valid = np.minimum(n_valid, np.maximum(counts - n_test - 1, 0))
     newest_first = np.lexsort((-age, user_ids))

@@ -18,6 +18,8 @@ log = logging.getLogger("aglrec")
 
 Encode = Callable[[list[str]], np.ndarray]
 PROBE_SECONDS = 15
+NO_TEXT = ("no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
+           "to anime.tsv (train.txt and test.txt hold ids alone)")
 
 
 class TextVectors(NamedTuple):
@@ -50,6 +52,8 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0.0}
     if config["fusion_mode"] == "none" or not (config["use_user_llm"] or config["use_item_llm"]):
         return TextVectors(None, None, info)
+    if not any(dataset.item_texts) and not dataset.user_comments.texts:
+        raise ValueError(NO_TEXT)
     start = time.perf_counter()
     folder = Path(config["vectors_dir"] or config["saved_dir"])
     keys = {"item": _item_keys(dataset.item_texts)}
@@ -162,8 +166,7 @@ def lsa_encoder(corpus: list[str], dim: int) -> Encode:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import FunctionTransformer, normalize
     if not any(corpus):
-        raise ValueError("no title has a name, tags or a summary, so there is no text to encode; add some to "
-                         "anime.tsv, or set --fusion_mode none")
+        raise ValueError(NO_TEXT)
     log.info(f"lsa: fitting to {len(corpus):,} texts")
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
                             max_features=50_000, sublinear_tf=True, dtype=np.float32)

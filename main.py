@@ -104,7 +104,7 @@ def check_k(config: dict[str, Any], dataset: Dataset) -> None:
     """Refuse lists longer than the catalogue before anything is encoded or trained."""
     for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
         if k > dataset.n_items:
-            raise ValueError(f"{key} asks for {k} titles, but anime.tsv has {dataset.n_items}; lower --{key}")
+            raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")
 
 
 def check_fingerprint(checkpoint: dict[str, Any], dataset: Dataset) -> None:

@@ -25,7 +25,7 @@ N_USERS, N_TITLES = 20, 15
 NOT_SETTINGS = {"data_dir", "saved_dir", "vectors_dir", "eval_memory_mb", "encode_batch_size", "mode", "device",
                 "resume"}
 MAKERS = {"run": "python main.py", "comparison": "python run_ablation.py", "sd": "python run_ablation.py --seeds 3",
-          "cold": "python run_ablation.py --cold_item_ratio 0.1", "sparsity": "python -m benchmarks.sparsity"}
+          "cold": "python run_ablation.py --cold_item_ratio 0.1", "sparsity": "python tools/learning_curve.py"}
 
 WIDTH, LEFT, HEIGHT = 340, 44, 220  # of a chart, in its own units: about a pixel of a small phone each
 MARKERS = ("m-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0", "m-3,-3h6v6h-6z", "m0,-4l4,7h-8z", "m0,-4l4,4l-4,4l-4,-4z",

@@ -172,23 +172,32 @@ def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> d
 def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, Any]]]) -> None:
     """Test each row against the row without text of the same fusion_mode, and add "gain" and "p" to both.
 
-    A user's difference in the test metric is averaged over the seeds that test him; p is that of a two-sided paired
-    t-test over users, corrected by Holm's method over all rows that are tested.
+    See paired_test; p is corrected by Holm's method over all rows that are tested.
     """
     gains, p_values = {}, {}
     for tag in results:
         reference = f"{tag.split('-')[0]}-none"
         if tag in COMBINATIONS and tag != reference and reference in results:
-            differences: dict[str, list[float]] = {}
-            for ours, theirs in zip(results[tag], results[reference], strict=True):
-                for user, value in ours["user_test"].items():
-                    differences.setdefault(user, []).append(value - theirs["user_test"][user])
-            of_users = np.array([np.mean(values) for values in differences.values()])
-            gains[tag] = float(of_users.mean())
-            p_values[tag] = float(ttest_1samp(of_users, 0).pvalue) if of_users.any() else 1.0
+            gains[tag], p_values[tag] = paired_test(results[tag], results[reference])
     corrected = holm(p_values)
     for row in rows:
         row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
+
+
+def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tuple[float, float]:
+    """Test the runs of a row against those of another with the same seeds, as of comparison.
+
+    A user's difference in the test metric is averaged over the seeds that test him.
+
+    Returns:
+        The mean difference over users, and p of a two-sided paired t-test over users.
+    """
+    differences: dict[str, list[float]] = {}
+    for one, other in zip(ours, theirs, strict=True):
+        for user, value in one["user_test"].items():
+            differences.setdefault(user, []).append(value - other["user_test"][user])
+    of_users = np.array([np.mean(values) for values in differences.values()])
+    return float(of_users.mean()), float(ttest_1samp(of_users, 0).pvalue) if of_users.any() else 1.0
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
@@ -212,15 +221,25 @@ def table(rows: list[dict[str, Any]]) -> str:
         shown += [(f"cold NDCG@{k} {where.replace('_', ' ')}", lambda row, where=where: row["cold"][where][f"NDCG@{k}"])
                   for where in ("among_cold", "among_all")]
     shown += [("coverage", lambda row: row["beyond"]["Coverage"])]
-    lines = [["row", *(name for name, _ in shown), "p", "train s"], ["---", *["---:"] * (len(shown) + 2)]]
+    lines = [["row", *(name for name, _ in shown), "p", "train s"]]
     for row in rows:
         p = "" if row["p"] is None else f"{row['p']:.1g}"
-        lines.append([row["tag"], *(_shown(pick(row), row["n_seeds"]) for _, pick in shown), p,
+        lines.append([row["tag"], *(mean_and_sd(pick(row), row["n_seeds"]) for _, pick in shown), p,
                       f"{row['train_s']['mean']:.1f}"])
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    lines[1] = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return markdown(lines)
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """Lay out cells below the heading that is the first line; all columns but the first keep to the right."""
+    widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
+    lines = [lines[0], ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *lines[1:]]
     return "\n".join("| " + " | ".join(cell.ljust(width) if number == 0 else cell.rjust(width) for number, (cell, width)
                                        in enumerate(zip(line, widths, strict=True))) + " |" for line in lines)
+
+
+def mean_and_sd(number: dict[str, float], n_seeds: int) -> str:
+    """Write a figure of summary; with one seed there is no sd."""
+    return f"{number['mean']:.4f}" + (f" ± {number['sd']:.4f}" if n_seeds > 1 else "")
 
 
 def _spread(values: list[Any]) -> Any:
@@ -229,10 +248,6 @@ def _spread(values: list[Any]) -> Any:
         return {key: _spread([value[key] for value in values]) for key in values[0]
                 if all(key in value for value in values)}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
-
-
-def _shown(number: dict[str, float], n_seeds: int) -> str:
-    return f"{number['mean']:.4f}" + (f" ± {number['sd']:.4f}" if n_seeds > 1 else "")
 
 
 def _folder(folder: Path, tag: str, number: int) -> Path:

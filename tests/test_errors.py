@@ -335,7 +335,7 @@ def test_unknown_preset(data_dir: Path, complain: Complain) -> None:
     (("--recommend_k", "99"), "recommend_k", "99")])
 def test_k_larger_than_the_catalogue(settings: tuple[str, ...], key: str, found: str, data_dir: Path,
                                      complain: Complain) -> None:
-    assert not mentions(complain(data_dir, *settings), key, found, "30", "anime.tsv")
+    assert not mentions(complain(data_dir, *settings), key, found, "30")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so cuda is no mistake")

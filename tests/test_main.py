@@ -22,7 +22,7 @@ from config import get_config, run_script
 from data_loader import load_dataset
 
 ROOT = Path(__file__).parents[1]
-FILES = {"best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "train_user_dict.pkl",
+FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "train_user_dict.pkl",
          "item_llm_embeddings.npy", "user_llm_embeddings.npy", "item_llm_embeddings.npy.json",
          "user_llm_embeddings.npy.json", "id_mappings.json", "splits.npz", "metrics.json", "history.jsonl",
          "checkpoint.pth"}

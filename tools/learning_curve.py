@@ -1,0 +1,114 @@
+"""Learn from only n train rows a user, with text and without, beside the baselines: a table and a chart.
+
+    python tools/learning_curve.py [--rows 1,3,5,10,20] [--seeds 3] [--preset name] [--key value ...]
+
+For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
+is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
+concat). The figures are those of the same test part for every n. Interrupted, the same command goes on.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from config import PRESETS, get_config, parse_overrides, run_script
+from llm_embedding import atomic_write, write_json
+from report import write_report
+from run_ablation import compare, holm, markdown, mean_and_sd, paired_test
+
+log = logging.getLogger("aglrec")
+
+TEXT = {"fusion_mode": "sum", "use_user_llm": True, "use_item_llm": True}
+
+
+def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> dict[str, Any]:
+    """Run the model with and without text, and the baselines, for each number of train rows a user.
+
+    Args:
+        overrides: from the command line.
+        counts: how many train rows a user keeps, ascending.
+        seeds: how many seeds, from that of the overrides on.
+
+    Returns:
+        {"metric", "n", "series", "gain", "p", "p_uncorrected", "n_seeds", "encoder", "text"}; series maps each row to a
+        {"mean", "sd"} over seeds for each n, gain and p are of text against no-text (see run_ablation.paired_test), p
+        corrected by Holm's method over the n, and text is the settings of the row with text.
+
+    Raises:
+        ValueError: the settings leave no text, or cut the train rows themselves.
+    """
+    text, rest = part_settings(overrides)
+    config = get_config(overrides)
+    metric, series, tests = f"NDCG@{max(config['top_k'])}", {"text": [], "no-text": []}, {}
+    for n in counts:
+        log.info(f"{n} train rows a user")
+        folder = Path(config["saved_dir"]) / "sparsity" / f"n_{n}"
+        rows = {row["tag"]: row for row in compare({"no-text": {"fusion_mode": "none"}, "text": text},
+                                                   {**rest, "train_rows_per_user": n}, folder, seeds)}
+        for tag, row in rows.items():
+            series.setdefault(tag, []).append(row["test"][metric])
+        tests[n] = paired_test(user_tests(rows["text"]), user_tests(rows["no-text"]))
+    p_values = {n: p for n, (_, p) in tests.items()}
+    return {"metric": metric, "n": counts, "series": series, "gain": [gain for gain, _ in tests.values()],
+            "p": list(holm(p_values).values()), "p_uncorrected": list(p_values.values()), "n_seeds": seeds,
+            "encoder": rows["text"]["encoder"], "text": text}
+
+
+def part_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the command line into the settings of the row with text, and the others, which every row shares."""
+    said = {**PRESETS.get(overrides.get("preset"), {}), **overrides}
+    text = {key: said.get(key, default) for key, default in TEXT.items()}
+    if text["fusion_mode"] == "none" or not (text["use_user_llm"] or text["use_item_llm"]):
+        raise ValueError("there is always a row without text, and these settings leave the other one without, too; set "
+                         "--fusion_mode sum (or concat), and use_user_llm or use_item_llm true")
+    if "train_rows_per_user" in overrides:
+        raise ValueError("train_rows_per_user is what is varied here; give --rows instead")
+    return text, {key: value for key, value in overrides.items() if key not in TEXT}
+
+
+def user_tests(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read each user's test metric of a row, a dict a seed."""
+    return [json.loads((Path(folder) / "comparison.json").read_text(encoding="utf-8")) for folder in row["folders"]]
+
+
+def table(results: dict[str, Any]) -> str:
+    """Lay the results out in Markdown, a line for each n."""
+    lines = [["train rows", *results["series"], "gain of text", "p"]]
+    for place, n in enumerate(results["n"]):
+        lines.append([str(n), *(mean_and_sd(line[place], results["n_seeds"]) for line in results["series"].values()),
+                      f"{results['gain'][place]:+.4f}", f"{results['p'][place]:.1g}"])
+    return (f"{markdown(lines)}\n\nTest {results['metric']} by train rows a user keeps; text is that of encoder "
+            f"{results['encoder']}, fused by {results['text']['fusion_mode']}. Gain and p: text against no-text, by a "
+            "paired t-test over users, corrected by Holm's method.\n")
+
+
+def read_counts(text: str) -> list[int]:
+    """Read "1,3,5" as ascending numbers of at least 1."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise ValueError(f"--rows takes whole numbers of at least 1 like 1,3,5, not {text!r}")
+    return sorted(set(map(int, words)))
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--rows", default="1,3,5,10,20")
+    asked.add_argument("--seeds", type=int, default=3)
+    asked, words = asked.parse_known_args()
+    overrides = parse_overrides(words)
+    results = learning_curve(overrides, read_counts(asked.rows), asked.seeds)
+    saved = Path(get_config(overrides)["saved_dir"])
+    write_json(saved / "sparsity" / "results.json", results)
+    with atomic_write(saved / "sparsity" / "results.md") as file:
+        file.write(table(results).encode())
+    log.info("\n" + table(results))
+    log.info(f"{write_report(saved)} has the chart")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -147,6 +147,6 @@ BASELINES: dict[str, Callable[..., Factors]] = {
 
 # what there is to choose, on valid
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "item_knn": {"neighbours": (2, 5, 10, 20, 50, 100), "shrink": (0, 10)},
+    "item_knn": {"neighbours": (2, 5, 20, 100), "shrink": (0, 10)},
     "ease": {"l2": (10, 30, 100, 200, 500, 1000)},
 }

@@ -256,9 +256,13 @@ def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.n
 
 def _break_ties(scores: torch.Tensor, kth: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """Return the items (t, k) of rows with ties: by score, then at random; -1 where there are none."""
-    enough = (scores >= torch.from_numpy(kth).to(scores.device)[:, None]) & (scores > -torch.inf)
-    rows, items = (index.cpu().numpy() for index in enough.nonzero(as_tuple=True))
-    order = np.lexsort((rng.random(len(rows)), -scores[enough].cpu().numpy(), rows))
+    kth = torch.from_numpy(kth).to(scores.device)[:, None]  # (t, 1)
+    # of the titles that tie at the last place, often most of the catalogue, k at random are enough
+    lots = torch.from_numpy(rng.random(scores.shape, dtype=np.float32)).to(scores.device) + 1
+    drawn = (lots * ((scores == kth) & (kth > -torch.inf))).topk(k, dim=1)  # (t, k)
+    keep = (scores > kth).scatter_(1, drawn.indices, (drawn.values > 0) | (scores > kth).gather(1, drawn.indices))
+    rows, items = (index.cpu().numpy() for index in keep.nonzero(as_tuple=True))
+    order = np.lexsort((lots[keep].cpu().numpy(), -scores[keep].cpu().numpy(), rows))
     counts = np.bincount(rows, minlength=len(kth))
     place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = np.full((len(kth), k), -1)

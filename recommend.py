@@ -56,20 +56,28 @@ def row_of(raw_id: str, raw_ids: list[str], what: str) -> int:
     raise ValueError(f"there is no {what} {raw_id!r} in this run; the nearest ids are {', '.join(near)}")
 
 
-def for_new_user(item_emb: torch.Tensor, item_ids: list[int], dataset: Dataset, k: int) -> list[dict[str, Any]]:
+def for_new_user(item_emb: torch.Tensor, item_ids: list[int], dataset: Dataset, config: dict[str, Any],
+                 k: int) -> list[dict[str, Any]]:
     """List titles for a user unknown to the run, from the titles he collected.
 
     His vector is the sum of the titles' vectors, each over the root of how many collect it: one round of
-    propagation (He et al. 2020, equation 3), up to a positive factor that moves no rank.
+    propagation (He et al. 2020, equation 3), up to a positive factor; with normalize it is made of the length that
+    the run's users have.
     """
+    places = item_emb[:, : config["embedding_dim"]]
     counts = np.maximum(np.bincount(dataset.train.indices, minlength=dataset.n_items)[item_ids], 1)
-    user_emb = torch.from_numpy(counts**-0.5).float() @ item_emb[item_ids]  # (n,) @ (n, D) -> (D,)
-    return nearest(user_emb, item_emb, item_ids, dataset, k)
+    user_emb = torch.from_numpy(counts**-0.5).float() @ places[item_ids]  # (n,) @ (n, D) -> (D,)
+    if config["normalize"]:
+        user_emb = torch.nn.functional.normalize(user_emb, dim=0) / config["temperature"]
+    # a last column of biases, where the run has one, is met by a 1
+    ones = torch.ones(item_emb.shape[1] - places.shape[1])
+    return nearest(torch.cat([user_emb, ones]), item_emb, item_ids, dataset, k)
 
 
-def similar_titles(item_emb: torch.Tensor, item: int, dataset: Dataset, k: int) -> list[dict[str, Any]]:
-    """List the titles whose final vectors have the largest cosine with that of a title."""
-    unit = torch.nn.functional.normalize(item_emb, dim=1)
+def similar_titles(item_emb: torch.Tensor, item: int, dataset: Dataset, config: dict[str, Any],
+                   k: int) -> list[dict[str, Any]]:
+    """List the titles whose final vectors, without any bias, have the largest cosine with that of a title."""
+    unit = torch.nn.functional.normalize(item_emb[:, : config["embedding_dim"]], dim=1)
     return nearest(unit[item], unit, [item], dataset, k)
 
 
@@ -105,10 +113,10 @@ def main() -> None:
     elif asked.new_user is not None:
         items = [row_of(raw.strip(), dataset.raw_item_ids, "title") for raw in asked.new_user.split(",")]
         log.info(printed("for someone who collected " + ", ".join(dataset.item_names[i] for i in items) + ":",
-                         for_new_user(item_emb, items, dataset, k)))
+                         for_new_user(item_emb, items, dataset, config, k)))
     elif asked.similar is not None:
         item = row_of(asked.similar, dataset.raw_item_ids, "title")
-        log.info(printed(f"nearest to {dataset.item_names[item]}:", similar_titles(item_emb, item, dataset, k)))
+        log.info(printed(f"nearest to {dataset.item_names[item]}:", similar_titles(item_emb, item, dataset, config, k)))
     else:
         path = Path(config["saved_dir"]) / "recommendations.json"
         write_json(path, recommend(user_emb, item_emb, dataset, k, config))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from baselines import BASELINES, GRIDS, Factors
+from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors
 from config import experiment, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import beyond_accuracy, evaluate, means, rank_items
@@ -64,10 +64,8 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
         base = get_config(overrides)
         mine = {**overrides, "seed": base["seed"] + number, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
         dataset = load_dataset(get_config(mine))
-        # one call with both sides on fills the cache that all of them read
-        config = get_config({**BOTH, **mine, **BOTH})
-        vectors = text_vectors(dataset, config, str(resolve_device(base["device"])))
-        for name in BASELINES:
+        vectors = shared_vectors(dataset, get_config({**mine, **BOTH}))
+        for name in possible_baselines(dataset, vectors):
             where = _folder(folder, f"baseline-{name}", number)
             results.setdefault(name, []).append(baseline(name, where, dataset, vectors, get_config(mine), rerun))
         for tag, row in settings.items():
@@ -80,6 +78,23 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
     rows = [summary(tag, settings.get(tag, {}), runs) for tag, runs in results.items()]
     add_p_values(rows, results)
     return rows
+
+
+def shared_vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
+    """Fill the cache that all rows read, with one call for both sides; data without text have no vectors."""
+    if not any(dataset.item_texts):
+        return TextVectors(None, None, {"used": None, "dim": 0})
+    return text_vectors(dataset, config, str(resolve_device(config["device"])))
+
+
+def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
+    """Name the baselines these data allow: item by item matrices have to fit, and content needs text."""
+    left_out = set() if vectors.items is not None else {"content_cosine"}
+    if dataset.n_items > EASE_MAX_ITEMS:
+        left_out |= {"item_knn", "ease"}
+    for name in sorted(left_out):
+        log.info(f"{name}: left out, {dataset.n_items:,} items, text: {vectors.items is not None}")
+    return [name for name in BASELINES if name not in left_out]
 
 
 def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun: bool) -> dict[str, Any]:
@@ -123,14 +138,14 @@ def tuned(name: str, dataset: Dataset, item_vectors: np.ndarray | None,
     Returns:
         Its Factors, the point of the grid, and its valid metrics.
     """
-    best, grid = None, GRIDS.get(name, {})
+    best, grid, metric = None, GRIDS.get(name, {}), config["early_stop_metric"]
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         factors = BASELINES[name](dataset, item_vectors, **point)
-        valid = means(evaluate(*factors, dataset.valid, dataset.train, config))
-        if best is None or valid[config["early_stop_metric"]] > best[2][config["early_stop_metric"]]:
+        valid = means(evaluate(*factors, dataset.valid, dataset.train, config, auc=metric == "AUC"))
+        if best is None or valid[metric] > best[2][metric]:
             best = factors, point, valid
-    return best
+    return best[0], best[1], means(evaluate(*best[0], dataset.valid, dataset.train, config))
 
 
 def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
@@ -264,6 +279,8 @@ def main() -> None:
     asked.add_argument("--full", action="store_true")
     asked.add_argument("--rerun", action="store_true")
     asked, words = asked.parse_known_args()
+    if asked.seeds < 1:
+        raise ValueError(f"--seeds is {asked.seeds}; it must be at least 1")
     overrides = parse_overrides(words)
     folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
     rows = compare({**COMBINATIONS, **(FULL if asked.full else {})}, overrides, folder, asked.seeds, asked.rerun)

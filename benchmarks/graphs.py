@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from config import get_config
+from data_loader import load_dataset
+
 log = logging.getLogger("aglrec")
 
 GOWALLA_USERS, GOWALLA_ITEMS, GOWALLA_TRAIN, GOWALLA_TEST = 29_858, 40_981, 810_128, 217_242
@@ -33,16 +36,9 @@ def load_graph(gowalla: str | None, seed: int = 0) -> Graph:
 
 
 def read_text_graph(folder: Path) -> Graph:
-    """Read train.txt and test.txt: lines of "user item item ...", all row numbers; a user may have no items.
-
-    Raises:
-        FileNotFoundError, ValueError: a file is missing, or a line holds something else.
-    """
-    pairs = [_read_pairs(folder / f"{part}.txt") for part in ("train", "test")]
-    n_users = max(n for _, _, n in pairs)
-    n_items = max(int(items.max(initial=-1)) + 1 for _, items, _ in pairs)
-    train, test = (csr_of_keys(_distinct(users * n_items + items), (n_users, n_items)) for users, items, _ in pairs)
-    return Graph(folder.resolve().name, train, test)
+    """Read train.txt and test.txt as main.py does, with all of train.txt in train."""
+    dataset = load_dataset(get_config({"data_dir": str(folder), "valid_ratio": 0.0}))
+    return Graph(folder.resolve().name, dataset.train, dataset.test)
 
 
 def synthetic_gowalla(seed: int = 0) -> Graph:
@@ -104,18 +100,6 @@ def csr_of_parts(indptr: np.ndarray, indices: np.ndarray, n_items: int) -> sp.cs
     matrix = sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape)
     matrix.has_sorted_indices = True
     return matrix
-
-
-def _read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return users (n,), items (n,) and the number of users."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            rows = [np.array(line.split(), np.int64) for line in file if not line.isspace()]
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; every line must be \"user item item ...\", all row numbers") from None
-    users = np.array([row[0] for row in rows], np.int64)
-    items = np.concatenate([row[1:] for row in rows] or [np.empty(0, np.int64)])
-    return np.repeat(users, [len(row) - 1 for row in rows]), items, int(users.max(initial=-1)) + 1
 
 
 def _degrees(n_nodes: int, total: int, floor: float, sigma: float, most: int, rng: np.random.Generator) -> np.ndarray:

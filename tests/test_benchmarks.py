@@ -63,21 +63,6 @@ def run(script: Any, tmp_path: Path, *argv: str) -> dict[str, Any]:
     return written
 
 
-def test_text_graph_takes_users_without_items(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("0 2 1\n1\n2 0 \n")
-    (tmp_path / "test.txt").write_text("0\n1 3\n\n")
-    graph = read_text_graph(tmp_path)
-    assert graph.train.toarray().tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
-    assert graph.test.toarray().tolist() == [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
-    assert graph.train.indices.tolist() == [1, 2, 0]
-
-
-def test_text_graph_names_the_file_it_cannot_read(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("0 2 one\n")
-    with pytest.raises(ValueError, match=r"train\.txt"):
-        read_text_graph(tmp_path)
-
-
 def test_synthetic_graph_is_seeded_exact_and_heavy_tailed() -> None:
     first, again, other = (synthetic_graph(20_000, seed) for seed in (0, 0, 1))
     assert first.nnz == 20_000

@@ -119,7 +119,8 @@ def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, co
                **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")}}
     path = folder / "metrics.json"
     done = _read(path) if path.exists() and not rerun else {}
-    if any(done.get(key) != value for key, value in json.loads(json.dumps(made_of)).items()):
+    same = all(done.get(key) == value for key, value in json.loads(json.dumps(made_of)).items())
+    if not same or not (folder / "comparison.json").exists():
         log.info(f"{folder}: fitting")
         path.unlink(missing_ok=True)
         start = time.perf_counter()

@@ -225,7 +225,7 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
             _write_state(folder, {**state, "rng": rng.bit_generator.state, "signature": signature})
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
-    if model.cold_offset is not None:
+    if model.cold_offset is not None and dataset.valid.nnz:
         vectors = model.embeddings()
         offset, best["valid"] = from_first(lambda: calibrate(*vectors, model.is_cold.cpu(), dataset, config))
         model.cold_offset.fill_(offset)

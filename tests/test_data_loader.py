@@ -964,6 +964,61 @@ def test_valid_ratio_0_leaves_valid_empty_and_test_as_it_was(split: str, cold_it
     assert pairs(none, "train") == pairs(some, "train", "valid")
 
 
+# --- fewer train rows a user ---
+
+@pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
+@pytest.mark.parametrize("split", SPLITS)
+def test_train_rows_per_user_cuts_train_and_nothing_else(split: str, cold_item_ratio: float, tmp_path: Path) -> None:
+    folder = write_timed(tmp_path, n_users=30, per_user=12)
+    whole, cut = (load(folder, split=split, cold_item_ratio=cold_item_ratio, train_rows_per_user=n) for n in (0, 3))
+    assert per_user(cut, "train") == [min(n, 3) for n in per_user(whole, "train")]
+    assert max(per_user(whole, "train")) > 3
+    assert pairs(cut, "train") < pairs(whole, "train")
+    for part in PARTS[1:]:
+        assert pairs(cut, part) == pairs(whole, part), part
+    dropped = pairs(whole, "train") - pairs(cut, "train")
+    assert pairs(cut, "seen") == pairs(whole, "seen") - dropped
+    assert cut.raw_user_ids == whole.raw_user_ids
+    assert cut.raw_item_ids == whole.raw_item_ids
+    assert cut.facts["train rows cut"] == len(dropped)
+
+
+def test_comments_of_rows_beyond_train_rows_per_user_vanish(tmp_path: Path) -> None:
+    dataset = load(write_timed(tmp_path, n_users=30, per_user=12), train_rows_per_user=2)
+    assert set(dataset.user_comments.texts) == {f"{user} {item}" for user, item in pairs(dataset, "train")}
+    assert len(dataset.user_comments.texts) == 60
+
+
+def test_train_rows_per_user_are_drawn_by_the_seed(tmp_path: Path) -> None:
+    folder = write_timed(tmp_path, n_users=30, per_user=12)
+    first, again, other = (load(folder, train_rows_per_user=3, seed=seed) for seed in (0, 0, 1))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert pairs(first, "train") != pairs(other, "train")
+    assert pairs(first, "test") == pairs(other, "test")
+
+
+def test_train_rows_per_user_are_drawn_at_random_not_by_age(tmp_path: Path) -> None:
+    folder = write_timed(tmp_path, n_users=200, per_user=12)
+    kept = pairs(load(folder, train_rows_per_user=1), "train")
+    oldest_first = sorted(read_rows(folder), key=lambda row: (row["user_id"], row["updated_at"]))
+    places = Counter(number % 12 for number, row in enumerate(oldest_first)
+                     if (row["user_id"], row["subject_id"]) in kept)
+    assert set(places) == set(range(10))  # the other two are valid and test
+    assert max(places.values()) < 45  # 20 expected
+
+
+def test_train_rows_per_user_above_what_there_is_changes_nothing(data_dir: Path) -> None:
+    assert load(data_dir, train_rows_per_user=100).fingerprint == load(data_dir).fingerprint
+    assert load(data_dir, train_rows_per_user=100).facts["train rows cut"] == 0
+
+
+def test_rows_below_min_rate_stay_seen_beside_the_cut(tmp_path: Path) -> None:
+    folder = write_small(tmp_path, [("u", title, 9 if title < "d" else 1) for title in "abcdef"], tuple("abcdef"))
+    dataset = load(folder, min_rate=5, train_rows_per_user=1, split="random", valid_ratio=0)
+    assert [len(pairs(dataset, part)) for part in ("train", "test")] == [1, 1]
+    assert pairs(dataset, "seen") == pairs(dataset, "train", "test") | {("u", title) for title in "def"}
+
+
 # --- real data ---
 
 def test_write_data_is_what_the_other_tests_take_it_for(tmp_path: Path) -> None:

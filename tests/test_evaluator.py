@@ -14,6 +14,7 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 from data_loader import Dataset
 from evaluator import (
     Ranking,
+    beyond_accuracy,
     evaluate,
     evaluate_groups,
     item_groups,
@@ -583,3 +584,97 @@ def test_recommendations_for_some_users_are_theirs_and_plain_json(dataset: Datas
         assert [title["subject_id"] for title in some[user]] == [title["subject_id"] for title in everyone[user]]
     assert json.loads(json.dumps(some)) == some
     assert all(set(title) == {"subject_id", "name", "score"} for titles in some.values() for title in titles)
+
+
+# --- sparse user vectors ---
+
+def sparse_users(rng: np.random.Generator, n_users: int = 40, dim: int = 90) -> np.ndarray:
+    """Return user vectors, most of them zero, one all zeros; small whole numbers, so that sums are exact."""
+    vectors = rng.integers(1, 5, size=(n_users, dim)) * (rng.random((n_users, dim)) < 0.1)
+    vectors[3] = 0
+    return vectors.astype(np.float32)
+
+
+@pytest.mark.parametrize("memory_mb", [256, 1 / 512])
+def test_sparse_user_vectors_rank_like_dense_ones(memory_mb: float) -> None:
+    rng = np.random.default_rng(0)
+    masked, target = random_pairs(rng, 40, 100)
+    dense = sparse_users(rng)
+    item_emb = torch.from_numpy(rng.integers(-3, 4, size=(100, 90)).astype(np.float32))
+    users = np.array([0, 3, 4, 17, 39])
+    rankings = [rank_items(user_emb, item_emb, users, masked, 12, target, seed=3, memory_mb=memory_mb)
+                for user_emb in (sp.csr_matrix(dense), torch.from_numpy(dense))]
+    for ours, theirs in zip(*rankings, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    best = np.sort(np.where(masked.toarray()[users] > 0, -np.inf, dense[users] @ item_emb.numpy().T))[:, ::-1][:, :12]
+    np.testing.assert_array_equal(rankings[0].scores, best)
+
+
+def test_sparse_user_vectors_evaluate_like_dense_ones() -> None:
+    rng = np.random.default_rng(1)
+    masked, target = random_pairs(rng, 40, 100)
+    dense = sparse_users(rng)
+    item_emb = torch.from_numpy(rng.integers(-3, 4, size=(100, 90)).astype(np.float32))
+    for candidates in (None, np.arange(0, 100, 2)):
+        ours, theirs = (evaluate(user_emb, item_emb, target, masked, settings(), candidates)
+                        for user_emb in (sp.csr_matrix(dense), torch.from_numpy(dense)))
+        assert_metrics_equal(ours, {key: values.tolist() for key, values in theirs.items()})
+
+
+# --- beyond accuracy ---
+
+def test_lists_that_share_the_catalogue_evenly_cover_it_with_a_gini_of_zero() -> None:
+    items = np.array([[0, 1], [2, 3], [4, 5], [1, 0], [3, 2], [5, 4]])
+    found = beyond_accuracy(items, nothing(6, 6), None)
+    assert (found["Coverage"], found["Gini"]) == pytest.approx((1, 0))
+    assert "Diversity" not in found
+
+
+@pytest.mark.parametrize("n_items", [2, 5, 100])
+def test_one_title_for_everyone_has_the_largest_gini(n_items: int) -> None:
+    found = beyond_accuracy(np.full((7, 1), n_items - 1), nothing(7, n_items), None)
+    assert (found["Coverage"], found["Gini"]) == pytest.approx((1 / n_items, (n_items - 1) / n_items))
+
+
+def test_gini_by_the_mean_difference_of_all_pairs() -> None:
+    # listed 3, 1, 0, 2 times; Gini = sum over pairs |a - b| / (2 n^2 mean)
+    items = np.array([[0, 3], [0, 3], [0, 1], [-1, -1]])
+    listed = np.array([3, 1, 0, 2])
+    expected = np.abs(listed[:, None] - listed[None]).sum() / (2 * 16 * listed.mean())
+    found = beyond_accuracy(items, nothing(4, 4), None)
+    assert (found["Coverage"], found["Gini"]) == pytest.approx((3 / 4, expected))
+
+
+def test_novelty_by_hand() -> None:
+    # of 7 users 7, 3, 1 and 0 collected the titles: 0, 1, 2 and 3 bits
+    train = to_csr(np.arange(7)[:, None] < np.array([7, 3, 1, 0])[None])
+    found = beyond_accuracy(np.array([[0, 1, 2], [1, 3, -1]]), train, None)
+    assert found["Novelty"] == pytest.approx((0 + 1 + 2 + 1 + 3) / 5)
+
+
+def test_diversity_by_brute_force_over_the_pairs_of_a_list() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(50, 6)) * rng.integers(1, 9, size=(50, 1))).astype(np.float32)
+    vectors[7] = 0  # a title without text is like none
+    items = np.stack([rng.permutation(50)[:5] for _ in range(257)])
+    assert (items == 7).any()
+    lengths = np.linalg.norm(vectors, axis=1)
+    alike = []
+    for titles in items:
+        pairs = [(a, b) for place, a in enumerate(titles) for b in titles[place + 1:]]
+        alike.append(np.mean([vectors[a] @ vectors[b] / max(lengths[a] * lengths[b], 1e-9) for a, b in pairs]))
+    found = beyond_accuracy(items, nothing(257, 50), vectors)
+    assert found["Diversity"] == pytest.approx(1 - np.mean(alike), abs=1e-6)
+
+
+def test_diversity_of_lists_of_the_same_and_of_unlike_titles() -> None:
+    vectors = np.array([[2, 0], [5, 0], [0, 1], [-3, 0]], np.float32)
+    for titles, diversity in (([0, 1], 0), ([0, 2], 1), ([1, 3], 2), ([0, 1, 2], 2 / 3)):
+        found = beyond_accuracy(np.array([titles]), nothing(1, 4), vectors)
+        assert found["Diversity"] == pytest.approx(diversity)
+
+
+def test_beyond_accuracy_of_no_lists_is_zero_and_json() -> None:
+    found = beyond_accuracy(np.full((3, 2), -1), nothing(3, 4), np.ones((4, 2), np.float32))
+    assert found == {"Coverage": 0, "Gini": 0, "Novelty": 0, "Diversity": 0}
+    assert json.loads(json.dumps(found)) == found

@@ -1,12 +1,14 @@
 """LightGCN against a plain dense implementation, in values and in gradients."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 
+import model as model_module
 from data_loader import normalized_adjacency, sample_triples
 from model import LightGCN, propagate, spmm
 from trainer import bpr_loss
@@ -62,10 +64,12 @@ def text_of(sides: tuple[bool, bool]) -> torch.Tensor:
     return text
 
 
-def build(num_layers: int, fusion: str, text: torch.Tensor | None, seed: int = 0) -> LightGCN:
-    """Build a model on the toy graph, in the default dtype."""
-    norm_adj = to_csr(torch.from_numpy(dense_adjacency(toy_train())).to(torch.get_default_dtype()))
-    return LightGCN(norm_adj, N_USERS, DIM, num_layers, fusion, text, 0.1, torch.Generator().manual_seed(seed))
+def build(num_layers: int, fusion: str, text: torch.Tensor | None, seed: int = 0, train: sp.csr_matrix | None = None,
+          **more: Any) -> LightGCN:
+    """Build a model on the toy graph (or that of train), in the default dtype."""
+    dense = torch.from_numpy(dense_adjacency(toy_train() if train is None else train))
+    return LightGCN(to_csr(dense.to(torch.get_default_dtype())), N_USERS, DIM, num_layers, fusion, text, 0.1,
+                    torch.Generator().manual_seed(seed), **more).to(torch.get_default_dtype())
 
 
 def randomize(model: LightGCN) -> LightGCN:
@@ -415,3 +419,226 @@ def test_models_on_half_the_columns_score_as_the_whole_in_sum() -> None:
         scores = scores + user_emb @ item_emb.T  # (n_users, n_items)
     user_emb, item_emb = whole.embeddings()
     torch.testing.assert_close(scores, user_emb @ item_emb.T, rtol=1e-10, atol=1e-10)
+
+
+# --- cosine, temperature, bias and offset ---
+
+SCALED: dict[str, dict[str, Any]] = {
+    "normalize": {"normalize": True},
+    "temperature": {"temperature": 0.2},
+    "item_bias": {"item_bias": torch.arange(N_ITEMS)},
+    "cold_offset": {"cold_offset": True},
+    "all": {"normalize": True, "temperature": 0.2, "item_bias": torch.arange(N_ITEMS), "cold_offset": True},
+}
+
+
+def build_scaled(num_layers: int, fusion: str, text: torch.Tensor | None, scaled: dict[str, Any]) -> LightGCN:
+    model = randomize(build(num_layers, fusion, text, **scaled))
+    if scaled.get("cold_offset"):
+        model.cold_offset.fill_(0.7)
+    return model
+
+
+def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusion: str, text: torch.Tensor | None,
+                     scaled: dict[str, Any]) -> torch.Tensor:
+    """Return the final vectors (N, D) or (N, D + 1) by the docstring of LightGCN, with an offset of 0.7."""
+    final = reference(parameters, num_layers, fusion, text)
+    if scaled.get("normalize"):
+        final = torch.stack([row / row.square().sum().sqrt() if row.any() else row for row in final])
+    users, items = final[:N_USERS] / scaled.get("temperature", 1.0), final[N_USERS:]
+    if "item_bias" in scaled or "cold_offset" in scaled:
+        last = parameters["item_bias"] if "item_bias" in scaled else torch.zeros(N_ITEMS)
+        if "cold_offset" in scaled:
+            last = last - 0.7 * torch.tensor([float(item in COLD_ITEMS) for item in range(N_ITEMS)])
+        users, items = torch.cat([users, torch.ones(N_USERS, 1)], 1), torch.cat([items, last[:, None]], 1)
+    return torch.cat([users, items])
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("num_layers", [0, 2])
+@pytest.mark.parametrize("scaled", SCALED.values(), ids=SCALED)
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_scaled_vectors_and_gradients_equal_the_dense_reference(fusion: str, scaled: dict[str, Any],
+                                                                num_layers: int) -> None:
+    text = text_of((True, True))
+    model = build_scaled(num_layers, fusion, text, scaled)
+    parameters = copies(model)
+    expected = scaled_reference(parameters, num_layers, fusion, text, scaled)
+    torch.testing.assert_close(torch.cat(model.embeddings()), expected.detach(), rtol=1e-10, atol=1e-10)
+    # repeated nodes, users and items mixed, cold ones among them
+    nodes = torch.tensor([11, 0, 6, 15, 3, 0, 11, 2, 9, 8])
+    final, _ = model(nodes)
+    torch.testing.assert_close(final, expected[nodes], rtol=1e-10, atol=1e-10)
+    weight = torch.randn(final.shape, generator=torch.Generator().manual_seed(4))
+    (final * weight).sum().backward()
+    (expected[nodes] * weight).sum().backward()
+    assert_same_gradients(model, parameters)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_scores_are_cosines_over_the_temperature_plus_the_bias(fusion: str) -> None:
+    text, bias = text_of((True, True)), torch.linspace(-2, 3, N_ITEMS, dtype=torch.float32)
+    plain = randomize(build(2, fusion, text))
+    model = build(2, fusion, text, normalize=True, temperature=0.1, item_bias=bias, cold_offset=True)
+    model.load_state_dict(plain.state_dict(), strict=False)
+    user_emb, item_emb = model.embeddings()
+    cosine = torch.nn.functional.cosine_similarity(*(vectors[place] for vectors, place in
+                                                     zip(plain.embeddings(), (np.s_[:, None], np.s_[None]),
+                                                         strict=True)), dim=2)
+    expected = cosine / 0.1 + bias
+    torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
+    model.cold_offset.fill_(2.5)
+    expected[:, list(COLD_ITEMS)] -= 2.5
+    user_emb, item_emb = model.embeddings()
+    torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_bias_starts_as_given_and_the_offset_at_zero_untrained() -> None:
+    bias = torch.arange(N_ITEMS)
+    model = build(1, "sum", text_of((True, True)), item_bias=bias, cold_offset=True)
+    assert torch.equal(model.item_bias, bias.float())
+    assert model.cold_offset.item() == 0
+    assert "cold_offset" not in dict(model.named_parameters())
+    assert {"item_bias", "cold_offset"} < set(model.state_dict())
+
+
+def test_at_the_defaults_the_final_vectors_have_no_more_columns() -> None:
+    text = text_of((True, True))
+    plain, said = build(1, "sum", text), build(1, "sum", text, normalize=False, temperature=1.0, item_bias=None,
+                                               cold_offset=False)
+    assert plain.embeddings()[1].shape == (N_ITEMS, DIM)
+    torch.testing.assert_close(plain.embeddings(), said.embeddings(), rtol=0, atol=0)
+
+
+# --- items placed by their text alone ---
+
+ALONE_ITEMS = [2, 0, 7]
+
+
+def without_edges(items: list[int]) -> sp.csr_matrix:
+    dense = toy_train().toarray()
+    assert dense[:, items].any(axis=0).all()
+    dense[:, items] = 0
+    return sp.csr_matrix(dense)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("scaled", [{}, {"normalize": True, "temperature": 0.2, "item_bias": torch.arange(N_ITEMS)}],
+                         ids=["plain", "scaled"])
+@pytest.mark.parametrize("num_layers", [0, 1, 3])
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_layers: int,
+                                                           scaled: dict[str, Any]) -> None:
+    text = text_of((True, True))
+    model = randomize(build(num_layers, fusion, text, **scaled))
+    new = build(num_layers, fusion, text, train=without_edges(ALONE_ITEMS), **scaled)
+    ids = model.id_emb.detach().clone()
+    ids[[N_USERS + item for item in ALONE_ITEMS]] = 0  # as they begin and stay where there are no edges
+    new.load_state_dict({**model.state_dict(), "id_emb": ids})
+    nodes = torch.tensor([3, N_USERS + 2, N_USERS + 5, 0, N_USERS, N_USERS + 7, N_USERS + 4])
+    alone = torch.tensor([1, 4, 5])
+    final, ids = model(nodes, alone)
+    torch.testing.assert_close(final[alone], new(nodes)[0][alone], rtol=1e-12, atol=1e-12)
+    rest = torch.tensor([0, 2, 3, 6])
+    plain, plain_ids = model(nodes)
+    assert not torch.isclose(final[alone, :DIM], plain[alone, :DIM]).all(dim=1).any()
+    torch.testing.assert_close(final[rest], plain[rest], rtol=0, atol=0)
+    torch.testing.assert_close(ids, plain_ids, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+def test_alone_an_item_trains_the_text_and_no_id_vector(fusion: str) -> None:
+    text = text_of((True, True))
+    model = randomize(build(2, fusion, text))
+    nodes = torch.tensor([0, N_USERS + 2, N_USERS + 7])
+    weight = torch.randn(2, DIM, generator=torch.Generator().manual_seed(4))
+    final, _ = model(nodes, torch.tensor([1, 2]))
+    (final[1:] * weight).sum().backward()
+    assert not model.id_emb.grad.any()
+    torch.testing.assert_close(model.text_weight.grad, text[nodes[1:]].T @ weight / 3, rtol=1e-10, atol=1e-10)
+    if fusion == "concat":
+        assert not model.id_weight.grad.any()
+        torch.testing.assert_close(model.bias.grad, weight.sum(dim=0) / 3, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+def test_gradients_of_the_others_are_as_if_the_item_alone_were_not_there(fusion: str) -> None:
+    model = randomize(build(2, fusion, text_of((True, True))))
+    nodes, weight = torch.tensor([0, N_USERS + 2, N_USERS + 7]), torch.arange(2 * DIM).view(2, DIM).double()
+    gradients = []
+    for alone in (torch.tensor([1]), None):
+        model.zero_grad()
+        (model(nodes, alone)[0][[0, 2]] * weight).sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+# --- a start that is given ---
+
+def test_a_given_start_is_scaled_to_init_std() -> None:
+    initial = torch.randn(N_NODES, DIM, generator=torch.Generator().manual_seed(0)) * 7
+    initial[COLD_NODES] = 0  # as a factorisation of the train matrix leaves them
+    model = build(1, "sum", text_of((True, True)), initial=initial)
+    assert model.id_emb.std().item() == pytest.approx(0.1, rel=1e-5)
+    torch.testing.assert_close(model.id_emb.detach(), initial * (0.1 / initial.std()))
+    assert model.text_weight.std().item() == pytest.approx(0.1, rel=0.3)
+
+
+def test_a_given_start_is_zero_for_nodes_without_edges() -> None:
+    model = build(1, "none", None, initial=torch.full((N_NODES, DIM), 2.0) + torch.arange(N_NODES)[:, None])
+    assert (model.id_emb == 0).all(dim=1).nonzero().flatten().tolist() == COLD_NODES
+
+
+def test_a_start_of_zeros_stays_finite() -> None:
+    assert not build(1, "none", None, initial=torch.zeros(N_NODES, DIM)).id_emb.any()
+
+
+# --- states of one and of several processes ---
+
+def states(fusion: str) -> tuple[LightGCN, dict[str, torch.Tensor]]:
+    model = build_scaled(2, fusion, text_of((True, True)), SCALED["all"])
+    return model, {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_in_one_process_whole_and_own_state_change_nothing(fusion: str) -> None:
+    model, state = states(fusion)
+    for changed in (model.whole_state(state), model.own_state(state), model.own_state(model.whole_state(state))):
+        assert set(changed) == set(state)
+        torch.testing.assert_close(changed, state, rtol=0, atol=0)
+
+
+def test_whole_state_is_a_copy() -> None:
+    model, state = states("concat")
+    whole = model.whole_state(model.state_dict())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.cold_offset.zero_()
+    torch.testing.assert_close(whole, state, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_own_states_are_shares_that_lie_side_by_side(fusion: str, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, state = states(fusion)
+    parts = []
+    for rank in range(world):
+        monkeypatch.setattr(model_module.dist, "is_initialized", lambda: True)
+        monkeypatch.setattr(model_module.dist, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(model_module.dist, "get_world_size", lambda: world)
+        parts.append(model.own_state(state))
+        built = build(2, fusion, text_of((True, True)), **SCALED["all"]).state_dict()
+        assert {name: value.shape for name, value in parts[-1].items()} == {n: v.shape for n, v in built.items()}
+    for name, value in state.items():
+        dim = {"id_emb": 1, "id_weight": 0, "text_weight": 0}.get(name)
+        shares = [part[name] for part in parts]
+        if dim is None:
+            assert all(torch.equal(share, value) for share in shares), name
+        else:
+            assert torch.equal(torch.cat(shares, dim=dim), value), name
+            sizes = [share.shape[dim] for share in shares]
+            assert max(sizes) - min(sizes) <= 1, name

@@ -205,12 +205,12 @@ def usage() -> str:
     return "\n".join(lines + ["Every setting is explained in config.py."])
 
 
-def run_script(main: Callable[[], None], doc: str) -> int:
+def run_script(main: Callable[[], None], doc: str | None) -> int:
     """Run a script's main function and return its exit code.
 
     Args:
         main: called unless help is asked for.
-        doc: the script's docstring, printed above the settings for --help.
+        doc: the script's docstring, printed above the settings for --help; None leaves --help to main.
 
     Returns:
         0; or 2 after an expected failure, told in one sentence; or 130 after Ctrl-C.
@@ -219,7 +219,7 @@ def run_script(main: Callable[[], None], doc: str) -> int:
     log.handlers = [logging.StreamHandler(sys.stdout)]
     log.setLevel(logging.INFO)
     try:
-        if {"--help", "-h"} & set(sys.argv[1:]):
+        if doc is not None and {"--help", "-h"} & set(sys.argv[1:]):
             log.info(f"{doc}\n{usage()}")
         else:
             main()

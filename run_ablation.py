@@ -182,7 +182,7 @@ def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> d
     return {"tag": tag, "overrides": settings, "encoder": runs[0]["encoder"]["used"], "n_seeds": len(runs),
             "folders": [run["folder"] for run in runs], "epochs": [run["epoch"] for run in runs],
             "points": [run.get("point", {}) for run in runs],
-            **{key: _spread([run[key] for run in runs]) for key in SUMMARISED}}
+            **{key: spread([run[key] for run in runs]) for key in SUMMARISED}}
 
 
 def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, Any]]]) -> None:
@@ -258,10 +258,10 @@ def mean_and_sd(number: dict[str, float], n_seeds: int) -> str:
     return f"{number['mean']:.4f}" + (f" ± {number['sd']:.4f}" if n_seeds > 1 else "")
 
 
-def _spread(values: list[Any]) -> Any:
+def spread(values: list[Any]) -> Any:
     """Turn equal dicts of numbers, one a run, into a dict of {"mean", "sd"}; dicts may be nested."""
     if isinstance(values[0], dict):
-        return {key: _spread([value[key] for value in values]) for key in values[0]
+        return {key: spread([value[key] for value in values]) for key in values[0]
                 if all(key in value for value in values)}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 

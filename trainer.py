@@ -143,14 +143,28 @@ def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, n
         Rendle et al. 2009, BPR-Opt; the penalty as in LightGCN, on the vectors before propagation.
     """
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
-    # a node often stands in a batch more than once: fuse it once
-    nodes, place, times = nodes.unique(return_inverse=True, return_counts=True)  # (n,), (3B,), (n,)
+    nodes, place, times = distinct(nodes)  # (n,), (3B,), (n,)
     alone = None if drop is None else ((nodes >= model.n_users) & drop(nodes)).nonzero().squeeze(1)
     final, id_rows = model(nodes, alone)  # (n, D) each
     users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
     margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
     return softplus(-margin).mean(), reg_lambda * penalty
+
+
+def distinct(nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Find what to fuse for a batch, in which a node often stands more than once.
+
+    Args:
+        nodes: (m,) node rows.
+
+    Returns:
+        The nodes to fuse (n,), of each of the m its place among them, and of each of the n how often it stands. On the
+        CPU each node is there once; on a GPU all m are, since counting them first would make every step wait for it.
+    """
+    if nodes.device.type == "cpu":
+        return nodes.unique(return_inverse=True, return_counts=True)
+    return nodes, torch.arange(len(nodes), device=nodes.device), torch.ones_like(nodes)
 
 
 def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor, positives: torch.Tensor,

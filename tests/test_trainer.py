@@ -54,6 +54,29 @@ def test_loss_equals_the_textbook_form(dataset: Dataset, config: dict[str, Any])
     assert penalty.item() == pytest.approx(0.01 * norms.item() / 2 / 50, rel=1e-5)
 
 
+def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(dataset: Dataset, config: dict[str, Any],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU distinct() returns repeated nodes; loss, penalty and gradients may not depend on it."""
+    model = built(dataset, config)
+    triples = [torch.from_numpy(part[:200]) for part in sample_triples(dataset.train, np.random.default_rng(0))]
+    found = []
+    for form in (trainer.distinct, lambda nodes: (nodes, torch.arange(len(nodes)), torch.ones_like(nodes))):
+        monkeypatch.setattr(trainer, "distinct", form)
+        model.zero_grad()
+        loss, penalty = trainer.bpr_loss(model, *triples, reg_lambda=0.01)
+        (loss + penalty).backward()
+        found.append([loss.detach(), penalty.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+    for once, often in zip(*found, strict=True):
+        torch.testing.assert_close(once, often, rtol=1e-4, atol=1e-7)
+
+
+def test_only_the_cpu_looks_for_repeated_nodes() -> None:
+    nodes = torch.tensor([3, 1, 3])
+    unique, place, times = trainer.distinct(nodes)
+    assert (unique.tolist(), place.tolist(), times.tolist()) == ([1, 3], [1, 0, 1], [1, 2])
+    assert trainer.distinct(nodes.to("meta"))[0].shape == (3,)
+
+
 def test_training_lowers_the_loss_and_writes_a_line_an_epoch(dataset: Dataset, config: dict[str, Any]) -> None:
     config = {**config, "epochs": 15, "lr": 0.05, "early_stop_round": 0}
     fitted(dataset, config)

@@ -12,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from llm_embedding import whitened
+
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor]
 
 KNN_BLOCK = 1024
@@ -107,7 +109,8 @@ def ease(train: sp.csr_matrix, l2: float = 200.0) -> tuple[sp.csr_matrix, torch.
     return train, item_emb
 
 
-def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor]:
+def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None,
+                   whiten: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Score a title by the cosine between its text and the mean text of the user's train titles.
 
     Titles count alike in the mean, whatever the length of their vectors. A title nobody collected is scored
@@ -116,6 +119,7 @@ def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None) -> tup
     Args:
         train: CSR (n_users, n_items) of ones.
         item_vectors: (n_items, L), as TextVectors.items.
+        whiten: whether they are whitened first, as by llm_embedding.whitened.
 
     Returns:
         (n_users, L) and (n_items, L) float32 of unit rows; zero for a user without train rows and for a
@@ -132,7 +136,8 @@ def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None) -> tup
         found = "none" if item_vectors is None else f"{len(item_vectors):,}"
         raise ValueError(f"content_cosine needs a text vector for each of {train.shape[1]:,} titles and got {found}; "
                          "set use_item_llm true and fusion_mode to concat or sum")
-    item_emb = torch.nn.functional.normalize(torch.from_numpy(np.asarray(item_vectors, np.float32)))  # (n_items, L)
+    item_vectors = np.asarray(whitened(item_vectors, item_vectors) if whiten else item_vectors, np.float32)
+    item_emb = torch.nn.functional.normalize(torch.from_numpy(item_vectors))  # (n_items, L)
     profiles = torch.from_numpy(train @ item_emb.numpy())  # (n_users, L)
     return torch.nn.functional.normalize(profiles), item_emb
 
@@ -142,11 +147,12 @@ BASELINES: dict[str, Callable[..., Factors]] = {
     "popularity": lambda dataset, item_vectors: popularity(dataset.train),
     "item_knn": lambda dataset, item_vectors, **point: item_knn(dataset.train, **point),
     "ease": lambda dataset, item_vectors, **point: ease(dataset.train, **point),
-    "content_cosine": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors),
+    "content_cosine": lambda dataset, item_vectors, **point: content_cosine(dataset.train, item_vectors, **point),
 }
 
 # what there is to choose, on valid
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "item_knn": {"neighbours": (2, 5, 20, 100), "shrink": (0, 10)},
     "ease": {"l2": (10, 30, 100, 200, 500, 1000)},
+    "content_cosine": {"whiten": (False, True)},
 }

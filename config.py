@@ -45,6 +45,8 @@ CONFIG: dict[str, Any] = {
     "use_user_llm": True,
     # give items the vectors of their name, tags and summary: true | false
     "use_item_llm": True,
+    # centre the text vectors and even out their variance before they are fused: true | false
+    "whiten": False,
     # --- model ---
     # length of the id vectors, and of the final ones
     "embedding_dim": 64,

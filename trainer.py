@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from data_loader import Dataset, normalized_adjacency, sample_triples
 from evaluator import evaluate, means
-from llm_embedding import TextVectors, atomic_write
+from llm_embedding import TextVectors, atomic_write, whitened
 from model import LightGCN
 
 log = logging.getLogger("aglrec")
@@ -100,8 +100,9 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
     """Build the untrained model on its device; a side whose text is switched off brings rows of zeros."""
     text = None
     if vectors.items is not None:
-        text = torch.from_numpy(np.concatenate([vectors.users * config["use_user_llm"],
-                                                vectors.items * config["use_item_llm"]]))  # (N, L)
+        users, items = ((whitened(part, vectors.items) if config["whiten"] else part) * config[f"use_{side}_llm"]
+                        for side, part in (("user", vectors.users), ("item", vectors.items)))
+        text = torch.from_numpy(np.concatenate([users, items]))  # (N, L)
     generator = torch.Generator().manual_seed(config["seed"])
     popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
     return LightGCN(normalized_adjacency(dataset.train).to(device), dataset.n_users, config["embedding_dim"],

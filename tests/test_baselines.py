@@ -11,6 +11,7 @@ import baselines
 from baselines import BASELINES, GRIDS, content_cosine, ease, item_knn, popularity
 from data_loader import Comments, Dataset
 from evaluator import rank_items
+from llm_embedding import whitened
 
 # 6 titles; nobody collected title 4, and user 5 collected nothing
 TOY = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0],
@@ -208,6 +209,14 @@ def test_content_ranks_a_title_nobody_collected():
     assert scores_of(content_cosine(TOY, TEXTS))[0, COLD_ITEM] == pytest.approx(expected, rel=1e-5)
 
 
+def test_content_whitens_when_asked():
+    train, texts = random_train(), np.random.default_rng(1).normal(3, size=(23, 5)).astype(np.float32)
+    plain, white = (scores_of(content_cosine(train, vectors, whiten)) for vectors, whiten in
+                    ((whitened(texts, texts), False), (texts, True)))
+    np.testing.assert_allclose(white, plain, atol=1e-6)
+    assert np.abs(white - scores_of(content_cosine(train, texts))).max() > 0.5
+
+
 @pytest.mark.parametrize(("vectors", "found"), [(None, "none"), (TEXTS[:5], "5")])
 def test_content_refuses_missing_vectors(vectors: np.ndarray | None, found: str):
     with pytest.raises(ValueError, match=f"each of 6 titles and got {found};"):
@@ -255,6 +264,7 @@ def test_every_point_of_a_grid_fits_a_dataset(name: str, dataset: Dataset):
 
 
 def test_the_defaults_are_points_of_the_grids():
-    for function, grid in ((item_knn, GRIDS["item_knn"]), (ease, GRIDS["ease"])):
+    for function in (item_knn, ease, content_cosine):
+        grid = GRIDS[function.__name__]
         defaults = dict(zip(grid, function.__defaults__, strict=True))
         assert all(value in grid[name] for name, value in defaults.items())

@@ -811,6 +811,65 @@ def test_no_text_at_all_is_an_error(config: dict[str, Any]) -> None:
         vectors_of(config)
 
 
+# --- whitening ---
+
+def narrow_cone(n: int = 400) -> np.ndarray:
+    """Unit vectors that share a large mean and vary a hundred times more along some axes than along others."""
+    rng = np.random.default_rng(0)
+    spread = rng.normal(size=(n, 6)) * np.logspace(0, -1, 6) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    vectors = spread + 3
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_whitened_items_have_no_mean_and_equal_variances() -> None:
+    vectors = narrow_cone()
+    before, after = (np.linalg.eigvalsh(np.cov(part, rowvar=False)) for part in
+                     (vectors, llm_embedding.whitened(vectors, vectors)))
+    assert before[-1] > 20 * before[1]
+    assert after[-1] < 1.5 * after[1]
+    result = llm_embedding.whitened(vectors, vectors)
+    np.testing.assert_allclose(result.mean(axis=0), 0, atol=1e-5)
+    assert np.square(result).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
+    assert result.dtype == np.float32
+
+
+def test_whitening_turns_nothing() -> None:
+    """The map is symmetric, so that no sign or rotation is left to the machine's linear algebra."""
+    vectors = narrow_cone()
+    result = llm_embedding.whitened(vectors, vectors)
+    turn = np.linalg.lstsq(vectors - vectors.mean(axis=0), result, rcond=None)[0]
+    np.testing.assert_allclose(turn, turn.T, atol=1e-3 * np.abs(turn).max())
+
+
+def test_a_mean_of_items_stays_their_mean_when_whitened() -> None:
+    items = narrow_cone()
+    users = items.reshape(80, 5, 6).mean(axis=1)
+    expected = llm_embedding.whitened(items, items).reshape(80, 5, 6).mean(axis=1)
+    np.testing.assert_allclose(llm_embedding.whitened(users, items), expected, atol=1e-4)
+
+
+def test_rows_without_text_stay_zero_and_count_for_nothing_when_whitened() -> None:
+    items = narrow_cone()
+    gaps = np.concatenate([items, np.zeros((50, 6), np.float32)])
+    result = llm_embedding.whitened(gaps, gaps)
+    assert not result[400:].any()
+    np.testing.assert_allclose(result[:400], llm_embedding.whitened(items, items), atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5])
+def test_a_few_titles_are_whitened_to_finite_numbers(n: int) -> None:
+    items = narrow_cone()[:n]
+    for vectors in (items, np.zeros((4, 6), np.float32), narrow_cone()[-3:]):
+        result = llm_embedding.whitened(vectors, items)
+        assert result.shape == vectors.shape
+        assert np.isfinite(result).all()
+
+
+def test_titles_of_the_same_text_are_left_alone() -> None:
+    same = np.repeat(narrow_cone()[:1], 7, axis=0)
+    np.testing.assert_array_equal(llm_embedding.whitened(same, same), same)
+
+
 # --- a real transformer ---
 
 def packaged_model() -> Path | None:

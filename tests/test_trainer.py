@@ -16,7 +16,7 @@ import main
 import trainer
 from config import get_config
 from data_loader import Dataset, load_dataset, sample_triples
-from llm_embedding import TextVectors, text_vectors
+from llm_embedding import TextVectors, text_vectors, whitened
 from model import LightGCN
 
 SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one"}
@@ -39,6 +39,19 @@ def history(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_whiten_whitens_the_text_of_the_sides_that_bring_some(dataset: Dataset, config: dict[str, Any],
+                                                              side: str) -> None:
+    config = {**config, "fusion_mode": "sum", "num_layers": 0, "whiten": True, "use_user_llm": side == "user",
+              "use_item_llm": side == "item"}
+    vectors = text_vectors(dataset, config, "cpu")
+    users, items = (whitened(part, vectors.items) for part in (vectors.users, vectors.items))
+    expected = np.concatenate([users * (side == "user"), items * (side == "item")])
+    for whiten in (True, False):
+        model = trainer.build_model(dataset, vectors, {**config, "whiten": whiten}, CPU)
+        assert np.allclose(model.propagated_text, expected, atol=1e-5) == whiten
 
 
 def test_loss_equals_the_textbook_form(dataset: Dataset, config: dict[str, Any]) -> None:

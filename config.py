@@ -109,9 +109,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # what the README recommends for data like MyAnimeList's, where users have tens of titles
     "tuned": {
-        "loss": "softmax", "normalize": True, "temperature": 0.09, "init": "svd", "fusion_mode": "sum",
+        "loss": "softmax", "normalize": True, "temperature": 0.08, "init": "svd", "fusion_mode": "sum", "whiten": True,
         "embedding_dim": 512, "num_layers": 2, "batch_size": 256, "lr": 0.03, "lr_schedule": "cosine", "epochs": 10,
-        "reg_lambda": 0.0, "cold_cost": 0.005,
+        "reg_lambda": 0.0, "id_dropout": 0.1, "cold_cost": 0.005,
     },
     # the same where users have ten titles or fewer: popularity counts, and text has to carry half of the titles
     "sparse": {

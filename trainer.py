@@ -40,7 +40,11 @@ def processes() -> Iterator[int]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield 0
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(minutes=30))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"  # messages about files go by gloo, whichever device trains
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    dist.init_process_group(backend, timeout=timedelta(minutes=30))
     if dist.get_rank():
         log.setLevel(logging.ERROR)
     try:

@@ -147,12 +147,12 @@ BASELINES: dict[str, Callable[..., Factors]] = {
     "popularity": lambda dataset, item_vectors: popularity(dataset.train),
     "item_knn": lambda dataset, item_vectors, **point: item_knn(dataset.train, **point),
     "ease": lambda dataset, item_vectors, **point: ease(dataset.train, **point),
-    "content_cosine": lambda dataset, item_vectors, **point: content_cosine(dataset.train, item_vectors, **point),
+    "content_cosine": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors),
+    "content_whitened": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors, whiten=True),
 }
 
 # what there is to choose, on valid
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "item_knn": {"neighbours": (2, 5, 20, 100), "shrink": (0, 10)},
     "ease": {"l2": (10, 30, 100, 200, 500, 1000)},
-    "content_cosine": {"whiten": (False, True)},
 }

@@ -35,6 +35,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
                               "use_item_llm": text in ("item", "both")}
     for fusion_mode in ("sum", "concat") for text in ("none", "user", "item", "both")
 }
+OF_TEXT = ("content_cosine", "content_whitened")
 SUMMARISED = ("valid", "test", "cold", "groups", "beyond", "train_s")
 BOTH = COMBINATIONS["sum-both"]
 FULL: dict[str, dict[str, Any]] = {
@@ -89,7 +90,7 @@ def shared_vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
 
 def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
     """Name the baselines these data allow: item by item matrices have to fit, and content needs text."""
-    left_out = set() if vectors.items is not None else {"content_cosine"}
+    left_out = set() if vectors.items is not None else set(OF_TEXT)
     if dataset.n_items > EASE_MAX_ITEMS:
         left_out |= {"item_knn", "ease"}
     for name in sorted(left_out):
@@ -114,7 +115,7 @@ def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun:
 def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
              rerun: bool) -> dict[str, Any]:
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
-    encoder = {"used": vectors.info["used"], "dim": vectors.info["dim"]} if name == "content_cosine" else {"used": None}
+    encoder = {"used": vectors.info["used"], "dim": vectors.info["dim"]} if name in OF_TEXT else {"used": None}
     made_of = {"grid": GRIDS.get(name, {}), "data": {"fingerprint": dataset.fingerprint}, "encoder": encoder,
                **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")}}
     path = folder / "metrics.json"

@@ -128,8 +128,8 @@ def test_ablation_runs_eight_encodes_once_and_goes_on(config: dict[str, Any], ca
     assert len(opened) == 1
     folder = Path(config["saved_dir"]) / "ablation"
     rows = json.loads((folder / "results.json").read_text())
-    assert [row["tag"] for row in rows[:4]] == ["popularity", "item_knn", "ease", "content_cosine"]
-    rows = rows[4:]
+    assert [row["tag"] for row in rows[:5]] == ["popularity", "item_knn", "ease", "content_cosine", "content_whitened"]
+    rows = rows[5:]
     assert [row["tag"] for row in rows] == [f"{fusion}-{text}" for fusion in ("sum", "concat")
                                            for text in ("none", "user", "item", "both")]
     for row in rows:
@@ -147,7 +147,7 @@ def test_ablation_runs_eight_encodes_once_and_goes_on(config: dict[str, Any], ca
     (folder / "sum-user" / "metrics.json").unlink()
     assert call(run_ablation, monkeypatch, words(config)) == 0
     assert [Path(path).name for path in runs] == ["sum-user"]
-    again = json.loads((folder / "results.json").read_text())[4:]
+    again = json.loads((folder / "results.json").read_text())[5:]
     assert [row["test"] for row in again] == [row["test"] for row in rows]
     assert call(run_ablation, monkeypatch, words(config, "--rerun")) == 0
     assert len(runs) == 9

@@ -216,13 +216,14 @@ def test_a_finished_baseline_is_fitted_again_only_when_something_changed(
     assert not fitted(dataset=other)
 
 
-def test_only_content_cosine_is_fitted_again_with_another_encoder(fits: list[str], tmp_path: Path, dataset: Dataset,
-                                                                  config: dict[str, Any]) -> None:
+def test_only_content_is_fitted_again_with_another_encoder(fits: list[str], tmp_path: Path, dataset: Dataset,
+                                                           config: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
-    for used, expected in (("one", ["popularity", "content_cosine"]), ("one", []), ("two", ["content_cosine"])):
+    names = ["popularity", "content_cosine", "content_whitened"]
+    for used, expected in (("one", names), ("one", []), ("two", names[1:])):
         fits.clear()
         vectors = TextVectors(rng.normal(size=(dataset.n_items, 5)).astype(np.float32), None, {"used": used, "dim": 5})
-        for name in ("popularity", "content_cosine"):
+        for name in names:
             baseline(name, tmp_path / name, dataset, vectors, config, False)
         assert fits == expected
 
@@ -376,7 +377,7 @@ def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], c
     folder = Path(overrides["saved_dir"]) / "ablation"
     assert runs == [str(folder / "sum-item"), str(folder / "sum-item" / "seed_1")]
     rows = read(folder / "results.json")
-    assert [row["n_seeds"] for row in rows] == [2] * 5
+    assert [row["n_seeds"] for row in rows] == [2] * (len(BASELINES) + 1)
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("| sum-item"))
     ndcg = rows[-1]["test"]["NDCG@20"]

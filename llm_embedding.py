@@ -34,8 +34,8 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     """Return the text vectors the config asks for, from the cache where it still holds, encoded where not.
 
     An item's vector is that of its name, tags and summary. A user's is the mean of the vectors of the
-    comments in his train rows, weighted by the rate beside each; without comments, the mean of his train
-    items' vectors; without train rows, zero.
+    comments in his train rows, weighted by the rate beside each; without comments, the mean of the vectors of
+    his train items that have text; without any, zero.
 
     Args:
         dataset: a data_loader.Dataset.
@@ -94,7 +94,8 @@ def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encod
     mine = np.flatnonzero(np.isin(comments.user_ids, rows))
     position = np.full(len(dataset.raw_user_ids), -1)
     position[rows] = np.arange(len(rows))
-    history = _row_means(dataset.train[rows]) @ item_vectors  # (n, L)
+    has_text = sp.diags_array(item_vectors.any(axis=1).astype(np.float32))
+    history = _row_means(dataset.train[rows] @ has_text) @ item_vectors  # (n, L)
     if not mine.size:
         return history.astype(np.float32)
     vectors = encode([comments.texts[c] for c in mine])  # (C, L)
@@ -125,7 +126,7 @@ def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
     from sklearn.covariance import ledoit_wolf
     sample = item_vectors[item_vectors.any(axis=1)].astype(np.float64)
     if (sample == sample[:1]).all():
-        return vectors
+        return vectors.astype(np.float32)
     values, axes = np.linalg.eigh(ledoit_wolf(sample)[0])
     evened = (axes / np.sqrt(np.maximum(values, 1e-6 * values[-1]))) @ axes.T  # (L, L), symmetric
     mean = sample.mean(axis=0)
@@ -378,7 +379,8 @@ def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:
         parts[user].append(f"{weight:g} {_digest(text.encode())}")
     for user, part in enumerate(parts):
         if not part:
-            part += ["history"] + [item_keys[i] for i in train.indices[train.indptr[user]:train.indptr[user + 1]]]
+            part += ["history, titles with text"]
+            part += [item_keys[i] for i in train.indices[train.indptr[user]:train.indptr[user + 1]]]
     return [_digest("\n".join(part).encode()) for part in parts]
 
 

@@ -92,7 +92,7 @@ def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Da
 
 def trained_config(trained: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of training with this run's RUNTIME_KEYS and recommend_k, and name what is ignored."""
-    taken = (*RUNTIME_KEYS, "recommend_k")
+    taken, trained = (*RUNTIME_KEYS, "recommend_k"), {**CONFIG, **trained}  # an older run lacks newer settings
     ignored = [f"{key} {config[key]} (trained with {trained[key]})" for key in config
                if key not in taken and config[key] not in (CONFIG[key], trained[key])]
     if ignored:

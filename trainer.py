@@ -104,9 +104,11 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
     """Build the untrained model on its device; a side whose text is switched off brings rows of zeros."""
     text = None
     if vectors.items is not None:
-        users, items = ((whitened(part, vectors.items) if config["whiten"] else part) * config[f"use_{side}_llm"]
-                        for side, part in (("user", vectors.users), ("item", vectors.items)))
-        text = torch.from_numpy(np.concatenate([users, items]))  # (N, L)
+        both = np.concatenate([vectors.users, vectors.items])  # (N, L)
+        both = whitened(both, vectors.items) if config["whiten"] else both
+        both[: dataset.n_users] *= config["use_user_llm"]
+        both[dataset.n_users:] *= config["use_item_llm"]
+        text = torch.from_numpy(both)
     generator = torch.Generator().manual_seed(config["seed"])
     popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
     return LightGCN(normalized_adjacency(dataset.train).to(device), dataset.n_users, config["embedding_dim"],
@@ -270,15 +272,15 @@ def calibrate(user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: torch.Ten
     """
     metric = config["early_stop_metric"]
 
-    def valid(offset: float, candidates: np.ndarray | None = None, auc: bool = metric == "AUC") -> dict[str, float]:
+    def valid(offset: float, auc: bool = metric == "AUC") -> dict[str, float]:
         lowered = item_emb.clone()
         lowered[:, -1] -= offset * is_cold.to(lowered.device)
-        return means(evaluate(user_emb, lowered, dataset.valid, dataset.train, config, candidates, auc))
+        return means(evaluate(user_emb, lowered, dataset.valid, dataset.train, config, auc=auc))
 
-    least = (1 - config["cold_cost"]) * valid(0.0, np.flatnonzero(~is_cold.numpy()))[metric]
     # no score is larger than this, so an offset of twice as much puts every such title below all others
     high = 2 * (user_emb.norm(dim=1).max() * item_emb.norm(dim=1).max()).item()
-    low = -high
+    # against the same targets: a title may have lost all of its rows to valid, and is then out of reach
+    least, low = (1 - config["cold_cost"]) * valid(high)[metric], -high
     for _ in range(14):
         middle = (low + high) / 2
         low, high = (low, middle) if valid(middle)[metric] >= least else (middle, high)

@@ -1,6 +1,7 @@
 """tools/cold_cost.py: what each cold_cost costs and brings, read from a finished run."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,21 @@ def rows(made: Path) -> cold_cost.Rows:
 def test_the_cost_of_training_gives_the_figures_of_training(made: Path, rows: cold_cost.Rows) -> None:
     metrics = json.loads((made / "saved" / "metrics.json").read_text(encoding="utf-8"))
     row = rows[f"cold_cost {COST:g}"]
-    assert row["warm"] == pytest.approx(metrics["test"]["NDCG@5"], abs=1e-9)
-    assert row["cold"] == pytest.approx(metrics["cold"]["among_all"]["NDCG@5"], abs=1e-9)
+    assert row["test"] == pytest.approx(metrics["test"]["NDCG@5"], abs=1e-9)
+    assert row["cold_test"] == pytest.approx(metrics["cold"]["among_all"]["NDCG@5"], abs=1e-9)
+
+
+def test_the_valid_figures_are_those_of_training_too(made: Path, rows: cold_cost.Rows) -> None:
+    metrics = json.loads((made / "saved" / "metrics.json").read_text(encoding="utf-8"))
+    row, best = rows[f"cold_cost {COST:g}"], rows["none listed"]["valid"]
+    assert row["valid"] == pytest.approx(metrics["valid"]["NDCG@5"], abs=1e-9)
+    assert (1 - COST) * best <= row["valid"] < best
+    assert rows["cold_cost 0"]["valid"] >= best
 
 
 def test_none_listed_is_none_listed(rows: cold_cost.Rows) -> None:
-    assert rows["none listed"]["listed"] == rows["none listed"]["cold"] == 0
-    assert rows["none listed"]["warm"] > 0
+    assert rows["none listed"]["listed"] == rows["none listed"]["cold_test"] == rows["none listed"]["cold_valid"] == 0
+    assert rows["none listed"]["test"] > 0
 
 
 def test_more_cost_lists_more_of_them(rows: cold_cost.Rows) -> None:
@@ -56,7 +65,7 @@ def test_more_cost_lists_more_of_them(rows: cold_cost.Rows) -> None:
     assert listed == sorted(listed)
     # at a cost of 1 they may take every place, and there are enough of them (12) to do so
     assert listed[2] == 1
-    assert rows["cold_cost 1"]["cold"] > rows["cold_cost 0"]["cold"]
+    assert rows["cold_cost 1"]["cold_test"] > rows["cold_cost 0"]["cold_test"]
 
 
 def test_an_offset_of_zero_undoes_that_of_training(made: Path, rows: cold_cost.Rows) -> None:
@@ -112,6 +121,23 @@ def test_a_run_without_an_offset_is_refused(made: Path, tmp_path: Path) -> None:
     run(config)
     with pytest.raises(ValueError, match="train it with text"):
         cold_cost.measure(tmp_path / "plain", [0.0])
+
+
+def test_data_that_moved_are_found(made: Path, rows: cold_cost.Rows, tmp_path: Path) -> None:
+    shutil.copytree(made / "saved", tmp_path / "saved")
+    shutil.copytree(made / "data", tmp_path / "moved")
+    state = torch.load(tmp_path / "saved" / "best_model.pth", weights_only=True)
+    state["config"]["data_dir"] = str(tmp_path / "gone")
+    torch.save(state, tmp_path / "saved" / "best_model.pth")
+    with pytest.raises(FileNotFoundError):
+        cold_cost.measure(tmp_path / "saved", [COST])
+    assert cold_cost.measure(tmp_path / "saved", [COST], str(tmp_path / "moved"))["none listed"] == rows["none listed"]
+
+
+def test_a_run_without_valid_is_refused(made: Path, tmp_path: Path) -> None:
+    run(settings(made, saved_dir=str(tmp_path / "saved"), valid_ratio=0))
+    with pytest.raises(ValueError, match="no valid part"):
+        cold_cost.measure(tmp_path / "saved", [0.0])
 
 
 def test_changed_data_are_refused(made: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Encoders, the vectors of items and users, and the cache, which must never give a vector to the wrong row."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -846,6 +847,18 @@ def test_a_mean_of_items_stays_their_mean_when_whitened() -> None:
     users = items.reshape(80, 5, 6).mean(axis=1)
     expected = llm_embedding.whitened(items, items).reshape(80, 5, 6).mean(axis=1)
     np.testing.assert_allclose(llm_embedding.whitened(users, items), expected, atol=1e-4)
+
+
+def test_titles_without_text_take_no_part_in_a_users_mean(config: dict[str, Any]) -> None:
+    dataset = load_dataset(config)
+    items = np.random.default_rng(0).normal(size=(dataset.n_items, 4)).astype(np.float32)
+    items[::3] = 0
+    silent = dataclasses.replace(dataset, user_comments=dataset.user_comments._replace(
+        user_ids=np.empty(0, int), texts=[], weights=np.empty(0, np.float32)))
+    found = llm_embedding.user_vectors(silent, items, np.arange(dataset.n_users), lambda texts: np.empty((0, 4)))
+    for user in range(dataset.n_users):
+        mine = [item for item in dataset.train[user].indices if item % 3]
+        np.testing.assert_allclose(found[user], items[mine].mean(axis=0), atol=1e-5)
 
 
 def test_rows_without_text_stay_zero_and_count_for_nothing_when_whitened() -> None:

@@ -95,6 +95,17 @@ def test_inference_writes_the_same_again(config: dict[str, Any]) -> None:
     assert {name: (saved / name).read_bytes() for name in names} == before
 
 
+def test_inference_takes_a_run_from_before_a_setting_was_added(config: dict[str, Any]) -> None:
+    main.run(config)
+    path = Path(config["saved_dir"]) / "best_model.pth"
+    before = (path.parent / "item_emb.pt").read_bytes()
+    state = torch.load(path, weights_only=True)
+    del state["config"]["whiten"]
+    torch.save(state, path)
+    main.run({**config, "mode": "inference"})
+    assert (path.parent / "item_emb.pt").read_bytes() == before
+
+
 def test_inference_refuses_other_data(config: dict[str, Any], data_dir: Path) -> None:
     main.run(config)
     with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:

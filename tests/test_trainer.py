@@ -490,6 +490,20 @@ def valid_of(model: LightGCN, dataset: Dataset, config: dict[str, Any], offset: 
     return trainer.means(trainer.evaluate(user_emb, item_emb, dataset.valid, dataset.train, config))["NDCG@20"]
 
 
+def test_calibrate_does_not_ask_for_targets_that_are_out_of_reach() -> None:
+    """A title whose rows all went to valid counts as cold; that is no reason to bury all other cold titles."""
+    train = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]], np.float32))
+    valid = sp.csr_matrix(np.array([[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]], np.float32))
+    user_emb = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    # items 3 and 4 never had a row; user 1's target 4 scores below all others, and no offset lists it alone
+    item_emb = torch.tensor([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [1.9, 0.0], [-5.0, 0.0], [1.0, 0.0]])
+    is_cold = torch.tensor([False, False, False, True, True, False])
+    config = get_config({"top_k": [1], "early_stop_metric": "NDCG@1", "cold_cost": 0.0})
+    offset, found = trainer.calibrate(user_emb, item_emb, is_cold, SimpleNamespace(train=train, valid=valid), config)
+    assert offset < 0.01
+    assert found["NDCG@1"] == 0.5
+
+
 @pytest.mark.parametrize("cold_cost", [0.0, 0.05, 0.3])
 def test_calibrate_takes_the_smallest_offset_that_is_cheap_enough(trained: tuple[LightGCN, dict[str, Any], Dataset],
                                                                   cold_cost: float) -> None:
@@ -500,6 +514,9 @@ def test_calibrate_takes_the_smallest_offset_that_is_cheap_enough(trained: tuple
     offset, valid = trainer.calibrate(user_emb, item_emb, is_cold, dataset, config)
     warm = item_emb.clone()
     warm[is_cold, -1] = -1e6
+    if cold_cost == 0:
+        assert valid["NDCG@20"] >= trainer.means(trainer.evaluate(user_emb, warm, dataset.valid, dataset.train,
+                                                                  config))["NDCG@20"]
     alone = trainer.means(trainer.evaluate(user_emb, warm, dataset.valid, dataset.train, config))["NDCG@20"]
     least = (1 - cold_cost) * alone
     assert valid["NDCG@20"] == pytest.approx(valid_of(model, dataset, config, offset), rel=1e-6)

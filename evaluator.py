@@ -53,10 +53,13 @@ def rank_items(user_emb: UserFactors, item_emb: torch.Tensor, user_ids: np.ndarr
     padded = torch.nn.functional.pad(item_emb, (0, 0, 0, -n_items % CHUNK)).T.contiguous()  # (D, width)
     block = max(1, int(memory_mb * 2**20 / (padded.shape[1] * 4 * 4)))
     n_masked = np.diff(masked.indptr)
+    # one buffer for every block: memory that is new to the process costs more than the product that fills it
+    buffer = padded.new_empty(min(block, len(user_ids)), padded.shape[1])
     parts = []
     for start in range(0, len(user_ids), block):
         users = user_ids[start:start + block]
-        scores = _scores(user_emb, padded, users)  # (b, width), width being n_items rounded up to CHUNK
+        scores = buffer[: len(users)]  # (b, width), width being n_items rounded up to CHUNK
+        _fill_scores(scores, user_emb, padded, users)
         scores[:, n_items:] = -torch.inf
         rows, items = _pairs(masked, users, scores.device)
         scores[rows, items] = -torch.inf
@@ -219,11 +222,12 @@ def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str
             for item, score in zip(items, scores, strict=True) if item >= 0]
 
 
-def _scores(user_emb: UserFactors, item_columns: torch.Tensor, users: np.ndarray) -> torch.Tensor:
-    """Multiply the rows of some users with (D, width) -> (b, width)."""
+def _fill_scores(scores: torch.Tensor, user_emb: UserFactors, item_columns: torch.Tensor, users: np.ndarray) -> None:
+    """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
     if sp.issparse(user_emb):
-        return torch.from_numpy(user_emb[users] @ item_columns.numpy())
-    return user_emb[torch.from_numpy(users).to(user_emb.device)] @ item_columns
+        scores.copy_(torch.from_numpy(user_emb[users] @ item_columns.numpy()))
+    else:
+        torch.mm(user_emb[torch.from_numpy(users).to(user_emb.device)], item_columns, out=scores)
 
 
 def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -50,6 +50,7 @@ def work(job: dict[str, Any]) -> None:
         watch_writes(job["folder"], notes["writes"])
         for name, overrides in job["runs"].items():
             notes["runs"][name] = watched_run(get_config(overrides))
+        notes["gradients"] = gradients()
         notes["reduced_for"] = {n_more: bytes_of_a_step(n_more) for n_more in (0, 1000)}
     Path(job["notes"], f"{rank}.json").write_text(json.dumps(notes), encoding="utf-8")
 
@@ -107,6 +108,22 @@ def bytes_of_a_step(n_more: int) -> list[int]:
         loss, penalty = trainer.bpr_loss(model, users, users, (users + 1) % 5, 0.1)
         (loss + penalty).backward()
     return reduced
+
+
+def gradients() -> dict[str, list[Any]]:
+    """Return the gradients of a step of each fusion, whole; Adam hides their scale, so vectors cannot tell of it."""
+    found = {}
+    for fusion_mode in ("none", "sum", "concat"):
+        generator = torch.Generator().manual_seed(0)
+        train = sp.csr_matrix(np.tri(6, 8, 1, dtype=np.float32))
+        model = LightGCN(normalized_adjacency(train), 6, DIM, 2, fusion_mode,
+                         torch.randn(14, LSA_DIM, generator=generator), generator=generator)
+        users = torch.arange(5)
+        loss, penalty = trainer.bpr_loss(model, users, users, users + 2, 0.1)
+        (loss + penalty).backward()
+        whole = model.whole_state({name: parameter.grad for name, parameter in model.named_parameters()})
+        found |= {f"{fusion_mode} {name}": gradient.tolist() for name, gradient in whole.items()}
+    return found
 
 
 def be_killed(words: list[str]) -> int:
@@ -207,6 +224,17 @@ def killed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[subpro
 
 def notes_of(double: Path, rank: int) -> dict[str, Any]:
     return json.loads((double / "notes" / f"{rank}.json").read_text(encoding="utf-8"))
+
+
+def test_gradients_are_those_of_one_process(double: Path) -> None:
+    expected = gradients()
+    assert len(expected) == 1 + 2 + 4
+    for rank in (0, 1):
+        found = notes_of(double, rank)["gradients"]
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-7, err_msg=name)
+            assert np.abs(gradient).max() > 1e-4
 
 
 def read(folder: Path, name: str) -> Any:

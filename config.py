@@ -26,10 +26,10 @@ CONFIG: dict[str, Any] = {
     "test_ratio": 0.1,
     # share of items that lose every training interaction, 0 to below 1; half of them are valid, half test
     "cold_item_ratio": 0.0,
-    # train rows a user keeps, drawn at random, to study sparse data; the others vanish from the data; 0 keeps all
+    # train rows a user keeps, drawn at random, to study sparse data; the others are only masked; 0 keeps all
     "train_rows_per_user": 0,
-    # seed of the split, the initial vectors, the batches, the negatives and the tie breaks; 0 or more
-    "seed": 0,
+    # seed of the split: which rows and titles are held out, which train rows a user keeps; 0 or more
+    "split_seed": 0,
     # --- text ---
     # text encoder: a sentence-transformers name or folder, or "lsa" (TF-IDF and SVD, no download)
     "model_name": "BAAI/bge-m3",
@@ -65,6 +65,8 @@ CONFIG: dict[str, Any] = {
     # learn a bias for each item, starting at the logarithm of its popularity: true | false
     "item_bias": False,
     # --- training ---
+    # seed of the model: initial vectors, batches, negatives, drops, and the tie breaks of rankings; 0 or more
+    "seed": 0,
     # most passes over the training pairs
     "epochs": 20,
     # share of the valid metric that may be given up to list titles without history; 1 lets their score alone decide
@@ -137,7 +139,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _AT_LEAST_ONE = ("max_seq_length", "encode_batch_size", "lsa_dim", "embedding_dim", "epochs", "batch_size",
                  "recommend_k", "eval_memory_mb")
-_NOT_NEGATIVE = ("min_rate", "seed", "num_layers", "reg_lambda", "early_stop_round", "cold_item_ratio",
+_NOT_NEGATIVE = ("min_rate", "seed", "split_seed", "num_layers", "reg_lambda", "early_stop_round", "cold_item_ratio",
                  "id_dropout", "cold_cost", "train_rows_per_user", "valid_ratio")
 _POSITIVE = ("test_ratio", "init_std", "lr", "temperature")
 

@@ -27,9 +27,9 @@ ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary")
 USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
-# beside the indices into PARTS: a train row beyond train_rows_per_user, as if it had never been, and a row below
-# min_rate, which is seen but no positive
-DROPPED, BELOW = -1, -2
+# beside the indices into PARTS: a row that takes part in no ranking before the test, and is no positive there: a train
+# row beyond train_rows_per_user, or one below min_rate that is older than the user's test part; and a newer one
+ASIDE, LATER = -1, -2
 TEXT_FILES = ("train.txt", "test.txt")
 
 
@@ -45,8 +45,10 @@ class Comments(NamedTuple):
 class Dataset:
     """Everything a run knows of its data; row numbers are positions in raw_user_ids and raw_item_ids.
 
-    train, valid, test, cold_valid, cold_test and seen are CSR (n_users, n_items), float32, of ones. The
-    first five are pairwise disjoint and lie within seen, the pairs that must not be recommended back.
+    train, valid, test, cold_valid, cold_test, aside and seen are CSR (n_users, n_items), float32, of ones. The
+    first six are pairwise disjoint and lie within seen, the pairs that must not be recommended back. Those of aside
+    were collected before the test part, but nothing learns from them and nothing asks for them: train rows cut by
+    train_rows_per_user, and rows below min_rate. They are masked wherever a ranking is measured.
 
     Raises:
         ValueError: on construction, if any of this does not hold.
@@ -57,6 +59,7 @@ class Dataset:
     test: sp.csr_matrix
     cold_valid: sp.csr_matrix
     cold_test: sp.csr_matrix
+    aside: sp.csr_matrix
     seen: sp.csr_matrix
     raw_user_ids: list[str]
     raw_item_ids: list[str]
@@ -68,13 +71,13 @@ class Dataset:
 
     def __post_init__(self) -> None:
         shape = (len(self.raw_user_ids), len(self.raw_item_ids))
-        parts = {name: getattr(self, name) for name in (*PARTS, "seen")}
+        parts = {name: getattr(self, name) for name in (*PARTS, "aside", "seen")}
         for name, part in parts.items():
             if part.shape != shape or part.dtype != np.float32 or (part.data != 1).any():
                 raise ValueError(f"{name} must be a float32 matrix of ones of shape {shape}, not {part.shape}")
-        together = sum(parts[name] for name in PARTS)
+        together = sum(parts[name] for name in (*PARTS, "aside"))
         if together.nnz and together.max() > 1:
-            raise ValueError("train, valid, test and the cold parts share a pair; they must be disjoint")
+            raise ValueError("train, valid, test, aside and the cold parts share a pair; they must be disjoint")
         if (together - together.multiply(self.seen)).nnz:
             raise ValueError("a pair of train, valid or test is missing in seen")
 
@@ -87,13 +90,34 @@ class Dataset:
         return len(self.raw_item_ids)
 
     @cached_property
+    def warm_items(self) -> np.ndarray:
+        """Rows of the titles with a history, ascending: those that somebody collected in train."""
+        return np.flatnonzero(np.bincount(self.train.indices, minlength=self.n_items))
+
+    def warm(self, part: str) -> sp.csr_matrix:
+        """Return the pairs of "valid" or "test" whose titles have a history."""
+        return only(getattr(self, part), np.isin(np.arange(self.n_items), self.warm_items))
+
+    def known(self, part: str) -> sp.csr_matrix:
+        """Return the pairs that are masked when ranking for "valid" or for "test": what came before, and aside."""
+        before = self.train + self.aside
+        return before + self.valid if part == "test" else before
+
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 over the ids in row order and every part of the split."""
         digest = hashlib.sha256(json.dumps([self.raw_user_ids, self.raw_item_ids]).encode())
-        for name in PARTS:
+        for name in (*PARTS, "aside"):
             part = getattr(self, name)
             digest.update(part.indptr.astype(np.int64).tobytes() + part.indices.astype(np.int64).tobytes())
         return digest.hexdigest()
+
+
+def only(pairs: sp.csr_matrix, members: np.ndarray) -> sp.csr_matrix:
+    """Return the pairs (n_users, n_items) whose item is a member, (n_items,) bool."""
+    kept = sp.csr_matrix(pairs.multiply(members))
+    kept.eliminate_zeros()  # multiply keeps the other pairs as explicit zeros
+    return kept
 
 
 def load_dataset(config: dict[str, Any]) -> Dataset:
@@ -105,7 +129,7 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     train.txt, at random; every pair is a positive, an item is named by its id, and nothing has a text.
 
     Args:
-        config: as from get_config; uses data_dir, min_rate, split, the ratios, train_rows_per_user and seed.
+        config: as from get_config; uses data_dir, min_rate, split, split_seed, the ratios and train_rows_per_user.
 
     Returns:
         The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. From the text
@@ -128,9 +152,10 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     if not positive.size:
         raise ValueError(f"{folder / 'interactions.tsv'}: no row has a rate of {config['min_rate']:g} or more (the "
                          f"highest is {rows['rate'].max():g}); lower --min_rate (0 counts unrated rows too)")
-    part = np.full(len(rows), BELOW)
-    part[positive] = split_rows(user_ids[positive], item_ids[positive], rows["time"].to_numpy()[positive],
+    part, times = np.full(len(rows), LATER), rows["time"].to_numpy()
+    part[positive] = split_rows(user_ids[positive], item_ids[positive], times[positive],
                                 (len(raw_user_ids), len(anime)), config)
+    part[(part == LATER) & older_than_test(user_ids, times, part, config["split"])] = ASIDE
     return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids.tolist(),
                     raw_item_ids=anime["subject_id"].tolist(), user_names=read_user_names(folder, raw_user_ids),
                     item_names=anime["name"].tolist(), item_texts=anime["text"].tolist(),
@@ -159,12 +184,11 @@ def _dataset(user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts
     shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
     matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape)
                 for code, name in enumerate(PARTS)}
-    facts |= {"train rows cut": int((part == DROPPED).sum())}
-    facts |= {"users": shape[0], "items": shape[1], "positives": int((part != BELOW).sum())}
+    matrices["aside"] = _matrix(user_ids[part == ASIDE], item_ids[part == ASIDE], shape)
+    facts |= {"users": shape[0], "items": shape[1], "positives": sum(matrices[name].nnz for name in PARTS)}
     facts |= {name: int(matrix.nnz) for name, matrix in matrices.items()}
     log.info("data: " + ", ".join(f"{count:,} {name}" for name, count in facts.items() if count))
-    return Dataset(**matrices, seen=_matrix(user_ids[part != DROPPED], item_ids[part != DROPPED], shape), facts=facts,
-                   **names)
+    return Dataset(**matrices, seen=_matrix(user_ids, item_ids, shape), facts=facts, **names)
 
 
 # --- files ---
@@ -437,13 +461,13 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         user_ids, item_ids: (n,) row numbers.
         times: (n,) seconds, NaN where unknown.
         shape: (n_users, n_items).
-        config: split, valid_ratio, test_ratio, cold_item_ratio, train_rows_per_user, seed.
+        config: split, split_seed, valid_ratio, test_ratio, cold_item_ratio, train_rows_per_user.
 
     Returns:
-        (n,) codes: index into PARTS, or DROPPED. Unless one date cuts everyone (global_time), a user with fewer than 3
+        (n,) codes: index into PARTS, or ASIDE. Unless one date cuts everyone (global_time), a user with fewer than 3
         warm rows keeps all of them in train.
     """
-    rng = np.random.default_rng([config["seed"], 1])
+    rng = np.random.default_rng([config["split_seed"], 1])
     part = np.zeros(len(user_ids), np.int8)
     if config["cold_item_ratio"] > 0:
         cold_valid, cold_test = _draw_cold_items(item_ids, config["cold_item_ratio"], rng)
@@ -466,8 +490,26 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
     if config["train_rows_per_user"]:
         train = rng.permutation(np.flatnonzero(part == 0))
         place = pd.Series(user_ids[train]).groupby(user_ids[train]).cumcount().to_numpy()
-        part[train[place >= config["train_rows_per_user"]]] = DROPPED
+        part[train[place >= config["train_rows_per_user"]]] = ASIDE
     return part
+
+
+def older_than_test(user_ids: np.ndarray, times: np.ndarray, part: np.ndarray, split: str) -> np.ndarray:
+    """Tell which rows are older than the first test row, of their user or, with global_time, of anyone.
+
+    Args:
+        user_ids, times, part: (n,) row numbers, seconds or NaN, and codes as of split_rows.
+        split: the setting; random has no time, so every row counts as older.
+
+    Returns:
+        (n,) bool; a row without a time is older than all, as in the splits.
+    """
+    if split == "random":
+        return np.ones(len(part), bool)
+    who = np.zeros_like(user_ids) if split == "global_time" else user_ids
+    is_test, first = part == PARTS.index("test"), np.full(who.max() + 1, np.inf)
+    np.fmin.at(first, who[is_test], times[is_test])
+    return ~(times >= first[who])
 
 
 def _draw_cold_items(item_ids: np.ndarray, ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -479,8 +521,15 @@ def _draw_cold_items(item_ids: np.ndarray, ratio: float, rng: np.random.Generato
 def _warn_of_missing_times(times: np.ndarray, split: str) -> None:
     missing = int(np.isnan(times).sum())
     if missing:
+        what = "those in a seeded random order, as older than all others"
+        if split == "global_time" and _mostly_missing(times):
+            what = "all rows in a seeded random order, since a date would cut off too little of them"
         log.warning(f"updated_at is missing in {missing:,} of {len(times):,} positive rows: split {split!r} takes "
-                    "those in a seeded random order, as older than all others")
+                    f"{what}")
+
+
+def _mostly_missing(times: np.ndarray) -> bool:
+    return bool(np.isnan(times).mean() > 0.5)
 
 
 def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: dict[str, Any]) -> np.ndarray:
@@ -498,8 +547,7 @@ def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: d
 
 
 def _cut_by_date(times: np.ndarray, age: np.ndarray, config: dict[str, Any]) -> np.ndarray:
-    # where most times are missing, a date would cut off too little; the random order stands in for all
-    when = age.astype(float) if np.isnan(times).mean() > 0.5 else np.nan_to_num(times, nan=-np.inf)
+    when = age.astype(float) if _mostly_missing(times) else np.nan_to_num(times, nan=-np.inf)
     ordered = np.sort(when)
     first_test = ordered[int(len(when) * (1 - config["test_ratio"]))]
     first_valid = ordered[int(len(when) * (1 - config["test_ratio"] - config["valid_ratio"]))]
@@ -547,6 +595,9 @@ def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.n
 
     Returns:
         user_ids, pos_items, neg_items: (n,) int64 row numbers.
+
+    Raises:
+        ValueError: nobody has a negative.
     """
     n_items = train.shape[1]
     pool = np.flatnonzero(np.bincount(train.indices, minlength=n_items))
@@ -555,6 +606,9 @@ def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.n
     keys = users * n_items + train.indices
     negatives = pool[rng.integers(len(pool), size=len(users))]
     drawn = np.flatnonzero(degrees[users] < len(pool))
+    if not drawn.size:
+        raise ValueError(f"bpr needs titles a user has not collected, but every user has all {len(pool):,} that train "
+                         "knows; use --loss softmax, or more data")
     kept = rng.permutation(drawn)
     while drawn.size:
         wanted = users[drawn] * n_items + negatives[drawn]

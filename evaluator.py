@@ -10,6 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from data_loader import only
+
 CHUNK = 64
 UserFactors = torch.Tensor | sp.csr_matrix
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
@@ -128,38 +130,72 @@ def evaluate(user_emb: UserFactors, item_emb: torch.Tensor, target: sp.csr_matri
     return user_metrics(ranking, target, config["top_k"])
 
 
+def evaluate_warm(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any, part: str, config: dict[str, Any],
+                  auc: bool = True) -> dict[str, np.ndarray]:
+    """Evaluate among the titles with a history alone: what any two rows can be compared by, with text or without.
+
+    Where titles without a history are ranked as well they take places, and only of rows that place them anywhere.
+
+    Args:
+        user_emb: (n_users, D); item_emb: (n_items, D).
+        dataset: a data_loader.Dataset.
+        part: "valid" or "test"; the target is its pairs of titles with a history.
+        config, auc: as for evaluate.
+
+    Returns:
+        As evaluate; a user is there if he has such a target.
+    """
+    return evaluate(user_emb, item_emb, dataset.warm(part), dataset.known(part), config, dataset.warm_items, auc)
+
+
+def evaluate_listed(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any,
+                    config: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Evaluate the test among all titles, those without a history listed where their scores put them.
+
+    Returns:
+        {"warm": the same targets as evaluate_warm, a user's held-out pairs of titles without a history being no misses
+        but masked; "joint": the pairs of test and cold_test as one target}. A cold title holds out all of its pairs,
+        another one a tenth, so "joint" gives cold titles more weight than they have once they are no longer new.
+    """
+    known, joint = dataset.known("test") + dataset.cold_valid, dataset.test + dataset.cold_test
+    warm = dataset.warm("test")
+    return {"warm": means(evaluate(user_emb, item_emb, warm, known + joint - warm, config, auc=False)),
+            "joint": means(evaluate(user_emb, item_emb, joint, known, config, auc=False))}
+
+
 def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None)) -> dict[str, float]:
     """Average per-user metrics over users, passing over NaN; 0.0 where no user is left."""
     picked = {key: values[users] for key, values in metrics.items()}
     return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
 
 
-def evaluate_groups(user_emb: UserFactors, item_emb: torch.Tensor, train: sp.csr_matrix, target: sp.csr_matrix,
-                    masked: sp.csr_matrix, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Evaluate users by their number of train rows, and items by how often train collects them.
+def evaluate_groups(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any,
+                    config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Evaluate the test by users' number of train rows, and by how often train collects the titles.
 
-    Items are cold (no train row), head (the most collected fifth of the others) or tail (the rest). All
-    items are ranked in every case; for an item group, T is the part of a user's target within the group.
+    Titles are cold (no train row), head (the most collected fifth of the others) or tail (the rest); the target is the
+    part of a user's test pairs within the group. Cold titles are ranked among all, everything else as in evaluate_warm.
 
     Returns:
-        {"users": {group: {"n_users": n, metric key: mean}}, "items": {...}}.
+        {"users": {group: {"n_users": n, metric key: mean}}, "items": {...}}; a group without a user has no metrics.
     """
-    users = np.flatnonzero(np.diff(target.indptr))
-    ranking = rank_items(user_emb, item_emb, users, masked, max(config["top_k"]), None, config["seed"],
-                         config["eval_memory_mb"])
-    rows = np.diff(train.indptr)[users]
-    overall = user_metrics(ranking, target, config["top_k"])
     groups: dict[str, dict[str, Any]] = {"users": {}, "items": {}}
+    rows = np.diff(dataset.train.indptr)[np.diff(dataset.warm("test").indptr) > 0]
+    overall = evaluate_warm(user_emb, item_emb, dataset, "test", config, auc=False)
     for name, low, high in USER_GROUPS:
         inside = (rows >= low) & (rows <= high)
-        groups["users"][name] = {"n_users": int(inside.sum()), **means(overall, inside)}
-    for name, members in item_groups(train).items():
-        part = sp.csr_matrix(target.multiply(members))
-        part.eliminate_zeros()  # multiply keeps the pairs outside the group as explicit zeros
-        found = user_metrics(ranking, part, config["top_k"])
+        groups["users"][name] = _group(int(inside.sum()), means(overall, inside))
+    for name, members in item_groups(dataset.train).items():
+        part = only(dataset.test, members)
+        found = evaluate(user_emb, item_emb, part, dataset.known("test"), config,
+                         None if name == "cold" else dataset.warm_items, auc=False)
         groups["items"][name] = {"n_items": int(members.sum()),
-                                 "n_users": int((np.diff(part.indptr) > 0).sum()), **means(found)}
+                                 **_group(int((np.diff(part.indptr) > 0).sum()), means(found))}
     return groups
+
+
+def _group(n_users: int, found: dict[str, float]) -> dict[str, Any]:
+    return {"n_users": n_users, **(found if n_users else {})}
 
 
 def item_groups(train: sp.csr_matrix) -> dict[str, np.ndarray]:

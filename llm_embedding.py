@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import os
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +39,9 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     comments in his train rows, weighted by the rate beside each; without comments, the mean of the vectors of
     his train items that have text; without any, zero.
 
+    The encoder is opened only if a text has to be encoded. info has "digest", a sha256 of what the vectors hang on: the
+    encoder that was really used, its settings, and every text.
+
     Args:
         dataset: a data_loader.Dataset.
         config: as from get_config; uses the text section, vectors_dir and saved_dir.
@@ -49,7 +54,8 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
         OSError: the encoder cannot be had and encoder_fallback is "none".
         ValueError: there is no such model, or no text at all.
     """
-    info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0.0}
+    info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0.0,
+            "digest": None}
     if config["fusion_mode"] == "none" or not (config["use_user_llm"] or config["use_item_llm"]):
         return TextVectors(None, None, info)
     if not any(dataset.item_texts) and not dataset.user_comments.texts:
@@ -59,14 +65,12 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     keys = {"item": _item_keys(dataset.item_texts)}
     keys["user"] = _user_keys(dataset, keys["item"])
     stamp = _stamp(config["model_name"], config, keys["item"])
-    caches = {side: read_cache(_path(folder, side), stamp) for side in keys}
-    if all(cache.holds(keys[side]) for side, cache in caches.items()):
-        encode = _cannot_encode
-    else:
+    caches, encode = _caches(folder, stamp), _cannot_encode
+    if _must_encode(dataset, keys, caches):
         used, encode = open_encoder(config, device, dataset.item_texts)
         if used != config["model_name"]:
             stamp = _stamp(used, config, keys["item"])
-            caches = {side: read_cache(_path(folder, side), stamp) for side in keys}
+            caches = _caches(folder, stamp)
     counted = _Counting(encode)
     items = caches["item"].fill(keys["item"], lambda rows: counted([dataset.item_texts[row] for row in rows]))
     users = caches["user"].fill(keys["user"], lambda rows: user_vectors(dataset, items, rows, counted))
@@ -74,8 +78,15 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
                                       ("user", users, dataset.raw_user_ids, dataset.fingerprint)):
         write_cache(_path(folder, side), vectors, stamp, keys[side], ids, split)
     info |= {"used": stamp["model_name"], "dim": items.shape[1], "texts_encoded": counted.texts,
-             "seconds": time.perf_counter() - start}
+             "seconds": time.perf_counter() - start, "digest": _digest(json.dumps([stamp, keys]).encode())}
     return TextVectors(items, users, info)
+
+
+def _must_encode(dataset: Any, keys: dict[str, list[str]], caches: dict[str, "Cache"]) -> bool:
+    """Tell whether a text is in neither cache: a title's, or a comment of a user whose vector is not there."""
+    wrote = set(dataset.user_comments.user_ids.tolist())
+    return (not caches["item"].holds(keys["item"])
+            or any(key not in caches["user"].row_of and user in wrote for user, key in enumerate(keys["user"])))
 
 
 def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encode: Encode) -> np.ndarray:
@@ -219,7 +230,7 @@ def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encod
     def encode(texts: list[str]) -> np.ndarray:
         log.info(f"{name}: encoding {len(texts):,} texts")
         vectors = model.encode(texts, batch_size=config["encode_batch_size"], normalize_embeddings=True,
-                               convert_to_numpy=True, show_progress_bar=True)
+                               convert_to_numpy=True, show_progress_bar=sys.stderr.isatty())
         return vectors.astype(np.float32)
 
     return encode
@@ -313,19 +324,55 @@ def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
 
 def write_cache(path: Path, vectors: np.ndarray, stamp: dict[str, Any], keys: list[str], ids: list[str],
                 split: str | None) -> None:
-    """Write the vectors and their sidecar, unless just these are there already."""
+    """Write the vectors and their sidecar, unless just these are there already; those of another encoder move aside."""
     sidecar = {**stamp, "dim": vectors.shape[1], "ids_sha256": _digest("\n".join(ids).encode()),
                "texts_sha256": _digest("\n".join(keys).encode()), "split": split,
                "vectors_sha256": _digest(vectors.tobytes()), "keys": keys}
     text = json.dumps(sidecar)
     if read_cache(path, stamp).row_of and _sidecar(path).read_bytes() == text.encode():
         return
+    _move_aside(path, stamp)
     # no sidecar may ever stand beside vectors it does not describe, not even after a kill
     _sidecar(path).unlink(missing_ok=True)
     with atomic_write(path) as file:
         np.save(file, vectors, allow_pickle=False)
     with atomic_write(_sidecar(path)) as file:
         file.write(text.encode())
+    for kept in (_sidecar(_aside(path, stamp)), _aside(path, stamp)):
+        kept.unlink(missing_ok=True)
+
+
+def _caches(folder: Path, stamp: dict[str, Any]) -> dict[str, Cache]:
+    """Read both sides' vectors of an encoder, from their place or from where another encoder's moved them."""
+    caches = {}
+    for side in ("item", "user"):
+        path = _path(folder, side)
+        here, away = read_cache(path, stamp), read_cache(_aside(path, stamp), stamp)
+        caches[side] = here if here.row_of else away
+    return caches
+
+
+def _aside(path: Path, stamp: dict[str, Any]) -> Path:
+    """Name the file that keeps an encoder's vectors while those of another one are in their place."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", str(stamp["model_name"])[-40:]).strip("-")
+    return path.with_name(f"{path.stem}.{name}-{_digest(json.dumps(stamp, sort_keys=True).encode())[:8]}{path.suffix}")
+
+
+def _move_aside(path: Path, stamp: dict[str, Any]) -> None:
+    """Keep the vectors at path that another encoder made, so that going back to it encodes nothing again."""
+    try:
+        sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+        theirs = {key: sidecar[key] for key in stamp}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    # what lsa made, it makes again in seconds, and other titles make it another encoder
+    if theirs != stamp and theirs["model_name"] != "lsa" and path.exists():
+        kept = _aside(path, theirs)
+        # in an order in which a kill leaves no sidecar beside vectors it does not describe
+        _sidecar(kept).unlink(missing_ok=True)
+        os.replace(path, kept)
+        os.replace(_sidecar(path), _sidecar(kept))
+        log.info(f"{path.name}: the vectors of {theirs['model_name']!r} are kept as {kept.name}")
 
 
 @contextmanager

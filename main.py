@@ -19,7 +19,7 @@ import torch
 
 from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script
 from data_loader import PARTS, Dataset, load_dataset
-from evaluator import evaluate, evaluate_groups, means, recommend
+from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means, recommend
 from llm_embedding import atomic_write, text_vectors, write_json
 from report import write_report
 from trainer import build_model, fit, in_turn, load_torch, processes, rank, resolve_device, save_torch
@@ -44,18 +44,20 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     device = resolve_device(config["device"])
     checkpoint = load_torch(saved / "best_model.pth") if config["mode"] == "inference" else None
     if checkpoint:
-        config = trained_config(checkpoint["config"], config)
+        config = trained_config(checkpoint, config)
     dataset = load_dataset(config)
     check_k(config, dataset)
     clock["load_s"] = time.perf_counter()
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     clock["encode_s"] = time.perf_counter()
+    if checkpoint:
+        check_origin(checkpoint, dataset, vectors.info)
     model = build_model(dataset, vectors, config, device)
     if checkpoint:
-        check_fingerprint(checkpoint, dataset)
         model.load_state_dict(model.own_state(checkpoint["state_dict"]))
     else:
-        fitted = fit(model, dataset, config, {"config": experiment(config), "dataset": dataset.fingerprint})
+        fitted = fit(model, dataset, config, {"config": experiment(config), "dataset": dataset.fingerprint,
+                                              "text": text_origin(vectors.info)})
     clock["fit_s"] = time.perf_counter()
     user_emb, item_emb = model.embeddings()
     if rank() > 0:  # under torchrun the first process alone evaluates and writes
@@ -76,10 +78,18 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
 
 def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
                  config: dict[str, Any]) -> dict[str, Any]:
-    """Compute the test figures, the only place where test is looked at: overall, cold and by groups."""
-    known = dataset.train + dataset.valid
-    metrics = {"test": means(evaluate(user_emb, item_emb, dataset.test, known, config)),
-               "groups": evaluate_groups(user_emb, item_emb, dataset.train, dataset.test, known, config)}
+    """Compute the test figures, the only place where test is looked at.
+
+    Returns:
+        "test": among all titles with train and valid masked, which the vectors and splits.npz alone reproduce; "warm":
+        what rows are compared by, see evaluate_warm; "listed": see evaluate_listed; "groups": see evaluate_groups;
+        "cold" and "cold_valid": the pairs of those parts, ranked among the titles of the part and among all.
+    """
+    known = dataset.known("test")
+    metrics = {"test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
+               "warm": means(evaluate_warm(user_emb, item_emb, dataset, "test", config)),
+               "listed": evaluate_listed(user_emb, item_emb, dataset, config),
+               "groups": evaluate_groups(user_emb, item_emb, dataset, config)}
     for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
         metrics[name] = {}
         if target.nnz:
@@ -90,14 +100,23 @@ def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Da
     return metrics
 
 
-def trained_config(trained: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of training with this run's RUNTIME_KEYS and recommend_k, and name what is ignored."""
-    taken, trained = (*RUNTIME_KEYS, "recommend_k"), {**CONFIG, **trained}  # an older run lacks newer settings
+def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of training with this run's RUNTIME_KEYS and recommend_k, and name what is ignored.
+
+    The encoder is the one that was really used, which may have been the fallback.
+    """
+    taken, trained = (*RUNTIME_KEYS, "recommend_k"), {**CONFIG, **checkpoint["config"]}  # an older run lacks new keys
     ignored = [f"{key} {config[key]} (trained with {trained[key]})" for key in config
                if key not in taken and config[key] not in (CONFIG[key], trained[key])]
     if ignored:
         log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
-    return {**trained, **{key: config[key] for key in taken}}
+    encoder = checkpoint["text"]["encoder"] if "text" in checkpoint else None
+    return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
+
+
+def text_origin(info: dict[str, Any]) -> dict[str, Any]:
+    """Say what text vectors were made of: the encoder that was used, and the digest of it and of all texts."""
+    return {"encoder": info["used"], "digest": info["digest"]}
 
 
 def check_k(config: dict[str, Any], dataset: Dataset) -> None:
@@ -107,11 +126,15 @@ def check_k(config: dict[str, Any], dataset: Dataset) -> None:
             raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")
 
 
-def check_fingerprint(checkpoint: dict[str, Any], dataset: Dataset) -> None:
-    """Refuse weights trained on other data: their rows would belong to other users and titles."""
+def check_origin(checkpoint: dict[str, Any], dataset: Dataset, info: dict[str, Any] | None = None) -> None:
+    """Refuse weights trained on other data, whose rows would belong to other users and titles, or on other texts."""
     if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
         raise ValueError("best_model.pth was trained on other data (or another split of it); restore the files in "
                          "data_dir, or train again with --mode train")
+    if info is not None and checkpoint.get("text") != text_origin(info):
+        raise ValueError("best_model.pth was trained on other text vectors: a text of anime.tsv or a comment has "
+                         f"changed since, or the encoder has (it is {info['used']!r} now); restore them, or train "
+                         "again with --mode train")
 
 
 def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb: torch.Tensor,
@@ -122,7 +145,8 @@ def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb
     write_json(saved / "recommendations.json", lists)
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
-        np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in PARTS})
+        np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32)
+                                     for name in (*PARTS, "aside")})
     titles = np.array(dataset.raw_item_ids, dtype=object)
     train = {user: titles[items].tolist() for user, items in
              zip(dataset.raw_user_ids, np.split(dataset.train.indices, dataset.train.indptr[1:-1]), strict=True)}
@@ -144,11 +168,12 @@ def seconds(clock: dict[str, float]) -> dict[str, float]:
 
 
 def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
-    """Lay out the test table and the lists of the first users for the screen."""
-    test = metrics["test"]
-    lines = ["", f"{'test':10s}" + "".join(f"{'@' + str(k):>9s}" for k in metrics["config"]["top_k"])]
-    lines += [f"{name:10s}" + "".join(f"{test[f'{name}@{k}']:9.4f}" for k in metrics["config"]["top_k"])
-              for name in ("Recall", "NDCG", "Hit")] + [f"{'AUC':10s}{test['AUC']:9.4f}"]
+    """Lay out the test figures and the lists of the first users for the screen."""
+    cutoffs, lines = metrics["config"]["top_k"], []
+    for name, found in (("test, titles with a history", metrics["warm"]), ("test, all titles", metrics["test"])):
+        lines += ["", f"{name:28s}" + "".join(f"{'@' + str(k):>9s}" for k in cutoffs)]
+        lines += [f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs)
+                  for key in ("Recall", "NDCG", "Hit")] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
     lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
     for user, titles in list(lists.items())[:n_users]:
         lines += ["", f"for user {user}:"] + [f"  {rank}. {title['name']}  ({title['score']:.3f})"

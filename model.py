@@ -5,6 +5,9 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import embedding_bag
 
+# what the score of a title is lowered by that must not be listed before any other
+UNLISTED = 1e4
+
 
 class Propagate(torch.autograd.Function):
     """Rows of P X with P = (1 / (K + 1)) sum_k A^k, and the same rows of X.
@@ -96,8 +99,10 @@ class LightGCN(nn.Module):
         concat:  P ([X ; T] [W_id ; W_text] + 1 bias)       = (P X) W_id + (P T) W_text + (P 1) bias
     where P T and P 1 are constants, computed once. Nodes without edges keep an id vector of zero: nothing
     trains it, so they are placed by their text alone. The final vectors are the fused ones, made unit length if
-    normalize, users' divided by temperature; with item_bias or cold_offset they have one more column, 1 for users
-    and the bias, less cold_offset where there are no edges, for items. At the defaults they are the fused ones.
+    normalize, users' divided by temperature. With item_bias or cold_offset they have one more column, 1 for users, and
+    the bias, less cold_offset where there are no edges, for items. With popularity there is a last column, that for
+    items and 1 for users without edges and text, who have nothing else: popularity ranks for them. At the defaults the
+    final vectors are the fused ones.
 
     In several processes (torch.distributed) each owns a share of the columns of X and of T, and with them rows of
     W_id and W_text: it propagates its columns alone, and only the fused vectors asked for are added up.
@@ -116,7 +121,9 @@ class LightGCN(nn.Module):
         temperature: what scores are divided by.
         item_bias: (n_items,) initial bias of each item, or None for a model without.
         cold_offset: whether the model has a number, at first 0, that the scores of items without edges are lowered
-            by; it is not trained, but set from outside.
+            by; it is not trained, but set from outside. Those without text are lowered by UNLISTED in any case.
+        popularity: (n_items,) the scores of items for users of whom nothing is known, or None, which leaves these
+            users with vectors of zero.
 
     Source:
         He et al. 2020, LightGCN, https://arxiv.org/abs/2002.02126; Wu et al. 2024, On the effectiveness of sampled
@@ -127,7 +134,7 @@ class LightGCN(nn.Module):
                  fusion_mode: str = "none", text: torch.Tensor | None = None, init_std: float = 0.1,
                  generator: torch.Generator | None = None, initial: torch.Tensor | None = None,
                  normalize: bool = False, temperature: float = 1.0, item_bias: torch.Tensor | None = None,
-                 cold_offset: bool = False) -> None:
+                 cold_offset: bool = False, popularity: torch.Tensor | None = None) -> None:
         super().__init__()
         n_nodes = norm_adj.shape[0]
         self.n_users, self.num_layers, self.embedding_dim = n_users, num_layers, embedding_dim
@@ -140,10 +147,18 @@ class LightGCN(nn.Module):
         if initial is not None:
             drawn = initial * (init_std / initial.std().clamp_min(1e-12))
         drawn = drawn[:, self.columns].to(norm_adj.device)
+        has_text = torch.zeros_like(connected) if self.fusion_mode == "none" else text.any(dim=1).to(connected.device)
         self.id_emb = nn.Parameter(drawn * connected[:, None])  # (N, D), or this process's share of the columns
         self.item_bias = None if item_bias is None else nn.Parameter(item_bias.float())
         self.register_buffer("cold_offset", torch.zeros(()) if cold_offset else None)
         self.register_buffer("is_cold", ~connected[n_users:], persistent=False)
+        # which nodes can be placed without their edges: (N,), users never
+        self.register_buffer("has_item_text", has_text & (torch.arange(n_nodes, device=has_text.device) >= n_users),
+                             persistent=False)
+        is_unknown = ~connected & ~has_text
+        is_unknown[n_users:] = False
+        self.register_buffer("is_unknown", is_unknown, persistent=False)  # (N,) users of whom nothing is known
+        self.register_buffer("popularity", popularity, persistent=False)
         if self.fusion_mode != "none":
             self.text_dim, mine = text.shape[1], own_share(text.shape[1])
             drawn = torch.randn(text.shape[1], embedding_dim, generator=generator) * init_std
@@ -165,15 +180,15 @@ class LightGCN(nn.Module):
             alone: (m,) positions in node_ids of items to be placed by their text alone, as a new title would be.
 
         Returns:
-            (n, D), or (n, D + 1) with item_bias or cold_offset; and the (n, D) id vectors, of which a process has
-            its own columns.
+            The final vectors, (n, D) and the further columns; and the (n, D) id vectors, of which a process has its
+            own columns.
         """
         propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
         return self._final(propagated, node_ids, alone), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return user_emb (n_users, D) and item_emb (n_items, D), or D + 1 with item_bias or cold_offset."""
+        """Return user_emb (n_users, D) and item_emb (n_items, D), both with the further columns."""
         everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
         return everyone[: self.n_users], everyone[self.n_users:]
 
@@ -190,7 +205,7 @@ class LightGCN(nn.Module):
             if alone is not None:
                 ones = ones.index_fill(0, alone, 1 / (self.num_layers + 1))
             fused = fused + ones * self.bias
-        return self._scaled(fused, rows)
+        return self._scaled(fused, rows, alone)
 
     def _own_part(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         """Return what this process's columns bring to rows of the fused vectors, without the bias: (n, D)."""
@@ -203,24 +218,34 @@ class LightGCN(nn.Module):
             return propagated + _rows_of(self.propagated_text, rows) @ self.text_weight  # (n, L) @ (L, D)
         return propagated
 
-    def _scaled(self, fused: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        """Apply normalize, temperature, item_bias and cold_offset to rows of the fused vectors."""
+    def _scaled(self, fused: torch.Tensor, rows: torch.Tensor | None, alone: torch.Tensor | None) -> torch.Tensor:
+        """Apply normalize, temperature, and the columns beside the fused vectors."""
         if self.normalize:
             fused = torch.nn.functional.normalize(fused)
-        last_column = self.item_bias is not None or self.cold_offset is not None
-        if self.temperature == 1 and not last_column:
+        has_bias = self.item_bias is not None or self.cold_offset is not None
+        if self.temperature == 1 and not has_bias and self.popularity is None:
             return fused
         rows = torch.arange(len(fused), device=fused.device) if rows is None else rows
-        is_user = (rows < self.n_users)[:, None]
+        is_user, items = (rows < self.n_users)[:, None], (rows - self.n_users).clamp_min(0)
         if self.temperature != 1:
             fused = torch.where(is_user, fused / self.temperature, fused)
-        if last_column:
-            items = (rows - self.n_users).clamp_min(0)
-            bias = torch.zeros_like(fused[:, 0]) if self.item_bias is None else self.item_bias[items]
-            if self.cold_offset is not None:
-                bias = bias - self.cold_offset * self.is_cold[items]
-            fused = torch.cat([fused, torch.where(is_user, 1.0, bias[:, None])], dim=1)  # (n, D + 1)
+        if has_bias:
+            fused = torch.cat([fused, torch.where(is_user, 1.0, self._bias(items, alone)[:, None])], dim=1)
+        if self.popularity is not None:
+            unknown = self.is_unknown[rows][:, None]
+            last = torch.where(is_user, unknown.float(), self.popularity[items][:, None])
+            fused = torch.cat([fused.masked_fill(unknown, 0), last], dim=1)
         return fused
+
+    def _bias(self, items: torch.Tensor, alone: torch.Tensor | None) -> torch.Tensor:
+        """Return what is added to the scores of items (n,); a title placed alone has no popularity, as a new one."""
+        bias = torch.zeros(len(items), device=items.device) if self.item_bias is None else self.item_bias[items]
+        if alone is not None:
+            bias = bias.index_fill(0, alone, 0)
+        if self.cold_offset is not None:
+            offset = torch.where(self.has_item_text[items + self.n_users], self.cold_offset, UNLISTED)
+            bias = bias - offset * self.is_cold[items]
+        return bias
 
     def whole_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Put tensors shaped like this process's parameters together to those of a single process."""

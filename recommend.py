@@ -13,7 +13,7 @@ import difflib
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,30 +22,41 @@ import torch
 from config import RUNTIME_KEYS, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items, recommend, titled
+from fold_in import fold_in
 from llm_embedding import write_json
 from trainer import load_torch
 
 log = logging.getLogger("aglrec")
 
 
-def load_run(config: dict[str, Any]) -> tuple[Dataset, torch.Tensor, torch.Tensor, dict[str, Any]]:
-    """Load the data and the final vectors of the run in saved_dir.
+class Run(NamedTuple):
+    """A finished run: its data, its final vectors, and the settings of training with this call's RUNTIME_KEYS."""
 
-    Returns:
-        The Dataset, user_emb (n_users, D), item_emb (n_items, D), and the settings of training with this
-        call's RUNTIME_KEYS.
+    dataset: Dataset
+    user_emb: torch.Tensor  # (n_users, D and the columns beside)
+    item_emb: torch.Tensor  # (n_items, the same)
+    bias: torch.Tensor  # (n_items,) the column that is added to the scores of users with a history; zeros without one
+    config: dict[str, Any]
+
+
+def load_run(config: dict[str, Any]) -> Run:
+    """Load the data and the final vectors of the run in saved_dir.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, or the data are no longer those of training.
     """
     saved = Path(config["saved_dir"])
     checkpoint = load_torch(saved / "best_model.pth")
-    config = {**checkpoint["config"], **{key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}}
+    mine = {key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}
+    config = {**config, **checkpoint["config"], **mine}  # an older run lacks newer settings
     dataset = load_dataset(config)
     if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
         raise ValueError(f"{saved} was trained on other data than {config['data_dir']} holds now; run python main.py "
                          "again, or name the data of that run with --data_dir")
-    return dataset, load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt"), config
+    user_emb, item_emb = load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt")
+    has_bias = {"item_bias", "cold_offset"} & set(checkpoint["state_dict"])
+    bias = item_emb[:, config["embedding_dim"]] if has_bias else torch.zeros(len(item_emb))
+    return Run(dataset, user_emb, item_emb, bias, config)
 
 
 def row_of(raw_id: str, raw_ids: list[str], what: str) -> int:
@@ -56,22 +67,30 @@ def row_of(raw_id: str, raw_ids: list[str], what: str) -> int:
     raise ValueError(f"there is no {what} {raw_id!r} in this run; the nearest ids are {', '.join(near)}")
 
 
-def for_new_user(item_emb: torch.Tensor, item_ids: list[int], dataset: Dataset, config: dict[str, Any],
-                 k: int) -> list[dict[str, Any]]:
-    """List titles for a user unknown to the run, from the titles he collected.
+def place(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
+    """Fit vectors for users unknown to a run, from what they collected.
 
-    His vector is the sum of the titles' vectors, each over the root of how many collect it: one round of
-    propagation (He et al. 2020, equation 3), up to a positive factor; with normalize it is made of the length that
-    the run's users have.
+    Args:
+        run: as from load_run.
+        collected: CSR (n, n_items) of ones, at least one a row.
+
+    Returns:
+        (n, D and the columns beside); a score is the dot product with a row of item_emb.
     """
-    places = item_emb[:, : config["embedding_dim"]]
-    counts = np.maximum(np.bincount(dataset.train.indices, minlength=dataset.n_items)[item_ids], 1)
-    user_emb = torch.from_numpy(counts**-0.5).float() @ places[item_ids]  # (n,) @ (n, D) -> (D,)
-    if config["normalize"]:
-        user_emb = torch.nn.functional.normalize(user_emb, dim=0) / config["temperature"]
-    # a last column of biases, where the run has one, is met by a 1
-    ones = torch.ones(item_emb.shape[1] - places.shape[1])
-    return nearest(torch.cat([user_emb, ones]), item_emb, item_ids, dataset, k)
+    dim, dataset = run.config["embedding_dim"], run.dataset
+    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
+    length = run.user_emb[np.diff(dataset.train.indptr) > 0, :dim].norm(dim=1).mean().item()
+    fitted = fold_in(collected, run.item_emb[:, :dim], run.bias, counts, length, run.config["normalize"])
+    beside = torch.zeros(len(fitted), run.item_emb.shape[1] - dim)
+    beside[:, :1] = float(run.bias.any())  # a column of popularity, for users of whom nothing is known, is met by 0
+    return torch.cat([fitted, beside], dim=1)
+
+
+def for_new_user(run: Run, item_ids: list[int], k: int) -> list[dict[str, Any]]:
+    """List titles for a user unknown to the run, from the titles he collected."""
+    collected = sp.csr_matrix((np.ones(len(item_ids)), (np.zeros(len(item_ids), int), item_ids)),
+                              shape=(1, run.dataset.n_items))
+    return nearest(place(run, collected)[0], run.item_emb, item_ids, run.dataset, k)
 
 
 def similar_titles(item_emb: torch.Tensor, item: int, dataset: Dataset, config: dict[str, Any],
@@ -104,7 +123,8 @@ def main() -> None:
     asked, rest = asked.parse_known_args()
     if asked.k is not None:
         rest += ["--recommend_k", asked.k]
-    dataset, user_emb, item_emb, config = load_run(get_config(parse_overrides(rest)))
+    run = load_run(get_config(parse_overrides(rest)))
+    dataset, user_emb, item_emb, _, config = run
     k = config["recommend_k"]
     if asked.user is not None:
         user = row_of(asked.user, dataset.raw_user_ids, "user")
@@ -113,7 +133,7 @@ def main() -> None:
     elif asked.new_user is not None:
         items = [row_of(raw.strip(), dataset.raw_item_ids, "title") for raw in asked.new_user.split(",")]
         log.info(printed("for someone who collected " + ", ".join(dataset.item_names[i] for i in items) + ":",
-                         for_new_user(item_emb, items, dataset, config, k)))
+                         for_new_user(run, items, k)))
     elif asked.similar is not None:
         item = row_of(asked.similar, dataset.raw_item_ids, "title")
         log.info(printed(f"nearest to {dataset.item_names[item]}:", similar_titles(item_emb, item, dataset, config, k)))

@@ -161,12 +161,14 @@ def headline(saved: Saved) -> str:
         if rows:
             best = max(rows, key=lambda row: row["valid"][metric]["mean"])
             columns[f"{kind}: {best['tag']}"] = best
-    figures = [(_figures({"test": row["test"], "cold": row["cold"]}), row["n_seeds"]) for row in columns.values()]
+    figures = [(_figures({part: row[part] for part in ("warm", "test", "cold")}), row["n_seeds"])
+               for row in columns.values()]
     lines = [[name, *(_shown(mine.get(name), n_seeds) for mine, n_seeds in figures)]
              for name in dict.fromkeys(name for mine, _ in figures for name in mine)
-             if name.startswith("test") or name.endswith(metric)]
+             if name.startswith(("warm", "test")) or name.endswith(metric)]
     few = all(row["n_seeds"] == 1 for row in saved.rows)
-    return (_table(f"Best epochs and best rows are those of {metric} on valid; ± is the standard deviation over seeds",
+    return (_table(f"Best epochs and best rows are those of {metric} on valid; ± is the standard deviation over seeds. "
+                   "Warm: test pairs ranked among the titles with a history; test: among all titles",
                    ["figure", *columns], lines, "headline")
             + (_missing("No standard deviations yet", "sd") if few else "")
             + ("" if saved.metrics else _missing("No run of its own in this folder", "run")))
@@ -197,13 +199,15 @@ def comparison(saved: Saved) -> str:
     if not saved.compared:
         return _missing("Nothing is compared", "comparison")
     metric, n = _metric(saved.rows[0]), max(row["n_seeds"] for row in saved.rows)
-    charts = "".join(_bars(f"test {key}", [(row["tag"], row["test"][key], row["n_seeds"]) for row in saved.rows])
+    charts = "".join(_bars(f"warm {key}", [(row["tag"], row["warm"][key], row["n_seeds"]) for row in saved.rows])
                      for key in (metric, metric.replace("NDCG", "Recall")))
-    lines = [[row["tag"], _shown(row["test"][metric], row["n_seeds"]), *_against(row)] for row in saved.rows]
-    return (f'<div class="charts">{charts}</div><p class="soft">Grey bars are baselines, tuned on valid. '
+    lines = [[row["tag"], _shown(row["warm"][metric], row["n_seeds"]), *_against(row)] for row in saved.rows]
+    return (f'<div class="charts">{charts}</div><p class="soft">Test pairs, ranked among the titles with a history, so '
+            "that every row ranks the same titles. Grey bars are baselines, tuned on valid. "
             + (f"Error bars: ± 1 standard deviation over {n} seeds.</p>" if n > 1 else "One seed: no error bars.</p>")
-            + _table(f"Gain in test {metric} over the row without text of the same fusion_mode, and p of a paired "
-                     "t-test over users, corrected by Holm's method", ["row", metric, "gain", "p"], lines))
+            + _table(f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired "
+                     "t-test over users and runs, corrected by Holm's method; none for one seed",
+                     ["row", metric, "gain", "p"], lines))
 
 
 def groups(saved: Saved) -> str:
@@ -213,10 +217,11 @@ def groups(saved: Saved) -> str:
         metric = _metric(saved.rows[0]) if saved.rows else ""
         panels = {}
         for group, found in (saved.rows[0]["groups"][side] if saved.rows else {}).items():
-            if found["n_users"]["mean"] > 0:
+            if metric in found:
                 size = found[f"n_{side}"]["mean"]
                 panels[f"{group} ({size:,.0f} {'users' if side == 'users' else 'titles'})"] = [
-                    (row["tag"], row["groups"][side][group][metric], row["n_seeds"]) for row in saved.rows]
+                    (row["tag"], row["groups"][side][group][metric], row["n_seeds"]) for row in saved.rows
+                    if metric in row["groups"][side][group]]
         if not saved.compared:
             panels = {THIS_RUN: [(group, number, n) for group, [(_, number, n)] in panels.items()]}
         top = max((number["mean"] + number["sd"] for points in panels.values() for _, number, _ in points), default=0)
@@ -245,7 +250,7 @@ def all_figures(saved: Saved) -> str:
     """Lay out every figure of every row."""
     if not saved.rows:
         return _missing("No figures", "run")
-    parts = ("test", "valid", "cold", "beyond")
+    parts = ("warm", "test", "valid", "listed", "cold", "beyond")
     figures = [_figures({part: row.get(part, {}) for part in parts}) for row in saved.rows]
     names = [name for name in dict.fromkeys(name for mine in figures for name in mine) if name != "cold n items"]
     lines = [[row["tag"], *(_shown(mine.get(name), row["n_seeds"]) for name in names), *_against(row),
@@ -465,7 +470,7 @@ def _arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Te
         return None
     try:
         with np.load(paths[0], allow_pickle=False) as archive:
-            parts = {name: archive[name] for name in ("train", "valid", "test")}
+            parts = {name: archive[name] for name in ("train", "valid", "test", "aside")}
         return parts, *(torch.load(path, map_location="cpu", weights_only=True) for path in paths[1:])
     except Exception as error:  # a damaged file can raise nearly anything
         raise ValueError(f"{folder}: {', '.join(path.name for path in paths)} cannot be read ({error}); run main.py "
@@ -474,8 +479,8 @@ def _arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Te
 
 def _best(saved: Saved, parts: dict[str, np.ndarray], vectors: tuple[torch.Tensor, torch.Tensor], users: np.ndarray,
           k: int) -> dict[int, list[int]]:
-    """Rank as for the test, with train and valid left out: user row -> the best k item rows, best first."""
-    pairs = np.concatenate([parts["train"], parts["valid"]])
+    """Rank all titles with what was known before the test left out: user row -> the best k item rows, best first."""
+    pairs = np.concatenate([parts[name] for name in ("train", "valid", "aside")])
     known = sp.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), shape=tuple(map(len, vectors)))
     ranking = rank_items(*vectors, users, known, k, None, saved.metrics["config"]["seed"])
     return {user: [item for item in items if item >= 0]
@@ -492,7 +497,8 @@ def _anime_names(saved: Saved) -> dict[str, str]:
 
 def _as_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """Turn a run's metrics.json into the form of a row of results.json."""
-    parts = {key: _as_means(metrics[key]) for key in ("valid", "test", "cold", "groups", "train_s") if key in metrics}
+    keys = ("valid", "warm", "test", "listed", "cold", "groups", "train_s")
+    parts = {key: _as_means(metrics[key]) for key in keys if key in metrics}
     return {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], **parts}
 
 

@@ -2,7 +2,8 @@
 
     python run_ablation.py [--seeds N] [--full] [--rerun] [--preset name] [--key value ...]
 
---seeds N repeats everything with N seeds; --full adds rows for the loss, the start, id dropout and the encoder.
+--seeds N repeats everything with N seeds, each of a model and of a split; --full adds rows for the loss, the start, id
+dropout and the encoder.
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
 """
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_1samp
+from scipy.stats import t as student_t
 
 from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors
 from config import experiment, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
-from evaluator import beyond_accuracy, evaluate, means, rank_items
+from evaluator import beyond_accuracy, evaluate_warm, means, rank_items
 from llm_embedding import TextVectors, atomic_write, text_vectors, write_json
-from main import held_out_metrics, run
+from main import held_out_metrics, run, text_origin
 from report import write_report
 from trainer import load_torch, resolve_device
 
@@ -35,8 +36,10 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
                               "use_item_llm": text in ("item", "both")}
     for fusion_mode in ("sum", "concat") for text in ("none", "user", "item", "both")
 }
+# without text there is nothing to fuse: one model, which is trained once
+SAME = {"concat-none": "sum-none"}
 OF_TEXT = ("content_cosine", "content_whitened")
-SUMMARISED = ("valid", "test", "cold", "groups", "beyond", "train_s")
+SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 BOTH = COMBINATIONS["sum-both"]
 FULL: dict[str, dict[str, Any]] = {
     f"{loss}-{init}-drop{id_dropout:g}-{encoder}": {**BOTH, "loss": loss, "init": init, "id_dropout": id_dropout,
@@ -54,7 +57,7 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
         settings: tag -> overrides of the row.
         overrides: from the command line; they outrank a row's own settings, and a row they contradict is left out.
         folder: where the rows' folders go.
-        seeds: how many seeds, from that of the overrides on.
+        seeds: how many seeds, from those of the overrides on; a row's n-th run has the same two seeds as any other's.
         rerun: run finished rows again as well.
 
     Returns:
@@ -63,7 +66,8 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
     results: dict[str, list[dict[str, Any]]] = {}
     for number in range(seeds):
         base = get_config(overrides)
-        mine = {**overrides, "seed": base["seed"] + number, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
+        mine = {**overrides, "vectors_dir": base["vectors_dir"] or base["saved_dir"],
+                **{key: base[key] + number for key in ("seed", "split_seed")}}
         dataset = load_dataset(get_config(mine))
         vectors = shared_vectors(dataset, get_config({**mine, **BOTH}))
         for name in possible_baselines(dataset, vectors):
@@ -75,6 +79,9 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
             if any(config[key] != value for key, value in row.items()):
                 log.info(f"{tag}: left out, the command line says otherwise")
                 continue
+            if SAME.get(tag) in results:
+                results.setdefault(tag, []).append(results[SAME[tag]][number])
+                continue
             results.setdefault(tag, []).append(model(config, dataset, vectors, rerun))
     rows = [summary(tag, settings.get(tag, {}), runs) for tag, runs in results.items()]
     add_p_values(rows, results)
@@ -84,7 +91,7 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
 def shared_vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
     """Fill the cache that all rows read, with one call for both sides; data without text have no vectors."""
     if not any(dataset.item_texts):
-        return TextVectors(None, None, {"used": None, "dim": 0})
+        return TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
     return text_vectors(dataset, config, str(resolve_device(config["device"])))
 
 
@@ -101,12 +108,13 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
 def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun: bool) -> dict[str, Any]:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
-    done = None if rerun else finished(folder, config, dataset.fingerprint)
+    origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
+    done = None if rerun else finished(folder, config, dataset.fingerprint, origin)
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)
         done = run({**config, "resume": "never"} if rerun else config)
-    if not (folder / "comparison.json").exists():
+    if not _is_of(folder / "comparison.json", vectors):
         factors = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
         write_json(folder / "comparison.json", comparison(factors, dataset, vectors, config))
     return {**done, **_read(folder / "comparison.json"), "folder": str(folder)}
@@ -115,8 +123,9 @@ def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun:
 def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
              rerun: bool) -> dict[str, Any]:
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
-    encoder = {"used": vectors.info["used"], "dim": vectors.info["dim"]} if name in OF_TEXT else {"used": None}
-    made_of = {"grid": GRIDS.get(name, {}), "data": {"fingerprint": dataset.fingerprint}, "encoder": encoder,
+    made_of = {"grid": GRIDS.get(name, {}), "data": {"fingerprint": dataset.fingerprint},
+               "encoder": {"used": vectors.info["used"] if name in OF_TEXT else None},
+               "text": text_origin(vectors.info),
                **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")}}
     path = folder / "metrics.json"
     done = _read(path) if path.exists() and not rerun else {}
@@ -144,31 +153,38 @@ def tuned(name: str, dataset: Dataset, item_vectors: np.ndarray | None,
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         factors = BASELINES[name](dataset, item_vectors, **point)
-        valid = means(evaluate(*factors, dataset.valid, dataset.train, config, auc=metric == "AUC"))
+        valid = means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))
         if best is None or valid[metric] > best[2][metric]:
             best = factors, point, valid
-    return best[0], best[1], means(evaluate(*best[0], dataset.valid, dataset.train, config))
+    return best[0], best[1], means(evaluate_warm(*best[0], dataset, "valid", config))
 
 
 def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
-    """Compute what comparing rows needs beside metrics.json: each user's test metric, and what the lists are like."""
-    known = dataset.train + dataset.valid
-    metric = "NDCG@" + str(max(config["top_k"]))
-    users = np.flatnonzero(np.diff(dataset.test.indptr))
-    found = evaluate(*factors, dataset.test, known, config, auc=False)[metric]
+    """Compute what comparing rows needs beside metrics.json: each user's warm metric, and what the lists are like."""
+    known, metric = dataset.known("test"), "NDCG@" + str(max(config["top_k"]))
+    users = np.flatnonzero(np.diff(dataset.warm("test").indptr))
+    found = evaluate_warm(*factors, dataset, "test", config, auc=False)[metric]
     lists = rank_items(*factors, users, known, max(config["top_k"]), None, config["seed"], config["eval_memory_mb"])
-    return {"user_metric": metric, "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
+    return {"user_metric": metric, "text": vectors.info["digest"],
+            "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
             "user_test": {dataset.raw_user_ids[user]: value for user, value in zip(users, found.tolist(), strict=True)}}
 
 
-def finished(folder: Path, config: dict[str, Any], fingerprint: str) -> dict[str, Any] | None:
-    """Return the metrics of a finished run with these settings and data, else None."""
+def _is_of(path: Path, vectors: TextVectors) -> bool:
+    """Tell whether a comparison.json is there and its Diversity is that of these vectors."""
+    return path.exists() and _read(path)["text"] == vectors.info["digest"]
+
+
+def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None."""
     path = folder / "metrics.json"
     if not path.exists():
         return None
     metrics = _read(path)
-    same = experiment(metrics["config"]) == experiment(config) and metrics["data"]["fingerprint"] == fingerprint
-    return metrics if same else None
+    if "digest" not in metrics["encoder"]:  # an older version's, whose figures mean something else
+        return None
+    of_run = experiment(metrics["config"]), metrics["data"]["fingerprint"], text_origin(metrics["encoder"])
+    return metrics if of_run == (experiment(config), fingerprint, origin) else None
 
 
 # --- statistics ---
@@ -189,7 +205,7 @@ def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> d
 def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, Any]]]) -> None:
     """Test each row against the row without text of the same fusion_mode, and add "gain" and "p" to both.
 
-    See paired_test; p is corrected by Holm's method over all rows that are tested.
+    See paired_test; p is corrected by Holm's method over all rows that are tested, and None for a single run a row.
     """
     gains, p_values = {}, {}
     for tag in results:
@@ -201,42 +217,67 @@ def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, A
         row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
 
 
-def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tuple[float, float]:
+def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tuple[float, float | None]:
     """Test the runs of a row against those of another with the same seeds, as of comparison.
 
-    A user's difference in the test metric is averaged over the seeds that test him.
+    Both the users and the runs (their splits and their training) are drawn from many, and a difference counts only if
+    it would be there with others of either. A test over users alone takes the luck of a training for an effect: of
+    two rows with the same settings it finds a difference in half of the cases where training varies much.
 
     Returns:
-        The mean difference over users, and p of a two-sided paired t-test over users.
+        The mean difference over users, each averaged over the runs that test him, and p of a two-sided t-test whose
+        variance is that over users plus that over runs, with the degrees of freedom of Welch and Satterthwaite; None
+        for a single run, which does not tell how much runs vary.
+
+    Source:
+        Clark 1973, The language-as-fixed-effect fallacy (min F', here as t).
     """
+    runs = [np.array([value - other["user_test"][user] for user, value in one["user_test"].items()])
+            for one, other in zip(ours, theirs, strict=True)]
     differences: dict[str, list[float]] = {}
-    for one, other in zip(ours, theirs, strict=True):
-        for user, value in one["user_test"].items():
-            differences.setdefault(user, []).append(value - other["user_test"][user])
+    for one, values in zip(ours, runs, strict=True):
+        for user, value in zip(one["user_test"], values.tolist(), strict=True):
+            differences.setdefault(user, []).append(value)
     of_users = np.array([np.mean(values) for values in differences.values()])
-    return float(of_users.mean()), float(ttest_1samp(of_users, 0).pvalue) if of_users.any() else 1.0
+    gain = float(of_users.mean())
+    if len(runs) < 2:
+        return gain, None
+    samples = [of_users, np.array([values.mean() for values in runs])]
+    parts = [sample.var(ddof=1) / len(sample) for sample in samples]
+    if not sum(parts):
+        return gain, 1.0 if gain == 0 else 0.0
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(sample) - 1) for part, sample in zip(parts, samples, strict=True))
+    return gain, float(2 * student_t.sf(abs(gain) / sum(parts) ** 0.5, freedom))
 
 
-def holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Correct p values for their number: name -> p, in the order given.
+def holm(p_values: dict[str, float | None]) -> dict[str, float | None]:
+    """Correct p values for their number: name -> p, in the order given; None stays None.
 
     Source:
         Holm 1979, A simple sequentially rejective multiple test procedure.
     """
+    tested = {name: p for name, p in p_values.items() if p is not None}
     corrected, largest = {}, 0.0
-    for rank, name in enumerate(sorted(p_values, key=p_values.get)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
+    for rank, name in enumerate(sorted(tested, key=tested.get)):
+        largest = max(largest, min(1.0, (len(tested) - rank) * tested[name]))
         corrected[name] = largest
-    return {name: corrected[name] for name in p_values}
+    return {name: corrected.get(name) for name in p_values}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Lay the rows out as a Markdown table of test metrics, mean and, over several seeds, sd."""
-    k = max(int(key.split("@")[1]) for key in rows[0]["test"] if "@" in key)
-    shown = [(f"test {name}@{k}", lambda row, name=name: row["test"][f"{name}@{k}"]) for name in ("Recall", "NDCG")]
+    """Lay the rows out as a Markdown table of test figures, mean and, over several seeds, sd.
+
+    The first two columns rank the titles with a history alone; the next is the share of their NDCG that is lost where
+    the others are listed as well.
+    """
+    k = max(int(key.split("@")[1]) for key in rows[0]["warm"] if "@" in key)
+    ndcg = f"NDCG@{k}"
+    shown = [(f"{name}@{k}", lambda row, name=name: row["warm"][f"{name}@{k}"]) for name in ("Recall", "NDCG")]
+    shown += [("lost by listing", lambda row: {"mean": listing_cost(row, ndcg)})]
     if any(row["cold"] for row in rows):
-        shown += [(f"cold NDCG@{k} {where.replace('_', ' ')}", lambda row, where=where: row["cold"][where][f"NDCG@{k}"])
+        shown += [(f"cold {ndcg} {where.replace('_', ' ')}", lambda row, where=where: row["cold"][where][ndcg])
                   for where in ("among_cold", "among_all")]
+        shown += [(f"joint {ndcg}", lambda row: row["listed"]["joint"][ndcg])]
     shown += [("coverage", lambda row: row["beyond"]["Coverage"])]
     lines = [["row", *(name for name, _ in shown), "p", "train s"]]
     for row in rows:
@@ -244,6 +285,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append([row["tag"], *(mean_and_sd(pick(row), row["n_seeds"]) for _, pick in shown), p,
                       f"{row['train_s']['mean']:.1f}"])
     return markdown(lines)
+
+
+def listing_cost(row: dict[str, Any], metric: str) -> float:
+    """Return the share of a row's warm metric that is lost where titles without a history are listed as well."""
+    warm = row["warm"][metric]["mean"]
+    return 1 - row["listed"]["warm"][metric]["mean"] / warm if warm else 0.0
 
 
 def markdown(lines: list[list[str]]) -> str:
@@ -255,15 +302,20 @@ def markdown(lines: list[list[str]]) -> str:
 
 
 def mean_and_sd(number: dict[str, float], n_seeds: int) -> str:
-    """Write a figure of summary; with one seed there is no sd."""
+    """Write a figure of summary; with one seed there is no sd, and a share without one is in percent."""
+    if "sd" not in number:
+        return f"{100 * number['mean']:.1f}%"
     return f"{number['mean']:.4f}" + (f" ± {number['sd']:.4f}" if n_seeds > 1 else "")
 
 
 def spread(values: list[Any]) -> Any:
-    """Turn equal dicts of numbers, one a run, into a dict of {"mean", "sd"}; dicts may be nested."""
+    """Turn dicts of numbers, one a run, into a dict of {"mean", "sd"}; dicts may be nested.
+
+    A number that some runs lack, such as the metrics of a group that is empty there, is that of the others.
+    """
     if isinstance(values[0], dict):
-        return {key: spread([value[key] for value in values]) for key in values[0]
-                if all(key in value for value in values)}
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {key: spread([value[key] for value in values if key in value]) for key in keys}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 
 

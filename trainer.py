@@ -19,8 +19,9 @@ import torch.distributed as dist
 from torch.nn.functional import softplus
 from tqdm import tqdm
 
+from calibration import cold_offset
 from data_loader import Dataset, normalized_adjacency, sample_triples
-from evaluator import evaluate, means
+from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, atomic_write, whitened
 from model import LightGCN
 
@@ -116,7 +117,8 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
                     initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
                     normalize=config["normalize"], temperature=config["temperature"],
                     item_bias=popularity.clamp_min(1).log() if config["item_bias"] else None,
-                    cold_offset=text is not None and config["cold_cost"] < 1 and bool((popularity == 0).any()))
+                    cold_offset=config["cold_cost"] < 1 and bool((popularity == 0).any()),
+                    popularity=None if np.diff(dataset.train.indptr).all() else popularity.float().log1p())
 
 
 def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
@@ -141,7 +143,7 @@ def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, n
     Args:
         user_ids, pos_items, neg_items: (B,) row numbers.
         reg_lambda: weight of half the squared length of the batch's id vectors, a triple.
-        drop: chooses, of some items, those that are placed by their text alone in this step: (n,) -> (n,) bool.
+        drop: chooses, of some nodes, the items that are placed by their text alone in this step: (n,) -> (n,) bool.
 
     Returns:
         The mean of -log sigmoid(positive score - negative score), and the penalty; two scalars.
@@ -151,8 +153,7 @@ def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, n
     """
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
     nodes, place, times = distinct(nodes)  # (n,), (3B,), (n,)
-    alone = None if drop is None else ((nodes >= model.n_users) & drop(nodes)).nonzero().squeeze(1)
-    final, id_rows = model(nodes, alone)  # (n, D) each
+    final, id_rows = model(nodes, None if drop is None else drop(nodes).nonzero().squeeze(1))  # (n, D) each
     users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
     margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
@@ -191,8 +192,8 @@ def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor
     Source:
         Liang et al. 2018, Variational autoencoders for collaborative filtering, equation 2 (the likelihood).
     """
-    alone = None if drop is None else drop(item_ids).nonzero().squeeze(1) + len(user_ids)
-    final, id_rows = model(torch.cat([user_ids, item_ids + model.n_users]), alone)
+    nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
+    final, id_rows = model(nodes, None if drop is None else drop(nodes).nonzero().squeeze(1))
     scores = final[: len(user_ids)] @ final[len(user_ids):].T  # (B, n)
     places, items = positives
     loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
@@ -207,7 +208,8 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         model: as from build_model; holds the best epoch's weights afterwards.
         dataset: its test parts are not looked at.
         config: as from get_config.
-        signature: what makes this experiment this one; a checkpoint with another is not gone on from.
+        signature: what makes this experiment this one; a checkpoint with another is not gone on from. Its "text"
+            says what the text vectors were made of.
 
     Returns:
         {"epoch", "valid", "epochs_run", "train_s"}: the best epoch, its valid metrics, the number of epochs
@@ -217,22 +219,20 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         FloatingPointError: the loss is no longer finite.
     """
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"], fused=True)
+    optimizer = adam(model, config["lr"])
     rng = np.random.default_rng([config["seed"], 3])
     state = from_first(lambda: _resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
     if state["epoch"]:
         _load_state(state, model, optimizer, rng)
     if rank() == 0:
         (folder / "metrics.json").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
-    candidates = None if model.cold_offset is None else np.flatnonzero(~model.is_cold.cpu().numpy())
     while state["epoch"] < config["epochs"] and not _is_stale(state, config["early_stop_round"]):
         start = time.perf_counter()
         loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1)
         seconds = time.perf_counter() - start
         state["epoch"] += 1
         vectors = model.embeddings()
-        valid = from_first(lambda vectors=vectors: means(evaluate(*vectors, dataset.valid, dataset.train, config,
-                                                                  candidates)))
+        valid = from_first(lambda vectors=vectors: means(evaluate_warm(*vectors, dataset, "valid", config)))
         state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds, **valid})
         score = valid[metric]
         # without valid rows there is nothing to choose by, and the last epoch stays
@@ -246,45 +246,24 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
             _write_state(folder, {**state, "rng": rng.bit_generator.state, "signature": signature})
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
-    if model.cold_offset is not None and dataset.valid.nnz:
-        vectors = model.embeddings()
-        offset, best["valid"] = from_first(lambda: calibrate(*vectors, model.is_cold.cpu(), dataset, config))
-        model.cold_offset.fill_(offset)
-        best["state_dict"]["cold_offset"] = torch.tensor(offset)
+    decided = place_cold_titles(model, dataset, config)
+    best["state_dict"] = model.whole_state(model.state_dict())
     if rank() == 0:
-        save_torch(folder / "best_model.pth", {**best, "config": config, "dataset_fingerprint": dataset.fingerprint})
-    return {"epoch": best["epoch"], "valid": best["valid"], "epochs_run": state["epoch"],
+        save_torch(folder / "best_model.pth", {**best, "config": config, "text": signature["text"],
+                                               "dataset_fingerprint": dataset.fingerprint})
+    return {"epoch": best["epoch"], "valid": best["valid"], "epochs_run": state["epoch"], "decided": decided,
             "train_s": sum(line["seconds"] for line in state["history"])}
 
 
-def calibrate(user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: torch.Tensor, dataset: Dataset,
-              config: dict[str, Any]) -> tuple[float, dict[str, float]]:
-    """Find how far titles without history must be lowered to cost at most cold_cost of the valid metric.
-
-    Args:
-        user_emb: (n_users, D + 1); item_emb: (n_items, D + 1), with an offset of 0.
-        is_cold: (n_items,) bool.
-        dataset: its test parts are not looked at, nor are cold_valid's.
-        config: uses cold_cost, early_stop_metric, top_k, seed and eval_memory_mb.
-
-    Returns:
-        The smallest such offset, in units of the score, and the valid metrics with it, over all items.
-    """
-    metric = config["early_stop_metric"]
-
-    def valid(offset: float, auc: bool = metric == "AUC") -> dict[str, float]:
-        lowered = item_emb.clone()
-        lowered[:, -1] -= offset * is_cold.to(lowered.device)
-        return means(evaluate(user_emb, lowered, dataset.valid, dataset.train, config, auc=auc))
-
-    # no score is larger than this, so an offset of twice as much puts every such title below all others
-    high = 2 * (user_emb.norm(dim=1).max() * item_emb.norm(dim=1).max()).item()
-    # against the same targets: a title may have lost all of its rows to valid, and is then out of reach
-    least, low = (1 - config["cold_cost"]) * valid(high)[metric], -high
-    for _ in range(14):
-        middle = (low + high) / 2
-        low, high = (low, middle) if valid(middle)[metric] >= least else (middle, high)
-    return high, valid(high, auc=True)
+def place_cold_titles(model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
+    """Set the model's cold_offset by valid, and return what was decided and by which figures."""
+    is_raised = (model.is_cold & model.has_item_text[model.n_users:]).cpu().numpy()
+    if model.cold_offset is None or not is_raised.any():
+        return {}
+    vectors = model.embeddings()
+    offset, figures = from_first(lambda: cold_offset(*vectors, is_raised, dataset, config))
+    model.cold_offset.fill_(offset)
+    return {"cold_offset": {"offset": offset, **figures}}
 
 
 def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],
@@ -293,12 +272,10 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
     device = model.id_emb.device
     loss_of, batches = BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
     generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
-    drop = None
-    if config["id_dropout"] and model.fusion_mode != "none":
-        drop = lambda ids: torch.rand(len(ids), generator=generator, device=device) < config["id_dropout"]  # noqa: E731
+    drop = id_dropout(model, config["id_dropout"], generator)
     total, n_pairs = torch.zeros((), device=device), 0
     for step, (batch, weight) in enumerate(tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False,
-                                                mininterval=0.5, disable=rank() > 0)):
+                                                mininterval=0.5, disable=True if rank() > 0 else None)):
         set_lr(optimizer, config, epoch - 1 + step / len(batches))
         loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
         optimizer.zero_grad(set_to_none=True)
@@ -310,6 +287,14 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
     if not math.isfinite(mean):
         raise FloatingPointError(f"the loss became {mean} in epoch {epoch}; lower --lr (it is {config['lr']:g})")
     return mean
+
+
+def id_dropout(model: LightGCN, share: float, generator: torch.Generator) -> Drop | None:
+    """Return what draws the items that a step places by their text alone, of those that have one; None for none."""
+    if not share or not model.has_item_text.any():
+        return None
+    return lambda nodes: model.has_item_text[nodes] & (
+        torch.rand(len(nodes), generator=generator, device=nodes.device) < share)
 
 
 def bpr_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Generator, device: torch.device) -> Batches:
@@ -340,12 +325,27 @@ def softmax_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Genera
 BATCHES = {"bpr": bpr_batches, "softmax": softmax_batches}
 
 
+def adam(model: LightGCN, lr: float) -> torch.optim.Adam:
+    """Return Adam over the model's parameters, W_id of concat with a rate of lr / embedding_dim.
+
+    A step moves every entry by about the rate, and a row of W_id reaches embedding_dim numbers of each id vector at
+    once. With one rate for all, what suits the id vectors throws W_id far from the identity that it starts as.
+
+    Source:
+        Yang et al. 2021, Tensor Programs V, https://arxiv.org/abs/2203.03466: with Adam the rate of a matrix goes with
+        1 / fan-in.
+    """
+    shares = {"id_weight": 1 / model.embedding_dim}
+    return torch.optim.Adam([{"params": [parameter], "share": shares.get(name, 1.0)}
+                             for name, parameter in model.named_parameters()], lr=lr, fused=True)
+
+
 def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done: float) -> None:
-    """Set the learning rate for the next step by lr_schedule."""
+    """Set the learning rates for the next step by lr_schedule, each parameter's its share of lr."""
     share = min(epochs_done / config["epochs"], 1.0)
     factor = 0.5 * (1 + math.cos(math.pi * share)) if config["lr_schedule"] == "cosine" else 1.0
     for group in optimizer.param_groups:
-        group["lr"] = config["lr"] * factor
+        group["lr"] = config["lr"] * factor * group["share"]
 
 
 def save_torch(path: Path, content: dict[str, Any]) -> None:

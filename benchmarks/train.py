@@ -23,7 +23,7 @@ from config import get_config
 from data_loader import normalized_adjacency, sample_triples
 from evaluator import evaluate, means
 from model import LightGCN
-from trainer import bpr_loss, train_epoch
+from trainer import adam, bpr_loss, train_epoch
 
 log = logging.getLogger("aglrec")
 
@@ -63,7 +63,7 @@ def aglrec(norm_adj: torch.Tensor, n_users: int, config: dict[str, Any], text: t
     generator = torch.Generator().manual_seed(config["seed"])
     model = LightGCN(norm_adj, n_users, config["embedding_dim"], config["num_layers"], "concat", text,
                      config["init_std"], generator)
-    return Side(name, model, torch.optim.Adam(model.parameters(), lr=config["lr"], fused=True), bpr_loss)
+    return Side(name, model, adam(model, config["lr"]), bpr_loss)
 
 
 def reference(coo_adj: torch.Tensor, start: LightGCN, config: dict[str, Any],

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from config import get_config
-from data_loader import Dataset, load_dataset
+from data_loader import PARTS, Comments, Dataset, load_dataset
 
 HEADERS = {
     "anime.tsv": ("subject_id", "name", "tags_name", "summary"),
@@ -42,6 +43,16 @@ def write_data(folder: Path, n_users: int = 40, n_items: int = 30, per_user: int
             rows.append((f"u{user}", f"s{item}", rng.integers(1, 11), comment, time))
     write_tsv(folder, "interactions.tsv", rows)
     return folder
+
+
+def dataset_of(train: sp.csr_matrix, **parts: sp.csr_matrix) -> Dataset:
+    """Wrap these parts, the others being empty; seen is all of them, ids and names are row numbers."""
+    empty = sp.csr_matrix(train.shape, dtype=np.float32)
+    matrices = {name: parts.get(name, empty) for name in (*PARTS[1:], "aside")}
+    users, items = ([str(row) for row in range(n)] for n in train.shape)
+    return Dataset(train, **matrices, seen=sp.csr_matrix(sum(matrices.values(), train)), raw_user_ids=users,
+                   raw_item_ids=items, user_names=users, item_names=items, item_texts=items,
+                   user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)), facts={})
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from conftest import dataset_of
 
 import baselines
 from baselines import BASELINES, GRIDS, content_cosine, ease, item_knn, popularity
-from data_loader import Comments, Dataset
+from data_loader import Dataset
 from evaluator import rank_items
 from llm_embedding import whitened
 
@@ -26,14 +27,6 @@ COLD_ITEM, EMPTY_USER = 4, 5
 def random_train(n_users: int = 60, n_items: int = 23, density: float = 0.3, seed: int = 0) -> sp.csr_matrix:
     rng = np.random.default_rng(seed)
     return sp.csr_matrix((rng.random((n_users, n_items)) < density).astype(np.float32))
-
-
-def toy_dataset(train: sp.csr_matrix) -> Dataset:
-    """Wrap a train matrix with nothing held out."""
-    empty = sp.csr_matrix(train.shape, dtype=np.float32)
-    users, items = ([str(row) for row in range(n)] for n in train.shape)
-    comments = Comments(np.empty(0, int), [], np.empty(0, np.float32))
-    return Dataset(train, empty, empty, empty, empty, train, users, items, users, items, items, comments, {})
 
 
 def scores_of(factors: baselines.Factors) -> np.ndarray:
@@ -214,7 +207,7 @@ def test_content_whitens_when_asked():
     plain, white = (scores_of(content_cosine(train, vectors, whiten)) for vectors, whiten in
                     ((whitened(texts, texts), False), (texts, True)))
     np.testing.assert_allclose(white, plain, atol=1e-6)
-    np.testing.assert_array_equal(scores_of(BASELINES["content_whitened"](toy_dataset(train), texts)), white)
+    np.testing.assert_array_equal(scores_of(BASELINES["content_whitened"](dataset_of(train), texts)), white)
     assert np.abs(white - scores_of(content_cosine(train, texts))).max() > 0.5
 
 
@@ -228,14 +221,14 @@ def test_content_refuses_missing_vectors(vectors: np.ndarray | None, found: str)
 
 @pytest.mark.parametrize("name", ["item_knn", "ease", "content_cosine"])
 def test_a_user_without_rows_scores_zero(name: str):
-    scores = scores_of(BASELINES[name](toy_dataset(TOY), TEXTS))
+    scores = scores_of(BASELINES[name](dataset_of(TOY), TEXTS))
     assert np.isfinite(scores).all()
     assert not scores[EMPTY_USER].any()
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "ease"])
 def test_a_title_without_rows_scores_zero(name: str):
-    scores = scores_of(BASELINES[name](toy_dataset(TOY), TEXTS))
+    scores = scores_of(BASELINES[name](dataset_of(TOY), TEXTS))
     assert np.isfinite(scores).all()
     assert not scores[:, COLD_ITEM].any()
 
@@ -246,7 +239,7 @@ def test_two_tastes_are_told_apart(name: str):
     taste = np.repeat([0, 1], 20)
     likes = (taste[:, None] == np.repeat([0, 1], 10)[None, :]) & (rng.random((40, 20)) < 0.5)
     train = sp.csr_matrix(likes.astype(np.float32))
-    user_emb, item_emb = BASELINES[name](toy_dataset(train), np.repeat(np.eye(2), 10, axis=0))
+    user_emb, item_emb = BASELINES[name](dataset_of(train), np.repeat(np.eye(2), 10, axis=0))
     user_emb = torch.from_numpy(user_emb.toarray()) if sp.issparse(user_emb) else user_emb
     ranking = rank_items(user_emb, item_emb, np.arange(40), train, 1)
     np.testing.assert_array_equal(ranking.items[:, 0] // 10, taste)

@@ -51,7 +51,8 @@ def _logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("key", "value"), [
     ("embedding_dim", 64), ("num_layers", 1), ("fusion_mode", "concat"), ("use_user_llm", True),
     ("use_item_llm", True), ("epochs", 20), ("lr", 0.001), ("model_name", "BAAI/bge-m3"), ("device", "auto"),
-    ("min_rate", 1.0), ("split", "user_time"), ("cold_item_ratio", 0.0), ("top_k", [10, 20]), ("recommend_k", 20)])
+    ("min_rate", 1.0), ("split", "user_time"), ("cold_item_ratio", 0.0), ("top_k", [10, 20]), ("recommend_k", 20),
+    ("seed", 0), ("split_seed", 0)])
 def test_defaults_that_users_know(key: str, value: Any) -> None:
     found = get_config()[key]
     assert found == value
@@ -223,9 +224,9 @@ def test_legal_choice_passes(key: str, choice: str) -> None:
 @pytest.mark.parametrize(("key", "value"), [
     ("embedding_dim", 0), ("num_layers", -1), ("epochs", 0), ("batch_size", 0), ("batch_size", -5), ("recommend_k", 0),
     ("lsa_dim", 0), ("max_seq_length", 0), ("encode_batch_size", 0), ("eval_memory_mb", 0), ("early_stop_round", -1),
-    ("seed", -1), ("lr", 0.0), ("lr", -0.1), ("lr", float("nan")), ("lr", float("inf")), ("reg_lambda", -1e-9),
-    ("reg_lambda", float("nan")), ("reg_lambda", float("inf")), ("init_std", 0.0), ("init_std", -1.0),
-    ("min_rate", -1.0), ("min_rate", float("nan")), ("min_rate", float("inf")),
+    ("seed", -1), ("split_seed", -1), ("lr", 0.0), ("lr", -0.1), ("lr", float("nan")), ("lr", float("inf")),
+    ("reg_lambda", -1e-9), ("reg_lambda", float("nan")), ("reg_lambda", float("inf")), ("init_std", 0.0),
+    ("init_std", -1.0), ("min_rate", -1.0), ("min_rate", float("nan")), ("min_rate", float("inf")),
     ("valid_ratio", -0.1), ("valid_ratio", 1.0), ("valid_ratio", float("nan")), ("test_ratio", 0.0),
     ("test_ratio", 1.0), ("test_ratio", 1.5), ("cold_item_ratio", -0.1), ("cold_item_ratio", 1.0),
     ("cold_item_ratio", float("nan")), ("top_k", []), ("top_k", [0, 20]), ("top_k", [-5, 20]), ("top_k", "")])
@@ -240,8 +241,9 @@ def test_out_of_range_says_what_was_found_and_what_is_legal() -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("num_layers", 0), ("seed", 0), ("reg_lambda", 0.0), ("early_stop_round", 0), ("cold_item_ratio", 0.0),
-    ("cold_item_ratio", 0.99), ("min_rate", 0.0), ("epochs", 1), ("embedding_dim", 1), ("valid_ratio", 0.0)])
+    ("num_layers", 0), ("seed", 0), ("split_seed", 0), ("reg_lambda", 0.0), ("early_stop_round", 0),
+    ("cold_item_ratio", 0.0), ("cold_item_ratio", 0.99), ("min_rate", 0.0), ("epochs", 1), ("embedding_dim", 1),
+    ("valid_ratio", 0.0)])
 def test_ends_of_the_ranges_are_legal(key: str, value: Any) -> None:
     assert get_config({key: value})[key] == value
 

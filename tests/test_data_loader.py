@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from conftest import write_data, write_tsv
+from conftest import dataset_of, write_data, write_tsv
 
 from config import get_config
 from data_loader import PARTS, Dataset, load_dataset, normalized_adjacency, parse_tags, parse_times, sample_triples
@@ -27,6 +27,7 @@ from llm_embedding import text_vectors
 SPLITS = ("user_time", "leave_one_out", "random", "global_time")
 TIME_SPLITS = ("user_time", "leave_one_out", "global_time")
 PER_USER_SPLITS = ("user_time", "leave_one_out", "random")
+DISJOINT = (*PARTS, "aside")
 DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 MAL, GOWALLA = DATASETS / "mal-anime", DATASETS / "gowalla"
 
@@ -76,6 +77,13 @@ def pairs(dataset: Dataset, *parts: str) -> Pairs:
 
 def per_user(dataset: Dataset, part: str) -> list[int]:
     return np.diff(getattr(dataset, part).indptr).tolist()
+
+
+def load_with_every_part(folder: Path) -> Dataset:
+    """Load with cold titles, and rows that are cut from train or below min_rate."""
+    dataset = load(folder, cold_item_ratio=0.2, min_rate=4, train_rows_per_user=4)
+    assert all(pairs(dataset, part) for part in DISJOINT)
+    return dataset
 
 
 def text_of(dataset: Dataset, subject_id: str) -> str:
@@ -145,8 +153,9 @@ def test_every_row_of_the_file_arrives_as_the_pair_it_names(data_dir: Path) -> N
     assert pairs(dataset, "seen") == pairs(dataset, *PARTS) == written
 
 
-def test_matrices_are_float32_csr_of_ones_and_disjoint(dataset: Dataset) -> None:
-    for name in (*PARTS, "seen"):
+def test_matrices_are_float32_csr_of_ones_and_disjoint(data_dir: Path) -> None:
+    dataset = load_with_every_part(data_dir)
+    for name in (*DISJOINT, "seen"):
         part = getattr(dataset, name)
         assert sp.issparse(part)
         assert part.format == "csr"
@@ -154,7 +163,7 @@ def test_matrices_are_float32_csr_of_ones_and_disjoint(dataset: Dataset) -> None
         assert part.shape == (dataset.n_users, dataset.n_items) == (40, 30)
         assert (part.data == 1).all()
         assert part.has_sorted_indices
-    assert not any(pairs(dataset, a) & pairs(dataset, b) for a, b in itertools.combinations(PARTS, 2))
+    assert not any(pairs(dataset, a) & pairs(dataset, b) for a, b in itertools.combinations(DISJOINT, 2))
 
 
 @pytest.mark.parametrize("name", ["anime.tsv", "interactions.tsv", "user.tsv"])
@@ -421,7 +430,7 @@ def test_random_split_takes_a_tenth_of_each_user_not_the_newest(tmp_path: Path) 
 
 
 def test_random_split_is_seeded(data_dir: Path) -> None:
-    first, again, other = (load(data_dir, split="random", seed=seed) for seed in (3, 3, 4))
+    first, again, other = (load(data_dir, split="random", split_seed=seed) for seed in (3, 3, 4))
     for part in ("train", "valid", "test"):
         assert pairs(first, part) == pairs(again, part) != pairs(other, part)
 
@@ -484,7 +493,7 @@ def test_missing_times_fall_back_to_the_seeded_random_order(split: str, data_dir
                                                             caplog: pytest.LogCaptureFixture) -> None:
     rewrite(data_dir, updated_at="")
     with caplog.at_level(logging.WARNING, logger="aglrec"):
-        first, again, other = (load(data_dir, split=split, seed=seed) for seed in (3, 3, 4))
+        first, again, other = (load(data_dir, split=split, split_seed=seed) for seed in (3, 3, 4))
     assert "updated_at" in warnings_of(caplog)
     assert "400" in warnings_of(caplog)
     assert split in warnings_of(caplog)
@@ -506,6 +515,21 @@ def test_some_missing_times_are_told_and_every_part_is_still_filled(split: str, 
     assert "updated_at" in warnings_of(caplog)
     assert dataset.train.nnz > dataset.valid.nnz > 0
     assert dataset.test.nnz > 0
+
+
+@pytest.mark.parametrize("share_timed", [0.3, 0.7])
+@pytest.mark.parametrize("split", TIME_SPLITS)
+def test_the_warning_of_missing_times_says_which_rows_are_in_random_order(
+        split: str, share_timed: float, data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = read_rows(data_dir)
+    write_tsv(data_dir, "interactions.tsv", [
+        {**row, **({} if number < share_timed * len(rows) else {"updated_at": ""})}.values()
+        for number, row in enumerate(rows)])
+    with caplog.at_level(logging.WARNING, logger="aglrec"):
+        load(data_dir, split=split)
+    everything = split == "global_time" and share_timed < 0.5
+    assert ("all rows in a seeded random order" in warnings_of(caplog)) == everything
+    assert ("as older than all others" in warnings_of(caplog)) != everything
 
 
 def test_random_split_needs_no_times(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -542,29 +566,31 @@ def test_no_cold_items_by_default(dataset: Dataset) -> None:
 
 
 def test_cold_items_are_drawn_by_the_seed(data_dir: Path) -> None:
-    first, again, other = (load(data_dir, cold_item_ratio=0.3, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (load(data_dir, cold_item_ratio=0.3, split_seed=seed) for seed in (3, 3, 4))
     assert pairs(first, "cold_test") == pairs(again, "cold_test") != pairs(other, "cold_test")
 
 
 # --- Dataset ---
 
-@pytest.mark.parametrize(("a", "b"), list(itertools.permutations(PARTS, 2)))
+@pytest.mark.parametrize(("a", "b"), list(itertools.permutations(DISJOINT, 2)))
 def test_construction_refuses_overlapping_parts(a: str, b: str, data_dir: Path) -> None:
-    dataset = load(data_dir, cold_item_ratio=0.2)
+    dataset = load_with_every_part(data_dir)
     stolen = sp.csr_matrix(dataset.seen.shape, dtype=np.float32).tolil()
     stolen[tuple(np.argwhere(getattr(dataset, a))[0])] = 1
     with pytest.raises(ValueError, match="disjoint"):
         dataclasses.replace(dataset, **{b: (getattr(dataset, b) + stolen.tocsr()).tocsr()})
 
 
-def test_construction_refuses_a_pair_that_is_not_seen(dataset: Dataset) -> None:
+@pytest.mark.parametrize("part", DISJOINT)
+def test_construction_refuses_a_pair_that_is_not_seen(part: str, data_dir: Path) -> None:
+    dataset = load_with_every_part(data_dir)
     seen = dataset.seen.copy().tolil()
-    seen[tuple(np.argwhere(dataset.test)[0])] = 0
+    seen[tuple(np.argwhere(getattr(dataset, part))[0])] = 0
     with pytest.raises(ValueError, match="seen"):
         dataclasses.replace(dataset, seen=seen.tocsr())
 
 
-@pytest.mark.parametrize("part", [*PARTS, "seen"])
+@pytest.mark.parametrize("part", [*DISJOINT, "seen"])
 def test_construction_refuses_what_is_not_binary_float32_of_the_shape(part: str, dataset: Dataset) -> None:
     matrix = dataset.seen if part == "seen" else dataset.train
     for bad in (matrix * 2, matrix.astype(np.float64), matrix[:, :-1], matrix[:-1]):
@@ -598,6 +624,63 @@ def test_comment_without_a_rate_still_counts(tmp_path: Path) -> None:
     assert weights["hm"] > 0
 
 
+# --- what is masked without being learned ---
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_rows_below_min_rate_are_aside_where_they_are_older_than_the_test(split: str, tmp_path: Path) -> None:
+    folder = write_timed(tmp_path, n_users=30, per_user=12)
+    rng = np.random.default_rng(2)
+    rows = [{**row, **({"updated_at": ""} if float(row["rate"]) < 5 and rng.random() < 0.1 else {})}
+            for row in read_rows(folder)]
+    write_tsv(folder, "interactions.tsv", [row.values() for row in rows])
+    dataset = load(folder, split=split, min_rate=5)
+    time = {(row["user_id"], row["subject_id"]): row["updated_at"] for row in rows}
+    low = {(row["user_id"], row["subject_id"]) for row in rows if float(row["rate"]) < 5}
+    tests = pairs(dataset, "test")
+    older = set()
+    for pair in low:  # written alike, times are in order as text, and none comes first
+        of_whom = tests if split == "global_time" else {other for other in tests if other[0] == pair[0]}
+        if split == "random" or all(time[pair] < time[other] for other in of_whom):
+            older.add(pair)
+    assert pairs(dataset, "aside") == older
+    assert any(time[pair] == "" for pair in older)
+    assert (low == older) == (split == "random")
+    assert pairs(dataset, *PARTS) == time.keys() - low
+    assert pairs(dataset, "seen") == time.keys()
+
+
+@pytest.mark.parametrize("split", TIME_SPLITS)
+def test_a_row_as_old_as_the_first_of_the_test_is_no_older(split: str, tmp_path: Path) -> None:
+    rows = [("u", title, 9, "", f"2020-01-0{day}") for day, title in enumerate("abcd", start=1)]
+    rows += [("u", "e", 1, "", "2020-01-04"), ("u", "f", 1, "", "2020-01-03"), ("v", "a", 9, "", "2020-01-02"),
+             ("v", "b", 1, "", "2020-01-09"), ("v", "c", 1, "", "2020-01-01")]
+    dataset = load(write_small(tmp_path, rows, tuple("abcdef")), split=split, min_rate=5)
+    assert pairs(dataset, "test") == {("u", "d")}
+    newer_of_v = set() if split == "global_time" else {("v", "b")}  # who else has no test row to be newer than
+    assert pairs(dataset, "aside") == {("u", "f"), ("v", "c")} | newer_of_v
+
+
+@pytest.mark.parametrize(("part", "before"), [("valid", ("train", "aside")), ("test", ("train", "aside", "valid"))])
+def test_known_is_what_came_before_and_aside(part: str, before: tuple[str, ...], data_dir: Path) -> None:
+    dataset = load_with_every_part(data_dir)
+    known = dataset.known(part)
+    assert known.toarray().tolist() == sum(getattr(dataset, name).toarray() for name in before).tolist()
+    assert (known.shape, known.dtype, known.max()) == (dataset.train.shape, np.float32, 1)
+
+
+def test_warm_pairs_are_those_of_titles_with_a_train_row() -> None:
+    drawn = np.random.default_rng(0).integers(5, size=(9, 12))
+    drawn[:, [3, 7, 11]] = drawn[:, [3, 7, 11]].clip(2)  # valid, test and aside are no history
+    train, valid, test, aside = (sp.csr_matrix((drawn == code).astype(np.float32)) for code in (1, 2, 3, 4))
+    dataset = dataset_of(train, valid=valid, test=test, aside=aside)
+    assert dataset.warm_items.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    for part, code in (("valid", 2), ("test", 3)):
+        warm = dataset.warm(part)
+        expected = [pair for pair in np.argwhere(drawn == code).tolist() if pair[1] in dataset.warm_items]
+        assert np.argwhere(warm).tolist() == expected
+        assert warm.nnz == len(expected) < getattr(dataset, part).nnz  # no explicit zeros, which indptr would count
+
+
 # --- fingerprint ---
 
 def test_fingerprint_is_stable_over_loads(data_dir: Path) -> None:
@@ -607,7 +690,7 @@ def test_fingerprint_is_stable_over_loads(data_dir: Path) -> None:
 def test_fingerprint_ignores_what_leaves_the_split_alone(tmp_path: Path) -> None:
     folder = write_timed(tmp_path, n_users=10, per_user=10)
     before = load(folder).fingerprint
-    assert load(folder, seed=9).fingerprint == before, "distinct times leave nothing to the seed"
+    assert load(folder, split_seed=9).fingerprint == before, "distinct times leave nothing to the seed"
     rewrite(folder, comment="another", rate="4")
     assert load(folder, epochs=3, lr=0.5).fingerprint == before
 
@@ -618,17 +701,22 @@ def test_fingerprint_changes_with_the_split(overrides: dict[str, Any], data_dir:
     assert load(data_dir, **overrides).fingerprint != load(data_dir).fingerprint
 
 
-def test_fingerprint_changes_with_the_seed_of_a_random_split(data_dir: Path) -> None:
-    assert load(data_dir, split="random").fingerprint != load(data_dir, split="random", seed=1).fingerprint
+@pytest.mark.parametrize("overrides", [{"split": "random"}, {"split": "global_time", "cold_item_ratio": 0.2},
+                                       {"train_rows_per_user": 3}])
+def test_fingerprint_changes_with_the_seed_of_the_split_and_not_of_the_model(overrides: dict[str, Any],
+                                                                            data_dir: Path) -> None:
+    before = load(data_dir, **overrides).fingerprint
+    assert load(data_dir, **overrides, seed=1).fingerprint == before
+    assert load(data_dir, **overrides, split_seed=1).fingerprint != before
 
 
 def test_fingerprint_tells_valid_from_test(dataset: Dataset) -> None:
     assert dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid).fingerprint != dataset.fingerprint
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", DISJOINT)
 def test_fingerprint_covers_every_part(part: str, data_dir: Path) -> None:
-    dataset = load(data_dir, cold_item_ratio=0.3)
+    dataset = load_with_every_part(data_dir)
     fewer = getattr(dataset, part).copy()
     fewer.data[0] = 0
     fewer.eliminate_zeros()
@@ -784,8 +872,10 @@ def test_user_who_collected_every_trained_item_is_left_out() -> None:
     assert (user_ids.tolist(), neg_items.tolist()) == ([1], [1])
 
 
-def test_everyone_collected_everything() -> None:
-    assert [len(part) for part in sample_within(sp.csr_matrix(np.ones((3, 4), np.float32)))] == [0, 0, 0]
+def test_where_nobody_has_a_negative_bpr_is_refused() -> None:
+    """There is a title nobody collected, but it is no negative."""
+    with pytest.raises(ValueError, match=r"every user has all 4 .*--loss softmax"):
+        sample_triples(sp.csr_matrix(np.pad(np.ones((3, 4), np.float32), ((0, 1), (0, 1)))), np.random.default_rng(0))
 
 
 def test_one_free_item_is_found() -> None:
@@ -861,7 +951,7 @@ def test_integer_ids_of_text_files_are_in_numeric_order(tmp_path: Path) -> None:
 
 def test_text_valid_is_random_seeded_and_spares_small_users(tmp_path: Path) -> None:
     folder = write_random_text(tmp_path / "many")
-    parts = {seed: pairs(load(folder, seed=seed), "valid") for seed in (0, 1)}
+    parts = {seed: pairs(load(folder, split_seed=seed), "valid") for seed in (0, 1)}
     assert parts[0] == pairs(load(folder, split="global_time"), "valid") != parts[1]
     small = load(write_text(tmp_path / "few", "u a b\nv a b c\n", "u c\nv d e f g h\n"), valid_ratio=0.4)
     assert per_user(small, "valid") == [0, 1]
@@ -888,8 +978,8 @@ def test_train_rows_per_user_cuts_text_files(tmp_path: Path) -> None:
     whole, cut = (load(write_random_text(tmp_path), train_rows_per_user=n) for n in (0, 4))
     assert per_user(cut, "train") == [4] * 30
     assert pairs(cut, "train") < pairs(whole, "train")
-    assert all(pairs(cut, part) == pairs(whole, part) for part in ("valid", "test"))
-    assert pairs(cut, "seen") == pairs(cut, *PARTS)
+    assert all(pairs(cut, part) == pairs(whole, part) for part in ("valid", "test", "seen"))
+    assert pairs(cut, "aside") == pairs(whole, "train") - pairs(cut, "train")
 
 
 @pytest.mark.parametrize("content", [
@@ -974,13 +1064,13 @@ def test_train_rows_per_user_cuts_train_and_nothing_else(split: str, cold_item_r
     assert per_user(cut, "train") == [min(n, 3) for n in per_user(whole, "train")]
     assert max(per_user(whole, "train")) > 3
     assert pairs(cut, "train") < pairs(whole, "train")
-    for part in PARTS[1:]:
+    for part in (*PARTS[1:], "seen"):
         assert pairs(cut, part) == pairs(whole, part), part
     dropped = pairs(whole, "train") - pairs(cut, "train")
-    assert pairs(cut, "seen") == pairs(whole, "seen") - dropped
+    assert pairs(cut, "aside") == dropped
     assert cut.raw_user_ids == whole.raw_user_ids
     assert cut.raw_item_ids == whole.raw_item_ids
-    assert cut.facts["train rows cut"] == len(dropped)
+    assert (cut.facts["aside"], cut.facts["positives"]) == (len(dropped), len(pairs(cut, *PARTS)))
 
 
 def test_comments_of_rows_beyond_train_rows_per_user_vanish(tmp_path: Path) -> None:
@@ -991,7 +1081,7 @@ def test_comments_of_rows_beyond_train_rows_per_user_vanish(tmp_path: Path) -> N
 
 def test_train_rows_per_user_are_drawn_by_the_seed(tmp_path: Path) -> None:
     folder = write_timed(tmp_path, n_users=30, per_user=12)
-    first, again, other = (load(folder, train_rows_per_user=3, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (load(folder, train_rows_per_user=3, split_seed=seed) for seed in (0, 0, 1))
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert pairs(first, "train") != pairs(other, "train")
     assert pairs(first, "test") == pairs(other, "test")
@@ -1009,14 +1099,15 @@ def test_train_rows_per_user_are_drawn_at_random_not_by_age(tmp_path: Path) -> N
 
 def test_train_rows_per_user_above_what_there_is_changes_nothing(data_dir: Path) -> None:
     assert load(data_dir, train_rows_per_user=100).fingerprint == load(data_dir).fingerprint
-    assert load(data_dir, train_rows_per_user=100).facts["train rows cut"] == 0
+    assert load(data_dir, train_rows_per_user=100).facts["aside"] == 0
 
 
-def test_rows_below_min_rate_stay_seen_beside_the_cut(tmp_path: Path) -> None:
+def test_rows_below_min_rate_are_aside_beside_the_cut(tmp_path: Path) -> None:
     folder = write_small(tmp_path, [("u", title, 9 if title < "d" else 1) for title in "abcdef"], tuple("abcdef"))
     dataset = load(folder, min_rate=5, train_rows_per_user=1, split="random", valid_ratio=0)
     assert [len(pairs(dataset, part)) for part in ("train", "test")] == [1, 1]
-    assert pairs(dataset, "seen") == pairs(dataset, "train", "test") | {("u", title) for title in "def"}
+    assert pairs(dataset, "seen") == {("u", title) for title in "abcdef"}
+    assert pairs(dataset, "aside") == pairs(dataset, "seen") - pairs(dataset, "train", "test")
 
 
 # --- real data ---

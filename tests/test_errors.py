@@ -297,6 +297,11 @@ def test_no_subject_in_common(data_dir: Path, complain: Complain) -> None:
     assert not mentions(error, "interactions.tsv", "anime.tsv", "subject_id")
 
 
+def test_bpr_where_everyone_has_everything(data_dir: Path, complain: Complain) -> None:
+    folder = write_interactions(data_dir, *(GOOD.format(user, 1) for user in range(4)))
+    assert not mentions(complain(folder, "--loss", "bpr", "--valid_ratio", "0"), "bpr", "--loss softmax")
+
+
 def test_no_positive_left(data_dir: Path, complain: Complain) -> None:
     error = complain(data_dir, "--min_rate", "10.5")
     assert not mentions(error, "interactions.tsv", "10.5", "10)", "--min_rate")
@@ -311,7 +316,8 @@ def test_unknown_key(data_dir: Path, complain: Complain) -> None:
 @pytest.mark.parametrize(("key", "value", "legal"), [
     ("epochs", "many", "whole number"), ("lr", "fast", "number"), ("use_user_llm", "maybe", "true or false"),
     ("top_k", "10;20", "10,20"), ("split", "weekly", "leave_one_out"), ("epochs", "0", "at least 1"),
-    ("seed", "-1", "0 or more"), ("device", "gpu", "cuda"), ("device", "", "cuda"), ("device", "meta", "cuda"),
+    ("seed", "-1", "0 or more"), ("split_seed", "-1", "0 or more"), ("split_seed", "0.5", "whole number"),
+    ("device", "gpu", "cuda"), ("device", "", "cuda"), ("device", "meta", "cuda"),
     ("early_stop_metric", "NDCG@7", "NDCG@10")])
 def test_illegal_setting(key: str, value: str, legal: str, data_dir: Path, complain: Complain) -> None:
     assert not mentions(complain(data_dir, f"--{key}", value), key, value, legal)
@@ -366,6 +372,19 @@ def test_inference_with_a_damaged_model(content: bytes, data_dir: Path, tmp_path
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "best_model.pth").write_bytes(content)
     assert not mentions(complain(data_dir, "--mode", "inference"), "best_model.pth")
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [("anime.tsv", "story of 7", "another story"),
+                                                  ("interactions.tsv", "user 3 on", "user 3 thinks of")])
+def test_inference_with_other_texts(name: str, old: str, new: str, data_dir: Path, tmp_path: Path,
+                                    complain: Complain, capsys: pytest.CaptureFixture[str],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", command(data_dir, tmp_path / "saved", "--epochs", "1", "--device", "cpu"))
+    assert run_script(main.main, "doc") == 0
+    path = data_dir / name
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    error = complain(data_dir, "--mode", "inference", "--device", "cpu")
+    assert not mentions(error, "best_model.pth", "anime.tsv", "comment", "'lsa'", "--mode train")
 
 
 # --- nothing is left behind ---

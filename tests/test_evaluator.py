@@ -1,5 +1,6 @@
 """The ranking and its metrics against brute force and scikit-learn, oracles, ties and groups."""
 
+import dataclasses
 import json
 import math
 import warnings
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from conftest import dataset_of
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from data_loader import Dataset
+from data_loader import Dataset, only
 from evaluator import (
     Ranking,
     beyond_accuracy,
     evaluate,
     evaluate_groups,
+    evaluate_listed,
+    evaluate_warm,
     item_groups,
     means,
     rank_items,
@@ -444,6 +448,84 @@ def test_means_pass_over_nan() -> None:
     assert all(type(value) is float for value in means(metrics).values())
 
 
+# --- the parts of a Dataset ---
+
+def parted_data() -> tuple[np.ndarray, Dataset]:
+    """Return scores and a Dataset with pairs in every part.
+
+    Users have 0, 5, 6, 20, 21, 50, 51 or a random number of train rows, the last ten no test row. The last twenty
+    titles have no history: five are cold_valid, five cold_test, the others lost what they had to valid and test.
+    """
+    rng = np.random.default_rng(11)
+    n_users, n_items = 60, 120
+    train = np.zeros((n_users, n_items))
+    sizes = [0, 5, 6, 20, 21, 50, 51] + rng.integers(0, 70, size=n_users - 7).tolist()
+    for user, size in enumerate(sizes):
+        train[user, rng.permutation(100)[:size]] = 1
+    drawn = rng.integers(1, 10, size=(n_users, n_items)) * (train == 0)
+    place = np.arange(n_items)
+    parts = {"cold_valid": (drawn < 3) & (place >= 100) & (place < 105), "aside": drawn == 3,
+             "cold_test": (drawn < 3) & (place >= 105) & (place < 110)}
+    free = (place < 100) | (place >= 110)
+    parts |= {"valid": (drawn == 1) & free, "test": (drawn == 2) & free & (np.arange(n_users) < 50)[:, None]}
+    dataset = dataset_of(to_csr(train), **{name: to_csr(part * (drawn > 0)) for name, part in parts.items()})
+    assert is_cold(dataset).nonzero()[0].tolist() == list(range(100, 120))
+    return distinct_scores(rng, n_users, n_items), dataset
+
+
+def is_cold(dataset: Dataset) -> np.ndarray:
+    return dataset.train.toarray().sum(axis=0) == 0
+
+
+def warm_part(dataset: Dataset, part: str) -> np.ndarray:
+    return getattr(dataset, part).toarray() * ~is_cold(dataset)
+
+
+def dense_known(dataset: Dataset, part: str, *more: str) -> np.ndarray:
+    """Return what a ranking for this part must leave out, and some parts more."""
+    names = ("train", "aside", *(["valid"] if part == "test" else []), *more)
+    return sum(getattr(dataset, name).toarray() for name in names)
+
+
+def assert_means_equal(ours: dict[str, float], theirs: dict[str, list[float]]) -> None:
+    """Compare all metrics but AUC."""
+    assert ours == pytest.approx({key: np.mean(values) for key, values in theirs.items() if key != "AUC"})
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_evaluate_warm_equals_brute_force_among_the_titles_with_a_history(part: str) -> None:
+    scores, dataset = parted_data()
+    expected = brute_force(scores, warm_part(dataset, part), dense_known(dataset, part) + is_cold(dataset), TOP_K)
+    assert_metrics_equal(evaluate_warm(*vectors_scoring(scores), dataset, part, settings()), expected)
+    del expected["AUC"]
+    assert_metrics_equal(evaluate_warm(*vectors_scoring(scores), dataset, part, settings(), auc=False), expected)
+
+
+def test_where_titles_without_a_history_stand_is_nothing_to_evaluate_warm() -> None:
+    scores, dataset = parted_data()
+    above, below = (scores + place * is_cold(dataset) for place in (1000, -1000))
+    found = [evaluate_warm(*vectors_scoring(moved), dataset, "test", settings()) for moved in (above, below)]
+    assert_metrics_equal(*found)
+
+
+@pytest.mark.parametrize("moved", [0, 1000, -1000])
+@pytest.mark.parametrize("has_cold_test_rows", [False, True])
+def test_evaluate_listed_equals_brute_force_among_all_titles(has_cold_test_rows: bool, moved: float) -> None:
+    """A pair of test whose title has no history is masked with those of the cold parts, being no target of warm."""
+    scores, dataset = parted_data()
+    scores = scores + moved * is_cold(dataset)
+    if not has_cold_test_rows:
+        dataset = dataclasses.replace(dataset, test=only(dataset.test, ~is_cold(dataset)))
+    found = evaluate_listed(*vectors_scoring(scores), dataset, settings())
+    warm, test = warm_part(dataset, "test"), dataset.test.toarray()
+    assert (warm == test).all() != has_cold_test_rows
+    hidden = dense_known(dataset, "test", "cold_valid", "cold_test") + test - warm
+    assert found.keys() == {"warm", "joint"}
+    assert_means_equal(found["warm"], brute_force(scores, warm, hidden, TOP_K))
+    joint = brute_force(scores, test + dataset.cold_test.toarray(), dense_known(dataset, "test", "cold_valid"), TOP_K)
+    assert_means_equal(found["joint"], joint)
+
+
 # --- groups ---
 
 def train_of(counts: list[int], n_users: int = 200) -> sp.csr_matrix:
@@ -472,76 +554,62 @@ def test_item_groups_of_random_counts_are_a_partition() -> None:
             assert counts[groups["head"]].min() >= counts[groups["tail"]].max()
 
 
-def grouped_data() -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]:
-    """Return scores, train, target and masked; users collected 0, 5, 6, 20, 21, 50, 51 or a random number."""
-    rng = np.random.default_rng(11)
-    n_users, n_items = 60, 120
-    train = np.zeros((n_users, n_items))
-    sizes = [0, 5, 6, 20, 21, 50, 51] + rng.integers(0, 70, size=n_users - 7).tolist()
-    for user, size in enumerate(sizes):
-        train[user, rng.permutation(100)[:size]] = 1  # the last twenty items are cold
-    left = (1 - train) * (rng.random((n_users, n_items)) < 0.3)
-    target = left * (rng.random((n_users, n_items)) < 0.5)
-    target[50:] = 0  # the last ten users have no target
-    valid = left - target
-    return distinct_scores(rng, n_users, n_items), to_csr(train), to_csr(target), to_csr(train + valid)
-
-
 def test_user_groups_are_cut_at_5_20_and_50_train_rows() -> None:
-    scores, train, target, masked = grouped_data()
-    groups = evaluate_groups(*vectors_scoring(scores), train, target, masked, settings())["users"]
-    rows = np.asarray(train.sum(axis=1)).ravel()
+    scores, dataset = parted_data()
+    groups = evaluate_groups(*vectors_scoring(scores), dataset, settings())["users"]
+    rows = np.asarray(dataset.train.sum(axis=1)).ravel()
     for name, low, high in (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, 10**9)):
         inside = (rows >= low) & (rows <= high)
-        of_group = target.toarray() * inside[:, None]
-        expected = brute_force(scores, of_group, masked.toarray(), TOP_K)
-        assert groups[name]["n_users"] == len(expected["AUC"]) > 0
-        for k in TOP_K:
-            for metric in ("Recall", "NDCG", "Hit"):
-                assert groups[name][f"{metric}@{k}"] == pytest.approx(np.mean(expected[f"{metric}@{k}"]))
+        expected = brute_force(scores, warm_part(dataset, "test") * inside[:, None],
+                               dense_known(dataset, "test") + is_cold(dataset), TOP_K)
+        assert groups[name].pop("n_users") == len(expected["AUC"]) > 0
+        assert_means_equal(groups[name], expected)
     assert len(groups) == 4
 
 
 def test_user_groups_recombine_to_everyone() -> None:
-    scores, train, target, masked = grouped_data()
-    groups = evaluate_groups(*vectors_scoring(scores), train, target, masked, settings())["users"].values()
-    overall = evaluate(*vectors_scoring(scores), target, masked, settings(), auc=False)
+    scores, dataset = parted_data()
+    groups = evaluate_groups(*vectors_scoring(scores), dataset, settings())["users"].values()
+    overall = evaluate_warm(*vectors_scoring(scores), dataset, "test", settings(), auc=False)
     counts = [group["n_users"] for group in groups]
-    assert sum(counts) == np.count_nonzero(np.diff(target.indptr)) == 50
+    assert sum(counts) == np.count_nonzero(warm_part(dataset, "test").any(axis=1)) == 50
     for key, values in overall.items():
         assert np.dot(counts, [group[key] for group in groups]) / 50 == pytest.approx(values.mean())
 
 
 @pytest.mark.parametrize("name", ["cold", "tail", "head"])
-def test_an_item_group_counts_only_targets_within_it_among_all_items(name: str) -> None:
-    scores, train, target, masked = grouped_data()
-    members = item_groups(train)[name]
-    group = evaluate_groups(*vectors_scoring(scores), train, target, masked, settings())["items"][name]
-    expected = brute_force(scores, target.toarray() * members, masked.toarray(), TOP_K)
-    assert group["n_items"] == members.sum()
-    assert group["n_users"] == len(expected["AUC"])
-    for k in TOP_K:
-        for metric in ("Recall", "NDCG", "Hit"):
-            assert group[f"{metric}@{k}"] == pytest.approx(np.mean(expected[f"{metric}@{k}"])), (metric, k)
+def test_an_item_group_counts_only_targets_within_it(name: str) -> None:
+    """Titles without a history are ranked among all, the others among themselves."""
+    scores, dataset = parted_data()
+    members = item_groups(dataset.train)[name]
+    group = evaluate_groups(*vectors_scoring(scores), dataset, settings())["items"][name]
+    left_out = 0 if name == "cold" else is_cold(dataset)
+    expected = brute_force(scores, dataset.test.toarray() * members, dense_known(dataset, "test") + left_out, TOP_K)
+    assert (group.pop("n_items"), group.pop("n_users")) == (members.sum(), len(expected["AUC"]))
+    assert_means_equal(group, expected)
 
 
-def test_hits_of_the_item_groups_add_up_to_all_hits() -> None:
-    scores, train, target, masked = grouped_data()
-    single = target.toarray()
+def test_hits_of_the_warm_item_groups_add_up_to_all_hits() -> None:
+    scores, dataset = parted_data()
+    single = warm_part(dataset, "test")
     single[np.arange(single.shape[1]) != single.argmax(axis=1)[:, None]] = 0  # one target a user
-    groups = evaluate_groups(*vectors_scoring(scores), train, to_csr(single), masked, settings())["items"].values()
-    assert sum(group["n_items"] for group in groups) == scores.shape[1]
-    assert sum(group["n_users"] for group in groups) == 50
-    overall = evaluate(*vectors_scoring(scores), to_csr(single), masked, settings(), auc=False)
+    dataset = dataclasses.replace(dataset, test=to_csr(single))
+    groups = evaluate_groups(*vectors_scoring(scores), dataset, settings())["items"]
+    assert sum(group["n_items"] for group in groups.values()) == scores.shape[1]
+    assert groups.pop("cold") == {"n_items": 20, "n_users": 0}
+    assert sum(group["n_users"] for group in groups.values()) == 50
+    overall = evaluate_warm(*vectors_scoring(scores), dataset, "test", settings(), auc=False)
     for key, values in overall.items():
-        assert sum(group["n_users"] * group[key] for group in groups) / 50 == pytest.approx(values.mean())
+        assert sum(group["n_users"] * group[key] for group in groups.values()) / 50 == pytest.approx(values.mean())
 
 
-def test_groups_without_anybody_are_zero_and_the_result_is_json() -> None:
-    train, target = to_csr(np.eye(4, 30)), to_csr(np.eye(4, 30, k=1))
-    groups = evaluate_groups(*vectors_scoring(np.zeros((4, 30))), train, target, train, settings())
-    nobody = {f"{metric}@{k}": 0.0 for k in TOP_K for metric in ("Recall", "NDCG", "Hit")}
-    assert groups["users"][">50"] == {"n_users": 0, **nobody}
+def test_groups_without_anybody_have_no_metrics_and_the_result_is_json() -> None:
+    train = to_csr(np.eye(4, 30))
+    dataset = dataset_of(train, test=to_csr(np.eye(4, 30, k=1)))  # the last user's title has no history
+    groups = evaluate_groups(*vectors_scoring(np.zeros((4, 30))), dataset, settings())
+    assert groups["users"][">50"] == {"n_users": 0}
+    assert groups["users"]["<=5"]["n_users"] == 3
+    assert groups["items"]["cold"]["n_users"] == 1
     assert json.loads(json.dumps(groups)) == groups
 
 

@@ -1,4 +1,4 @@
-"""Nothing of valid or test reaches training: runs on data that differ in held-out rows only must train alike."""
+"""Nothing of valid, test or aside reaches training: runs on data that differ in such rows only must train alike."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ import llm_embedding
 from config import get_config
 from data_loader import load_dataset, normalized_adjacency, sample_triples
 from main import run
+from trainer import softmax_batches
 
 MARKER = "marker of a held-out row"
 
@@ -27,7 +28,7 @@ def settings(data_dir: Path, saved_dir: Path, **overrides: Any) -> dict[str, Any
 def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) -> None:
     """Copy a data folder; rows of one part get another title, another rate and a marker as comment.
 
-    The times stay, so the user_time split puts the changed rows into the same part.
+    The times stay, and the rates of aside, so the user_time split puts the changed rows into the same part.
     """
     dataset = load_dataset(config)
     held_out = {(dataset.raw_user_ids[u], dataset.raw_item_ids[i]) for u, i in np.argwhere(getattr(dataset, part))}
@@ -39,7 +40,7 @@ def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) 
         if (row[0], row[1]) in held_out:
             other = next(raw for raw in dataset.raw_item_ids[::-1] if (row[0], raw) not in seen)
             seen.add((row[0], other))
-            row[1], row[2], row[3] = other, "1", MARKER
+            row[1], row[2], row[3] = other, row[2] if part == "aside" else "1", MARKER
     write_tsv(target, "interactions.tsv", rows)
     (target / "anime.tsv").write_bytes((source / "anime.tsv").read_bytes())
 
@@ -70,13 +71,20 @@ def test_changing_test_rows_changes_no_weight(tmp_path: Path, fusion_mode: str) 
         assert torch.equal(a, b), f"{name} depends on test rows"
 
 
-def test_changing_valid_rows_changes_no_loss_and_no_text(tmp_path: Path) -> None:
+ASIDE = {"min_rate": 4, "train_rows_per_user": 3}
+
+
+@pytest.mark.parametrize(("part", "overrides"), [("valid", {}), ("aside", ASIDE),
+                                                 ("aside", {**ASIDE, "loss": "softmax", "init": "svd"})],
+                         ids=["valid", "aside with bpr", "aside with softmax"])
+def test_changing_valid_or_aside_rows_changes_no_loss_and_no_text(tmp_path: Path, part: str,
+                                                                  overrides: dict[str, Any]) -> None:
     write_timed(tmp_path / "a")
-    first = settings(tmp_path / "a", tmp_path / "saved_a", early_stop_round=0)
-    rewrite_part(tmp_path / "a", tmp_path / "b", first, "valid")
-    second = settings(tmp_path / "b", tmp_path / "saved_b", early_stop_round=0)
+    first = settings(tmp_path / "a", tmp_path / "saved_a", early_stop_round=0, **overrides)
+    rewrite_part(tmp_path / "a", tmp_path / "b", first, part)
+    second = settings(tmp_path / "b", tmp_path / "saved_b", early_stop_round=0, **overrides)
     valid = [run(config)["valid"] for config in (first, second)]
-    assert valid[0] != valid[1]
+    assert valid[0] != valid[1]  # of aside, too, since its pairs are masked there
     losses, texts = [], []
     for config in (first, second):
         saved = Path(config["saved_dir"])
@@ -86,14 +94,17 @@ def test_changing_valid_rows_changes_no_loss_and_no_text(tmp_path: Path) -> None
     assert np.array_equal(texts[0], texts[1])
 
 
-def test_no_comment_of_a_held_out_row_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_timed(tmp_path / "a")
-    config = settings(tmp_path / "a", tmp_path / "saved")
-    rewrite_part(tmp_path / "a", tmp_path / "b", config, "test")
-    rewrite_part(tmp_path / "b", tmp_path / "c", settings(tmp_path / "b", tmp_path / "saved"), "valid")
-    config = settings(tmp_path / "c", tmp_path / "saved")
+@pytest.mark.parametrize(("parts", "overrides"), [(("test", "valid"), {}), (("aside",), ASIDE)],
+                         ids=["held out", "aside"])
+def test_no_comment_but_of_a_train_row_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                  parts: tuple[str, ...], overrides: dict[str, Any]) -> None:
+    folder = write_timed(tmp_path / "all")
+    for part in parts:
+        rewrite_part(folder, tmp_path / part, settings(folder, tmp_path / "saved", **overrides), part)
+        folder = tmp_path / part
+    config = settings(folder, tmp_path / "saved", **overrides)
     dataset = load_dataset(config)
-    assert MARKER in (tmp_path / "c" / "interactions.tsv").read_text()
+    assert MARKER in (folder / "interactions.tsv").read_text()
     assert dataset.user_comments.texts
     assert MARKER not in dataset.user_comments.texts
     encoded: list[str] = []
@@ -112,13 +123,17 @@ def test_no_comment_of_a_held_out_row_is_encoded(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("split", ["user_time", "leave_one_out", "random", "global_time"])
 @pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
-def test_no_held_out_pair_is_an_edge_or_a_positive(tmp_path: Path, split: str, cold_item_ratio: float) -> None:
-    config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio)
+def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: str, cold_item_ratio: float) -> None:
+    config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio, **ASIDE)
     dataset = load_dataset(config)
+    assert dataset.aside.nnz > 50
     edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users:].numpy() > 0
     users, positives, _ = sample_triples(dataset.train, np.random.default_rng(0))
     trained = set(zip(users.tolist(), positives.tolist(), strict=True))
-    for part in ("valid", "test", "cold_valid", "cold_test"):
+    for (users, items, (places, wanted)), _ in softmax_batches(dataset.train, 7, np.random.default_rng(0), "cpu")[1]:
+        pairs = set(zip(users[places].tolist(), items[wanted].tolist(), strict=True))
+        assert pairs <= trained
+    for part in ("valid", "test", "cold_valid", "cold_test", "aside"):
         for user, item in np.argwhere(getattr(dataset, part)).tolist():
             assert not edges[user, item], f"a pair of {part} is an edge of the graph"
             assert (user, item) not in trained, f"a pair of {part} is trained on"

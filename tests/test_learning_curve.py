@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import write_data
-from scipy.stats import ttest_rel
+from scipy.stats import t as student_t
 
 import run_ablation
 from config import get_config, run_script
@@ -56,7 +57,7 @@ def test_each_row_is_run_with_its_own_settings(made: Path) -> None:
             for number, folder in enumerate(row(made, n, tag)):
                 metrics = read(folder / "metrics.json")
                 config = metrics["config"]
-                assert (config["train_rows_per_user"], config["seed"]) == (n, number)
+                assert (config["train_rows_per_user"], config["seed"], config["split_seed"]) == (n, number, number)
                 assert (config["fusion_mode"], config["lr"]) == (fusion_mode, 0.05)
                 assert metrics["data"]["train"] == 30 * n
                 assert metrics["encoder"]["used"] == ("lsa" if tag == "text" else None)
@@ -70,22 +71,44 @@ def test_results_are_those_of_the_runs(made: Path) -> None:
     for tag, line in results["series"].items():
         home = tag if "text" in tag else f"baseline-{tag}"
         for n, number in zip(COUNTS, line, strict=True):
-            found = [read(folder / "metrics.json")["test"]["NDCG@20"] for folder in row(made, n, home)]
+            found = [read(folder / "metrics.json")["warm"]["NDCG@20"] for folder in row(made, n, home)]
             assert number == pytest.approx({"mean": np.mean(found), "sd": np.std(found, ddof=1)})
     assert results["series"]["text"] != results["series"]["no-text"]
 
 
-def test_p_is_that_of_a_paired_test_over_users(made: Path) -> None:
+def test_p_is_that_of_a_paired_test_over_users_and_runs(made: Path) -> None:
     results = read(made / "saved" / "sparsity" / "results.json")
     for place, n in enumerate(COUNTS):
         tests = {tag: [read(folder / "comparison.json")["user_test"] for folder in row(made, n, tag)]
                  for tag in ("text", "no-text")}
-        users = sorted(tests["text"][0])
-        text, none = ([np.mean([seed[user] for seed in tests[tag]]) for user in users] for tag in tests)
-        assert results["gain"][place] == pytest.approx(np.mean(text) - np.mean(none))
-        assert results["p_uncorrected"][place] == pytest.approx(ttest_rel(text, none).pvalue)
+        differences = [{user: value - other[user] for user, value in one.items()}
+                       for one, other in zip(*tests.values(), strict=True)]
+        of_users = [np.mean([run[user] for run in differences if user in run])
+                    for user in sorted({user for run in differences for user in run})]
+        of_runs = [np.mean(list(run.values())) for run in differences]
+        parts = [np.var(sample, ddof=1) / len(sample) for sample in (of_users, of_runs)]
+        freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(of_users) - 1) + parts[1] ** 2 / (SEEDS - 1))
+        assert results["gain"][place] == pytest.approx(np.mean(of_users))
+        expected = 2 * student_t.sf(abs(np.mean(of_users)) / sum(parts) ** 0.5, freedom)
+        assert results["p_uncorrected"][place] == pytest.approx(expected)
     low, high = sorted(results["p_uncorrected"])
     assert sorted(results["p"]) == pytest.approx([min(1, 2 * low), max(min(1, 2 * low), high)])
+
+
+def test_one_seed_has_a_gain_without_a_p(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first seed of a finished curve, of which nothing is left to run."""
+    shutil.copytree(made, tmp_path / "curve")
+    monkeypatch.setattr(run_ablation, "run", lambda config: pytest.fail("run again"))
+    argv = words(tmp_path / "curve")
+    argv[argv.index("--seeds") + 1] = "1"
+    assert call(argv, monkeypatch) == 0
+    results = read(tmp_path / "curve" / "saved" / "sparsity" / "results.json")
+    assert (results["n_seeds"], results["p"], results["p_uncorrected"]) == (1, [None, None], [None, None])
+    assert all(isinstance(gain, float) for gain in results["gain"])
+    lines = (tmp_path / "curve" / "saved" / "sparsity" / "results.md").read_text(encoding="utf-8").splitlines()
+    assert [line.strip("|").split("|")[-1].strip() for line in lines[2:4]] == ["", ""]
+    assert "no p for one seed" in lines[-1]
+    assert "±" not in "".join(lines)
 
 
 def test_table_and_chart(made: Path) -> None:

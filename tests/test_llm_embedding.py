@@ -34,7 +34,7 @@ class FakeEncoder:
     """A row-wise encoder: a text's vector hangs on nothing but the text (and the name); keeps what it was given."""
 
     def __init__(self, salt: str = "", dim: int = 6) -> None:
-        self.salt, self.dim, self.opened = salt, dim, 0
+        self.salt, self.dim, self.opened, self.reachable = salt, dim, 0, True
         self.texts: list[str] = []
 
     def __call__(self, texts: list[str]) -> np.ndarray:
@@ -52,8 +52,12 @@ def fake(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> FakeEncoder
     """Put a counting encoder in the place of every real one, and name one that is not "lsa"."""
     encoder = FakeEncoder()
 
-    def open_fake(settings: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, FakeEncoder]:
+    def open_fake(settings: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Any]:
         encoder.opened += 1
+        if not encoder.reachable:
+            if settings["encoder_fallback"] == "none":
+                raise OSError("no network in tests")
+            return "lsa", lsa_encoder(corpus, settings["lsa_dim"])
         encoder.salt = f"{settings['model_name']} {settings['max_seq_length']}"
         return settings["model_name"], encoder
 
@@ -86,9 +90,18 @@ def sidecar(config: dict[str, Any], side: str = "item") -> dict[str, Any]:
     return json.loads(Path(f"{saved(config, side)}.json").read_text(encoding="utf-8"))
 
 
+def kept(config: dict[str, Any], side: str = "item") -> list[Path]:
+    """List the vectors of a side that were moved aside."""
+    return sorted(Path(config["saved_dir"]).glob(f"{side}_llm_embeddings.*-*.npy"))
+
+
 def rewrite_anime(config: dict[str, Any], change: Callable[[list[str]], list[str]]) -> None:
     """Let change rework the data lines of anime.tsv."""
-    path = Path(config["data_dir"]) / "anime.tsv"
+    rewrite(config, "anime.tsv", change)
+
+
+def rewrite(config: dict[str, Any], name: str, change: Callable[[list[str]], list[str]]) -> None:
+    path = Path(config["data_dir"]) / name
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join([header, *change(lines)]) + "\n", encoding="utf-8")
 
@@ -290,6 +303,55 @@ def test_info_tells_what_was_done(config: dict[str, Any], fake: FakeEncoder) -> 
     assert info["seconds"] > 0
 
 
+def digest_of(config: dict[str, Any], **changes: Any) -> str:
+    return vectors_of(config, **changes).info["digest"]
+
+
+def test_the_digest_is_that_of_the_vectors_wherever_they_come_from(config: dict[str, Any], fake: FakeEncoder,
+                                                                   tmp_path: Path) -> None:
+    """From the encoder or a cache, here or elsewhere, and whichever setting names no text."""
+    digest = digest_of(config)
+    assert len(bytes.fromhex(digest)) == 32
+    for change in ({}, {"vectors_dir": str(tmp_path / "other")}, {"lr": 0.5}, {"device": "cuda"}, {"lsa_dim": 5},
+                   {"encoder_fallback": "none"}, {"whiten": True}, {"use_user_llm": False}):
+        assert digest_of(config, **change) == digest, change
+
+
+TEXT_CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "a name": lambda config: rewrite_anime(config, lambda lines: [
+        line.replace("title 7\t", "title of seven\t") for line in lines]) or {},
+    "a tag": lambda config: rewrite_anime(config, lambda lines: [line.replace("tag1", "tag8") for line in lines]) or {},
+    "a summary": lambda config: rewrite_anime(config, lambda lines: [
+        line.replace("story of 7", "another story") for line in lines]) or {},
+    "a comment": lambda config: rewrite(config, "interactions.tsv", lambda lines: [
+        line.replace("user 3 on", "user 3 thinks of") for line in lines]) or {},
+    "a rate": lambda config: rewrite(config, "interactions.tsv", lambda lines: [
+        line.replace("\t7\tuser", "\t8\tuser") for line in lines]) or {},
+    "the encoder": lambda config: {"model_name": "tests/other"},
+    "its settings": lambda config: {"max_seq_length": 64},
+    "lsa": lambda config: {"model_name": "lsa"},
+    "the split": lambda config: {"split": "random", "split_seed": 5},
+}
+
+
+@pytest.mark.parametrize("change", TEXT_CHANGES.values(), ids=TEXT_CHANGES)
+def test_the_digest_changes_with_whatever_decides_a_vector(config: dict[str, Any], fake: FakeEncoder,
+                                                           change: Callable[..., dict[str, Any]]) -> None:
+    before = digest_of(config)
+    after = digest_of(config, **change(config))
+    assert after != before
+    assert digest_of(config, **change(config)) == after
+
+
+def test_the_digest_tells_one_lsa_from_another(config: dict[str, Any]) -> None:
+    config["model_name"] = "lsa"
+    assert len({digest_of(config), digest_of(config, lsa_dim=5)}) == 2
+
+
+def test_without_text_there_is_no_digest(config: dict[str, Any], fake: FakeEncoder) -> None:
+    assert digest_of(config, fusion_mode="none") is None
+
+
 def test_a_text_that_stands_twice_is_encoded_once(config: dict[str, Any], fake: FakeEncoder) -> None:
     rewrite_anime(config, lambda lines: [f"s{i}\ttwin\t\t" for i in range(len(lines))])
     vectors = vectors_of(config)
@@ -396,7 +458,7 @@ def test_a_new_title_encodes_one_text(config: dict[str, Any], fake: FakeEncoder,
     assert_same(second, from_scratch(config, tmp_path))
 
 
-@pytest.mark.parametrize("change", [{"split": "random"}, {"split": "random", "seed": 5}, {"test_ratio": 0.3}],
+@pytest.mark.parametrize("change", [{"split": "random"}, {"split": "random", "split_seed": 5}, {"test_ratio": 0.3}],
                          ids=["split", "seed", "ratio"])
 def test_another_split_re_encodes_users_and_never_items(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
                                                         change: dict[str, Any]) -> None:
@@ -621,7 +683,9 @@ def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEn
             vectors_of(config, model_name="tests/other")
     assert saved(config).exists()
     assert not Path(f"{saved(config)}.json").exists()  # it would describe vectors that are gone
-    assert_same(vectors_of(config), first)
+    again = vectors_of(config)
+    assert_same(again, first)
+    assert again.info["texts_encoded"] == 0  # they had been moved aside
 
 
 # --- files ---
@@ -746,6 +810,134 @@ def test_cached_vectors_need_neither_hub_nor_model(asked: dict[str, Any], monkey
     second = vectors_of(asked, encoder_fallback="none")
     assert second.info["used"] == ABSENT
     assert_same(first, second)
+
+
+# --- the encoder is opened only if a text has to be encoded ---
+
+def without_comments(config: dict[str, Any]) -> None:
+    rewrite(config, "interactions.tsv", lambda lines: ["\t".join([*line.split("\t")[:3], "", line.split("\t")[4]])
+                                                       for line in lines])
+
+
+@pytest.mark.parametrize("reachable", [True, False], ids=["reachable", "unreachable"])
+def test_a_new_split_without_comments_opens_nothing(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
+                                                    reachable: bool) -> None:
+    without_comments(config)
+    first = vectors_of(config)
+    fake.opened, fake.reachable = 0, reachable
+    second = vectors_of(config, split="random")
+    assert (fake.opened, second.info["texts_encoded"], second.info["used"]) == (0, 0, "tests/fake")
+    assert {sidecar(config, side)["model_name"] for side in SIDES} == {"tests/fake"}
+    np.testing.assert_array_equal(second.items, first.items)
+    assert not np.array_equal(second.users, first.users)
+    fake.reachable = True
+    assert_same(second, from_scratch(config, tmp_path, split="random"))
+
+
+def test_a_new_user_without_a_comment_opens_nothing(small: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
+    """Though others wrote some: theirs are in the cache."""
+    vectors_of(small)
+    rewrite(small, "interactions.tsv", lambda lines: [*lines, "new\ts1\t5\t\t", "new\ts2\t5\t\t"])
+    fake.opened = 0
+    second = vectors_of(small)
+    assert (fake.opened, len(second.users)) == (0, 6)
+    np.testing.assert_allclose(second.users[-1], second.items[[1, 2]].mean(axis=0), atol=1e-6)
+    assert_same(second, from_scratch(small, tmp_path))
+
+
+@pytest.mark.parametrize("change", ["a title", "a comment"])
+def test_a_text_that_is_new_opens_the_encoder(small: dict[str, Any], fake: FakeEncoder, change: str) -> None:
+    vectors_of(small)
+    if change == "a title":
+        rewrite_anime(small, lambda lines: [*lines, "new\ta new title\t\t"])
+    else:
+        rewrite(small, "interactions.tsv", lambda lines: [*lines, "new\ts1\t5\tnever written before\t"])
+    fake.opened = 0
+    assert vectors_of(small).info["texts_encoded"] == fake.opened == 1
+
+
+# --- vectors of another encoder are moved aside ---
+
+def test_a_fallback_does_not_destroy_the_encoders_vectors(config: dict[str, Any], fake: FakeEncoder,
+                                                          tmp_path: Path) -> None:
+    """A new title while the encoder is gone: lsa for once, and later that one text is all there is to encode."""
+    vectors_of(config)
+    rewrite_anime(config, lambda lines: [*lines, "new\ta new title\t\t"])
+    fake.reachable = False
+    meanwhile = vectors_of(config)
+    assert meanwhile.info["used"] == "lsa"
+    assert {sidecar(config, side)["model_name"] for side in SIDES} == {"lsa"}
+    assert [len(kept(config, side)) for side in SIDES] == [1, 1]
+    assert all(Path(f"{path}.json").exists() for side in SIDES for path in kept(config, side))
+    fake.reachable = True
+    fake.texts.clear()
+    back = vectors_of(config)
+    assert fake.texts == ["a new title"]
+    assert (back.info["used"], back.info["texts_encoded"]) == ("tests/fake", 1)
+    assert_same(back, from_scratch(config, tmp_path))
+    # they are in their place again, and lsa, made in seconds, is not kept
+    assert {path.name for path in Path(config["saved_dir"]).iterdir()} == set(FILES)
+
+
+def test_vectors_that_moved_aside_need_no_encoder(config: dict[str, Any], fake: FakeEncoder) -> None:
+    first = vectors_of(config)
+    vectors_of(config, model_name="lsa")
+    fake.opened, fake.reachable = 0, False
+    second = vectors_of(config, encoder_fallback="none")
+    assert (fake.opened, second.info["texts_encoded"], second.info["digest"]) == (0, 0, first.info["digest"])
+    assert_same(second, first)
+    np.testing.assert_array_equal(np.load(saved(config)), first.items)
+
+
+def test_each_of_several_encoders_is_kept_apart(config: dict[str, Any], fake: FakeEncoder) -> None:
+    settings = [{}, {"model_name": "tests/other"}, {"max_seq_length": 64}]
+    first = [vectors_of(config, **one) for one in settings]
+    fake.texts.clear()
+    for one, vectors in list(zip(settings, first, strict=True)) * 2:
+        assert_same(vectors_of(config, **one), vectors)
+    assert fake.texts == []
+    assert [len(kept(config, side)) for side in SIDES] == [2, 2]
+
+
+def test_lsa_is_not_kept(config: dict[str, Any], fake: FakeEncoder) -> None:
+    for lsa_dim in (4, 5):
+        vectors_of(config, model_name="lsa", lsa_dim=lsa_dim)
+    vectors_of(config)
+    assert {path.name for path in Path(config["saved_dir"]).iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_vectors_that_were_damaged_aside_are_not_used(config: dict[str, Any], fake: FakeEncoder, side: str) -> None:
+    first = vectors_of(config)
+    vectors_of(config, model_name="tests/other")
+    shuffle_rows(kept(config, side)[0])
+    second = vectors_of(config)
+    assert_same(second, first)
+    assert second.info["texts_encoded"] > 0
+
+
+@pytest.mark.parametrize("name", ["org/model", "../../../outside", "/etc/outside", "...", "a.b/c..d", "~/model",
+                                  "模型", "x" * 200, "c:\\dir\\model", "na me\n"])
+def test_no_name_of_an_encoder_leads_outside_the_folder(name: str, config: dict[str, Any], fake: FakeEncoder,
+                                                        tmp_path: Path) -> None:
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    first = vectors_of(config, model_name=name)
+    vectors_of(config)
+    written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert {path.parent for path in written} == {Path(config["saved_dir"])}
+    assert len(written) == 8
+    fake.texts.clear()
+    assert_same(vectors_of(config, model_name=name), first)
+    assert fake.texts == []
+
+
+def test_names_that_look_alike_do_not_share_a_file(config: dict[str, Any], fake: FakeEncoder) -> None:
+    names = ["org/a-b", "org/a.b", "org/a_b", "other" * 20 + "/" + "x" * 40, "another" * 20 + "/" + "x" * 40]
+    first = [vectors_of(config, model_name=name) for name in names]
+    vectors_of(config, model_name="lsa")
+    assert [len(kept(config, side)) for side in SIDES] == [5, 5]
+    for name, vectors in zip(names, first, strict=True):
+        assert_same(vectors_of(config, model_name=name), vectors)
 
 
 def test_fallback_none_raises_and_writes_nothing(asked: dict[str, Any]) -> None:

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from conftest import dataset_of
 
 import model as model_module
+from config import get_config
 from data_loader import normalized_adjacency, sample_triples
-from model import LightGCN, propagate, spmm
-from trainer import bpr_loss
+from model import UNLISTED, LightGCN, propagate, spmm
+from trainer import adam, bpr_loss, id_dropout, train_epoch
 
 N_USERS, N_ITEMS, DIM, TEXT_DIM = 7, 9, 5, 70
 N_NODES = N_USERS + N_ITEMS
 COLD_USER, COLD_ITEMS = 6, (4, 8)
 COLD_NODES = [COLD_USER, *(N_USERS + item for item in COLD_ITEMS)]
+TEXTLESS = [COLD_USER, N_USERS + 2, N_USERS + COLD_ITEMS[1]]  # without text in a mixed catalogue
 FUSIONS = ("none", "sum", "concat")
 SIDES = {"user": (True, False), "item": (False, True), "both": (True, True)}
 
@@ -61,6 +64,13 @@ def text_of(sides: tuple[bool, bool]) -> torch.Tensor:
     text = torch.randn(N_NODES, TEXT_DIM, generator=torch.Generator().manual_seed(5))
     text[:N_USERS] *= sides[0]
     text[N_USERS:] *= sides[1]
+    return text
+
+
+def mixed_text() -> torch.Tensor:
+    """Return text vectors (N, L) of which a user without edges, and an item with and one without edges have none."""
+    text = text_of((True, True))
+    text[TEXTLESS] = 0
     return text
 
 
@@ -423,12 +433,15 @@ def test_models_on_half_the_columns_score_as_the_whole_in_sum() -> None:
 
 # --- cosine, temperature, bias and offset ---
 
+POPULARITY = torch.arange(N_ITEMS, 0, -1).float()
 SCALED: dict[str, dict[str, Any]] = {
     "normalize": {"normalize": True},
     "temperature": {"temperature": 0.2},
     "item_bias": {"item_bias": torch.arange(N_ITEMS)},
     "cold_offset": {"cold_offset": True},
-    "all": {"normalize": True, "temperature": 0.2, "item_bias": torch.arange(N_ITEMS), "cold_offset": True},
+    "popularity": {"popularity": POPULARITY},
+    "all": {"normalize": True, "temperature": 0.2, "item_bias": torch.arange(N_ITEMS), "cold_offset": True,
+            "popularity": POPULARITY},
 }
 
 
@@ -441,7 +454,8 @@ def build_scaled(num_layers: int, fusion: str, text: torch.Tensor | None, scaled
 
 def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusion: str, text: torch.Tensor | None,
                      scaled: dict[str, Any]) -> torch.Tensor:
-    """Return the final vectors (N, D) or (N, D + 1) by the docstring of LightGCN, with an offset of 0.7."""
+    """Return the final vectors (N, D) and more columns by the docstring of LightGCN, with an offset of 0.7."""
+    has_text = torch.zeros(N_NODES, dtype=torch.bool) if fusion == "none" else text.abs().sum(dim=1) > 0
     final = reference(parameters, num_layers, fusion, text)
     if scaled.get("normalize"):
         final = torch.stack([row / row.square().sum().sqrt() if row.any() else row for row in final])
@@ -449,8 +463,14 @@ def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusio
     if "item_bias" in scaled or "cold_offset" in scaled:
         last = parameters["item_bias"] if "item_bias" in scaled else torch.zeros(N_ITEMS)
         if "cold_offset" in scaled:
-            last = last - 0.7 * torch.tensor([float(item in COLD_ITEMS) for item in range(N_ITEMS)])
+            last = last - torch.tensor([(0.7 if has_text[N_USERS + item] else UNLISTED) if item in COLD_ITEMS else 0
+                                        for item in range(N_ITEMS)])
         users, items = torch.cat([users, torch.ones(N_USERS, 1)], 1), torch.cat([items, last[:, None]], 1)
+    if "popularity" in scaled:
+        users = torch.cat([users, torch.zeros(N_USERS, 1)], 1)
+        if not has_text[COLD_USER]:
+            users = torch.cat([users[:COLD_USER], torch.eye(users.shape[1])[-1:]])
+        items = torch.cat([items, scaled["popularity"][:, None]], 1)
     return torch.cat([users, items])
 
 
@@ -460,7 +480,7 @@ def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusio
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_scaled_vectors_and_gradients_equal_the_dense_reference(fusion: str, scaled: dict[str, Any],
                                                                 num_layers: int) -> None:
-    text = text_of((True, True))
+    text = mixed_text()
     model = build_scaled(num_layers, fusion, text, scaled)
     parameters = copies(model)
     expected = scaled_reference(parameters, num_layers, fusion, text, scaled)
@@ -486,12 +506,12 @@ def test_scores_are_cosines_over_the_temperature_plus_the_bias(fusion: str) -> N
     cosine = torch.nn.functional.cosine_similarity(*(vectors[place] for vectors, place in
                                                      zip(plain.embeddings(), (np.s_[:, None], np.s_[None]),
                                                          strict=True)), dim=2)
-    expected = cosine / 0.1 + bias
-    torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
-    model.cold_offset.fill_(2.5)
-    expected[:, list(COLD_ITEMS)] -= 2.5
-    user_emb, item_emb = model.embeddings()
-    torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
+    for offset in (0.0, 2.5):
+        model.cold_offset.fill_(offset)
+        expected = cosine / 0.1 + bias
+        expected[:, list(COLD_ITEMS)] -= UNLISTED if fusion == "none" else offset  # without a text, in any case
+        user_emb, item_emb = model.embeddings()
+        torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_bias_starts_as_given_and_the_offset_at_zero_untrained() -> None:
@@ -506,9 +526,32 @@ def test_bias_starts_as_given_and_the_offset_at_zero_untrained() -> None:
 def test_at_the_defaults_the_final_vectors_have_no_more_columns() -> None:
     text = text_of((True, True))
     plain, said = build(1, "sum", text), build(1, "sum", text, normalize=False, temperature=1.0, item_bias=None,
-                                               cold_offset=False)
+                                               cold_offset=False, popularity=None)
     assert plain.embeddings()[1].shape == (N_ITEMS, DIM)
     torch.testing.assert_close(plain.embeddings(), said.embeddings(), rtol=0, atol=0)
+
+
+# --- users of whom nothing is known ---
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("scaled", [{}, SCALED["all"]], ids=["plain", "scaled"])
+@pytest.mark.parametrize("knows_text", [False, True])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_popularity_ranks_for_users_without_edges_and_text_and_for_nobody_else(fusion: str, knows_text: bool,
+                                                                               scaled: dict[str, Any]) -> None:
+    text = text_of((True, True)) if knows_text else mixed_text()
+    scaled = {**scaled, "popularity": POPULARITY}
+    model, without = (build_scaled(2, fusion, text, settings) for settings in (scaled, {**scaled, "popularity": None}))
+    assert model.state_dict().keys() == without.state_dict().keys()
+    (user_emb, item_emb), others = model.embeddings(), without.embeddings()
+    assert user_emb.shape[1] == item_emb.shape[1] == others[0].shape[1] + 1
+    scores, expected = user_emb @ item_emb.T, others[0] @ others[1].T
+    if fusion == "none" or not knows_text:
+        assert user_emb[COLD_USER].tolist() == [0] * others[0].shape[1] + [1]
+        assert scores[COLD_USER].tolist() == POPULARITY.tolist()
+        scores, expected, user_emb = (rows[torch.arange(N_USERS) != COLD_USER] for rows in (scores, expected, user_emb))
+    assert not user_emb[:, -1].any()
+    torch.testing.assert_close(scores, expected, rtol=1e-12, atol=1e-12)
 
 
 # --- items placed by their text alone ---
@@ -536,6 +579,10 @@ def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_laye
     ids = model.id_emb.detach().clone()
     ids[[N_USERS + item for item in ALONE_ITEMS]] = 0  # as they begin and stay where there are no edges
     new.load_state_dict({**model.state_dict(), "id_emb": ids})
+    if scaled:
+        assert (model.item_bias[ALONE_ITEMS] != 0).all()
+        with torch.no_grad():
+            new.item_bias[ALONE_ITEMS] = 0  # what is new has no popularity
     nodes = torch.tensor([3, N_USERS + 2, N_USERS + 5, 0, N_USERS, N_USERS + 7, N_USERS + 4])
     alone = torch.tensor([1, 4, 5])
     final, ids = model(nodes, alone)
@@ -551,12 +598,14 @@ def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_laye
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
 def test_alone_an_item_trains_the_text_and_no_id_vector(fusion: str) -> None:
     text = text_of((True, True))
-    model = randomize(build(2, fusion, text))
+    model = randomize(build(2, fusion, text, item_bias=torch.arange(N_ITEMS)))
     nodes = torch.tensor([0, N_USERS + 2, N_USERS + 7])
-    weight = torch.randn(2, DIM, generator=torch.Generator().manual_seed(4))
+    weight = torch.randn(2, DIM + 1, generator=torch.Generator().manual_seed(4))
     final, _ = model(nodes, torch.tensor([1, 2]))
     (final[1:] * weight).sum().backward()
+    weight = weight[:, :DIM]
     assert not model.id_emb.grad.any()
+    assert not model.item_bias.grad.any()
     torch.testing.assert_close(model.text_weight.grad, text[nodes[1:]].T @ weight / 3, rtol=1e-10, atol=1e-10)
     if fusion == "concat":
         assert not model.id_weight.grad.any()
@@ -574,6 +623,76 @@ def test_gradients_of_the_others_are_as_if_the_item_alone_were_not_there(fusion:
         (model(nodes, alone)[0][[0, 2]] * weight).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("text", [None, text_of((True, True))], ids=["no text", "text unused"])
+def test_without_text_nothing_is_placed_alone(text: torch.Tensor | None) -> None:
+    model = randomize(build(2, "none", text, item_bias=torch.arange(N_ITEMS)))
+    nodes = torch.tensor([0, N_USERS + 2, N_USERS + 7])
+    torch.testing.assert_close(model(nodes, torch.tensor([1, 2])), model(nodes), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_has_item_text_says_which_nodes_can_be_placed_alone(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = mixed_text()
+    text[N_USERS, :-1] = 0  # a text in one column, which of two processes the second owns
+    expected = [fusion != "none" and node >= N_USERS and node not in TEXTLESS for node in range(N_NODES)]
+    monkeypatch.setattr(model_module.dist, "get_world_size", lambda: 2)
+    for rank in (None, 0, 1):
+        monkeypatch.setattr(model_module.dist, "is_initialized", lambda rank=rank: rank is not None)
+        monkeypatch.setattr(model_module.dist, "get_rank", lambda rank=rank: rank)
+        model = build(1, fusion, text)
+        assert model.has_item_text.tolist() == expected
+        assert model.is_unknown.nonzero().flatten().tolist() == [COLD_USER]
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+def test_id_dropout_draws_a_share_of_the_items_with_text(fusion: str) -> None:
+    model, nodes = build(1, fusion, mixed_text()), torch.arange(N_NODES).repeat(2000)
+    drawn = [id_dropout(model, 0.3, torch.Generator().manual_seed(seed))(nodes) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    share = drawn[0].view(2000, N_NODES).double().mean(dim=0)
+    assert not share[~model.has_item_text].any()
+    torch.testing.assert_close(share[model.has_item_text], torch.full((N_ITEMS - 2,), 0.3).double(), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(("fusion", "text", "share"), [
+    ("none", text_of((True, True)), 0.5), ("sum", None, 0.5), ("sum", text_of((True, False)), 0.5),
+    ("concat", text_of((True, False)), 0.5), ("sum", text_of((True, True)), 0.0)],
+    ids=["none", "no text", "users alone", "users alone in concat", "no share"])
+def test_id_dropout_is_none_where_there_is_nothing_to_draw(fusion: str, text: torch.Tensor | None,
+                                                           share: float) -> None:
+    assert id_dropout(build(1, fusion, text), share, torch.Generator()) is None
+
+
+@pytest.mark.parametrize("text", [text_of((True, False)), mixed_text()], ids=["items' text off", "mixed catalogue"])
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+def test_no_title_without_text_is_placed_alone_in_a_step(fusion: str, loss: str, text: torch.Tensor,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, such a title would stand at zero, or with all others at the bias of concat."""
+    model, forward, met = build(2, fusion, text), LightGCN.forward, {"alone": 0, "textless": 0}
+
+    def watched(self: LightGCN, nodes: torch.Tensor, alone: torch.Tensor | None = None) -> Any:
+        final, ids = forward(self, nodes, alone)
+        with torch.no_grad():
+            as_always = (forward(self, nodes)[0] == final).all(dim=1)
+        has_text = text[nodes].any(dim=1) & (nodes >= N_USERS)
+        assert as_always[~has_text].all()
+        assert final.any(dim=1).all()  # all nodes of a batch have edges
+        met["alone"] += int((~as_always).sum())
+        met["textless"] += int((~has_text & (nodes >= N_USERS)).sum())
+        return final, ids
+
+    monkeypatch.setattr(LightGCN, "forward", watched)
+    config = get_config({"loss": loss, "id_dropout": 0.9, "batch_size": 4, "lr": 0.05})
+    optimizer, rng = adam(model, config["lr"]), np.random.default_rng(0)
+    for epoch in (1, 2):
+        train_epoch(model, optimizer, dataset_of(toy_train()), config, rng, epoch)
+    assert met["textless"] > 0
+    assert (met["alone"] > 0) == bool(text[N_USERS:].any())
 
 
 # --- a start that is given ---

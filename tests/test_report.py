@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (data / name).write_text(text, encoding="utf-8")
     metrics = run(get_config({"data_dir": str(data), "saved_dir": str(root / "saved"), "model_name": "lsa",
                               "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu",
-                              "cold_item_ratio": 0.2}))
+                              "cold_item_ratio": 0.2, "min_rate": 3.0}))
     _compare(root / "saved", metrics)
     (root / "saved" / "sparsity").mkdir()
     series = {label: [{"mean": mean, "sd": 0.0123} for mean in means] for label, means in SERIES.items()}
@@ -56,7 +56,8 @@ def _compare(saved: Path, metrics: dict[str, Any]) -> None:
             folder = saved / "ablation" / tag / f"seed_{number}"
             folder.mkdir(parents=True)
             mine = json.loads(json.dumps(metrics))
-            mine["test"] = {key: value * (1 + 0.1 * number + TAGS.index(tag)) for key, value in mine["test"].items()}
+            for part, more in (("warm", 1), ("test", 2)):  # of which each is a figure of its own
+                mine[part] = {key: value * (more + 0.1 * number + TAGS.index(tag)) for key, value in mine[part].items()}
             if tag == "popularity":
                 mine = {**mine, "encoder": {"used": None}, "point": {"l2": 200}}
                 del mine["config"]
@@ -134,7 +135,8 @@ def test_every_part_is_there(saved: Path) -> None:
     text, _ = page_of(saved)
     assert 'class="missing"' not in text
     groups = [group for side in read(saved / "metrics.json")["groups"].values() for group in side.values()]
-    n_groups = sum(group["n_users"] > 0 for group in groups)
+    n_groups = sum("NDCG@20" in group for group in groups)
+    assert 0 < n_groups < len(groups)
     # curves, comparison, groups, cold start, sparse data
     assert text.count("<svg viewBox=\"0 0 340") == 2 + 2 + n_groups + 2 + 1
     assert 'class="warn"' not in text
@@ -144,9 +146,12 @@ def test_figures_are_those_of_the_json(saved: Path) -> None:
     _, page = page_of(saved)
     figures, metrics = page.table("Means"), read(saved / "metrics.json")
     for row in read(saved / "ablation" / "results.json"):
-        for part in ("test", "valid", "beyond"):
+        for part in ("warm", "test", "valid", "beyond"):
             for key, number in row[part].items():
                 assert figures[row["tag"]][f"{part} {key}"] == f"{number['mean']:.4f} ± {number['sd']:.4f}"
+        for part in ("warm", "joint"):
+            number = row["listed"][part]["NDCG@20"]
+            assert figures[row["tag"]][f"listed {part} NDCG@20"] == f"{number['mean']:.4f} ± {number['sd']:.4f}"
         number = row["cold"]["among_all"]["Recall@10"]
         assert figures[row["tag"]]["cold among all Recall@10"] == f"{number['mean']:.4f} ± {number['sd']:.4f}"
         assert figures[row["tag"]]["train s"] == f"{row['train_s']['mean']:.1f}"
@@ -154,8 +159,9 @@ def test_figures_are_those_of_the_json(saved: Path) -> None:
     assert figures["sum-both"]["gain"] == "+0.0345"
     assert figures["sum-both"]["p"] == "0.002"
     head = page.table("Best epochs")
-    for key, value in metrics["test"].items():
-        assert head[f"test {key}"][f"this run, epoch {metrics['epoch']}"] == f"{value:.4f}"
+    for part in ("warm", "test"):
+        for key, value in metrics[part].items():
+            assert head[f"{part} {key}"][f"this run, epoch {metrics['epoch']}"] == f"{value:.4f}"
     sparse = page.table("Test NDCG@20 by train rows")
     assert sparse["with <b>text</b>"] == {"row": "with <b>text</b>", "1": "0.0812 ± 0.0123", "20": "0.1234 ± 0.0123"}
 
@@ -164,16 +170,51 @@ def test_the_best_rows_are_chosen_on_valid(saved: Path) -> None:
     rows = read(saved / "ablation" / "results.json")
     rows[1]["valid"]["NDCG@20"]["mean"] += 0.5  # sum-none, the worse of the two on test
     (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
-    head = page_of(saved)[1].table("Best epochs")["test NDCG@20"]
-    assert head["best row: sum-none"].startswith(f"{rows[1]['test']['NDCG@20']['mean']:.4f}")
-    assert head["best baseline: popularity"].startswith(f"{rows[0]['test']['NDCG@20']['mean']:.4f}")
+    head = page_of(saved)[1].table("Best epochs")
+    for part in ("warm", "test"):
+        line = head[f"{part} NDCG@20"]
+        assert line["best row: sum-none"].startswith(f"{rows[1][part]['NDCG@20']['mean']:.4f}")
+        assert line["best baseline: popularity"].startswith(f"{rows[0][part]['NDCG@20']['mean']:.4f}")
+
+
+def test_rows_are_compared_among_titles_with_a_history(saved: Path) -> None:
+    rows, page = read(saved / "ablation" / "results.json"), page_of(saved)[1]
+    gains = page.table("Gain in warm NDCG@20")
+    for row in rows:
+        number = row["warm"]["NDCG@20"]
+        assert gains[row["tag"]]["NDCG@20"] == f"{number['mean']:.4f} ± {number['sd']:.4f}"
+    assert (gains["sum-both"]["gain"], gains["sum-both"]["p"]) == ("+0.0345", "0.002")
+
+
+def test_one_seed_has_a_gain_without_a_p(saved: Path) -> None:
+    rows = read(saved / "ablation" / "results.json")
+    for row in rows:
+        row["n_seeds"] = 1
+    rows[2] |= {"gain": 0.0345, "p": None}
+    (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    page = page_of(saved)[1]
+    for table in (page.table("Gain in warm"), page.table("Means")):
+        assert table["sum-both"]["gain"] == "+0.0345"
+        assert table["sum-both"]["p"] == table["sum-none"]["p"]  # that of a row which is not tested at all
+        assert not any(character.isdigit() for character in table["sum-both"]["p"])
+
+
+def test_a_group_that_some_rows_lack_is_shown_for_the_others(saved: Path) -> None:
+    """A group may be empty in all runs of a row and not in those of another, and then it has no metrics there."""
+    rows = read(saved / "ablation" / "results.json")
+    group = next(name for name, found in rows[0]["groups"]["users"].items() if "NDCG@20" in found)
+    rows[1]["groups"]["users"][group] = {"n_users": {"mean": 0.0, "sd": 0.0}}
+    (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    text, _ = page_of(saved)
+    figure = re.search(rf"<figure><figcaption>{re.escape(report.esc(group))} \(.*?</figure>", text).group()
+    assert [tag in figure for tag in TAGS] == [True, False, True]
 
 
 def test_bars_start_at_0_and_are_as_long_as_their_figures(saved: Path) -> None:
     text, _ = page_of(saved)
-    figure = re.search(r"<figure><figcaption>test NDCG@20</figcaption>.*?</figure>", text).group()
+    figure = re.search(r"<figure><figcaption>warm NDCG@20</figcaption>.*?</figure>", text).group()
     bars = re.findall(r'<rect class="bar( base)?" x="8" y="\d+" width="([\d.]+)"', figure)
-    numbers = [row["test"]["NDCG@20"] for row in read(saved / "ablation" / "results.json")]
+    numbers = [row["warm"]["NDCG@20"] for row in read(saved / "ablation" / "results.json")]
     scale = float(bars[-1][1]) / numbers[-1]["mean"]
     assert [kind for kind, _ in bars] == [" base", "", ""]
     assert [float(width) for _, width in bars] == pytest.approx([n["mean"] * scale for n in numbers], abs=0.1)
@@ -202,7 +243,8 @@ def test_hits_are_those_of_an_independent_ranking(saved: Path) -> None:
     ids = read(saved / "id_mappings.json")
     scores = (torch.load(saved / "user_emb.pt") @ torch.load(saved / "item_emb.pt").T).numpy()
     with np.load(saved / "splits.npz") as parts:
-        for part in ("train", "valid"):
+        assert len(parts["aside"])
+        for part in ("train", "valid", "aside"):
             scores[tuple(parts[part].T)] = -np.inf
         test, train = parts["test"], parts["train"]
     k, shown = max(read(saved / "metrics.json")["config"]["top_k"]), 0
@@ -318,7 +360,8 @@ def test_a_run_alone_has_curves_groups_and_figures(saved: Path) -> None:
     shutil.rmtree(saved / "ablation")
     text, page = page_of(saved)
     metrics = read(saved / "metrics.json")
-    assert page.table("Means")["this run"]["test NDCG@20"] == f"{metrics['test']['NDCG@20']:.4f}"
+    for part in ("warm", "test"):
+        assert page.table("Means")["this run"][f"{part} NDCG@20"] == f"{metrics[part]['NDCG@20']:.4f}"
     assert "valid NDCG@20" in text
     group = metrics["groups"]["users"]["6-20"]
     assert re.search(rf"6-20 \({group['n_users']} users\)</text><text[^>]*>{group['NDCG@20']:.4f}<", text)

@@ -4,13 +4,15 @@ import json
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from scipy.stats import ttest_rel
+from scipy.stats import f as f_distribution
+from scipy.stats import ttest_1samp
 
 import llm_embedding
 import run_ablation
@@ -18,10 +20,24 @@ from baselines import BASELINES, GRIDS
 from config import get_config, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import beyond_accuracy, evaluate, rank_items
-from llm_embedding import TextVectors
-from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, holm, paired_test, summary, tuned
+from llm_embedding import TextVectors, lsa_encoder
+from run_ablation import (
+    COMBINATIONS,
+    FULL,
+    add_p_values,
+    baseline,
+    compare,
+    holm,
+    listing_cost,
+    paired_test,
+    spread,
+    summary,
+    table,
+    tuned,
+)
 
-NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0})
+NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
+ABSENT = "aglrec-tests/not-on-this-disk"
 TWO = {tag: COMBINATIONS[tag] for tag in ("sum-none", "sum-item")}
 
 
@@ -29,8 +45,9 @@ def run_of(value: float, user_test: dict[str, float] | None = None, **more: Any)
     """Return what model() and baseline() return of a run whose figures are all this value."""
     figures = {"NDCG@20": value, "Recall@20": 10 * value}
     return {"encoder": {"used": "lsa"}, "folder": f"folder of {value:g}", "epoch": int(value), "valid": figures,
-            "test": figures, "cold": {}, "groups": {"users": {"<=5": {"n_users": 4, **figures}}},
-            "beyond": {"Coverage": value}, "train_s": value, "user_test": user_test or {}, **more}
+            "test": figures, "warm": figures, "listed": {"warm": {"NDCG@20": 0.75 * value}, "joint": figures},
+            "cold": {}, "groups": {"users": {"<=5": {"n_users": 4, **figures}}}, "beyond": {"Coverage": value},
+            "train_s": value, "user_test": user_test or {}, **more}
 
 
 def read(path: Path) -> Any:
@@ -71,8 +88,10 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ([0.6, 0.7, 0.9], [1.0, 1.0, 1.0]),
     ([0.01, 0.01, 0.01], [0.03, 0.03, 0.03]),
     ([0.02, 0.001, 0.9], [0.04, 0.003, 0.9]),
+    ([None, 0.01, None, 0.04], [None, 0.02, None, 0.04]),
+    ([None, None], [None, None]),
     ([], [])])
-def test_holm_by_hand(given: list[float], corrected: list[float]) -> None:
+def test_holm_by_hand(given: list[float | None], corrected: list[float | None]) -> None:
     names = "dcba"[: len(given)]
     found = holm(dict(zip(names, given, strict=True)))
     assert list(found) == list(names)
@@ -81,43 +100,96 @@ def test_holm_by_hand(given: list[float], corrected: list[float]) -> None:
 
 # --- the paired test ---
 
-def test_paired_test_of_one_seed_is_that_of_scipy() -> None:
+def runs_of(values: np.ndarray) -> list[dict[str, Any]]:
+    """Return a row's runs that test the same users: (n_runs, n_users) values."""
+    return [run_of(0, {f"u{number}": value for number, value in enumerate(run.tolist())}) for run in values]
+
+
+def clark(differences: np.ndarray) -> float:
+    """Compute p of min F' from the two F values over users and over runs, as Clark 1973 gives it."""
+    n_runs, n_users = differences.shape
+    over_users, over_runs = (ttest_1samp(differences.mean(axis=axis), 0).statistic ** 2 for axis in (0, 1))
+    freedom = (over_users + over_runs) ** 2 / (over_users**2 / (n_runs - 1) + over_runs**2 / (n_users - 1))
+    return float(f_distribution.sf(over_users * over_runs / (over_users + over_runs), 1, freedom))
+
+
+@pytest.mark.parametrize(("n_runs", "n_users"), [(2, 30), (3, 30), (5, 4)])
+def test_paired_test_takes_users_and_runs_as_random(n_runs: int, n_users: int) -> None:
     rng = np.random.default_rng(0)
-    ours, theirs = rng.random((2, 30))
+    theirs = rng.random((n_runs, n_users))
+    differences = 0.3 + rng.normal(size=(n_runs, 1)) / 5 + rng.normal(size=(n_runs, n_users)) / 3
+    gain, p = paired_test(runs_of(theirs + differences), runs_of(theirs))
+    assert gain == pytest.approx(differences.mean())
+    assert p == pytest.approx(clark(differences))
+
+
+def test_a_single_run_does_not_tell_how_much_runs_vary() -> None:
+    ours, theirs = np.random.default_rng(0).random((2, 1, 30))
     users = [f"u{number}" for number in range(30)]
-    gain, p = paired_test([run_of(0, dict(zip(users, ours, strict=True)))],
-                          [run_of(0, dict(zip(users[::-1], theirs[::-1], strict=True)))])
+    shuffled = [run_of(0, dict(zip(users[::-1], theirs[0, ::-1].tolist(), strict=True)))]
+    gain, p = paired_test(runs_of(ours), shuffled)
     assert gain == pytest.approx((ours - theirs).mean())
-    assert p == pytest.approx(ttest_rel(ours, theirs).pvalue)
+    assert p is None
 
 
 def test_paired_test_averages_a_user_over_the_seeds_that_test_him() -> None:
     ours = [{"a": 0.9, "b": 0.5, "c": 0.3}, {"a": 0.5, "b": 0.1, "d": 1.0}]
     theirs = [{"a": 0.1, "b": 0.4, "c": 0.2}, {"a": 0.3, "b": 0.3, "d": 0.5}]
     gain, p = paired_test([run_of(0, one) for one in ours], [run_of(0, one) for one in theirs])
-    of_users = [(0.8 + 0.2) / 2, (0.1 - 0.2) / 2, 0.1, 0.5]
+    of_users, of_runs = [(0.8 + 0.2) / 2, (0.1 - 0.2) / 2, 0.1, 0.5], [(0.8 + 0.1 + 0.1) / 3, (0.2 - 0.2 + 0.5) / 3]
     assert gain == pytest.approx(np.mean(of_users))
-    assert p == pytest.approx(ttest_rel(of_users, np.zeros(4)).pvalue)
+    parts = np.var(of_users, ddof=1) / 4, np.var(of_runs, ddof=1) / 2
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 1)
+    assert p == pytest.approx(f_distribution.sf(gain**2 / sum(parts), 1, freedom))
 
 
-def test_rows_that_do_not_differ_have_a_p_of_one() -> None:
-    same = [run_of(0, {"a": 0.5, "b": 0.25})]
+@pytest.mark.parametrize("n_runs", [2, 3])
+def test_rows_that_do_not_differ_have_a_p_of_one(n_runs: int) -> None:
+    same = [run_of(0, {"a": 0.5, "b": 0.25})] * n_runs
     assert paired_test(same, same) == (0.0, 1.0)
 
 
-def test_rows_are_tested_against_their_fusion_without_text() -> None:
+def test_rows_that_differ_by_the_same_everywhere_have_a_p_of_zero() -> None:
+    assert paired_test(runs_of(np.full((2, 3), 0.75)), runs_of(np.full((2, 3), 0.5))) == (0.25, 0.0)
+
+
+def test_of_two_rows_with_the_same_settings_few_differ() -> None:
+    """An A/A test of 3 runs a row, whose luck outweighs what a mean over 200 users leaves of theirs.
+
+    A test over users alone takes that luck for an effect: it is the same for every user.
+    """
+    rng, n_pairs, alarms = np.random.default_rng(0), 300, {"ours": 0, "over users": 0}
+    for _ in range(n_pairs):
+        values = (rng.normal(scale=0.2, size=(1, 1, 200)) + rng.normal(scale=0.02, size=(2, 3, 1))
+                  + rng.normal(scale=0.1, size=(2, 3, 200)))  # a user's own, a run's luck, and the rest
+        alarms["ours"] += paired_test(*map(runs_of, values))[1] < 0.05
+        alarms["over users"] += ttest_1samp((values[0] - values[1]).mean(axis=0), 0).pvalue < 0.05
+    assert alarms["ours"] <= 0.07 * n_pairs
+    assert alarms["over users"] > 0.4 * n_pairs
+
+
+def test_a_real_effect_is_found() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(50):
+        values = rng.normal(scale=0.2, size=(1, 1, 400)) + rng.normal(scale=0.1, size=(2, 3, 400))
+        values[0] += 0.05
+        found.append(paired_test(*map(runs_of, values))[1] < 0.05)
+    assert np.mean(found) > 0.9
+
+
+@pytest.mark.parametrize("n_runs", [1, 3])
+def test_rows_are_tested_against_their_fusion_without_text(n_runs: int) -> None:
     rng = np.random.default_rng(1)
-    results = {tag: [run_of(0, {f"u{n}": value for n, value in enumerate(rng.random(20))})]
-               for tag in ("popularity", "sum-none", "sum-item", "concat-none", "concat-both", "bpr-svd-drop0-lsa")}
-    rows = [{"tag": tag} for tag in results]
-    add_p_values(rows, results)
+    values = {tag: rng.random((n_runs, 20)) for tag in
+              ("popularity", "sum-none", "sum-item", "concat-none", "concat-both", "bpr-svd-drop0-lsa")}
+    rows = [{"tag": tag} for tag in values]
+    add_p_values(rows, {tag: runs_of(of_row) for tag, of_row in values.items()})
     found = {row["tag"]: (row["gain"], row["p"]) for row in rows}
-    values = {tag: np.array(list(runs[0]["user_test"].values())) for tag, runs in results.items()}
-    tested = {tag: ttest_rel(values[tag], values[f"{tag.split('-')[0]}-none"]).pvalue
-              for tag in ("sum-item", "concat-both")}
+    differences = {tag: values[tag] - values[f"{tag.split('-')[0]}-none"] for tag in ("sum-item", "concat-both")}
+    tested = {tag: clark(of_row) if n_runs > 1 else None for tag, of_row in differences.items()}
     for tag, p in holm(tested).items():
-        gain = (values[tag] - values[f"{tag.split('-')[0]}-none"]).mean()
-        assert found[tag] == pytest.approx((gain, p))
+        assert found[tag] == pytest.approx((differences[tag].mean(), p))
     assert [found[tag] for tag in found if tag not in tested] == [(None, None)] * 4
 
 
@@ -129,7 +201,7 @@ def test_summary_has_means_and_sample_deviations_of_every_number() -> None:
     assert sd == pytest.approx(7 ** 0.5)
     assert row["test"] == {"NDCG@20": {"mean": 3, "sd": pytest.approx(sd)},
                            "Recall@20": {"mean": 30, "sd": pytest.approx(10 * sd)}}
-    assert row["valid"] == row["test"]
+    assert row["valid"] == row["warm"] == row["listed"]["joint"] == row["test"]
     assert row["groups"]["users"]["<=5"] == {"n_users": {"mean": 4, "sd": 0}, **row["test"]}
     assert row["beyond"]["Coverage"] == row["train_s"] == {"mean": 3, "sd": pytest.approx(sd)}
     assert row["cold"] == {}
@@ -141,6 +213,58 @@ def test_summary_has_means_and_sample_deviations_of_every_number() -> None:
 def test_summary_of_one_seed_has_no_deviation() -> None:
     row = summary("tag", {}, [run_of(2)])
     assert (row["test"]["NDCG@20"], row["n_seeds"]) == ({"mean": 2, "sd": 0.0}, 1)
+
+
+def test_a_number_that_some_runs_lack_is_that_of_the_others() -> None:
+    """A group that is empty in a run has no metrics there, which is not a metric of 0."""
+    found = spread([{"<=5": {"n_users": 0}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
+                    {"<=5": {"n_users": 3, "NDCG@20": 0.2}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
+                    {"<=5": {"n_users": 6, "NDCG@20": 0.4}, ">50": {"n_users": 2, "NDCG@20": 0.5}}])
+    assert found["<=5"]["n_users"] == {"mean": 3, "sd": 3}
+    assert found["<=5"]["NDCG@20"] == pytest.approx({"mean": 0.3, "sd": 0.02**0.5})
+    assert found[">50"]["NDCG@20"] == {"mean": 0.5, "sd": 0}
+    assert spread([{}, {"NDCG@20": 0.5}]) == {"NDCG@20": {"mean": 0.5, "sd": 0}}
+
+
+# --- the table ---
+
+def cells(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Read the Markdown of some rows back: column -> cell, a dict a row."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(rows).splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_the_table_compares_titles_with_a_history_and_tells_what_listing_costs() -> None:
+    other = {"NDCG@20": 0.9, "Recall@20": 0.8}
+    mine = [run_of(value, test=other, listed={"warm": {"NDCG@20": value / 2}, "joint": {"NDCG@20": 0.6}})
+            for value in (0.1, 0.2)]
+    rows = [{**summary("sum-item", {}, mine), "gain": 0.1, "p": 0.0123}]
+    [row] = cells(rows)
+    assert list(row) == ["row", "Recall@20", "NDCG@20", "lost by listing", "coverage", "p", "train s"]
+    assert row["NDCG@20"] == "0.1500 ± 0.0707"
+    assert (row["Recall@20"], row["lost by listing"], row["p"]) == ("1.5000 ± 0.7071", "50.0%", "0.01")
+    places = {where: {"NDCG@20": 0.25} for where in ("among_cold", "among_all")}
+    cold = [{**run, "cold": {"n_items": 7, **places}} for run in mine]
+    [row] = cells([{**summary("sum-item", {}, cold), "gain": 0.1, "p": 1.0}])
+    assert list(row) == ["row", "Recall@20", "NDCG@20", "lost by listing", "cold NDCG@20 among cold",
+                         "cold NDCG@20 among all", "joint NDCG@20", "coverage", "p", "train s"]
+    assert (row["joint NDCG@20"], row["cold NDCG@20 among all"]) == ("0.6000 ± 0.0000", "0.2500 ± 0.0000")
+
+
+def test_the_table_of_one_seed_has_neither_sd_nor_p() -> None:
+    results = {tag: runs_of(np.random.default_rng(0).random((1, 9))) for tag in ("sum-none", "sum-item")}
+    rows = [summary(tag, {}, runs) for tag, runs in results.items()]
+    add_p_values(rows, results)
+    assert rows[1]["gain"] is not None
+    assert [row["p"] for row in cells(rows)] == ["", ""]
+    assert "±" not in table(rows)
+
+
+@pytest.mark.parametrize(("warm", "listed", "cost"), [(0.2, 0.15, 0.25), (0.2, 0.2, 0.0), (0.2, 0.0, 1.0),
+                                                      (0.2, 0.21, -0.05), (0.0, 0.0, 0.0)])
+def test_listing_cost_by_hand(warm: float, listed: float, cost: float) -> None:
+    row = {"warm": {"NDCG@5": {"mean": warm}}, "listed": {"warm": {"NDCG@5": {"mean": listed}}}}
+    assert listing_cost(row, "NDCG@5") == pytest.approx(cost)
 
 
 # --- baselines ---
@@ -174,7 +298,7 @@ def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.Monkey
     monkeypatch.setitem(GRIDS, "planted", {"which": ("deep", "top")})
     monkeypatch.setitem(BASELINES, "planted", lambda dataset, item_vectors, which: (
         torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)))
-    toy = type("Toy", (), {"valid": target, "train": nothing})
+    toy = SimpleNamespace(warm={"valid": target}.get, known={"valid": nothing}.get, warm_items=np.arange(6))
     for metric, which in (("Recall@4", "deep"), ("Hit@1", "top")):
         settings = {**config, "top_k": [1, 4], "early_stop_metric": metric}
         assert tuned("planted", toy, None, settings)[1] == {"which": which}
@@ -216,33 +340,60 @@ def test_a_finished_baseline_is_fitted_again_only_when_something_changed(
     assert not fitted(dataset=other)
 
 
-def test_only_content_is_fitted_again_with_another_encoder(fits: list[str], tmp_path: Path, dataset: Dataset,
-                                                           config: dict[str, Any]) -> None:
-    rng = np.random.default_rng(0)
+def test_baselines_are_fitted_again_with_other_texts(fits: list[str], tmp_path: Path, dataset: Dataset,
+                                                     config: dict[str, Any]) -> None:
+    """Content is made of the vectors, and the Diversity of every baseline's lists is measured with them."""
     names = ["popularity", "content_cosine", "content_whitened"]
-    for used, expected in (("one", names), ("one", []), ("two", names[1:])):
+    for number, (used, digest, expected) in enumerate((("one", "first", names), ("one", "first", []),
+                                                       ("two", "first", names), ("two", "second", names))):
         fits.clear()
-        vectors = TextVectors(rng.normal(size=(dataset.n_items, 5)).astype(np.float32), None, {"used": used, "dim": 5})
-        for name in names:
-            baseline(name, tmp_path / name, dataset, vectors, config, False)
+        items = np.random.default_rng([number - (expected == [])]).normal(size=(dataset.n_items, 5)).astype(np.float32)
+        vectors = TextVectors(items, None, {"used": used, "dim": 5, "digest": digest})
+        found = {name: baseline(name, tmp_path / name, dataset, vectors, config, False) for name in names}
         assert fits == expected
+        assert [found[name]["encoder"]["used"] for name in names] == [None, used, used]
+        known, users = dataset.known("test"), np.flatnonzero(np.diff(dataset.test.indptr))
+        lists = rank_items(*BASELINES["popularity"](dataset, items), users, known, 20, seed=config["seed"]).items
+        assert found["popularity"]["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, items))
 
 
-def test_a_baseline_has_the_figures_of_its_best_point(tmp_path: Path, planted: str, data_dir: Path,
-                                                      config: dict[str, Any]) -> None:
+@pytest.fixture
+def cold_dataset(data_dir: Path, config: dict[str, Any]) -> Dataset:
+    """Titles without a history, rows set aside, and a user with a single row, who has none in test."""
     with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
-        file.write("untested\ts1\t5\t\t\n")  # a user with a single row has none in test
-    dataset = load_dataset(config)
+        file.write("untested\ts1\t5\t\t\n")
+        file.writelines(f"u{user}\tin_test\t5\t\t2021-01-01\n" for user in range(9))
+    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+        file.write("in_test\tall of its rows are in test\t\t\n")
+    dataset = load_dataset({**config, "cold_item_ratio": 0.2, "split_seed": 1, "min_rate": 3.0})
+    assert dataset.aside.nnz > 0
+    assert 0 < dataset.warm("test").nnz < dataset.test.nnz
+    return dataset
+
+
+def among_warm(factors: Any, dataset: Dataset, part: str, config: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Evaluate the titles with a history among each other, with all pairs masked that came before."""
+    warm = dataset.train.toarray().any(axis=0)
+    known = dataset.train + dataset.aside + (dataset.valid if part == "test" else 0 * dataset.valid)
+    return evaluate(*factors, sp.csr_matrix(getattr(dataset, part).toarray() * warm), known, config,
+                    np.flatnonzero(warm))
+
+
+def test_a_baseline_has_the_figures_of_its_best_point(tmp_path: Path, planted: str, cold_dataset: Dataset,
+                                                      config: dict[str, Any]) -> None:
+    dataset = cold_dataset
     found = baseline(planted, tmp_path / "planted", dataset, NO_TEXT, config, False)
     factors = torch.from_numpy(dataset.valid.toarray()), torch.eye(dataset.n_items)
-    known = dataset.train + dataset.valid
-    test = evaluate(*factors, dataset.test, known, config)
+    warm, test = among_warm(factors, dataset, "test", config), evaluate(*factors, dataset.test,
+                                                                        dataset.train + dataset.valid, config)
     assert found["point"] == {"knows": "valid"}
-    assert found["test"] == pytest.approx({key: np.nanmean(values) for key, values in test.items()})
-    users = np.flatnonzero(np.diff(dataset.test.indptr))
+    for part, values in (("warm", warm), ("test", test), ("valid", among_warm(factors, dataset, "valid", config))):
+        assert found[part] == pytest.approx({key: np.nanmean(of_users) for key, of_users in values.items()})
+    assert found["warm"] != pytest.approx(found["test"])
+    users = np.flatnonzero((dataset.test.toarray() * dataset.train.toarray().any(axis=0)).any(axis=1))
     assert list(found["user_test"]) == [dataset.raw_user_ids[user] for user in users]
-    assert list(found["user_test"].values()) == pytest.approx(test["NDCG@20"].tolist())
-    lists = rank_items(*factors, users, known, 20, seed=config["seed"]).items
+    assert list(found["user_test"].values()) == pytest.approx(warm["NDCG@20"].tolist())
+    lists = rank_items(*factors, users, dataset.train + dataset.valid + dataset.aside, 20, seed=config["seed"]).items
     assert found["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, None))
 
 
@@ -250,7 +401,7 @@ def test_a_baseline_has_the_figures_of_its_best_point(tmp_path: Path, planted: s
 
 def test_each_seed_has_its_folder_and_data_of_its_own(overrides: dict[str, Any], runs: list[str], fits: list[str],
                                                       tmp_path: Path) -> None:
-    overrides = {**overrides, "seed": 4, "split": "random"}
+    overrides = {**overrides, "seed": 4, "split_seed": 7, "split": "random"}
     rows = compare(TWO, overrides, tmp_path / "a", seeds=2)
     a = tmp_path / "a"
     assert runs == [str(a / "sum-none"), str(a / "sum-item"), str(a / "sum-none" / "seed_1"),
@@ -262,9 +413,13 @@ def test_each_seed_has_its_folder_and_data_of_its_own(overrides: dict[str, Any],
         assert folders == [a / name, a / name / "seed_1"]
         seeds = [read(folder / "metrics.json") for folder in folders]
         assert [one.get("seed", one.get("config", {}).get("seed")) for one in seeds] == [4, 5]
-        values = [one["test"]["NDCG@20"] for one in seeds]
-        assert row["test"]["NDCG@20"] == pytest.approx({"mean": np.mean(values), "sd": np.std(values, ddof=1)})
-        assert seeds[0]["data"]["fingerprint"] != seeds[1]["data"]["fingerprint"]
+        assert row["tag"] not in TWO or [one["config"]["split_seed"] for one in seeds] == [7, 8]
+        for part in ("warm", "test"):
+            values = [one[part]["NDCG@20"] for one in seeds]
+            assert row[part]["NDCG@20"] == pytest.approx({"mean": np.mean(values), "sd": np.std(values, ddof=1)})
+        prints = [load_dataset(get_config({**overrides, "split_seed": seed})).fingerprint for seed in (7, 8)]
+        assert [one["data"]["fingerprint"] for one in seeds] == prints
+        assert prints[0] != prints[1]
     compared = [[{**read(Path(folder) / "comparison.json")} for folder in row["folders"]] for row in rows[-2:]]
     assert (rows[-1]["gain"], rows[-1]["p"]) == pytest.approx(paired_test(compared[1], compared[0]))
     runs.clear(), fits.clear()
@@ -304,18 +459,85 @@ def test_a_row_that_is_run_again_gets_a_new_comparison(overrides: dict[str, Any]
     assert path.read_bytes() != before
 
 
+def change_a_summary(overrides: dict[str, Any]) -> None:
+    path = Path(overrides["data_dir"]) / "anime.tsv"
+    path.write_text(path.read_text(encoding="utf-8").replace("story of 7", "another story"), encoding="utf-8")
+
+
+def diversity(folder: Path) -> float:
+    return read(folder / "comparison.json")["beyond"]["Diversity"]
+
+
+def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], fits: list[str],
+                                   tmp_path: Path) -> None:
+    """Ids and pairs are as before: a row without text stays, but the Diversity of its lists is measured anew."""
+    folder = tmp_path / "a"
+    compare(TWO, overrides, folder)
+    before, trained = diversity(folder / "sum-none"), (folder / "sum-none" / "best_model.pth").stat().st_mtime_ns
+    runs.clear(), fits.clear()
+    change_a_summary(overrides)
+    rows = {row["tag"]: row for row in compare(TWO, overrides, folder)}
+    assert (runs, fits) == ([str(folder / "sum-item")], list(BASELINES))
+    config = read(folder / "sum-none" / "metrics.json")["config"]
+    dataset = load_dataset(config)
+    vectors = llm_embedding.text_vectors(dataset, {**config, "fusion_mode": "sum", "use_item_llm": True}, "cpu")
+    factors = [torch.load(folder / "sum-none" / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt")]
+    lists = rank_items(*factors, np.flatnonzero(np.diff(dataset.test.indptr)), dataset.known("test"), 20).items
+    expected = beyond_accuracy(lists, dataset.train, vectors.items)["Diversity"]
+    assert rows["sum-none"]["beyond"]["Diversity"]["mean"] == diversity(folder / "sum-none") == pytest.approx(expected)
+    assert diversity(folder / "sum-none") != pytest.approx(before, rel=1e-6)
+    assert (folder / "sum-none" / "best_model.pth").stat().st_mtime_ns == trained
+    runs.clear(), fits.clear()
+    assert {row["tag"]: row for row in compare(TWO, overrides, folder)} == rows
+    assert (runs, fits) == ([], [])
+
+
+def test_rows_that_fell_back_to_lsa_are_run_again_once_the_encoder_is_back(
+        overrides: dict[str, Any], runs: list[str], fits: list[str], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    reachable: list[bool] = []
+
+    def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Any]:
+        if reachable:
+            return ABSENT, lambda texts: np.array([[len(t), t.count("a"), 1] for t in texts], np.float32)
+        return "lsa", lsa_encoder(corpus, config["lsa_dim"])
+
+    monkeypatch.setattr(llm_embedding, "open_encoder", open_encoder)
+    overrides, folder = {**overrides, "model_name": ABSENT}, tmp_path / "a"
+    for used, expected in (("lsa", ["sum-none", "sum-item"]), ("lsa", []), (ABSENT, ["sum-item"]), (ABSENT, [])):
+        runs.clear(), fits.clear()
+        reachable[:] = [True] * (used == ABSENT)
+        rows = {row["tag"]: row for row in compare(TWO, overrides, folder)}
+        assert [Path(path).name for path in runs] == expected
+        assert fits == (list(BASELINES) if expected else [])
+        assert (rows["sum-item"]["encoder"], rows["content_cosine"]["encoder"]) == (used, used)
+        assert rows["sum-none"]["encoder"] is None
+
+
+def test_a_row_of_before_text_was_stamped_is_run_again(overrides: dict[str, Any], runs: list[str],
+                                                       tmp_path: Path) -> None:
+    compare(TWO, overrides, tmp_path / "a")
+    path = tmp_path / "a" / "sum-item" / "metrics.json"
+    metrics = read(path)
+    del metrics["encoder"]["digest"]
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    runs.clear()
+    compare(TWO, overrides, tmp_path / "a")
+    assert runs == [str(tmp_path / "a" / "sum-item")]
+
+
 def test_a_comparison_is_that_of_the_saved_vectors(overrides: dict[str, Any], tmp_path: Path) -> None:
     compare({"sum-item": TWO["sum-item"]}, overrides, tmp_path / "a")
     folder = tmp_path / "a" / "sum-item"
     config = read(folder / "metrics.json")["config"]
     dataset = load_dataset(config)
     vectors = [torch.load(folder / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt")]
-    test = evaluate(*vectors, dataset.test, dataset.train + dataset.valid, config)["NDCG@20"]
+    test = among_warm(vectors, dataset, "test", config)["NDCG@20"]
     found = read(folder / "comparison.json")
     assert found["user_metric"] == "NDCG@20"
     assert list(found["user_test"].values()) == pytest.approx(test.tolist())
     assert np.mean(list(found["user_test"].values())) == pytest.approx(
-        read(folder / "metrics.json")["test"]["NDCG@20"])
+        read(folder / "metrics.json")["warm"]["NDCG@20"])
 
 
 def test_rows_that_the_command_line_contradicts_are_left_out(overrides: dict[str, Any], runs: list[str],
@@ -325,6 +547,24 @@ def test_rows_that_the_command_line_contradicts_are_left_out(overrides: dict[str
     assert [row["tag"] for row in rows if row["tag"] in TWO] == ["sum-item"]
     assert runs == [str(tmp_path / "a" / "sum-item")]
     assert "sum-none: left out, the command line says otherwise" in caplog.text
+
+
+def test_without_text_both_ways_to_fuse_are_one_model(overrides: dict[str, Any], runs: list[str],
+                                                      tmp_path: Path) -> None:
+    """It is trained once a seed, and stands for both rows; alone it is trained as what the command line asks for."""
+    tags, folder = ("sum-none", "concat-none", "concat-item"), tmp_path / "a"
+    rows = {row["tag"]: row for row in compare({tag: COMBINATIONS[tag] for tag in tags}, overrides, folder, seeds=2)}
+    assert [str(Path(path).relative_to(folder)) for path in runs] == [
+        "sum-none", "concat-item", "sum-none/seed_1", "concat-item/seed_1"]
+    assert rows["concat-none"]["folders"] == rows["sum-none"]["folders"]
+    assert rows["concat-none"]["warm"] == rows["sum-none"]["warm"]
+    tests = [[read(Path(path) / "comparison.json") for path in rows[tag]["folders"]]
+             for tag in ("concat-item", "sum-none")]
+    assert (rows["concat-item"]["gain"], rows["concat-item"]["p"]) == pytest.approx(paired_test(*tests))
+    runs.clear()
+    alone = compare({tag: COMBINATIONS[tag] for tag in tags}, {**overrides, "fusion_mode": "concat"}, tmp_path / "b")
+    assert [Path(path).name for path in runs] == ["concat-none", "concat-item"]
+    assert [row["tag"] for row in alone if row["tag"] in tags] == ["concat-none", "concat-item"]
 
 
 # --- --full ---
@@ -380,5 +620,5 @@ def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], c
     assert [row["n_seeds"] for row in rows] == [2] * (len(BASELINES) + 1)
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("| sum-item"))
-    ndcg = rows[-1]["test"]["NDCG@20"]
+    ndcg = rows[-1]["warm"]["NDCG@20"]
     assert f"{ndcg['mean']:.4f} ± {ndcg['sd']:.4f}" in line

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,14 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-import main
 import trainer
 from config import get_config
 from data_loader import Dataset, load_dataset, sample_triples
+from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
 from model import LightGCN
 
-SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one"}
+SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one", "text": {"encoder": "lsa", "digest": "of the test"}}
 CPU = torch.device("cpu")
 SOFTMAX = {"loss": "softmax", "lr_schedule": "cosine", "item_bias": True, "batch_size": 7}
 
@@ -35,6 +34,13 @@ def fitted(dataset: Dataset, config: dict[str, Any]) -> tuple[LightGCN, dict[str
 
 def history(config: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (Path(config["saved_dir"]) / "history.jsonl").read_text().splitlines()]
+
+
+def among_warm(model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> dict[str, float]:
+    """Compute the valid metrics of the titles with a history, ranked among each other, from the vectors."""
+    warm = dataset.train.toarray().any(axis=0)
+    target = sp.csr_matrix(dataset.valid.toarray() * warm)
+    return means(evaluate(*model.embeddings(), target, dataset.train + dataset.aside, config, np.flatnonzero(warm)))
 
 
 def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -111,9 +117,53 @@ def test_best_epoch_on_valid_is_restored_and_saved(dataset: Dataset, config: dic
     assert saved["valid"] == result["valid"]
     assert saved["config"] == config
     assert saved["dataset_fingerprint"] == dataset.fingerprint
+    assert saved["text"] == SIGNATURE["text"]
     assert all(torch.equal(saved["state_dict"][name], value) for name, value in model.state_dict().items())
-    again = trainer.means(trainer.evaluate(*model.embeddings(), dataset.valid, dataset.train, config))
-    assert again["NDCG@20"] == pytest.approx(max(scores))
+    assert among_warm(model, dataset, config) == pytest.approx(result["valid"])
+    assert result["valid"]["NDCG@20"] == max(scores)
+
+
+@pytest.fixture
+def lost(config: dict[str, Any], data_dir: Path) -> tuple[dict[str, Any], Dataset]:
+    """A config and its dataset in which two titles have no train row: one lost all to valid, the other to test."""
+    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+        file.writelines(f"{title}\t{title}\t\tstory of its own\n" for title in ("in_valid", "in_test"))
+    with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
+        file.writelines(f"u{user}\t{title}\t5\t\t2021-01-{day}\n" for user in range(0, 40, 2)
+                        for title, day in (("in_valid", "01"), ("in_test", "02")))
+    dataset = load_dataset(config)
+    assert (dataset.valid.nnz, dataset.warm("valid").nnz, len(dataset.warm_items)) == (40, 20, 30)
+    return config, dataset
+
+
+@pytest.mark.parametrize("more", [{"fusion_mode": "none"}, {"fusion_mode": "sum"}, {"cold_cost": 0.05},
+                                  {"cold_cost": 1.0}], ids=["no text", "sum", "listed", "free"])
+def test_valid_metrics_are_those_of_titles_with_a_history_in_every_row(
+        more: dict[str, Any], lost: tuple[dict[str, Any], Dataset]) -> None:
+    """Or a row that places new titles anywhere would be stopped, and chosen, by another measure than one without."""
+    config, dataset = {**lost[0], "lr": 0.05, **more}, lost[1]
+    model, result = fitted(dataset, config)
+    row = history(config)[result["epoch"] - 1]
+    assert {key: row[key] for key in result["valid"]} == result["valid"]
+    # read off the vectors after the offset was set, which changes nothing here
+    assert among_warm(model, dataset, config) == pytest.approx(result["valid"])
+    among_all = means(evaluate(*model.embeddings(), dataset.valid, dataset.train + dataset.aside, config))
+    assert among_all != pytest.approx(result["valid"])
+
+
+def killed_before(epoch: int, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until a kill at the start of an epoch."""
+    train_epoch = trainer.train_epoch
+
+    def killed(*args: Any) -> float:
+        if args[-1] == epoch:
+            raise KeyboardInterrupt
+        return train_epoch(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "train_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(dataset, config)
 
 
 @pytest.mark.parametrize("more", [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize": True}],
@@ -122,18 +172,8 @@ def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**config, "epochs": 6, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, **more}
     whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
-    train_epoch = trainer.train_epoch
-
-    def killed(*args: Any) -> float:
-        if args[-1] == 4:
-            raise KeyboardInterrupt
-        return train_epoch(*args)
-
-    monkeypatch.setattr(trainer, "train_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
-        fitted(dataset, config)
+    killed_before(4, dataset, config, monkeypatch)
     assert len(history(config)) == 3
-    monkeypatch.setattr(trainer, "train_epoch", train_epoch)
     resumed, _ = fitted(dataset, config)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -141,7 +181,7 @@ def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset
     assert without_seconds(history(config)) == without_seconds(whole_lines)
 
 
-@pytest.mark.parametrize("change", ["signature", "never", "finished"])
+@pytest.mark.parametrize("change", ["data", "text", "never", "finished"])
 def test_a_checkpoint_is_not_gone_on_from(dataset: Dataset, config: dict[str, Any], change: str,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     fitted(dataset, config)
@@ -151,7 +191,8 @@ def test_a_checkpoint_is_not_gone_on_from(dataset: Dataset, config: dict[str, An
     if change == "finished":
         (Path(config["saved_dir"]) / "metrics.json").write_text("{}")
     config = {**config, "resume": "never" if change == "never" else "auto"}
-    signature = {**SIGNATURE, "dataset": "another"} if change == "signature" else SIGNATURE
+    signature = {**SIGNATURE, **{"data": {"dataset": "another"}, "text": {"text": {"encoder": "lsa", "digest": "other"}}
+                                 }.get(change, {})}
     trainer.fit(built(dataset, config), dataset, config, signature)
     assert epochs == [1, 2, 3]
 
@@ -349,30 +390,77 @@ def test_item_bias_starts_at_the_logarithm_of_the_popularity(cold: tuple[dict[st
 
 # --- learning rate, id dropout, no valid part ---
 
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
+    """The learning rates of every step, one a parameter, in the order of the model's named_parameters."""
+    found: list[list[float]] = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: found.append(
+        [group["lr"] for group in self.param_groups]) or step(self, *args))
+    return found
+
+
+def shares_of(model: LightGCN) -> list[float]:
+    """Return what share of lr each parameter has: id_weight of concat one by its fan-in, all others the whole."""
+    return [1 / model.embedding_dim if name == "id_weight" else 1.0 for name, _ in model.named_parameters()]
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_course_of_the_learning_rate(schedule: str, dataset: Dataset, config: dict[str, Any],
-                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    rates: list[float] = []
-    step = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step",
-                        lambda self, *args: rates.append(self.param_groups[0]["lr"]) or step(self, *args))
-    fitted(dataset, {**config, "lr_schedule": schedule, "lr": 0.02, "epochs": 4, "early_stop_round": 0})
-    steps = 4 * math.ceil(dataset.train.nnz / config["batch_size"])
-    assert len(rates) == steps
-    if schedule == "constant":
-        assert rates == [0.02] * steps
-        return
-    assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * done / steps)) for done in range(steps)])
-    assert (rates[0], rates[steps // 2]) == pytest.approx((0.02, 0.01))
-    assert 0 < rates[-1] < 0.02 * 0.01
+                                     rates: list[list[float]]) -> None:
+    model, _ = fitted(dataset, {**config, "lr_schedule": schedule, "lr": 0.02, "epochs": 4, "early_stop_round": 0})
+    steps, shares = 4 * math.ceil(dataset.train.nnz / config["batch_size"]), shares_of(model)
+    assert sorted(shares) == [1 / 8, 1, 1, 1]
+    course = np.full(steps, 0.02)
+    if schedule == "cosine":
+        course = 0.01 * (1 + np.cos(math.pi * np.arange(steps) / steps))
+        assert (course[0], course[steps // 2]) == pytest.approx((0.02, 0.01))
+        assert 0 < course[-1] < 0.02 * 0.01
+    np.testing.assert_allclose(rates, np.outer(course, shares), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("done", "share"), [(0, 1), (2.5, 0.5), (5, 0), (9, 0)])
-def test_cosine_falls_from_the_whole_rate_to_none(done: float, share: float) -> None:
-    optimizer = torch.optim.Adam([torch.zeros(1), torch.zeros(1)])
+def test_cosine_falls_from_the_whole_rate_to_none(done: float, share: float, dataset: Dataset,
+                                                  config: dict[str, Any]) -> None:
+    model = built(dataset, config)
+    optimizer = trainer.adam(model, 0.3)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3] * 4
     for schedule, expected in (("cosine", 0.3 * share), ("constant", 0.3)):
         trainer.set_lr(optimizer, {"lr": 0.3, "lr_schedule": schedule, "epochs": 5}, done)
-        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected])
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
+            [expected * own for own in shares_of(model)])
+
+
+@pytest.mark.parametrize("more", [{"fusion_mode": "sum"}, {"fusion_mode": "none"}, {"item_bias": True}],
+                         ids=["sum", "none", "bias"])
+def test_adam_holds_every_parameter_once_and_only_id_weight_back(more: dict[str, Any], dataset: Dataset,
+                                                                 config: dict[str, Any]) -> None:
+    model = built(dataset, {**config, **more})
+    groups = trainer.adam(model, 0.1).param_groups
+    assert [group["share"] for group in groups] == shares_of(model)
+    for group, parameter in zip(groups, model.parameters(), strict=True):
+        assert group["params"] == [parameter]
+
+
+def test_adam_moves_id_weight_by_its_share(dataset: Dataset, config: dict[str, Any]) -> None:
+    """A first step of Adam moves every entry that has a gradient by the rate."""
+    config = {**config, "lr": 0.08, "batch_size": 10_000, "reg_lambda": 0.0, "epochs": 1}
+    model = built(dataset, config)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer.train_epoch(model, trainer.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
+    moved = {name: (parameter.detach() - before[name]).abs() for name, parameter in model.named_parameters()}
+    for name, rate in (("id_weight", 0.01), ("text_weight", 0.08), ("id_emb", 0.08)):
+        assert moved[name].median().item() == pytest.approx(rate, rel=0.01), name
+
+
+def test_a_resumed_run_keeps_the_shares(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+                                        rates: list[list[float]]) -> None:
+    config = {**config, "epochs": 4, "early_stop_round": 0}
+    killed_before(3, dataset, config, monkeypatch)
+    rates.clear()
+    model, _ = fitted(dataset, config)
+    assert len(rates) == 2 * math.ceil(dataset.train.nnz / config["batch_size"])
+    np.testing.assert_allclose(rates, [[config["lr"] * share for share in shares_of(model)]] * len(rates), rtol=1e-9)
 
 
 def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -382,7 +470,7 @@ def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.M
     monkeypatch.setattr(LightGCN, "forward", lambda self, nodes, alone=None: asked.append((nodes, alone)) or
                         forward(self, nodes, alone))
     model = built(dataset, config)
-    trainer.train_epoch(model, torch.optim.Adam(model.parameters()), dataset, config, np.random.default_rng(0), 1)
+    trainer.train_epoch(model, trainer.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
     return asked
 
 
@@ -401,16 +489,28 @@ def test_id_dropout_places_its_share_of_the_items_alone(loss: str, share: float,
 
 def test_without_id_dropout_or_text_nothing_is_placed_alone(dataset: Dataset, config: dict[str, Any],
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    for more in ({"id_dropout": 0.0}, {"id_dropout": 0.5, "fusion_mode": "none"}):
+    for more in ({"id_dropout": 0.0}, {"id_dropout": 0.5, "fusion_mode": "none"},
+                 {"id_dropout": 0.5, "use_item_llm": False}):
         assert all(alone is None for _, alone in placed_alone(dataset, {**config, **more}, monkeypatch))
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_titles_without_text_are_never_placed_alone(loss: str, dataset: Dataset, config: dict[str, Any],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = set(range(0, dataset.n_items, 3))
+    texts = ["" if item in silent else text for item, text in enumerate(dataset.item_texts)]
+    asked = placed_alone(dataclasses.replace(dataset, item_texts=texts),
+                         {**config, "loss": loss, "id_dropout": 0.9, "batch_size": 16}, monkeypatch)
+    alone = {node - dataset.n_users for nodes, chosen in asked for node in nodes[chosen].tolist()}
+    assert alone == set(range(dataset.n_items)) - silent
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Dataset, config: dict[str, Any]) -> None:
     model = built(dataset, config)
     loss_of, batches = trainer.BATCHES[loss](dataset.train, 20, np.random.default_rng(0), CPU)
-    everything, _ = loss_of(model, *batches[0][0], 0.0, lambda ids: torch.ones(len(ids), dtype=torch.bool))
-    nothing, _ = loss_of(model, *batches[0][0], 0.0, lambda ids: torch.zeros(len(ids), dtype=torch.bool))
+    everything, _ = loss_of(model, *batches[0][0], 0.0, lambda nodes: nodes >= dataset.n_users)
+    nothing, _ = loss_of(model, *batches[0][0], 0.0, lambda nodes: nodes < 0)
     nodes = torch.arange(dataset.n_users + dataset.n_items)
     final, _ = model(nodes, nodes[dataset.n_users:])
     users, items = final[batches[0][0][0]], final[dataset.n_users:]
@@ -435,147 +535,3 @@ def test_without_a_valid_part_the_last_epoch_stays_and_none_is_left_out(config: 
     for state in (saved["state_dict"], model.state_dict()):
         torch.testing.assert_close(dict(state), last, rtol=0, atol=0)
     assert saved["epoch"] == 8
-
-
-# --- how far titles without history are lowered ---
-
-def hand_worked(cold_cost: float) -> tuple[Any, ...]:
-    """Ten users whose target scores 10 and a cold title above it by 1, 2, .. 10: each must be lowered by that."""
-    scores = np.zeros((10, 12), np.float32)
-    np.fill_diagonal(scores, 10)
-    scores[:, 11] = 11 + np.arange(10)
-    user_emb = torch.from_numpy(np.pad(scores, ((0, 0), (0, 1)), constant_values=1))
-    item_emb = torch.from_numpy(np.pad(np.eye(12, dtype=np.float32), ((0, 0), (0, 1))))
-    target, nothing = sp.csr_matrix(np.eye(10, 12, dtype=np.float32)), sp.csr_matrix((10, 12), dtype=np.float32)
-    return (user_emb, item_emb, torch.arange(12) == 11, SimpleNamespace(train=nothing, valid=target),
-            get_config({"top_k": "1", "early_stop_metric": "NDCG@1", "cold_cost": cold_cost}))
-
-
-@pytest.mark.parametrize(("cold_cost", "offset"), [(0.0, 10), (0.05, 10), (0.1, 9), (0.3, 7), (0.9, 1)])
-def test_calibrate_by_hand(cold_cost: float, offset: float) -> None:
-    found, valid = trainer.calibrate(*hand_worked(cold_cost))
-    # a tie with the target is broken at random, so the offset is a hair above the difference
-    assert offset <= found <= offset + 0.02
-    assert valid["NDCG@1"] == pytest.approx(offset / 10)
-    assert valid["AUC"] == pytest.approx((offset * 11 + (10 - offset) * 10) / 110)
-
-
-def test_calibrate_raises_titles_that_cost_nothing() -> None:
-    user_emb, item_emb, is_cold, dataset, config = hand_worked(0.4)
-    user_emb[:, 11] -= 20  # now the title stands below the targets by 19, 18, .. 10, and may rise past four of them
-    found, valid = trainer.calibrate(user_emb, item_emb, is_cold, dataset, config)
-    assert -14 <= found <= -13.98
-    assert valid["NDCG@1"] == pytest.approx(0.6)
-
-
-def test_without_a_valid_part_no_title_is_raised(cold: tuple[dict[str, Any], Dataset]) -> None:
-    config = {**cold[0], "valid_ratio": 0.0, "cold_cost": 0.05}
-    assert fitted(load_dataset(config), config)[0].cold_offset.item() >= 0
-
-
-@pytest.fixture
-def trained(cold: tuple[dict[str, Any], Dataset]) -> tuple[LightGCN, dict[str, Any], Dataset]:
-    """A model of four epochs with an offset that is still 0, its config and dataset."""
-    config = {**cold[0], "loss": "softmax", "epochs": 4, "lr": 0.05, "cold_cost": 0.05, "id_dropout": 0.5,
-              "early_stop_round": 0}
-    model, _ = fitted(cold[1], config)
-    model.cold_offset.zero_()
-    return model, config, cold[1]
-
-
-def valid_of(model: LightGCN, dataset: Dataset, config: dict[str, Any], offset: float) -> float:
-    """Compute the valid metric of all items with an offset, from the scores."""
-    user_emb, item_emb = model.embeddings()
-    item_emb[:, -1] -= offset * (torch.from_numpy(dataset.train.toarray().sum(axis=0)) == 0)
-    return trainer.means(trainer.evaluate(user_emb, item_emb, dataset.valid, dataset.train, config))["NDCG@20"]
-
-
-def test_calibrate_does_not_ask_for_targets_that_are_out_of_reach() -> None:
-    """A title whose rows all went to valid counts as cold; that is no reason to bury all other cold titles."""
-    train = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]], np.float32))
-    valid = sp.csr_matrix(np.array([[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]], np.float32))
-    user_emb = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
-    # items 3 and 4 never had a row; user 1's target 4 scores below all others, and no offset lists it alone
-    item_emb = torch.tensor([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [1.9, 0.0], [-5.0, 0.0], [1.0, 0.0]])
-    is_cold = torch.tensor([False, False, False, True, True, False])
-    config = get_config({"top_k": [1], "early_stop_metric": "NDCG@1", "cold_cost": 0.0})
-    offset, found = trainer.calibrate(user_emb, item_emb, is_cold, SimpleNamespace(train=train, valid=valid), config)
-    assert offset < 0.01
-    assert found["NDCG@1"] == 0.5
-
-
-@pytest.mark.parametrize("cold_cost", [0.0, 0.05, 0.3])
-def test_calibrate_takes_the_smallest_offset_that_is_cheap_enough(trained: tuple[LightGCN, dict[str, Any], Dataset],
-                                                                  cold_cost: float) -> None:
-    model, config, dataset = trained
-    config = {**config, "cold_cost": cold_cost}
-    user_emb, item_emb = model.embeddings()
-    is_cold = torch.from_numpy(dataset.train.toarray().sum(axis=0) == 0)
-    offset, valid = trainer.calibrate(user_emb, item_emb, is_cold, dataset, config)
-    warm = item_emb.clone()
-    warm[is_cold, -1] = -1e6
-    if cold_cost == 0:
-        assert valid["NDCG@20"] >= trainer.means(trainer.evaluate(user_emb, warm, dataset.valid, dataset.train,
-                                                                  config))["NDCG@20"]
-    alone = trainer.means(trainer.evaluate(user_emb, warm, dataset.valid, dataset.train, config))["NDCG@20"]
-    least = (1 - cold_cost) * alone
-    assert valid["NDCG@20"] == pytest.approx(valid_of(model, dataset, config, offset), rel=1e-6)
-    assert valid["NDCG@20"] >= least - 1e-9
-    bound = 2 * (user_emb.norm(dim=1).max() * item_emb.norm(dim=1).max()).item()
-    assert -bound < offset < bound
-    assert valid_of(model, dataset, config, offset - bound / 1000) < least
-
-
-def test_calibrate_does_not_look_at_test_or_the_cold_parts(trained: tuple[LightGCN, dict[str, Any], Dataset]) -> None:
-    model, config, dataset = trained
-    empty = sp.csr_matrix(dataset.train.shape, dtype=np.float32)
-    others = [dataclasses.replace(dataset, test=empty, cold_valid=empty, cold_test=empty),
-              dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.cold_valid,
-                                  cold_valid=dataset.test)]
-    found = [trainer.calibrate(*model.embeddings(), model.is_cold, one, config) for one in (dataset, *others)]
-    assert found[0] == found[1] == found[2]
-    more = sp.csr_matrix(dataset.valid + dataset.cold_valid)
-    asked = dataclasses.replace(dataset, valid=more, cold_valid=empty)
-    assert trainer.calibrate(*model.embeddings(), model.is_cold, asked, config) != found[0]
-
-
-def test_fit_sets_the_offset_of_its_best_epoch_and_saves_it(cold: tuple[dict[str, Any], Dataset]) -> None:
-    config, dataset = {**cold[0], "cold_cost": 0.05, "epochs": 3, "lr": 0.05}, cold[1]
-    model, result = fitted(dataset, config)
-    offset = model.cold_offset.item()
-    assert offset != 0
-    saved = trainer.load_torch(Path(config["saved_dir"]) / "best_model.pth")
-    assert saved["state_dict"]["cold_offset"].item() == offset
-    assert saved["valid"] == result["valid"]
-    again = trainer.means(trainer.evaluate(*model.embeddings(), dataset.valid, dataset.train, config))
-    assert again == pytest.approx(result["valid"])
-    # during training only titles with history compete, so the offset changes no choice of an epoch
-    warm = np.flatnonzero(dataset.train.toarray().sum(axis=0))
-    model.cold_offset.zero_()
-    among_warm = trainer.means(trainer.evaluate(*model.embeddings(), dataset.valid, dataset.train, config, warm))
-    assert among_warm == pytest.approx({key: history(config)[result["epoch"] - 1][key] for key in among_warm})
-
-
-@pytest.mark.parametrize("more", [{"cold_cost": 1.0}, {"fusion_mode": "none"}, {"cold_item_ratio": 0.0}],
-                         ids=["free", "no text", "none cold"])
-def test_there_is_no_offset_where_it_would_have_nothing_to_do(more: dict[str, Any], config: dict[str, Any]) -> None:
-    config = {**config, "cold_cost": 0.05, "cold_item_ratio": 0.3, "fusion_mode": "sum", **more}
-    dataset = load_dataset(config)
-    assert built(dataset, config).cold_offset is None
-    if "cold_cost" in more:
-        assert built(dataset, {**config, "cold_cost": 0.05}).cold_offset is not None
-
-
-def test_inference_writes_the_same_with_an_offset(cold: tuple[dict[str, Any], Dataset]) -> None:
-    config = {**cold[0], **SOFTMAX, "cold_cost": 0.05, "normalize": True, "temperature": 0.2, "lr": 0.05}
-    metrics = main.run(config)
-    saved = Path(config["saved_dir"])
-    assert trainer.load_torch(saved / "best_model.pth")["state_dict"]["cold_offset"].item() != 0
-    names = ("user_emb.pt", "item_emb.pt", "recommendations.json", "metrics.json")
-    before = {name: (saved / name).read_bytes() for name in names}
-    for name in names[:3]:
-        (saved / name).unlink()
-    again = main.run({**get_config({}), **{key: config[key] for key in ("data_dir", "saved_dir", "device")},
-                      "mode": "inference"})
-    assert again == metrics
-    assert {name: (saved / name).read_bytes() for name in names} == before

@@ -19,12 +19,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from calibration import cold_offset
 from config import run_script
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means, rank_items
-from main import check_fingerprint
+from main import check_origin
+from model import UNLISTED
 from run_ablation import markdown, mean_and_sd, spread
-from trainer import calibrate, load_torch
+from trainer import load_torch
 
 log = logging.getLogger("aglrec")
 
@@ -40,9 +42,10 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
         data_dir: where the data are, if no longer where the run found them.
 
     Returns:
-        row -> {"test": NDCG@k, "cold_test": NDCG@k among all titles, the same of "valid" and "cold_valid", "listed":
-        the share of such titles in the test lists}, k the largest of top_k; the rows are "none listed", "offset 0" and
-        "cold_cost c".
+        row -> {"test", "cold_test", "joint_test", "valid", "cold_valid", "joint_valid", "listed"}: NDCG@k among all
+        titles, k the largest of top_k, of the warm part (a user's own cold titles masked), of the cold part, and of
+        both as one target (see evaluator.evaluate_listed); and the share of titles without a history in the test
+        lists. The rows are "none listed", "offset 0" and "cold_cost c".
 
     Raises:
         ValueError: the run has no offset, no cold titles or no valid part, or the data have changed.
@@ -53,35 +56,42 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
         raise ValueError(f"{folder} has no offset for titles without history; train it with text, --cold_cost below 1 "
                          "and --cold_item_ratio above 0")
     dataset = load_dataset(config)
-    check_fingerprint(checkpoint, dataset)
+    check_origin(checkpoint, dataset)
     if not dataset.valid.nnz:
         raise ValueError(f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0")
     user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-    is_cold = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items) == 0)
-    item_emb[:, -1] += trained * is_cold
-    offsets = {"none listed": 1e6, "offset 0": 0.0}
-    offsets |= {f"cold_cost {cost:g}": calibrate(user_emb, item_emb, is_cold, dataset, {**config, "cold_cost": cost})[0]
-                for cost in costs}
-    return {name: figures(user_emb, lowered(item_emb, is_cold, offset), is_cold.numpy(), dataset, config)
-            for name, offset in offsets.items()}
+    column, is_cold = config["embedding_dim"], ~np.isin(np.arange(dataset.n_items), dataset.warm_items)
+    is_raised = is_cold & (item_emb[:, column] > -UNLISTED / 2).numpy()  # those without text are never listed
+    if not is_raised.any():
+        raise ValueError(f"{folder} was trained without text of titles, so that no title without history can be listed")
+    item_emb[:, column] += trained * torch.from_numpy(is_raised)
 
+    def row(offset: float) -> dict[str, float]:
+        lowered = item_emb.clone()
+        lowered[:, column] -= offset * torch.from_numpy(is_raised)
+        return figures(user_emb, lowered, is_cold, dataset, config)
 
-def lowered(item_emb: torch.Tensor, is_cold: torch.Tensor, offset: float) -> torch.Tensor:
-    """Return item_emb (n_items, D + 1) with the offset taken from the last column where is_cold."""
-    result = item_emb.clone()
-    result[:, -1] -= offset * is_cold
-    return result
+    offsets = {"none listed": UNLISTED, "offset 0": 0.0}
+    offsets |= {f"cold_cost {cost:g}": cold_offset(user_emb, item_emb, is_raised, dataset,
+                                                   {**config, "cold_cost": cost})[0] for cost in costs}
+    return {name: row(offset) for name, offset in offsets.items()}
 
 
 def figures(user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray, dataset: Dataset,
             config: dict[str, Any]) -> dict[str, float]:
     """Compute a row of measure."""
-    k, known = max(config["top_k"]), dataset.train + dataset.valid
+    k, found = max(config["top_k"]), {}
     users = np.flatnonzero(np.diff(dataset.test.indptr))
-    lists = rank_items(user_emb, item_emb, users, known, k, None, config["seed"], config["eval_memory_mb"]).items
-    found = {part: means(evaluate(user_emb, item_emb, getattr(dataset, part), masked, config, auc=False))[f"NDCG@{k}"]
-             for part, masked in (("valid", dataset.train), ("cold_valid", dataset.train), ("test", known),
-                                  ("cold_test", known))}
+    for part, own_cold in (("valid", dataset.cold_valid), ("test", dataset.cold_valid + dataset.cold_test)):
+        known, cold = dataset.known(part), getattr(dataset, f"cold_{part}")
+        warm, joint = dataset.warm(part), getattr(dataset, part) + cold
+        known_joint = known + own_cold - cold
+        for name, target, masked in ((part, warm, known_joint + joint - warm), (f"cold_{part}", cold, known),
+                                     (f"joint_{part}", joint, known_joint)):
+            metrics = evaluate(user_emb, item_emb, target, masked, config, auc=False)
+            found[name] = means(metrics)[f"NDCG@{k}"]
+    lists = rank_items(user_emb, item_emb, users, dataset.known("test"), k, None, config["seed"],
+                       config["eval_memory_mb"]).items
     return {**found, "listed": float(is_cold[lists[lists >= 0]].mean())}
 
 
@@ -104,7 +114,7 @@ def hit_rates(folder: Path, data_dir: str | None = None) -> dict[str, float]:
     config = run_config(folder, data_dir)
     dataset, k = load_dataset(config), max(config["top_k"])
     user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-    counts, known = np.bincount(dataset.train.indices, minlength=dataset.n_items), dataset.train + dataset.valid
+    counts, known = np.bincount(dataset.train.indices, minlength=dataset.n_items), dataset.known("test")
     users = np.flatnonzero((np.diff(dataset.test.indptr) > 0) & (np.diff(dataset.cold_test.indptr) > 0))
     rates = {}
     for name, members, target, place in (("last warm", np.flatnonzero(counts), dataset.test, k - 1),
@@ -118,13 +128,14 @@ def hit_rates(folder: Path, data_dir: str | None = None) -> dict[str, float]:
 def table(runs: list[Rows]) -> str:
     """Lay out the mean and sd of some runs' rows in Markdown; the loss is against "none listed", in percent."""
     rows = {name: spread([run[name] for run in runs]) for name in runs[0]}
-    lines = [["", *(column for part in ("valid", "test") for column in (part, "lost", f"cold {part}")), "in lists"]]
+    lines = [["", *(column for part in ("valid", "test") for column in (part, "lost", f"cold {part}", f"joint {part}")),
+              "in lists"]]
     for name, row in rows.items():
         cells = []
         for part in ("valid", "test"):
             lost = 1 - row[part]["mean"] / rows["none listed"][part]["mean"]
             cells += [mean_and_sd(row[part], len(runs)), f"{100 * lost:.1f}%",
-                      mean_and_sd(row[f"cold_{part}"], len(runs))]
+                      *(mean_and_sd(row[f"{name}_{part}"], len(runs)) for name in ("cold", "joint"))]
         lines.append([name, *cells, f"{100 * row['listed']['mean']:.1f}%"])
     return markdown(lines)
 

@@ -4,7 +4,8 @@
 
 For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
-concat). The figures are those of the same test part for every n. Interrupted, the same command goes on.
+concat). The figures are those of the same test part for every n, ranked among the titles with a history; a user's train
+rows that are cut are masked, as all that he collected before the test. Interrupted, the same command goes on.
 """
 
 import argparse
@@ -36,8 +37,8 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
 
     Returns:
         {"metric", "n", "series", "gain", "p", "p_uncorrected", "n_seeds", "encoder", "text"}; series maps each row to a
-        {"mean", "sd"} over seeds for each n, gain and p are of text against no-text (see run_ablation.paired_test), p
-        corrected by Holm's method over the n, and text is the settings of the row with text.
+        {"mean", "sd"} over seeds for each n, gain and p are of text against no-text (see run_ablation.paired_test; p is
+        None for one seed), p corrected by Holm's method over the n, and text is the settings of the row with text.
 
     Raises:
         ValueError: the settings leave no text, or cut the train rows themselves.
@@ -51,7 +52,7 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
         rows = {row["tag"]: row for row in compare({"no-text": {"fusion_mode": "none"}, "text": text},
                                                    {**rest, "train_rows_per_user": n}, folder, seeds)}
         for tag, row in rows.items():
-            series.setdefault(tag, []).append(row["test"][metric])
+            series.setdefault(tag, []).append(row["warm"][metric])
         tests[n] = paired_test(user_tests(rows["text"]), user_tests(rows["no-text"]))
     p_values = {n: p for n, (_, p) in tests.items()}
     return {"metric": metric, "n": counts, "series": series, "gain": [gain for gain, _ in tests.values()],
@@ -81,10 +82,11 @@ def table(results: dict[str, Any]) -> str:
     lines = [["train rows", *results["series"], "gain of text", "p"]]
     for place, n in enumerate(results["n"]):
         lines.append([str(n), *(mean_and_sd(line[place], results["n_seeds"]) for line in results["series"].values()),
-                      f"{results['gain'][place]:+.4f}", f"{results['p'][place]:.1g}"])
+                      f"{results['gain'][place]:+.4f}",
+                      "" if results["p"][place] is None else f"{results['p'][place]:.1g}"])
     return (f"{markdown(lines)}\n\nTest {results['metric']} by train rows a user keeps; text is that of encoder "
             f"{results['encoder']}, fused by {results['text']['fusion_mode']}. Gain and p: text against no-text, by a "
-            "paired t-test over users, corrected by Holm's method.\n")
+            "paired t-test over users and runs, corrected by Holm's method; no p for one seed.\n")
 
 
 def read_counts(text: str) -> list[int]:

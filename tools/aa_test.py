@@ -1,0 +1,79 @@
+"""Test the test: rows with the same settings, trained with other seeds, must not be told apart.
+
+    python tools/aa_test.py [--groups 7] [--seeds 3] [--preset name] [--key value ...]
+
+Trains --groups rows of --seeds runs each, under saved_dir/aa/. The n-th run of every row has the same split, as in
+run_ablation.py, and a seed of the model of its own. Every pair of rows is tested as run_ablation.py tests a row with
+text against one without; p < 0.05 should come up in 5% of them at most. Interrupted, the same command goes on.
+"""
+
+import argparse
+import itertools
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import ttest_1samp
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from config import get_config, parse_overrides, run_script
+from data_loader import load_dataset
+from llm_embedding import write_json
+from run_ablation import model, paired_test, shared_vectors
+
+log = logging.getLogger("aglrec")
+
+Runs = list[dict[str, Any]]
+
+
+def rows_alike(overrides: dict[str, Any], groups: int, seeds: int) -> list[Runs]:
+    """Train rows that differ in nothing but the seeds of their models: a list of seeds runs for each group."""
+    base, rows = get_config(overrides), [[] for _ in range(groups)]
+    shared = {**overrides, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
+    for number in range(seeds):
+        split = {**shared, "split_seed": base["split_seed"] + number}
+        dataset, vectors = load_dataset(get_config(split)), None
+        for group, runs in enumerate(rows):
+            folder = Path(base["saved_dir"]) / "aa" / f"group_{group}" / f"seed_{number}"
+            config = get_config({**split, "seed": base["seed"] + group * seeds + number, "saved_dir": str(folder)})
+            vectors = vectors or shared_vectors(dataset, config)
+            runs.append(model(config, dataset, vectors, rerun=False))
+    return rows
+
+
+def shares(rows: list[Runs]) -> dict[str, float]:
+    """Tell in which share of the pairs of rows p is below 0.05: by paired_test, and by a t-test over users alone."""
+    pairs = list(itertools.combinations(rows, 2))
+    ours = [paired_test(*pair)[1] < 0.05 for pair in pairs]
+    alone = [_p_over_users(*pair) < 0.05 for pair in pairs]
+    return {"pairs": len(pairs), "users and runs": float(np.mean(ours)), "users alone": float(np.mean(alone))}
+
+
+def _p_over_users(ours: Runs, theirs: Runs) -> float:
+    differences: dict[str, list[float]] = {}
+    for one, other in zip(ours, theirs, strict=True):
+        for user, value in one["user_test"].items():
+            differences.setdefault(user, []).append(value - other["user_test"][user])
+    return float(ttest_1samp([np.mean(values) for values in differences.values()], 0).pvalue)
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--groups", type=int, default=7)
+    asked.add_argument("--seeds", type=int, default=3)
+    asked, words = asked.parse_known_args()
+    if asked.groups < 2 or asked.seeds < 2:
+        raise ValueError("--groups and --seeds must be at least 2: a pair has two rows, and a single run has no p")
+    overrides = parse_overrides(words)
+    found = shares(rows_alike(overrides, asked.groups, asked.seeds))
+    write_json(Path(get_config(overrides)["saved_dir"]) / "aa" / "results.json", found)
+    log.info(f"\n{found['pairs']} pairs of rows alike, {asked.seeds} runs each: p < 0.05 in "
+             f"{100 * found['users and runs']:.0f}% of them by the test over users and runs, in "
+             f"{100 * found['users alone']:.0f}% by one over users alone")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -5,23 +5,18 @@ import json
 import logging
 import os
 import re
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-log = logging.getLogger("aglrec")
+from encoders import NO_TEXT, Encode, open_encoder
+from files import atomic_write
 
-Encode = Callable[[list[str]], np.ndarray]
-PROBE_SECONDS = 15
-NO_TEXT = ("no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
-           "to anime.tsv (train.txt and test.txt hold ids alone)")
+log = logging.getLogger("aglrec")
 
 
 class TextVectors(NamedTuple):
@@ -169,115 +164,6 @@ def _cannot_encode(texts: list[str]) -> np.ndarray:
 
 # --- encoders ---
 
-def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Encode]:
-    """Open the encoder the config names, or its fallback where that cannot be had.
-
-    Args:
-        config: uses model_name, encoder_fallback, max_seq_length, encode_batch_size and lsa_dim.
-        device: where a transformer runs.
-        corpus: the texts "lsa" is fitted to.
-
-    Returns:
-        The name of the encoder used, and a function from n texts to (n, L) float32 rows of length 1.
-
-    Raises:
-        OSError: not on disk nor reachable, known within 20 seconds, and encoder_fallback is "none".
-        ValueError: the hub is reachable and has no such model.
-    """
-    name = config["model_name"]
-    if name == "lsa":
-        return name, lsa_encoder(corpus, config["lsa_dim"])
-    try:
-        return name, transformer_encoder(_find_model(name), config, device)
-    except OSError as error:
-        if config["encoder_fallback"] == "none":
-            raise
-        log.warning(f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
-                    "!!! For an error in place of this, set --encoder_fallback none")
-        return "lsa", lsa_encoder(corpus, config["lsa_dim"])
-
-
-def lsa_encoder(corpus: list[str], dim: int) -> Encode:
-    """Fit TF-IDF over character 1- to 3-grams and a truncated SVD to the corpus.
-
-    Source:
-        Deerwester et al. 1990, Indexing by latent semantic analysis.
-    """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import FunctionTransformer, normalize
-    if not any(corpus):
-        raise ValueError(NO_TEXT)
-    log.info(f"lsa: fitting to {len(corpus):,} texts")
-    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
-                            max_features=50_000, sublinear_tf=True, dtype=np.float32)
-    counted = grams.fit_transform(corpus)
-    # the SVD needs two features; a single one is left as it is
-    reduced = TruncatedSVD(min(dim, *counted.shape), random_state=0) if counted.shape[1] > 1 else FunctionTransformer(
-        sp.csr_matrix.toarray)
-    reduced.fit(counted)
-    return lambda texts: normalize(reduced.transform(grams.transform(texts))).astype(np.float32)
-
-
-def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:
-    """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens."""
-    from sentence_transformers import SentenceTransformer
-    model = SentenceTransformer(name, device=device)
-    if device.startswith("cuda"):
-        model = model.half()
-    model.max_seq_length = min(config["max_seq_length"], model.max_seq_length or config["max_seq_length"])
-
-    def encode(texts: list[str]) -> np.ndarray:
-        log.info(f"{name}: encoding {len(texts):,} texts")
-        vectors = model.encode(texts, batch_size=config["encode_batch_size"], normalize_embeddings=True,
-                               convert_to_numpy=True, show_progress_bar=sys.stderr.isatty())
-        return vectors.astype(np.float32)
-
-    return encode
-
-
-def _find_model(name: str) -> str:
-    """Return what to load: a folder, a snapshot on disk, or the name of a model the hub just confirmed."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(path)
-    if path.is_absolute() or name.startswith((".", "~")):
-        raise ValueError(f"model_name {name!r} is no folder; name one that holds a sentence-transformers model")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-    try:
-        return snapshot_download(name, local_files_only=True)
-    except HFValidationError as error:
-        raise ValueError(f"model_name {name!r} is neither a folder nor a hub name ({error})") from None
-    except OSError:
-        size = _ask_hub(name)
-    log.info(f"{name}: downloading about {size / 1e9:.1f} GB, once; it is kept in the hub's cache folder")
-    return name
-
-
-def _ask_hub(name: str) -> int:
-    """Return the model's size in bytes; the answer, or its absence, is known after PROBE_SECONDS."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-    answer: list[Any] = [TimeoutError("no answer")]
-
-    def ask() -> None:
-        try:
-            answer[0] = HfApi().model_info(name, timeout=PROBE_SECONDS / 2, files_metadata=True)
-        except Exception as error:  # whatever the client's network stack raises means: not reachable
-            answer[0] = error
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    if isinstance(answer[0], RepositoryNotFoundError):
-        raise ValueError(f"the model hub has no model {name!r} (or it is private); check model_name")
-    if isinstance(answer[0], Exception):
-        raise OSError(f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]}); connect, "
-                      "name a folder, or set --model_name lsa")
-    files = answer[0].siblings or []
-    return sum(file.size or 0 for file in files if not file.rfilename.startswith(("onnx/", "openvino/")))
-
 
 # --- cache ---
 
@@ -373,25 +259,6 @@ def _move_aside(path: Path, stamp: dict[str, Any]) -> None:
         os.replace(path, kept)
         os.replace(_sidecar(path), _sidecar(kept))
         log.info(f"{path.name}: the vectors of {theirs['model_name']!r} are kept as {kept.name}")
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of path once it is whole; on any failure path stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
 def _path(folder: Path, side: str) -> Path:

@@ -18,11 +18,14 @@ import scipy
 import torch
 
 from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script
-from data_loader import PARTS, Dataset, load_dataset
+from data_loader import Dataset, load_dataset
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means, recommend
-from llm_embedding import atomic_write, text_vectors, write_json
+from files import atomic_write, load_torch, save_torch, write_json
+from llm_embedding import text_vectors
+from processes import in_turn, processes, rank, resolve_device
 from report import write_report
-from trainer import build_model, fit, in_turn, load_torch, processes, rank, resolve_device, save_torch
+from splits import PARTS
+from trainer import build_model, fit
 
 log = logging.getLogger("aglrec")
 

@@ -1,9 +1,10 @@
 """LightGCN with text fusion, in the form where the text never has to be propagated again."""
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import embedding_bag
+
+from processes import SumOverProcesses, own_share, sum_over_processes
 
 # what the score of a title is lowered by that must not be listed before any other
 UNLISTED = 1e4
@@ -61,33 +62,6 @@ def spmm(norm_adj: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
         return norm_adj @ h
     return embedding_bag(norm_adj.col_indices(), h, norm_adj.crow_indices(), mode="sum",
                          per_sample_weights=norm_adj.values(), include_last_offset=True)
-
-
-class SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes, each of which computes the same loss from it."""
-
-    @staticmethod
-    def forward(ctx, partial: torch.Tensor) -> torch.Tensor:
-        return sum_over_processes(partial)
-
-    @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
-        return grad
-
-
-def sum_over_processes(partial: torch.Tensor) -> torch.Tensor:
-    """Add a tensor up over all processes; alone, it is returned as it is."""
-    if not dist.is_initialized():
-        return partial
-    total = partial.contiguous().clone()
-    dist.all_reduce(total)
-    return total
-
-
-def own_share(n: int) -> slice:
-    """Return which of n columns this process owns: all of them, unless there are more processes."""
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    return slice(rank * n // world, (rank + 1) * n // world)
 
 
 class LightGCN(nn.Module):

@@ -22,9 +22,8 @@ import torch
 from config import RUNTIME_KEYS, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items, recommend, titled
+from files import load_torch, write_json
 from fold_in import fold_in
-from llm_embedding import write_json
-from trainer import load_torch
 
 log = logging.getLogger("aglrec")
 

@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors
 from config import experiment, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import beyond_accuracy, evaluate_warm, means, rank_items
-from llm_embedding import TextVectors, atomic_write, text_vectors, write_json
+from files import atomic_write, load_torch, write_json
+from llm_embedding import TextVectors, text_vectors
 from main import held_out_metrics, run, text_origin
+from processes import resolve_device
 from report import write_report
-from trainer import load_torch, resolve_device
+from significance import holm, paired_test, spread
+from tables import markdown, mean_and_sd
 
 log = logging.getLogger("aglrec")
 
@@ -217,53 +219,6 @@ def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, A
         row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
 
 
-def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tuple[float, float | None]:
-    """Test the runs of a row against those of another with the same seeds, as of comparison.
-
-    Both the users and the runs (their splits and their training) are drawn from many, and a difference counts only if
-    it would be there with others of either. A test over users alone takes the luck of a training for an effect: of
-    two rows with the same settings it finds a difference in half of the cases where training varies much.
-
-    Returns:
-        The mean difference over users, each averaged over the runs that test him, and p of a two-sided t-test whose
-        variance is that over users plus that over runs, with the degrees of freedom of Welch and Satterthwaite; None
-        for a single run, which does not tell how much runs vary.
-
-    Source:
-        Clark 1973, The language-as-fixed-effect fallacy (min F', here as t).
-    """
-    runs = [np.array([value - other["user_test"][user] for user, value in one["user_test"].items()])
-            for one, other in zip(ours, theirs, strict=True)]
-    differences: dict[str, list[float]] = {}
-    for one, values in zip(ours, runs, strict=True):
-        for user, value in zip(one["user_test"], values.tolist(), strict=True):
-            differences.setdefault(user, []).append(value)
-    of_users = np.array([np.mean(values) for values in differences.values()])
-    gain = float(of_users.mean())
-    if len(runs) < 2:
-        return gain, None
-    samples = [of_users, np.array([values.mean() for values in runs])]
-    parts = [sample.var(ddof=1) / len(sample) for sample in samples]
-    if not sum(parts):
-        return gain, 1.0 if gain == 0 else 0.0
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(sample) - 1) for part, sample in zip(parts, samples, strict=True))
-    return gain, float(2 * student_t.sf(abs(gain) / sum(parts) ** 0.5, freedom))
-
-
-def holm(p_values: dict[str, float | None]) -> dict[str, float | None]:
-    """Correct p values for their number: name -> p, in the order given; None stays None.
-
-    Source:
-        Holm 1979, A simple sequentially rejective multiple test procedure.
-    """
-    tested = {name: p for name, p in p_values.items() if p is not None}
-    corrected, largest = {}, 0.0
-    for rank, name in enumerate(sorted(tested, key=tested.get)):
-        largest = max(largest, min(1.0, (len(tested) - rank) * tested[name]))
-        corrected[name] = largest
-    return {name: corrected.get(name) for name in p_values}
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Lay the rows out as a Markdown table of test figures, mean and, over several seeds, sd.
 
@@ -291,32 +246,6 @@ def listing_cost(row: dict[str, Any], metric: str) -> float:
     """Return the share of a row's warm metric that is lost where titles without a history are listed as well."""
     warm = row["warm"][metric]["mean"]
     return 1 - row["listed"]["warm"][metric]["mean"] / warm if warm else 0.0
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """Lay out cells below the heading that is the first line; all columns but the first keep to the right."""
-    widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
-    lines = [lines[0], ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *lines[1:]]
-    return "\n".join("| " + " | ".join(cell.ljust(width) if number == 0 else cell.rjust(width) for number, (cell, width)
-                                       in enumerate(zip(line, widths, strict=True))) + " |" for line in lines)
-
-
-def mean_and_sd(number: dict[str, float], n_seeds: int) -> str:
-    """Write a figure of summary; with one seed there is no sd, and a share without one is in percent."""
-    if "sd" not in number:
-        return f"{100 * number['mean']:.1f}%"
-    return f"{number['mean']:.4f}" + (f" ± {number['sd']:.4f}" if n_seeds > 1 else "")
-
-
-def spread(values: list[Any]) -> Any:
-    """Turn dicts of numbers, one a run, into a dict of {"mean", "sd"}; dicts may be nested.
-
-    A number that some runs lack, such as the metrics of a group that is empty there, is that of the others.
-    """
-    if isinstance(values[0], dict):
-        keys = dict.fromkeys(key for value in values for key in value)
-        return {key: spread([value[key] for value in values if key in value]) for key in keys}
-    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 
 
 def _folder(folder: Path, tag: str, number: int) -> Path:

@@ -9,7 +9,7 @@ import sys
 from config import get_config, parse_overrides, run_script
 from data_loader import load_dataset
 from llm_embedding import text_vectors
-from trainer import resolve_device
+from processes import resolve_device
 
 log = logging.getLogger("aglrec")
 

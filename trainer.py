@@ -3,102 +3,26 @@
 import json
 import logging
 import math
-import os
-import pickle
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-import torch.distributed as dist
-from torch.nn.functional import softplus
 from tqdm import tqdm
 
 from calibration import cold_offset
-from data_loader import Dataset, normalized_adjacency, sample_triples
+from data_loader import Dataset, normalized_adjacency
 from evaluator import evaluate_warm, means
-from llm_embedding import TextVectors, atomic_write, whitened
+from files import atomic_write, load_torch, save_torch
+from llm_embedding import TextVectors, whitened
+from losses import BATCHES, id_dropout
 from model import LightGCN
+from processes import from_first, rank
 
 log = logging.getLogger("aglrec")
-
-Drop = Callable[[torch.Tensor], torch.Tensor]
-Batches = tuple[Callable[..., tuple[torch.Tensor, torch.Tensor]], list[tuple[tuple[torch.Tensor, ...], int]]]
-
-
-@contextmanager
-def processes() -> Iterator[int]:
-    """Join the other processes of a torchrun, if there are any, for a while.
-
-    Yields:
-        This process's rank; 0 when it is alone. Only rank 0 logs at less than an error.
-    """
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield 0
-        return
-    backend = "gloo"
-    if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"  # messages about files go by gloo, whichever device trains
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
-    if dist.get_rank():
-        log.setLevel(logging.ERROR)
-    try:
-        yield dist.get_rank()
-    finally:
-        dist.destroy_process_group()
-
-
-def rank() -> int:
-    """Return the number of this process among those that train together; 0 when it is alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def from_first(compute: Callable[[], Any]) -> Any:
-    """Compute something in process 0 alone and return it in all of them."""
-    if not dist.is_initialized():
-        return compute()
-    box = [compute() if rank() == 0 else None]
-    dist.broadcast_object_list(box)
-    return box[0]
-
-
-def in_turn(compute: Callable[[], Any]) -> Any:
-    """Compute something in every process, in the first one before the others, which then find its files."""
-    if rank() > 0:
-        dist.barrier()
-    result = compute()
-    if dist.is_initialized() and rank() == 0:
-        dist.barrier()
-    return result
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn the device setting into a torch device; "auto" takes cuda, then mps, then cpu.
-
-    Raises:
-        ValueError: the device is unknown, or not on this machine.
-    """
-    if name == "auto" and torch.cuda.is_available() and dist.is_initialized():
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in has.items() if there))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in has:
-        raise ValueError(f"device is {name!r}; use auto, cpu, cuda, cuda:N or mps")
-    if not has[device.type] or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
-        raise ValueError(f"device {name!r} is not on this machine (or this torch, {torch.__version__}, was built "
-                         "without it); use --device auto or cpu")
-    return device
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
@@ -134,71 +58,6 @@ def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
                               random_state=0)
     vectors = np.concatenate([u, vt.T]) * np.sqrt(s)  # (N, rank)
     return torch.from_numpy(np.pad(vectors, ((0, 0), (0, embedding_dim - rank))).astype(np.float32))
-
-
-def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor,
-             reg_lambda: float, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the BPR loss of a batch and its L2 penalty.
-
-    Args:
-        user_ids, pos_items, neg_items: (B,) row numbers.
-        reg_lambda: weight of half the squared length of the batch's id vectors, a triple.
-        drop: chooses, of some nodes, the items that are placed by their text alone in this step: (n,) -> (n,) bool.
-
-    Returns:
-        The mean of -log sigmoid(positive score - negative score), and the penalty; two scalars.
-
-    Source:
-        Rendle et al. 2009, BPR-Opt; the penalty as in LightGCN, on the vectors before propagation.
-    """
-    nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
-    nodes, place, times = distinct(nodes)  # (n,), (3B,), (n,)
-    final, id_rows = model(nodes, None if drop is None else drop(nodes).nonzero().squeeze(1))  # (n, D) each
-    users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
-    margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
-    penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
-    return softplus(-margin).mean(), reg_lambda * penalty
-
-
-def distinct(nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Find what to fuse for a batch, in which a node often stands more than once.
-
-    Args:
-        nodes: (m,) node rows.
-
-    Returns:
-        The nodes to fuse (n,), of each of the m its place among them, and of each of the n how often it stands. On the
-        CPU each node is there once; on a GPU all m are, since counting them first would make every step wait for it.
-    """
-    if nodes.device.type == "cpu":
-        return nodes.unique(return_inverse=True, return_counts=True)
-    return nodes, torch.arange(len(nodes), device=nodes.device), torch.ones_like(nodes)
-
-
-def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor, positives: torch.Tensor,
-                 reg_lambda: float, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the multinomial loss of some users over a catalogue, and the L2 penalty of the users' id vectors.
-
-    Args:
-        user_ids: (B,) row numbers.
-        item_ids: (n,) row numbers of the catalogue.
-        positives: (2, p), for each of the users' train pairs its place in user_ids and in item_ids.
-        reg_lambda: weight of half the squared length of the users' id vectors, a user.
-        drop: as in bpr_loss.
-
-    Returns:
-        The mean over pairs of -log softmax over the catalogue of the user's scores, and the penalty; two scalars.
-
-    Source:
-        Liang et al. 2018, Variational autoencoders for collaborative filtering, equation 2 (the likelihood).
-    """
-    nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
-    final, id_rows = model(nodes, None if drop is None else drop(nodes).nonzero().squeeze(1))
-    scores = final[: len(user_ids)] @ final[len(user_ids):].T  # (B, n)
-    places, items = positives
-    loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
-    penalty = id_rows[: len(user_ids)].square().sum() / (2 * len(user_ids))
-    return loss, reg_lambda * penalty
 
 
 def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: dict[str, Any]) -> dict[str, Any]:
@@ -289,42 +148,6 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
     return mean
 
 
-def id_dropout(model: LightGCN, share: float, generator: torch.Generator) -> Drop | None:
-    """Return what draws the items that a step places by their text alone, of those that have one; None for none."""
-    if not share or not model.has_item_text.any():
-        return None
-    return lambda nodes: model.has_item_text[nodes] & (
-        torch.rand(len(nodes), generator=generator, device=nodes.device) < share)
-
-
-def bpr_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Generator, device: torch.device) -> Batches:
-    """Draw an epoch's triples and part them: (loss function, [((user_ids, pos_items, neg_items), pairs), ...])."""
-    triples = torch.from_numpy(np.stack(sample_triples(train, rng))).to(device)  # (3, n)
-    return bpr_loss, [(tuple(batch), batch.shape[1]) for batch in triples.split(batch_size, dim=1)]
-
-
-def softmax_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Generator, device: torch.device) -> Batches:
-    """Part the users in random order: (loss function, [((user_ids, item_ids, positives), pairs), ...]).
-
-    The catalogue is the items with a train pair: a new title is not a negative of anyone.
-    """
-    catalogue = np.flatnonzero(np.bincount(train.indices, minlength=train.shape[1]))
-    place = np.full(train.shape[1], -1)
-    place[catalogue] = np.arange(len(catalogue))
-    items = torch.from_numpy(catalogue).to(device)
-    users = rng.permutation(np.flatnonzero(np.diff(train.indptr)))
-    batches = []
-    for start in range(0, len(users), batch_size):
-        mine = users[start:start + batch_size]
-        rows = train[mine]
-        positives = np.stack([np.repeat(np.arange(len(mine)), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
-        batches.append(((torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device)), rows.nnz))
-    return softmax_loss, batches
-
-
-BATCHES = {"bpr": bpr_batches, "softmax": softmax_batches}
-
-
 def adam(model: LightGCN, lr: float) -> torch.optim.Adam:
     """Return Adam over the model's parameters, W_id of concat with a rate of lr / embedding_dim.
 
@@ -346,26 +169,6 @@ def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done
     factor = 0.5 * (1 + math.cos(math.pi * share)) if config["lr_schedule"] == "cosine" else 1.0
     for group in optimizer.param_groups:
         group["lr"] = config["lr"] * factor * group["share"]
-
-
-def save_torch(path: Path, content: dict[str, Any]) -> None:
-    """Write with torch.save, whole or not at all."""
-    with atomic_write(path) as file:
-        torch.save(content, file)
-
-
-def load_torch(path: Path) -> dict[str, Any]:
-    """Read a file of save_torch, tensors on the CPU and builtins only.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing, damaged, or holds code.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; run python main.py with the same --saved_dir first")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} cannot be read ({str(error)[:120]}); delete it and train again") from None
 
 
 def _is_stale(state: dict[str, Any], rounds: int) -> bool:

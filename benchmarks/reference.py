@@ -49,7 +49,7 @@ class PlainLightGCN(nn.Module):
 
 def plain_loss(model: PlainLightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor,
                reg_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the BPR loss of a batch and its L2 penalty; the same quantities as trainer.bpr_loss."""
+    """Compute the BPR loss of a batch and its L2 penalty; the same quantities as losses.bpr_loss."""
     user_emb, item_emb = model()
     users, positives, negatives = user_emb[user_ids], item_emb[pos_items], item_emb[neg_items]  # (B, D) each
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)

@@ -20,10 +20,11 @@ from benchmarks import common
 from benchmarks.graphs import Graph, load_graph
 from benchmarks.reference import PlainLightGCN, plain_loss, plain_sample, user_sets
 from config import get_config
-from data_loader import normalized_adjacency, sample_triples
+from data_loader import normalized_adjacency
 from evaluator import evaluate, means
+from losses import bpr_loss, sample_triples
 from model import LightGCN
-from trainer import adam, bpr_loss, train_epoch
+from trainer import adam, train_epoch
 
 log = logging.getLogger("aglrec")
 

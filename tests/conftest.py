@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from config import get_config
-from data_loader import PARTS, Comments, Dataset, load_dataset
+from data_loader import Comments, Dataset, load_dataset
+from splits import PARTS
 
 HEADERS = {
     "anime.tsv": ("subject_id", "name", "tags_name", "summary"),

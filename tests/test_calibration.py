@@ -12,8 +12,8 @@ import scipy.sparse as sp
 import torch
 from test_trainer import SOFTMAX, built, fitted, history
 
+import files
 import main
-import trainer
 from calibration import cold_offset
 from config import get_config
 from data_loader import Dataset, load_dataset
@@ -217,7 +217,7 @@ def test_fit_sets_the_offset_of_its_best_epoch_and_saves_it(cold: tuple[dict[str
     model, result = fitted(dataset, config)
     offset = model.cold_offset.item()
     assert 0 != offset < UNLISTED
-    saved = trainer.load_torch(Path(config["saved_dir"]) / "best_model.pth")
+    saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
     assert saved["state_dict"]["cold_offset"].item() == offset
     assert saved["valid"] == result["valid"]
     decided = result["decided"]["cold_offset"]
@@ -276,7 +276,7 @@ def test_inference_writes_the_same_with_an_offset(cold: tuple[dict[str, Any], Da
     config = {**cold[0], **SOFTMAX, "normalize": True, "temperature": 0.2}
     metrics = main.run(config)
     saved = Path(config["saved_dir"])
-    assert trainer.load_torch(saved / "best_model.pth")["state_dict"]["cold_offset"].item() != 0
+    assert files.load_torch(saved / "best_model.pth")["state_dict"]["cold_offset"].item() != 0
     names = ("user_emb.pt", "item_emb.pt", "recommendations.json", "metrics.json")
     before = {name: (saved / name).read_bytes() for name in names}
     for name in names[:3]:

@@ -21,8 +21,11 @@ import torch
 from conftest import dataset_of, write_data, write_tsv
 
 from config import get_config
-from data_loader import PARTS, Dataset, load_dataset, normalized_adjacency, parse_tags, parse_times, sample_triples
+from data_loader import Dataset, load_dataset, normalized_adjacency
 from llm_embedding import text_vectors
+from losses import sample_triples
+from readers import parse_tags, parse_times
+from splits import PARTS
 
 SPLITS = ("user_time", "leave_one_out", "random", "global_time")
 TIME_SPLITS = ("user_time", "leave_one_out", "global_time")

@@ -19,8 +19,10 @@ import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 
+import losses
 import main
 import model as model_module
+import processes
 import trainer
 from config import get_config, run_script
 from data_loader import normalized_adjacency
@@ -47,7 +49,7 @@ OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # cold_offset is read off differences 
 def work(job: dict[str, Any]) -> None:
     """Do the runs of a job in each process and write down, in its own file, what it did."""
     notes: dict[str, Any] = {"runs": {}, "writes": []}
-    with trainer.processes() as rank:
+    with processes.processes() as rank:
         watch_writes(job["folder"], notes["writes"])
         for name, overrides in job["runs"].items():
             notes["runs"][name] = watched_run(get_config(overrides))
@@ -106,7 +108,7 @@ def bytes_of_a_step(n_more: int) -> list[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dist, "all_reduce", lambda tensor: reduced.append(tensor.nbytes) or all_reduce(tensor))
         users = torch.arange(5)
-        loss, penalty = trainer.bpr_loss(model, users, users, (users + 1) % 5, 0.1)
+        loss, penalty = losses.bpr_loss(model, users, users, (users + 1) % 5, 0.1)
         (loss + penalty).backward()
     return reduced
 
@@ -120,7 +122,7 @@ def gradients() -> dict[str, list[Any]]:
         model = LightGCN(normalized_adjacency(train), 6, DIM, 2, fusion_mode,
                          torch.randn(14, LSA_DIM, generator=generator), generator=generator)
         users = torch.arange(5)
-        loss, penalty = trainer.bpr_loss(model, users, users, users + 2, 0.1)
+        loss, penalty = losses.bpr_loss(model, users, users, users + 2, 0.1)
         (loss + penalty).backward()
         whole = model.whole_state({name: parameter.grad for name, parameter in model.named_parameters()})
         found |= {f"{fusion_mode} {name}": gradient.tolist() for name, gradient in whole.items()}
@@ -129,15 +131,15 @@ def gradients() -> dict[str, list[Any]]:
 
 def be_killed(words: list[str]) -> int:
     """Do what main.py does with these words, but kill the second process in the middle of epoch 2."""
-    bpr_loss, steps = trainer.bpr_loss, [0]
+    bpr_loss, steps = losses.bpr_loss, [0]
 
     def deadly(*args: Any) -> Any:
         steps[0] += 1
-        if trainer.rank() == 1 and steps[0] == STEPS + 4:
+        if processes.rank() == 1 and steps[0] == STEPS + 4:
             os.kill(os.getpid(), signal.SIGKILL)
         return bpr_loss(*args)
 
-    trainer.bpr_loss = deadly
+    losses.bpr_loss = deadly
     sys.argv = ["main.py", *words]
     return run_script(main.main, "")
 
@@ -359,10 +361,10 @@ def test_a_killed_process_ends_the_job_and_the_same_command_goes_on(
 
 def test_alone_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with trainer.processes() as rank:
-        assert rank == trainer.rank() == 0
+    with processes.processes() as rank:
+        assert rank == processes.rank() == 0
         assert not dist.is_initialized()
-    assert trainer.from_first(lambda: "computed") == trainer.in_turn(lambda: "computed") == "computed"
+    assert processes.from_first(lambda: "computed") == processes.in_turn(lambda: "computed") == "computed"
     partial = torch.ones(2)
     assert model_module.sum_over_processes(partial) is partial
     assert model_module.own_share(DIM) == slice(0, DIM)

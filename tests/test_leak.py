@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import write_data, write_tsv
 
+import encoders
 import llm_embedding
 from config import get_config
-from data_loader import load_dataset, normalized_adjacency, sample_triples
+from data_loader import load_dataset, normalized_adjacency
+from losses import sample_triples, softmax_batches
 from main import run
-from trainer import softmax_batches
 
 MARKER = "marker of a held-out row"
 
@@ -109,7 +110,7 @@ def test_no_comment_but_of_a_train_row_is_encoded(tmp_path: Path, monkeypatch: p
     assert MARKER not in dataset.user_comments.texts
     encoded: list[str] = []
 
-    def recording(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, llm_embedding.Encode]:
+    def recording(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, encoders.Encode]:
         def encode(texts: list[str]) -> np.ndarray:
             encoded.extend([*texts, *corpus])
             return np.ones((len(texts), 4), np.float32)

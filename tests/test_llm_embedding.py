@@ -20,10 +20,14 @@ import scipy.sparse as sp
 from conftest import write_data, write_tsv
 from huggingface_hub.errors import RepositoryNotFoundError
 
+import encoders
+import files
 import llm_embedding
 from config import get_config
 from data_loader import Comments, load_dataset
-from llm_embedding import TextVectors, atomic_write, lsa_encoder, open_encoder, text_vectors, user_vectors
+from encoders import lsa_encoder, open_encoder
+from files import atomic_write
+from llm_embedding import TextVectors, text_vectors, user_vectors
 
 ABSENT = "aglrec-tests/not-on-this-disk"
 SIDES = ("item", "user")
@@ -650,7 +654,7 @@ def test_a_kill_while_writing_leaves_nothing_that_is_used_as_if_it_matched(
         vectors_of(config)
     rewrite_anime(config, lambda lines: [line.replace("story", "tale") for line in lines[::-1]])
     change = {"split": "random"}
-    write = llm_embedding.atomic_write
+    write = files.atomic_write
 
     def killing(path: Path) -> Any:
         if path.name == killed_at:
@@ -670,7 +674,7 @@ def test_a_kill_while_writing_leaves_nothing_that_is_used_as_if_it_matched(
 def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     first = vectors_of(config)
-    write = llm_embedding.atomic_write
+    write = files.atomic_write
 
     def killing(path: Path) -> Any:
         if path.suffix == ".json":
@@ -951,7 +955,7 @@ def silent_hub(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterat
     """Let the hub keep the caller waiting until the test is over."""
     over = threading.Event()
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: over.wait(30))
-    monkeypatch.setattr(llm_embedding, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(encoders, "PROBE_SECONDS", 0.5)
     yield asked
     over.set()
 
@@ -969,7 +973,7 @@ def test_a_hub_that_never_answers_is_known_in_time(silent_hub: dict[str, Any], f
 
 
 def test_the_wait_for_the_hub_is_within_the_promised_20_seconds() -> None:
-    assert llm_embedding.PROBE_SECONDS < 20
+    assert encoders.PROBE_SECONDS < 20
 
 
 @pytest.mark.parametrize("fallback", ["lsa", "none"])
@@ -993,7 +997,7 @@ def test_a_model_the_hub_confirms_is_loaded_by_its_name(asked: dict[str, Any],
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: SimpleNamespace(siblings=None))
-    monkeypatch.setattr(llm_embedding, "transformer_encoder", lambda name, *args: loaded.append(name))
+    monkeypatch.setattr(encoders, "transformer_encoder", lambda name, *args: loaded.append(name))
     assert open_encoder(asked, "cpu", CORPUS)[0] == ABSENT
     assert loaded == [ABSENT]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import encoders
 import evaluator
 import llm_embedding
 import main
@@ -219,7 +220,7 @@ def letters(salt: str = "") -> Any:
 def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Encoders that can be reached: name -> encode; every other name falls back to lsa."""
     reachable: dict[str, Any] = {}
-    open_encoder = llm_embedding.open_encoder
+    open_encoder = encoders.open_encoder
 
     def open_it(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Any]:
         name = config["model_name"]
@@ -315,7 +316,7 @@ def test_save_embeddings_leaves_nothing_to_encode(config: dict[str, Any], monkey
 def test_ablation_has_eight_rows_encodes_once_and_goes_on(config: dict[str, Any], capsys: pytest.CaptureFixture[str],
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    open_encoder = llm_embedding.open_encoder
+    open_encoder = encoders.open_encoder
     monkeypatch.setattr(llm_embedding, "open_encoder", lambda *args: opened.append("") or open_encoder(*args))
     assert call(run_ablation, monkeypatch, words(config)) == 0
     assert len(opened) == 1

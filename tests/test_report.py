@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_data
+from markupsafe import escape
 
-import report
+import charts
 from config import get_config
 from main import run
 from report import MAKERS, write_report
@@ -206,7 +207,7 @@ def test_a_group_that_some_rows_lack_is_shown_for_the_others(saved: Path) -> Non
     rows[1]["groups"]["users"][group] = {"n_users": {"mean": 0.0, "sd": 0.0}}
     (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
     text, _ = page_of(saved)
-    figure = re.search(rf"<figure><figcaption>{re.escape(report.esc(group))} \(.*?</figure>", text).group()
+    figure = re.search(rf"<figure><figcaption>{re.escape(str(escape(group)))} \(.*?</figure>", text).group()
     assert [tag in figure for tag in TAGS] == [True, False, True]
 
 
@@ -249,7 +250,7 @@ def test_hits_are_those_of_an_independent_ranking(saved: Path) -> None:
         test, train = parts["test"], parts["train"]
     k, shown = max(read(saved / "metrics.json")["config"]["top_k"]), 0
     for user, raw in enumerate(ids["user_ids"]):
-        found = re.search(rf"User <bdi>{re.escape(report.esc(raw))}</bdi></b>: (\d+) collected in train, "
+        found = re.search(rf"User <bdi>{re.escape(str(escape(raw)))}</bdi></b>: (\d+) collected in train, "
                           r"test hits: (\d+) of (\d+)<", text)
         if found:
             wanted, best = test[test[:, 0] == user, 1], np.argsort(-scores[user])[:k].tolist()
@@ -288,7 +289,7 @@ def test_titles_and_ids_cannot_inject(saved: Path) -> None:
     metrics["config"]["model_name"] = metrics["encoder"]["requested"] = metrics["versions"][NASTY] = NASTY
     (saved / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     text, page = page_of(saved, item_names={"s4": NASTY})
-    assert report.esc(NASTY) in text
+    assert escape(NASTY) in text
     assert "User <bdi>&lt;i&gt;u" in text
     assert not page.seen & {"script", "i", "img", "iframe", "link", "object"}
     assert "<b>text" not in text
@@ -392,7 +393,7 @@ def test_another_encoder_than_asked_for_is_loud(saved: Path) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (0, 1), (0.64, 0.69), (0, 0.19), (3, 3), (0, 12345), (1e-6, 2e-6)])
 def test_ticks_are_few_even_and_enclose(low: float, high: float) -> None:
-    ticks = report._ticks(low, high)
+    ticks = charts.ticks(low, high)
     assert ticks[0] <= low + 1e-12
     assert ticks[-1] >= high - 1e-12
     assert 2 <= len(ticks) <= 6

@@ -14,27 +14,17 @@ import torch
 from scipy.stats import f as f_distribution
 from scipy.stats import ttest_1samp
 
+import encoders
 import llm_embedding
 import run_ablation
 from baselines import BASELINES, GRIDS
 from config import get_config, run_script
 from data_loader import Dataset, load_dataset
+from encoders import lsa_encoder
 from evaluator import beyond_accuracy, evaluate, rank_items
-from llm_embedding import TextVectors, lsa_encoder
-from run_ablation import (
-    COMBINATIONS,
-    FULL,
-    add_p_values,
-    baseline,
-    compare,
-    holm,
-    listing_cost,
-    paired_test,
-    spread,
-    summary,
-    table,
-    tuned,
-)
+from llm_embedding import TextVectors
+from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
+from significance import holm, paired_test, spread
 
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 ABSENT = "aglrec-tests/not-on-this-disk"
@@ -582,7 +572,7 @@ def test_full_crosses_loss_start_dropout_and_encoder() -> None:
 def test_rows_of_another_encoder_have_a_vectors_folder_of_their_own(overrides: dict[str, Any], tmp_path: Path,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    open_encoder = llm_embedding.open_encoder
+    open_encoder = encoders.open_encoder
 
     def fake(config: dict[str, Any], *args: Any) -> tuple[str, Any]:
         """Stand in for a transformer, whose vectors have another length than those of lsa."""

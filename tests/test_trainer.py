@@ -11,11 +11,15 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import files
+import losses
+import processes
 import trainer
 from config import get_config
-from data_loader import Dataset, load_dataset, sample_triples
+from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
+from losses import sample_triples
 from model import LightGCN
 
 SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one", "text": {"encoder": "lsa", "digest": "of the test"}}
@@ -64,7 +68,7 @@ def test_loss_equals_the_textbook_form(dataset: Dataset, config: dict[str, Any])
     model = built(dataset, config)
     users, positives, negatives = (torch.from_numpy(part[:50]) for part in
                                    sample_triples(dataset.train, np.random.default_rng(0)))
-    loss, penalty = trainer.bpr_loss(model, users, positives, negatives, reg_lambda=0.01)
+    loss, penalty = losses.bpr_loss(model, users, positives, negatives, reg_lambda=0.01)
     user_emb, item_emb = model.embeddings()
     margin = (user_emb[users] * (item_emb[positives] - item_emb[negatives])).sum(1)
     assert loss.item() == pytest.approx(-torch.log(torch.sigmoid(margin)).mean().item(), rel=1e-5)
@@ -79,10 +83,10 @@ def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(dataset: Datase
     model = built(dataset, config)
     triples = [torch.from_numpy(part[:200]) for part in sample_triples(dataset.train, np.random.default_rng(0))]
     found = []
-    for form in (trainer.distinct, lambda nodes: (nodes, torch.arange(len(nodes)), torch.ones_like(nodes))):
-        monkeypatch.setattr(trainer, "distinct", form)
+    for form in (losses.distinct, lambda nodes: (nodes, torch.arange(len(nodes)), torch.ones_like(nodes))):
+        monkeypatch.setattr(losses, "distinct", form)
         model.zero_grad()
-        loss, penalty = trainer.bpr_loss(model, *triples, reg_lambda=0.01)
+        loss, penalty = losses.bpr_loss(model, *triples, reg_lambda=0.01)
         (loss + penalty).backward()
         found.append([loss.detach(), penalty.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
     for once, often in zip(*found, strict=True):
@@ -91,9 +95,9 @@ def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(dataset: Datase
 
 def test_only_the_cpu_looks_for_repeated_nodes() -> None:
     nodes = torch.tensor([3, 1, 3])
-    unique, place, times = trainer.distinct(nodes)
+    unique, place, times = losses.distinct(nodes)
     assert (unique.tolist(), place.tolist(), times.tolist()) == ([1, 3], [1, 0, 1], [1, 2])
-    assert trainer.distinct(nodes.to("meta"))[0].shape == (3,)
+    assert losses.distinct(nodes.to("meta"))[0].shape == (3,)
 
 
 def test_training_lowers_the_loss_and_writes_a_line_an_epoch(dataset: Dataset, config: dict[str, Any]) -> None:
@@ -112,7 +116,7 @@ def test_best_epoch_on_valid_is_restored_and_saved(dataset: Dataset, config: dic
     scores = [line["NDCG@20"] for line in lines]
     assert result["epoch"] == 1 + int(np.argmax(scores))
     assert len(lines) == min(30, result["epoch"] + 3)
-    saved = trainer.load_torch(Path(config["saved_dir"]) / "best_model.pth")
+    saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
     assert saved["epoch"] == result["epoch"]
     assert saved["valid"] == result["valid"]
     assert saved["config"] == config
@@ -238,11 +242,11 @@ def test_a_side_without_text_brings_zeros(dataset: Dataset, config: dict[str, An
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu"])
 def test_a_device_that_is_not_there_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="device"):
-        trainer.resolve_device(name)
+        processes.resolve_device(name)
 
 
 def test_auto_device_is_there() -> None:
-    assert torch.zeros(1, device=trainer.resolve_device("auto")).item() == 0
+    assert torch.zeros(1, device=processes.resolve_device("auto")).item() == 0
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
@@ -252,7 +256,7 @@ def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
     torch.save({"state_dict": Evil()}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match="cannot be read"):
-        trainer.load_torch(tmp_path / "x.pth")
+        files.load_torch(tmp_path / "x.pth")
 
 
 def test_user_without_negatives_does_not_hang(tmp_path: Path) -> None:
@@ -282,7 +286,7 @@ def catalogue_of(dataset: Dataset) -> list[int]:
 def test_softmax_loss_is_a_cross_entropy_over_the_catalogue(cold: tuple[dict[str, Any], Dataset]) -> None:
     config, dataset = cold
     model = built(dataset, config)
-    loss_of, batches = trainer.softmax_batches(dataset.train, 16, np.random.default_rng(0), CPU)
+    loss_of, batches = losses.softmax_batches(dataset.train, 16, np.random.default_rng(0), CPU)
     loss, penalty = loss_of(model, *batches[0][0], 0.01)
     loss.backward()
     gradient = model.id_emb.grad.clone()
@@ -306,7 +310,7 @@ def test_softmax_loss_is_a_cross_entropy_over_the_catalogue(cold: tuple[dict[str
 def test_softmax_batches_cover_every_train_pair_once_and_nothing_held_out(cold: tuple[dict[str, Any], Dataset]) -> None:
     _, dataset = cold
     rng = np.random.default_rng(0)
-    epochs = [trainer.softmax_batches(dataset.train, 16, rng, CPU)[1] for _ in range(2)]
+    epochs = [losses.softmax_batches(dataset.train, 16, rng, CPU)[1] for _ in range(2)]
     for batches in epochs:
         found: list[tuple[int, int]] = []
         for (user_ids, item_ids, (places, items)), weight in batches:
@@ -323,7 +327,7 @@ def test_softmax_batches_cover_every_train_pair_once_and_nothing_held_out(cold: 
 
 def test_softmax_batches_leave_out_users_without_a_train_pair() -> None:
     train = sp.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 0, 1]], np.float32))
-    (((user_ids, item_ids, _), weight),) = trainer.softmax_batches(train, 9, np.random.default_rng(0), CPU)[1]
+    (((user_ids, item_ids, _), weight),) = losses.softmax_batches(train, 9, np.random.default_rng(0), CPU)[1]
     assert sorted(user_ids.tolist()) == [0, 2]
     assert (item_ids.tolist(), weight) == ([0, 2], 3)
 
@@ -332,14 +336,14 @@ def test_softmax_batches_leave_out_users_without_a_train_pair() -> None:
 def test_the_history_has_the_mean_loss_a_pair(loss: str, dataset: Dataset, config: dict[str, Any],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     terms: list[tuple[float, int]] = []
-    computed = getattr(trainer, f"{loss}_loss")
+    computed = getattr(losses, f"{loss}_loss")
 
     def recorded(model: LightGCN, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
         mean, penalty = computed(model, *batch)
         terms.append((mean.item(), len(batch[0]) if loss == "bpr" else batch[2].shape[1]))
         return mean, penalty
 
-    monkeypatch.setattr(trainer, f"{loss}_loss", recorded)
+    monkeypatch.setattr(losses, f"{loss}_loss", recorded)
     # uneven batches, so that a mean over batches is another number
     fitted(dataset, {**config, "loss": loss, "epochs": 1, "batch_size": {"bpr": 300, "softmax": 37}[loss], "lr": 0.1})
     assert history(config)[0]["loss"] == pytest.approx(sum(m * n for m, n in terms) / sum(n for _, n in terms))
@@ -508,7 +512,7 @@ def test_titles_without_text_are_never_placed_alone(loss: str, dataset: Dataset,
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Dataset, config: dict[str, Any]) -> None:
     model = built(dataset, config)
-    loss_of, batches = trainer.BATCHES[loss](dataset.train, 20, np.random.default_rng(0), CPU)
+    loss_of, batches = losses.BATCHES[loss](dataset.train, 20, np.random.default_rng(0), CPU)
     everything, _ = loss_of(model, *batches[0][0], 0.0, lambda nodes: nodes >= dataset.n_users)
     nothing, _ = loss_of(model, *batches[0][0], 0.0, lambda nodes: nodes < 0)
     nodes = torch.arange(dataset.n_users + dataset.n_items)
@@ -530,8 +534,8 @@ def test_without_a_valid_part_the_last_epoch_stays_and_none_is_left_out(config: 
     dataset = load_dataset(config)
     model, result = fitted(dataset, config)
     assert (result["epoch"], result["epochs_run"], len(history(config))) == (8, 8, 8)
-    last = trainer.load_torch(Path(config["saved_dir"]) / "checkpoint.pth")["model"]
-    saved = trainer.load_torch(Path(config["saved_dir"]) / "best_model.pth")
+    last = files.load_torch(Path(config["saved_dir"]) / "checkpoint.pth")["model"]
+    saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
     for state in (saved["state_dict"], model.state_dict()):
         torch.testing.assert_close(dict(state), last, rtol=0, atol=0)
     assert saved["epoch"] == 8

@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import get_config, parse_overrides, run_script
 from data_loader import load_dataset
-from llm_embedding import write_json
-from run_ablation import model, paired_test, shared_vectors
+from files import write_json
+from run_ablation import model, shared_vectors
+from significance import paired_test
 
 log = logging.getLogger("aglrec")
 

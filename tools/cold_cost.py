@@ -23,10 +23,11 @@ from calibration import cold_offset
 from config import run_script
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means, rank_items
+from files import load_torch
 from main import check_origin
 from model import UNLISTED
-from run_ablation import markdown, mean_and_sd, spread
-from trainer import load_torch
+from significance import spread
+from tables import markdown, mean_and_sd
 
 log = logging.getLogger("aglrec")
 

@@ -18,9 +18,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import PRESETS, get_config, parse_overrides, run_script
-from llm_embedding import atomic_write, write_json
+from files import atomic_write, write_json
 from report import write_report
-from run_ablation import compare, holm, markdown, mean_and_sd, paired_test
+from run_ablation import compare
+from significance import holm, paired_test
+from tables import markdown, mean_and_sd
 
 log = logging.getLogger("aglrec")
 
@@ -37,7 +39,7 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
 
     Returns:
         {"metric", "n", "series", "gain", "p", "p_uncorrected", "n_seeds", "encoder", "text"}; series maps each row to a
-        {"mean", "sd"} over seeds for each n, gain and p are of text against no-text (see run_ablation.paired_test; p is
+        {"mean", "sd"} over seeds for each n, gain and p are of text against no-text (see significance.paired_test; p is
         None for one seed), p corrected by Holm's method over the n, and text is the settings of the row with text.
 
     Raises:

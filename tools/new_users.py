@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import get_config, run_script
 from evaluator import evaluate_warm, means
+from files import load_torch
 from recommend import load_run, place
-from run_ablation import markdown, mean_and_sd, spread
-from trainer import load_torch
+from significance import spread
+from tables import markdown, mean_and_sd
 
 log = logging.getLogger("aglrec")
 

@@ -1,0 +1,110 @@
+"""Processes that train together (torchrun), and the device each of them works on."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+log = logging.getLogger("aglrec")
+
+
+@contextmanager
+def processes() -> Iterator[int]:
+    """Join the other processes of a torchrun, if there are any, for a while.
+
+    Yields:
+        This process's rank; 0 when it is alone. Only rank 0 logs at less than an error.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield 0
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"  # messages about files go by gloo, whichever device trains
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    if dist.get_rank():
+        log.setLevel(logging.ERROR)
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the number of this process among those that train together; 0 when it is alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def from_first(compute: Callable[[], Any]) -> Any:
+    """Compute something in process 0 alone and return it in all of them."""
+    if not dist.is_initialized():
+        return compute()
+    box = [compute() if rank() == 0 else None]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def in_turn(compute: Callable[[], Any]) -> Any:
+    """Compute something in every process, in the first one before the others, which then find its files."""
+    if rank() > 0:
+        dist.barrier()
+    result = compute()
+    if dist.is_initialized() and rank() == 0:
+        dist.barrier()
+    return result
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn the device setting into a torch device; "auto" takes cuda, then mps, then cpu.
+
+    Raises:
+        ValueError: the device is unknown, or not on this machine.
+    """
+    if name == "auto" and torch.cuda.is_available() and dist.is_initialized():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in has.items() if there))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in has:
+        raise ValueError(f"device is {name!r}; use auto, cpu, cuda, cuda:N or mps")
+    if not has[device.type] or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise ValueError(f"device {name!r} is not on this machine (or this torch, {torch.__version__}, was built "
+                         "without it); use --device auto or cpu")
+    return device
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes, each of which computes the same loss from it."""
+
+    @staticmethod
+    def forward(ctx, partial: torch.Tensor) -> torch.Tensor:
+        return sum_over_processes(partial)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        return grad
+
+
+def sum_over_processes(partial: torch.Tensor) -> torch.Tensor:
+    """Add a tensor up over all processes; alone, it is returned as it is."""
+    if not dist.is_initialized():
+        return partial
+    total = partial.contiguous().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def own_share(n: int) -> slice:
+    """Return which of n columns this process owns: all of them, unless there are more processes."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return slice(rank * n // world, (rank + 1) * n // world)

@@ -213,7 +213,7 @@ def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.nd
     Coverage  = titles that stand in any list / titles
     Gini      = of how often each title of the catalogue is listed; 0 all alike, near 1 a few titles take all
     Novelty   = mean over listed titles of -log2((users who collected it in train + 1) / (users + 1)), in bits
-    Diversity = 1 - mean cosine of the text vectors of two titles of a list, averaged over lists
+    Diversity = 1 - mean cosine of the text vectors of two titles of a list, averaged over lists of two or more
 
     Args:
         items: (n, k) item rows, -1 for none, as Ranking.items.
@@ -234,13 +234,19 @@ def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.nd
     if item_vectors is not None:
         lengths = np.linalg.norm(item_vectors, axis=1, keepdims=True)
         unit = item_vectors / np.where(lengths > 0, lengths, 1)
-        full = items[(items >= 0).all(axis=1)]
-        k = items.shape[1]
-        # sum over pairs of v_a . v_b = (|sum of v|^2 - sum of |v|^2) / 2
-        alike = [(np.square(unit[block].sum(axis=1)).sum(axis=1) - np.square(unit[block]).sum(axis=(1, 2)))
-                 / max(k * (k - 1), 1) for block in np.array_split(full, len(full) // 256 + 1)]
-        found["Diversity"] = float(1 - np.concatenate(alike).mean()) if len(full) else 0.0
+        pairs = items[(items >= 0).sum(axis=1) > 1]
+        alike = [_alike(unit, block) for block in np.array_split(pairs, len(pairs) // 256 + 1)]
+        found["Diversity"] = float(1 - np.concatenate(alike).mean()) if len(pairs) else 0.0
     return found
+
+
+def _alike(unit: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return the mean cosine of two titles of each list (b, k), -1 being none: from |sum of v|^2 - sum of |v|^2."""
+    there = items >= 0
+    vectors = unit[items] * there[:, :, None]  # (b, k, L)
+    sizes = there.sum(axis=1)
+    together = np.square(vectors.sum(axis=1)).sum(axis=1) - np.square(vectors).sum(axis=(1, 2))
+    return together / (sizes * (sizes - 1))
 
 
 def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],

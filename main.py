@@ -4,11 +4,17 @@
     torchrun --nproc_per_node=P main.py ...            the same in P processes, each with a share of the columns
 """
 
+import sys
+
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__)  # before the imports below, which take seconds
+
 import json
 import logging
 import pickle
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -196,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main))

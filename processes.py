@@ -61,23 +61,32 @@ def in_turn(compute: Callable[[], Any]) -> Any:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn the device setting into a torch device; "auto" takes cuda, then mps, then cpu.
+    """Turn the device setting into a torch device; "auto" takes cuda, then cpu.
+
+    Apple GPUs are refused: torch has no sparse matrices there, and a run would end in the middle of the first step.
 
     Raises:
         ValueError: the device is unknown, or not on this machine.
     """
-    if name == "auto" and torch.cuda.is_available() and dist.is_initialized():
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto" and n_gpus and dist.is_initialized():
+        place, n_here = (int(os.environ.get(key, default)) for key, default in (("LOCAL_RANK", 0),
+                                                                                ("LOCAL_WORLD_SIZE", 1)))
+        if n_here > n_gpus:
+            raise ValueError(f"{n_here} processes were started for {n_gpus} GPU(s), and each needs its own; start "
+                             f"torchrun with --nproc_per_node={n_gpus}, or set --device cpu")
+        return torch.device("cuda", place)
     if name == "auto":
-        return torch.device(next(kind for kind, there in has.items() if there))
+        return torch.device("cuda" if n_gpus else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in has:
-        raise ValueError(f"device is {name!r}; use auto, cpu, cuda, cuda:N or mps")
-    if not has[device.type] or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+    if device is not None and device.type == "mps":
+        raise ValueError("device is 'mps', but torch has no sparse matrices on Apple GPUs; use --device cpu")
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device is {name!r}; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
         raise ValueError(f"device {name!r} is not on this machine (or this torch, {torch.__version__}, was built "
                          "without it); use --device auto or cpu")
     return device

@@ -8,10 +8,16 @@
 Settings as for main.py; --saved_dir and --data_dir say where the run and its data are.
 """
 
+import sys
+
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__, ("--user", "--new_user", "--similar", "--k"))  # before the imports below, which take seconds
+
 import argparse
 import difflib
 import logging
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,6 +131,8 @@ def main() -> None:
     run = load_run(get_config(parse_overrides(rest)))
     dataset, user_emb, item_emb, _, config = run
     k = config["recommend_k"]
+    if k > dataset.n_items:
+        raise ValueError(f"--k asks for {k:,} titles, but the data have {dataset.n_items:,}; ask for fewer")
     if asked.user is not None:
         user = row_of(asked.user, dataset.raw_user_ids, "user")
         lists = recommend(user_emb, item_emb, dataset, k, config, np.array([user]))
@@ -143,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main))

@@ -8,11 +8,17 @@ Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further se
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
 """
 
+import sys
+
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__, ("--seeds", "--full", "--rerun"))  # before the imports below, which take seconds
+
 import argparse
 import itertools
 import json
 import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -152,6 +158,8 @@ def tuned(name: str, dataset: Dataset, item_vectors: np.ndarray | None,
         Its Factors, the point of the grid, and its valid metrics.
     """
     best, grid, metric = None, GRIDS.get(name, {}), config["early_stop_metric"]
+    if grid and not dataset.valid.nnz:
+        log.warning(f"{name}: without a valid part nothing tells which of {grid} is best; the first of each is taken")
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         factors = BASELINES[name](dataset, item_vectors, **point)
@@ -278,4 +286,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main))

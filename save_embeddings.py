@@ -3,8 +3,14 @@
     python save_embeddings.py [--preset name] [--key value ...]
 """
 
-import logging
 import sys
+
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__)  # before the imports below, which take seconds
+
+import logging
 
 from config import get_config, parse_overrides, run_script
 from data_loader import load_dataset
@@ -26,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main))

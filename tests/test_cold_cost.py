@@ -159,7 +159,7 @@ def test_hit_rates_are_those_counted_by_hand(made: Path) -> None:
 def test_it_prints_a_line_a_cost(made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     saved = str(made / "saved")
     monkeypatch.setattr(sys, "argv", ["cold_cost.py", saved, saved, "--costs", "0.1,0"])
-    assert run_script(cold_cost.main, None) == 0
+    assert run_script(cold_cost.main) == 0
     printed = capsys.readouterr().out
     heading = [cell.strip() for cell in next(line for line in printed.splitlines() if line[0] == "|").split("|")]
     assert heading[1:-1] == ["", "valid", "lost", "cold valid", "joint valid", "test", "lost", "cold test",

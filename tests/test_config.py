@@ -1,15 +1,32 @@
 """The config contract: copies, precedence, types, ranges, and the command line (DESIGN section 2)."""
 
-import ast
 import copy
+import json
 import logging
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import config as config_module
-from config import CONFIG, PRESETS, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script, usage
+from config import (
+    CONFIG,
+    PRESETS,
+    RUNTIME_KEYS,
+    answer_early,
+    experiment,
+    explain,
+    get_config,
+    parse_overrides,
+    run_script,
+    shown,
+    usage,
+)
+from settings import SETTINGS
 
 CHOICES = {
     "split": ("user_time", "leave_one_out", "random", "global_time"),
@@ -29,14 +46,6 @@ def as_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def key_lines() -> dict[str, int]:
-    """Return the line number (from 1) of every key of the CONFIG literal."""
-    tree = ast.parse(Path(config_module.__file__).read_text(encoding="utf-8"))
-    literal = next(node.value for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))
-                   and ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0]) == "CONFIG")
-    return {key.value: key.lineno for key in literal.keys}
 
 
 @pytest.fixture(autouse=True)
@@ -59,24 +68,26 @@ def test_defaults_that_users_know(key: str, value: Any) -> None:
     assert type(found) is type(value)
 
 
-def test_config_is_one_flat_literal() -> None:
-    assert list(key_lines()) == list(CONFIG)
+def test_config_is_one_flat_dict_of_what_settings_tells() -> None:
+    told = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
+    assert {key: setting.default for key, setting in told.items()} == CONFIG
+    assert sum(map(len, SETTINGS.values())) == len(CONFIG)
     assert not any(isinstance(value, dict) for value in CONFIG.values())
 
 
 @pytest.mark.parametrize("key", list(CONFIG))
-def test_every_key_has_a_comment_right_above(key: str) -> None:
-    lines = Path(config_module.__file__).read_text(encoding="utf-8").splitlines()
-    above = lines[key_lines()[key] - 2].strip()
-    assert above.startswith("# ")
-    assert not above.startswith("# ---"), "a section head says nothing about the key below it"
+def test_every_setting_has_a_meaning_and_a_legal_default(key: str) -> None:
+    setting = next(section[key] for section in SETTINGS.values() if key in section)
+    assert len(setting.meaning) > 10
+    assert not setting.meaning.endswith(".")
+    assert setting.legal.words
+    assert setting.legal.holds(setting.default)
 
 
 @pytest.mark.parametrize("key", CHOICES)
-def test_comment_names_every_legal_choice(key: str) -> None:
-    lines = Path(config_module.__file__).read_text(encoding="utf-8").splitlines()
-    comment = lines[key_lines()[key] - 2]
-    assert [choice for choice in CHOICES[key] if choice not in comment] == []
+def test_help_names_every_legal_choice(key: str) -> None:
+    line = usage(10_000).split(f"--{key} ")[1].splitlines()[1]
+    assert [choice for choice in CHOICES[key] if choice not in line] == []
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -267,9 +278,10 @@ def test_early_stop_metric_of_top_k_passes(metric: str) -> None:
     assert get_config({"top_k": [5, 10], "early_stop_metric": metric})["early_stop_metric"] == metric
 
 
-def test_narrower_top_k_does_not_leave_the_default_metric_dangling() -> None:
+def test_top_k_alone_takes_the_metric_along() -> None:
+    assert get_config({"top_k": [5, 7]})["early_stop_metric"] == "NDCG@7"
     with pytest.raises(ValueError, match="early_stop_metric"):
-        get_config({"top_k": [5]})
+        get_config({"top_k": [5], "early_stop_metric": "NDCG@20"})
 
 
 # --- command line ---
@@ -346,6 +358,45 @@ def test_usage_names_every_key_and_preset() -> None:
     text = usage()
     assert [key for key in CONFIG if f"--{key} " not in text] == []
     assert [name for name in PRESETS if name not in text] == []
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("key", list(CONFIG))
+def test_help_tells_meaning_and_legal_values_of_every_setting(key: str) -> None:
+    setting = next(section[key] for section in SETTINGS.values() if key in section)
+    short, long = (" ".join(text.split()) for text in (usage(), explain(key)))
+    for text in (short, long):
+        assert setting.meaning in text
+        assert setting.legal.words in text
+    assert " ".join(setting.more.split()) in long
+    assert (shown(setting.default) or "empty") in long
+
+
+# --- a file of settings ---
+
+def test_a_file_outranks_the_preset_and_is_outranked_by_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"lr": 0.5, "epochs": 3, "saved_dir": "there"}', encoding="utf-8")
+    words = ["--preset", "tuned", "--config", str(tmp_path / "mine.json"), "--epochs", "4"]
+    found = get_config(parse_overrides(words))
+    assert [found[key] for key in ("lr", "epochs", "saved_dir", "loss")] == [0.5, 4, "there", "softmax"]
+
+
+def test_a_runs_metrics_make_that_run_again_elsewhere(tmp_path: Path) -> None:
+    once = get_config({"preset": "sparse", "seed": 7, "data_dir": "crawl", "saved_dir": "old", "mode": "inference"})
+    (tmp_path / "metrics.json").write_text(json.dumps({"test": {}, "config": once}), encoding="utf-8")
+    again = get_config({"config": str(tmp_path / "metrics.json")})
+    assert experiment(again) == experiment(once)
+    assert [again[key] for key in ("data_dir", "saved_dir", "mode")] == ["crawl", "saved", "train"]
+
+
+@pytest.mark.parametrize(("content", "what"), [
+    (None, "is missing"), ("lr = 3", "is no JSON"), ("[1, 2]", "holds no settings"), ('{"leer": 1}', "nearest is 'lr'"),
+    ('{"lr": "much"}', "lr takes a number")])
+def test_a_bad_file_of_settings_is_one_sentence(content: str | None, what: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "mine.json").write_text(content, encoding="utf-8")
+    with pytest.raises((OSError, ValueError), match=re.escape(what)):
+        get_config({"config": str(tmp_path / "mine.json")})
 
 
 def test_experiment_keeps_all_but_the_runtime_keys() -> None:
@@ -364,18 +415,46 @@ def test_run_script_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", ["main.py"])
-    assert run_script(lambda: None, "doc") == 0
-    assert run_script(fail, "doc") == 2
+    assert run_script(lambda: None) == 0
+    assert run_script(fail) == 2
     assert capsys.readouterr().err == "error: too bad\n"
-    assert run_script(interrupt, "doc") == 130
+    assert run_script(interrupt) == 130
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_runs_nothing(flag: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
-                           capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["main.py", flag])
-    with caplog.at_level(logging.INFO, logger="aglrec"):
-        assert run_script(lambda: pytest.fail("main was called"), "what it does") == 0
-    told = caplog.text + capsys.readouterr().out
-    assert "what it does" in told
-    assert "--embedding_dim" in told
+@pytest.mark.parametrize(("words", "code", "told"), [
+    (["--help"], 0, "--embedding_dim 64"), (["-h"], 0, "what it does"), (["--help", "lr"], 0, "learning rate of Adam"),
+    (["--help", "--cold_cost"], 0, "share of valid"), (["--help", "lurr"], 2, "the nearest is 'lr'"),
+    (["--epoch", "3"], 2, "the nearest is 'epochs'"), (["--lr", "0"], 2, "lr is 0.0; it must be above 0"),
+    (["--seeds", "x"], 2, "unknown setting 'seeds'")])
+def test_help_and_typos_are_answered_early(words: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["main.py", *words])
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            answer_early("what it does")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert ended.value.code == code
+    assert told in "".join(capsys.readouterr())
+
+
+def test_right_words_and_a_scripts_own_flags_pass_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    for words, own in ((["--lr", "0.1", "--preset", "tuned"], ()), (["--seeds", "3", "--lr", "1"], ("--seeds",))):
+        monkeypatch.setattr("sys.argv", ["main.py", *words])
+        answer_early("what it does", own)
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.parametrize("script", ["main", "save_embeddings", "recommend", "run_ablation"])
+def test_scripts_answer_before_torch_is_imported(script: str) -> None:
+    program = ("import builtins, runpy, sys\nreal = builtins.__import__\n"
+               "def guard(name, *rest):\n    assert not name.startswith(('torch', 'pandas')), name\n"
+               "    return real(name, *rest)\nbuiltins.__import__ = guard\n"
+               f"sys.argv = ['{script}.py', '--help']\nrunpy.run_path('{script}.py', run_name='__main__')\n")
+    root = Path(config_module.__file__).parent
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"--{key} " in done.stdout for key in CONFIG)
+    assert f"python {script}.py" in done.stdout

@@ -141,7 +141,7 @@ def be_killed(words: list[str]) -> int:
 
     losses.bpr_loss = deadly
     sys.argv = ["main.py", *words]
-    return run_script(main.main, "")
+    return run_script(main.main)
 
 
 # --- launches ---

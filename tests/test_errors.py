@@ -54,7 +54,7 @@ def complain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", command(folder, tmp_path / "saved", *settings, model=model))
         capsys.readouterr()
-        code = run_script(main.main, "doc")
+        code = run_script(main.main)
         return one_sentence(code, *capsys.readouterr())
 
     return run
@@ -380,7 +380,7 @@ def test_inference_with_other_texts(name: str, old: str, new: str, data_dir: Pat
                                     complain: Complain, capsys: pytest.CaptureFixture[str],
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", command(data_dir, tmp_path / "saved", "--epochs", "1", "--device", "cpu"))
-    assert run_script(main.main, "doc") == 0
+    assert run_script(main.main) == 0
     path = data_dir / name
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     error = complain(data_dir, "--mode", "inference", "--device", "cpu")

@@ -29,7 +29,7 @@ def words(folder: Path) -> list[str]:
 
 def call(argv: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", argv)
-    return run_script(learning_curve.main, learning_curve.__doc__)
+    return run_script(learning_curve.main)
 
 
 def read(path: Path) -> Any:

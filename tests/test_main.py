@@ -37,7 +37,7 @@ def words(config: dict[str, Any], *more: str) -> list[str]:
 
 def call(script: Any, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> int:
     monkeypatch.setattr(sys, "argv", argv)
-    return run_script(script.main, script.__doc__)
+    return run_script(script.main)
 
 
 def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None:
@@ -412,12 +412,3 @@ def test_sample_on_the_command_line(tmp_path: Path) -> None:
     # far above what a random ranking of 300 titles gets (about 0.03), or something is broken
     assert metrics["test"]["NDCG@20"] > 0.09
     assert torch.isfinite(torch.load(tmp_path / "user_emb.pt", weights_only=True)).all()
-
-
-@pytest.mark.parametrize("script", ["main", "save_embeddings", "recommend", "run_ablation"])
-def test_help_lists_every_setting(script: str, capsys: pytest.CaptureFixture[str],
-                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(sys.modules[script], monkeypatch, [script, "--help"]) == 0
-    printed = capsys.readouterr().out
-    assert all(f"--{key} " in printed for key in get_config({}))
-    assert f"python {script}.py" in printed

@@ -288,7 +288,7 @@ def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.Monkey
     monkeypatch.setitem(GRIDS, "planted", {"which": ("deep", "top")})
     monkeypatch.setitem(BASELINES, "planted", lambda dataset, item_vectors, which: (
         torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)))
-    toy = SimpleNamespace(warm={"valid": target}.get, known={"valid": nothing}.get, warm_items=np.arange(6))
+    toy = SimpleNamespace(valid=target, warm={"valid": target}.get, known={"valid": nothing}.get, warm_items=np.arange(6))
     for metric, which in (("Recall@4", "deep"), ("Hit@1", "top")):
         settings = {**config, "top_k": [1, 4], "early_stop_metric": metric}
         assert tuned("planted", toy, None, settings)[1] == {"which": which}
@@ -603,7 +603,7 @@ def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], c
     more = {"fusion_mode": "sum", "use_user_llm": "false", "use_item_llm": "true"}
     words = [word for key, value in {**overrides, **more}.items() for word in (f"--{key}", str(value))]
     monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--seeds", "2", *words])
-    assert run_script(run_ablation.main, "") == 0
+    assert run_script(run_ablation.main) == 0
     folder = Path(overrides["saved_dir"]) / "ablation"
     assert runs == [str(folder / "sum-item"), str(folder / "sum-item" / "seed_1")]
     rows = read(folder / "results.json")

@@ -19,6 +19,11 @@ from scipy.stats import ttest_1samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__, ("--groups", "--seeds"))  # before the imports below, which take seconds
+
 from config import get_config, parse_overrides, run_script
 from data_loader import load_dataset
 from files import write_json
@@ -77,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main))

@@ -17,6 +17,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__, ("--rows", "--seeds"))  # before the imports below, which take seconds
+
 from config import PRESETS, get_config, parse_overrides, run_script
 from files import atomic_write, write_json
 from report import write_report
@@ -115,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main))

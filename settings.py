@@ -1,0 +1,163 @@
+"""Every setting in one place: its default, what it means, in which unit, what is legal, and where it comes from."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Legal(NamedTuple):
+    """What a value has to be, in words and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+
+
+class Setting(NamedTuple):
+    """A setting: the meaning is for one line of help, more is told by --help KEY."""
+
+    default: Any
+    meaning: str
+    legal: Legal
+    more: str = ""
+    runtime: bool = False  # moves files or works around without changing any number
+
+
+def one_of(*choices: str) -> Legal:
+    """Return what is legal where a setting takes one of some words."""
+    return Legal(" | ".join(choices), lambda value: value in choices, choices)
+
+
+def _range(words: str, holds: Callable[[Any], bool]) -> Legal:
+    return Legal(words, lambda value: math.isfinite(value) and holds(value))
+
+
+AT_LEAST_1 = _range("at least 1", lambda value: value >= 1)
+NOT_NEGATIVE = _range("0 or more", lambda value: value >= 0)
+POSITIVE = _range("above 0", lambda value: value > 0)
+BELOW_1 = _range("from 0 to below 1", lambda value: 0 <= value < 1)
+SHARE = _range("a share, from 0 to 1", lambda value: 0 <= value <= 1)
+PART = _range("above 0 and below 1", lambda value: 0 < value < 1)
+BOOL = Legal("true | false", lambda value: True)
+TEXT = Legal("text", lambda value: True)
+CUTOFFS = Legal("whole numbers of at least 1, like 10,20", lambda value: bool(value) and min(value) >= 1)
+
+SETTINGS: dict[str, dict[str, Setting]] = {
+    "data": {
+        "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
+                            "optionally, user.tsv; or else train.txt and test.txt in the format of LightGCN. Each may "
+                            "end in .gz. FORMAT: README, section Bring your data.", runtime=True),
+        "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
+        "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
+                               "those of a grid of settings, encode the texts once.", runtime=True),
+        "min_rate": Setting(1.0, "smallest rate that counts as a positive", NOT_NEGATIVE, "0 makes every collected row "
+                            "one, rated or not. A row below is no positive, is masked in rankings once it is older "
+                            "than the test part, and its title is never recommended back."),
+        "split": Setting("user_time", "how positives are parted",
+                         one_of("user_time", "leave_one_out", "random", "global_time"), "user_time: each user's newest "
+                         "to test, those before to valid. leave_one_out: the newest one, and the one before. random: "
+                         "per user, by split_seed. global_time: one date cuts everyone. A user with fewer than 3 "
+                         "positives keeps them in train, except with global_time."),
+        "valid_ratio": Setting(0.1, "share of positives held out to choose epoch and settings", BELOW_1,
+                               "With 0 there is nothing to choose by: the last epoch stays, and titles without a "
+                               "history are not listed."),
+        "test_ratio": Setting(0.1, "share of positives held out for the final figures", PART),
+        "cold_item_ratio": Setting(0.0, "share of titles that lose every training interaction", BELOW_1,
+                                   "The pairs of one half of them are the part cold_valid, of the other cold_test."),
+        "train_rows_per_user": Setting(0, "train rows a user keeps, to study sparse data; 0: all", NOT_NEGATIVE,
+                                       "They are drawn at random; the others are only masked where rankings are "
+                                       "measured."),
+        "split_seed": Setting(0, "seed of the split: rows and titles held out, rows kept", NOT_NEGATIVE),
+    },
+    "text": {
+        "model_name": Setting("BAAI/bge-m3", "text encoder: a sentence-transformers name or folder, or lsa", TEXT,
+                              "lsa is TF-IDF over character n-grams and a truncated SVD, fitted to the titles, and "
+                              "needs no download. Where the model hub is out of reach, the environment variable "
+                              "HF_ENDPOINT names a mirror."),
+        "encoder_fallback": Setting("lsa", "if that encoder is neither on disk nor reachable", one_of("lsa", "none"),
+                                    "lsa: warn and use lsa. none: stop with an error."),
+        "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
+        "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
+        "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
+        "use_user_llm": Setting(True, "give users the vectors of what they wrote", BOOL, "A user's vector is the mean "
+                                "of those of the comments in his train rows, weighted by rate; of his train titles if "
+                                "he wrote nothing."),
+        "use_item_llm": Setting(True, "give titles the vectors of their name, tags and summary", BOOL),
+        "whiten": Setting(False, "centre the text vectors and even out their variance first", BOOL, "Source: Zhang et "
+                          "al. 2024, arXiv 2402.10602; shrinkage by Ledoit and Wolf 2004."),
+    },
+    "model": {
+        "embedding_dim": Setting(64, "length of the id vectors, and of the final ones", AT_LEAST_1),
+        "num_layers": Setting(1, "rounds of propagation over the graph", NOT_NEGATIVE, "0 is matrix factorisation. "
+                              "Source: He et al. 2020, LightGCN, arXiv 2002.02126."),
+        "fusion_mode": Setting("concat", "how text joins the id vectors", one_of("concat", "sum", "none"),
+                               "concat: [id ; text] W + b. sum: id + text W. none: LightGCN alone. The fusions are "
+                               "AGLRec's own."),
+        "init": Setting("normal", "initial id vectors", one_of("normal", "svd"), "normal: random. svd: a truncated SVD "
+                        "of the normalised train matrix (Halko et al. 2011)."),
+        "init_std": Setting(0.1, "standard deviation of the initial id vectors", POSITIVE),
+        "normalize": Setting(False, "a score is the cosine of the vectors, not their dot product", BOOL, "Source: Wu "
+                             "et al. 2024, On the effectiveness of sampled softmax loss, arXiv 2201.02327."),
+        "temperature": Setting(1.0, "what scores are divided by", POSITIVE, "About 0.1 goes with normalize."),
+        "item_bias": Setting(False, "learn a bias for each title", BOOL, "It starts at the logarithm of the title's "
+                             "popularity. Source: Koren et al. 2009, Matrix factorization techniques."),
+    },
+    "training": {
+        "seed": Setting(0, "seed of the model", NOT_NEGATIVE, "It governs initial vectors, batches, negatives, drops "
+                        "and the tie breaks of rankings; split_seed governs the data."),
+        "epochs": Setting(20, "most passes over the training pairs", AT_LEAST_1),
+        "loss": Setting("bpr", "what is minimised", one_of("bpr", "softmax"), "bpr: each pair against a random "
+                        "negative (Rendle et al. 2009). softmax: each user's titles against the whole catalogue (Liang "
+                        "et al. 2018)."),
+        "batch_size": Setting(2048, "pairs a step with bpr, users a step with softmax", AT_LEAST_1),
+        "lr": Setting(0.001, "learning rate of Adam", POSITIVE, "The id matrix of concat has lr / embedding_dim (Yang "
+                      "et al. 2021, arXiv 2203.03466)."),
+        "lr_schedule": Setting("constant", "course of the learning rate over the epochs", one_of("constant", "cosine"),
+                               "cosine goes down to 0."),
+        "id_dropout": Setting(0.0, "share of a step's titles placed by their text alone", BELOW_1, "As new titles are. "
+                              "Titles without text are never drawn. Source: Volkovs et al. 2017, DropoutNet."),
+        "reg_lambda": Setting(0.0001, "weight of the L2 penalty on the id vectors of a batch", NOT_NEGATIVE),
+        "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
+                                     "NDCG@k or Hit@k for a k of top_k, or AUC; among the titles with a history. Where "
+                                     "top_k alone is given, NDCG at its largest cut-off."),
+        "early_stop_round": Setting(10, "epochs without a better one before training stops; 0: never", NOT_NEGATIVE),
+        "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
+                             "an offset is found on valid that lowers or raises them all: the best one, and from there "
+                             "as many of them are listed as this share allows. 1 lets their score alone decide. Ours."),
+        "resume": Setting("auto", "whether an interrupted run goes on", one_of("auto", "never"), "auto: from "
+                          "checkpoint.pth when it belongs to this very experiment. never: start anew.", runtime=True),
+    },
+    "evaluation and output": {
+        "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
+        "recommend_k": Setting(20, "titles in each recommendation list", AT_LEAST_1),
+        "eval_memory_mb": Setting(256, "memory a block of users may take while ranking, in MiB", AT_LEAST_1,
+                                  runtime=True),
+    },
+    "run": {
+        "mode": Setting("train", "whether to train, or to use what was trained", one_of("train", "inference"),
+                        "train: the whole experiment. inference: reload best_model.pth "
+                        "and write vectors and lists again.", runtime=True),
+        "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
+                          "Apple GPUs are left alone: torch has no sparse matrices there.", runtime=True),
+    },
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # LightGCN as published: He et al. 2020, section 4.1
+    "paper": {
+        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
+        "reg_lambda": 0.0001, "epochs": 1000, "early_stop_round": 50,
+    },
+    # what the README recommends for data like MyAnimeList's, where users have tens of titles
+    "tuned": {
+        "loss": "softmax", "normalize": True, "temperature": 0.08, "init": "svd", "fusion_mode": "sum", "whiten": True,
+        "embedding_dim": 512, "num_layers": 2, "batch_size": 256, "lr": 0.03, "lr_schedule": "cosine", "epochs": 10,
+        "reg_lambda": 0.0, "id_dropout": 0.1, "cold_cost": 0.005,
+    },
+    # the same where users have ten titles or fewer: popularity counts, and text has to carry half of the titles
+    "sparse": {
+        "loss": "softmax", "normalize": True, "temperature": 0.25, "item_bias": True, "init": "svd",
+        "fusion_mode": "sum", "embedding_dim": 256, "num_layers": 2, "batch_size": 512, "lr": 0.02,
+        "lr_schedule": "cosine", "epochs": 12, "reg_lambda": 0.0, "id_dropout": 0.5, "cold_cost": 0.005,
+    },
+}

@@ -652,6 +652,15 @@ def test_rows_below_min_rate_are_aside_where_they_are_older_than_the_test(split:
     assert pairs(dataset, "seen") == time.keys()
 
 
+def test_where_most_times_are_missing_a_date_tells_no_age(tmp_path: Path) -> None:
+    """With global_time all positives are then in random order, so that every other row counts as older."""
+    folder = write_timed(tmp_path, n_users=30, per_user=12)
+    rows = [{**row, **({"updated_at": ""} if number % 3 else {})} for number, row in enumerate(read_rows(folder))]
+    write_tsv(folder, "interactions.tsv", [row.values() for row in rows])
+    low = {(row["user_id"], row["subject_id"]) for row in rows if float(row["rate"]) < 5}
+    assert pairs(load(folder, split="global_time", min_rate=5), "aside") == low
+
+
 @pytest.mark.parametrize("split", TIME_SPLITS)
 def test_a_row_as_old_as_the_first_of_the_test_is_no_older(split: str, tmp_path: Path) -> None:
     rows = [("u", title, 9, "", f"2020-01-0{day}") for day, title in enumerate("abcd", start=1)]

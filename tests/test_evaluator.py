@@ -737,7 +737,8 @@ def test_diversity_by_brute_force_over_the_pairs_of_a_list() -> None:
 
 def test_diversity_of_lists_of_the_same_and_of_unlike_titles() -> None:
     vectors = np.array([[2, 0], [5, 0], [0, 1], [-3, 0]], np.float32)
-    for titles, diversity in (([0, 1], 0), ([0, 2], 1), ([1, 3], 2), ([0, 1, 2], 2 / 3)):
+    for titles, diversity in (([0, 1], 0), ([0, 2], 1), ([1, 3], 2), ([0, 1, 2], 2 / 3), ([0, 2, -1], 1),
+                              ([1, 3, -1, -1], 2)):
         found = beyond_accuracy(np.array([titles]), nothing(1, 4), vectors)
         assert found["Diversity"] == pytest.approx(diversity)
 

@@ -401,6 +401,14 @@ def test_recommend_without_a_run_says_what_to_do(config: dict[str, Any], capsys:
     assert "run python main.py" in capsys.readouterr().err
 
 
+def test_a_list_longer_than_the_catalogue_is_refused_in_the_words_of_its_flag(
+        config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(config)
+    words = ["script", "--saved_dir", config["saved_dir"], "--data_dir", config["data_dir"], "--k", "1000"]
+    assert call(recommend, monkeypatch, words) == 2
+    assert "--k asks for 1,000 titles, but the data have 30" in capsys.readouterr().err
+
+
 def test_sample_on_the_command_line(tmp_path: Path) -> None:
     """The README's own command, its table and its five lists."""
     done = subprocess.run([sys.executable, "main.py", "--model_name", "lsa", "--saved_dir", str(tmp_path)], cwd=ROOT,

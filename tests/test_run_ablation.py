@@ -288,7 +288,8 @@ def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.Monkey
     monkeypatch.setitem(GRIDS, "planted", {"which": ("deep", "top")})
     monkeypatch.setitem(BASELINES, "planted", lambda dataset, item_vectors, which: (
         torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)))
-    toy = SimpleNamespace(valid=target, warm={"valid": target}.get, known={"valid": nothing}.get, warm_items=np.arange(6))
+    toy = SimpleNamespace(valid=target, warm={"valid": target}.get, known={"valid": nothing}.get,
+                          warm_items=np.arange(6))
     for metric, which in (("Recall@4", "deep"), ("Hit@1", "top")):
         settings = {**config, "top_k": [1, 4], "early_stop_metric": metric}
         assert tuned("planted", toy, None, settings)[1] == {"which": which}

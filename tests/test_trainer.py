@@ -239,10 +239,30 @@ def test_a_side_without_text_brings_zeros(dataset: Dataset, config: dict[str, An
         assert bool(model.propagated_text[dataset.n_users:].any()) == item_text
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu", "mps"])
 def test_a_device_that_is_not_there_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="device"):
         processes.resolve_device(name)
+
+
+def test_more_processes_than_gpus_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(processes.dist, "is_initialized", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for n_here in (2, 3):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n_here))
+        if n_here == 2:
+            assert processes.resolve_device("auto") == torch.device("cuda", 1)
+            continue
+        with pytest.raises(ValueError, match="3 processes were started for 2 GPU.*--nproc_per_node=2"):
+            processes.resolve_device("auto")
+
+
+def test_auto_leaves_apple_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sparse CSR tensors do not exist there; a run would end in its first step."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert processes.resolve_device("auto").type in ("cpu", "cuda")
 
 
 def test_auto_device_is_there() -> None:

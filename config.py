@@ -174,15 +174,15 @@ def answer_early(doc: str | None, own_flags: tuple[str, ...] = ()) -> None:
     try:
         if asked:
             key = words[asked[0] + 1].lstrip("-") if len(words) > asked[0] + 1 else None
-            print(explain(key, width) if key else f"{(doc or '').strip()}\n\n{usage(width)}")
+            print(explain(key, width) if key else f"{(doc or '').strip()}\n\n{usage(width)}", flush=True)
             sys.exit(0)
         if not own_flags or not {word.partition("=")[0] for word in words} & set(own_flags):
             get_config(parse_overrides(words))
+    except BrokenPipeError:  # | head
+        os._exit(0)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        os._exit(0)
 
 
 def run_script(main: Callable[[], None]) -> int:
@@ -192,6 +192,9 @@ def run_script(main: Callable[[], None]) -> int:
         0; or 2 after an expected failure, told in one sentence; or 130 after Ctrl-C.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    logging.raiseExceptions = False  # a reader that goes away, as in | head, costs no run
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # nor does a terminal that cannot show a title
     log = logging.getLogger("aglrec")
     log.handlers = [logging.StreamHandler(sys.stdout)]
     log.setLevel(logging.INFO)

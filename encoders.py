@@ -64,7 +64,8 @@ def lsa_encoder(corpus: list[str], dim: int) -> Encode:
     # the SVD needs two features; a single one is left as it is
     reduced = TruncatedSVD(min(dim, *counted.shape), random_state=0) if counted.shape[1] > 1 else FunctionTransformer(
         sp.csr_matrix.toarray)
-    reduced.fit(counted)
+    with np.errstate(invalid="ignore"):  # of a single text no variance is explained
+        reduced.fit(counted)
     return lambda texts: normalize(reduced.transform(grams.transform(texts))).astype(np.float32)
 
 

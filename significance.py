@@ -16,7 +16,7 @@ def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tup
     Returns:
         The mean difference over users, each averaged over the runs that test him, and p of a two-sided t-test whose
         variance is that over users plus that over runs, with the degrees of freedom of Welch and Satterthwaite; None
-        for a single run, which does not tell how much runs vary.
+        for a single run (or user), which does not tell how much runs vary.
 
     Source:
         Clark 1973, The language-as-fixed-effect fallacy (min F', here as t).
@@ -29,7 +29,7 @@ def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tup
             differences.setdefault(user, []).append(value)
     of_users = np.array([np.mean(values) for values in differences.values()])
     gain = float(of_users.mean())
-    if len(runs) < 2:
+    if min(len(runs), len(of_users)) < 2:
         return gain, None
     samples = [of_users, np.array([values.mean() for values in runs])]
     parts = [sample.var(ddof=1) / len(sample) for sample in samples]

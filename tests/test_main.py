@@ -403,7 +403,7 @@ def test_recommend_without_a_run_says_what_to_do(config: dict[str, Any], capsys:
 
 def test_a_list_longer_than_the_catalogue_is_refused_in_the_words_of_its_flag(
         config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run(config)
+    main.run(config)
     words = ["script", "--saved_dir", config["saved_dir"], "--data_dir", config["data_dir"], "--k", "1000"]
     assert call(recommend, monkeypatch, words) == 2
     assert "--k asks for 1,000 titles, but the data have 30" in capsys.readouterr().err

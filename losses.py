@@ -30,7 +30,7 @@ def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, n
     """
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
     nodes, place, times = distinct(nodes)  # (n,), (3B,), (n,)
-    final, id_rows = model(nodes, None if drop is None else drop(nodes).nonzero().squeeze(1))  # (n, D) each
+    final, id_rows = model(nodes, chosen(drop, nodes))  # (n, D) each
     users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
     margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
@@ -47,7 +47,7 @@ def distinct(nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
         The nodes to fuse (n,), of each of the m its place among them, and of each of the n how often it stands. On the
         CPU each node is there once; on a GPU all m are, since counting them first would make every step wait for it.
     """
-    if nodes.device.type == "cpu":
+    if _is_on_cpu(nodes):
         return nodes.unique(return_inverse=True, return_counts=True)
     return nodes, torch.arange(len(nodes), device=nodes.device), torch.ones_like(nodes)
 
@@ -70,7 +70,7 @@ def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor
         Liang et al. 2018, Variational autoencoders for collaborative filtering, equation 2 (the likelihood).
     """
     nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
-    final, id_rows = model(nodes, None if drop is None else drop(nodes).nonzero().squeeze(1))
+    final, id_rows = model(nodes, chosen(drop, nodes))
     scores = final[: len(user_ids)] @ final[len(user_ids):].T  # (B, n)
     places, items = positives
     loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
@@ -79,11 +79,35 @@ def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor
 
 
 def id_dropout(model: LightGCN, share: float, generator: torch.Generator) -> Drop | None:
-    """Return what draws the items that a step places by their text alone, of those that have one; None for none."""
+    """Return what draws the items that a step places by their text alone, of those that have one; None for none.
+
+    On a GPU, where a node may stand more than once in a step, a number is drawn for every node there is, so that a
+    title is placed alone everywhere in the step or nowhere.
+    """
     if not share or not model.has_item_text.any():
         return None
-    return lambda nodes: model.has_item_text[nodes] & (
-        torch.rand(len(nodes), generator=generator, device=nodes.device) < share)
+
+    def drop(nodes: torch.Tensor) -> torch.Tensor:
+        each = _is_on_cpu(nodes)
+        lots = torch.rand(len(nodes if each else model.has_item_text), generator=generator, device=nodes.device)
+        return model.has_item_text[nodes] & ((lots if each else lots[nodes]) < share)
+
+    return drop
+
+
+def chosen(drop: Drop | None, nodes: torch.Tensor) -> torch.Tensor | None:
+    """Return which of a step's nodes (n,) are placed alone, in the form that costs LightGCN.forward the least.
+
+    That is their positions on the CPU, and on a GPU, which a step would have to wait for to count them, (n,) bool.
+    """
+    if drop is None:
+        return None
+    return drop(nodes).nonzero().squeeze(1) if _is_on_cpu(nodes) else drop(nodes)
+
+
+def _is_on_cpu(nodes: torch.Tensor) -> bool:
+    """Say whether what depends on the values of nodes can be counted without waiting for a GPU."""
+    return nodes.device.type == "cpu"
 
 
 def bpr_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Generator, device: torch.device) -> Batches:

@@ -151,7 +151,8 @@ class LightGCN(nn.Module):
 
         Args:
             node_ids: (n,) node rows.
-            alone: (m,) positions in node_ids of items to be placed by their text alone, as a new title would be.
+            alone: which of them are items to be placed by their text alone, as a new title would be: (m,) positions
+                in node_ids, or (n,) bool, which costs a product more and never waits for a GPU.
 
         Returns:
             The final vectors, (n, D) and the further columns; and the (n, D) id vectors, of which a process has its
@@ -171,15 +172,21 @@ class LightGCN(nn.Module):
         fused = self._own_part(propagated, rows)
         alone = None if self.fusion_mode == "none" else alone
         if alone is not None:
-            text = self.item_text.index_select(0, rows[alone] - self.n_users) @ self.text_weight
-            fused = fused.index_copy(0, alone, text / (self.num_layers + 1))
+            fused = self._placed_alone(fused, rows, alone)
         fused = SumOverProcesses.apply(fused)  # (n, D)
         if self.fusion_mode == "concat":
             ones = _rows_of(self.propagated_ones, rows)
             if alone is not None:
-                ones = ones.index_fill(0, alone, 1 / (self.num_layers + 1))
+                ones = _filled(ones, alone, 1 / (self.num_layers + 1))
             fused = fused + ones * self.bias
         return self._scaled(fused, rows, alone)
+
+    def _placed_alone(self, fused: torch.Tensor, rows: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
+        """Replace the rows of fused (n, D) at `alone` by what this process's columns of the items' text bring."""
+        is_mask = alone.dtype == torch.bool
+        items = (rows - self.n_users).clamp_min(0) if is_mask else rows[alone] - self.n_users
+        text = self.item_text.index_select(0, items) @ self.text_weight / (self.num_layers + 1)
+        return torch.where(alone[:, None], text, fused) if is_mask else fused.index_copy(0, alone, text)
 
     def _own_part(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         """Return what this process's columns bring to rows of the fused vectors, without the bias: (n, D)."""
@@ -215,7 +222,7 @@ class LightGCN(nn.Module):
         """Return what is added to the scores of items (n,); a title placed alone has no popularity, as a new one."""
         bias = torch.zeros(len(items), device=items.device) if self.item_bias is None else self.item_bias[items]
         if alone is not None:
-            bias = bias.index_fill(0, alone, 0)
+            bias = _filled(bias, alone, 0)
         if self.cold_offset is not None:
             offset = torch.where(self.has_item_text[items + self.n_users], self.cold_offset, UNLISTED)
             bias = bias - offset * self.is_cold[items]
@@ -262,3 +269,10 @@ def _placed(part: torch.Tensor, dim: int, total: int) -> torch.Tensor:
 
 def _rows_of(constant: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
     return constant if rows is None else constant.index_select(0, rows)
+
+
+def _filled(values: torch.Tensor, places: torch.Tensor, value: float) -> torch.Tensor:
+    """Return values (n,) or (n, 1) with one value at these places, positions or (n,) bool."""
+    if places.dtype == torch.bool:
+        return values.masked_fill(places.view_as(values), value)
+    return values.index_fill(0, places, value)

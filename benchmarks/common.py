@@ -109,6 +109,17 @@ def device_peak(device: str | torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) if torch.device(device).type == "cuda" else 0
 
 
+def measured(function: Callable[[], Any], device: str | torch.device) -> tuple[Any, dict[str, float]]:
+    """Call a function once; its result, and the seconds and the peak memory (a GPU's own, else RSS) that it took."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        rss_from_now()
+    start = clock(device)
+    result = function()
+    return result, {"s": clock(device) - start, "peak MiB": (device_peak(device) or peak_rss()) / MIB}
+
+
 def in_child(function: str, **arguments: Any) -> dict[str, Any]:
     """Call a function of this package in a fresh process and return its result.
 

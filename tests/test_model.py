@@ -627,6 +627,26 @@ def test_gradients_of_the_others_are_as_if_the_item_alone_were_not_there(fusion:
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("num_layers", [0, 2])
+@pytest.mark.parametrize("scaled", SCALED.values(), ids=SCALED)
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_mask_places_alone_what_its_positions_place(fusion: str, scaled: dict[str, Any], num_layers: int) -> None:
+    model = build_scaled(num_layers, fusion, mixed_text(), scaled)
+    nodes = torch.tensor([3, N_USERS + 2, N_USERS + 5, 0, N_USERS, N_USERS + 2, N_USERS + 4])
+    mask = torch.tensor([False, True, False, False, True, True, False])
+    found = []
+    for alone in (mask.nonzero().squeeze(1), mask):
+        model.zero_grad()
+        final, ids = model(nodes, alone)
+        weight = torch.randn(final.shape, generator=torch.Generator().manual_seed(4))
+        ((final * weight).sum() + ids.square().sum()).backward()
+        found.append([final.detach(), ids.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+    assert torch.equal(found[1][0], model(nodes)[0]) == (fusion == "none")
+    torch.testing.assert_close(model(nodes, torch.zeros_like(mask)), model(nodes), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("text", [None, text_of((True, True))], ids=["no text", "text unused"])
 def test_without_text_nothing_is_placed_alone(text: torch.Tensor | None) -> None:
     model = randomize(build(2, "none", text, item_bias=torch.arange(N_ITEMS)))

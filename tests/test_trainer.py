@@ -549,6 +549,50 @@ def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Datase
     assert everything.item() != pytest.approx(nothing.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_a_step_has_the_same_loss_and_gradients_in_the_form_for_a_gpu(loss: str, dataset: Dataset,
+                                                                      config: dict[str, Any],
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """There nodes are repeated and `alone` is a mask; which titles are placed alone is here no matter of chance."""
+    model = built(dataset, {**config, "item_bias": True, "normalize": True})
+    loss_of, batches = losses.BATCHES[loss](dataset.train, 50, np.random.default_rng(0), CPU)
+    forms, found, forward = [], [], LightGCN.forward
+    monkeypatch.setattr(LightGCN, "forward", lambda self, nodes, alone: forms.append(alone.dtype) or
+                        forward(self, nodes, alone))
+    for on_cpu in (True, False):
+        monkeypatch.setattr(losses, "_is_on_cpu", lambda nodes, on_cpu=on_cpu: on_cpu)
+        model.zero_grad()
+        parts = loss_of(model, *batches[0][0], 0.01, lambda nodes: model.has_item_text[nodes] & (nodes % 3 == 0))
+        sum(parts).backward()
+        found.append([*(part.detach() for part in parts), *(p.grad.clone() for p in model.parameters())])
+    assert forms == [torch.int64, torch.bool]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+
+
+def test_on_a_gpu_id_dropout_draws_once_a_title(dataset: Dataset, config: dict[str, Any],
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    model, nodes = built(dataset, config), torch.arange(dataset.n_users + dataset.n_items).repeat(2)
+    drawn = {}
+    for on_cpu in (True, False):
+        monkeypatch.setattr(losses, "_is_on_cpu", lambda nodes, on_cpu=on_cpu: on_cpu)
+        drop = losses.id_dropout(model, 0.3, torch.Generator().manual_seed(0))
+        drawn[on_cpu] = torch.stack([drop(nodes).view(2, -1) for _ in range(200)])  # (200, 2, N)
+    assert (drawn[False][:, 0] == drawn[False][:, 1]).all()
+    assert not (drawn[True][:, 0] == drawn[True][:, 1]).all()
+    assert not drawn[False][..., ~model.has_item_text].any()
+    assert drawn[False][..., model.has_item_text].float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert not (drawn[False][0] == drawn[False][1]).all()  # drawn anew for each step
+
+
+def test_on_the_cpu_id_dropout_draws_as_it_always_did(dataset: Dataset, config: dict[str, Any]) -> None:
+    model, nodes = built(dataset, config), torch.arange(dataset.n_users + dataset.n_items).flip(0)
+    drawn = losses.id_dropout(model, 0.3, torch.Generator().manual_seed(0))(nodes)
+    lots = torch.rand(len(nodes), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, model.has_item_text[nodes] & (lots < 0.3))
+    assert torch.equal(losses.chosen(lambda _: drawn, nodes), drawn.nonzero().squeeze(1))
+    assert losses.chosen(None, nodes) is None
+
+
 def test_without_a_valid_part_the_last_epoch_stays_and_none_is_left_out(config: dict[str, Any]) -> None:
     config = {**config, "valid_ratio": 0.0, "epochs": 8, "early_stop_round": 1, "lr": 0.5}
     dataset = load_dataset(config)

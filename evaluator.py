@@ -116,7 +116,7 @@ def evaluate(user_emb: UserFactors, item_emb: torch.Tensor, target: sp.csr_matri
         target: CSR (n_users, n_items), the pairs to be found.
         masked: CSR (n_users, n_items), the pairs known before: train, and valid when testing.
         config: uses top_k, seed and eval_memory_mb.
-        candidates: item rows to rank among; all items if None.
+        candidates: item rows to rank among; all items if None. A list is no longer than they are many.
         auc: whether to compute AUC.
 
     Returns:

@@ -18,6 +18,8 @@ from files import atomic_write
 
 log = logging.getLogger("aglrec")
 
+WHITEN_SAMPLE = 100_000
+
 
 class TextVectors(NamedTuple):
     """Vectors of the items and users in row order, and what made them."""
@@ -119,8 +121,8 @@ def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
 
     Args:
         vectors: (n, L), of items or users.
-        item_vectors: (m, L); their covariance is shrunk towards a multiple of the identity, the more the fewer they
-            are. No interaction takes part.
+        item_vectors: (m, L); their covariance (of WHITEN_SAMPLE of them, if there are more) is shrunk towards a
+            multiple of the identity, the more the fewer they are. No interaction takes part.
 
     Returns:
         (n, L) float32, in units of the items' root mean square length.
@@ -130,14 +132,19 @@ def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
         recommendation; Ledoit and Wolf 2004 for the shrinkage.
     """
     from sklearn.covariance import ledoit_wolf
-    sample = item_vectors[item_vectors.any(axis=1)].astype(np.float64)
+    there = np.flatnonzero(item_vectors.any(axis=1))
+    if len(there) > WHITEN_SAMPLE:
+        there = np.random.default_rng(0).choice(there, WHITEN_SAMPLE, replace=False)
+    sample = item_vectors[there].astype(np.float64)
     if (sample == sample[:1]).all():
         return vectors.astype(np.float32)
     values, axes = np.linalg.eigh(ledoit_wolf(sample)[0])
     evened = (axes / np.sqrt(np.maximum(values, 1e-6 * values[-1]))) @ axes.T  # (L, L), symmetric
     mean = sample.mean(axis=0)
     length = np.sqrt(np.square((sample - mean) @ evened).sum(axis=1).mean())
-    return ((vectors - mean) * vectors.any(axis=1, keepdims=True) @ (evened / length)).astype(np.float32)
+    parts = [((part - mean) * part.any(axis=1, keepdims=True) @ (evened / length)).astype(np.float32)
+             for part in np.array_split(vectors, len(vectors) // WHITEN_SAMPLE + 1)]  # float64 a part at a time
+    return np.concatenate(parts)
 
 
 def _row_means(weights: sp.csr_matrix) -> sp.csr_matrix:

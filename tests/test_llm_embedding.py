@@ -1038,6 +1038,17 @@ def test_whitening_turns_nothing() -> None:
     np.testing.assert_allclose(turn, turn.T, atol=1e-3 * np.abs(turn).max())
 
 
+def test_many_titles_are_whitened_by_parts_and_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = (np.random.default_rng(3).normal(size=(5000, 6)) @ np.diag([5, 3, 2, 1, 1, 0.5])).astype(np.float32)
+    at_once = llm_embedding.whitened(vectors[:3000], vectors[:3000])
+    monkeypatch.setattr(llm_embedding, "WHITEN_SAMPLE", 3000)
+    np.testing.assert_array_equal(llm_embedding.whitened(vectors[:2999], vectors[:3000]), at_once[:2999])
+    by_parts = llm_embedding.whitened(vectors, vectors[:3000])
+    np.testing.assert_allclose(by_parts[:3000], at_once, atol=1e-6)
+    of_sample = llm_embedding.whitened(vectors, vectors)
+    assert np.abs(np.cov(of_sample.T) * 6 - np.eye(6)).max() < 0.1  # nearly what all titles would have given
+
+
 def test_a_mean_of_items_stays_their_mean_when_whitened() -> None:
     items = narrow_cone()
     users = items.reshape(80, 5, 6).mean(axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import main
 from config import get_config
 from data_loader import Comments, Dataset, load_dataset
 from splits import PARTS
@@ -71,3 +72,16 @@ def config(data_dir: Path, tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def dataset(config: dict[str, Any]) -> Dataset:
     return load_dataset(config)
+
+
+def assert_inference_repeats(config: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Check that --mode inference writes the vectors and lists of a finished run again, and changes no figure."""
+    saved = Path(config["saved_dir"])
+    names = ("user_emb.pt", "item_emb.pt", "recommendations.json", "metrics.json")
+    before = {name: (saved / name).read_bytes() for name in names}
+    for name in names[:3]:
+        (saved / name).unlink()
+    again = main.run({**get_config({}), **{key: config[key] for key in ("data_dir", "saved_dir", "device")},
+                      "mode": "inference"})
+    assert again == metrics
+    assert {name: (saved / name).read_bytes() for name in names} == before

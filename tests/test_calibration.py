@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from conftest import assert_inference_repeats
 from test_trainer import SOFTMAX, built, fitted, history
 
 import files
@@ -275,13 +276,5 @@ def test_without_a_valid_part_no_title_is_raised(cold: tuple[dict[str, Any], Dat
 def test_inference_writes_the_same_with_an_offset(cold: tuple[dict[str, Any], Dataset]) -> None:
     config = {**cold[0], **SOFTMAX, "normalize": True, "temperature": 0.2}
     metrics = main.run(config)
-    saved = Path(config["saved_dir"])
-    assert files.load_torch(saved / "best_model.pth")["state_dict"]["cold_offset"].item() != 0
-    names = ("user_emb.pt", "item_emb.pt", "recommendations.json", "metrics.json")
-    before = {name: (saved / name).read_bytes() for name in names}
-    for name in names[:3]:
-        (saved / name).unlink()
-    again = main.run({**get_config({}), **{key: config[key] for key in ("data_dir", "saved_dir", "device")},
-                      "mode": "inference"})
-    assert again == metrics
-    assert {name: (saved / name).read_bytes() for name in names} == before
+    assert files.load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]["cold_offset"].item() != 0
+    assert_inference_repeats(config, metrics)

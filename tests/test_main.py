@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import assert_inference_repeats
 
 import encoders
 import evaluator
@@ -19,7 +20,7 @@ import recommend
 import run_ablation
 import save_embeddings
 import trainer
-from config import get_config, run_script
+from config import run_script
 from data_loader import load_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -150,16 +151,7 @@ def test_the_screen_has_both_tables(held_out: dict[str, Any]) -> None:
 
 
 def test_inference_writes_the_same_again(config: dict[str, Any]) -> None:
-    metrics = main.run(config)
-    saved = Path(config["saved_dir"])
-    names = ("user_emb.pt", "item_emb.pt", "recommendations.json", "metrics.json")
-    before = {name: (saved / name).read_bytes() for name in names}
-    for name in names[:3]:
-        (saved / name).unlink()
-    again = main.run({**get_config({}), **{key: config[key] for key in ("data_dir", "saved_dir", "device")},
-                      "mode": "inference"})
-    assert again == metrics
-    assert {name: (saved / name).read_bytes() for name in names} == before
+    assert_inference_repeats(config, main.run(config))
 
 
 def test_inference_takes_a_run_from_before_a_setting_was_added(config: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Popularity, item-kNN, EASE and content cosine: what any model must beat.
+"""Popularity, item-kNN, EASE, denoised EASE, a graph filter and content cosine: what any model must beat.
 
 Each baseline returns (user_emb, item_emb) such that score = user_emb @ item_emb.T, as a model's vectors do.
-For the two item-item methods user_emb is the train matrix itself, kept sparse, and item_emb the transposed
-similarities, so that the scores are those of the papers: R S.
+For the item-item methods user_emb is the train matrix itself, kept sparse, and item_emb the transposed similarities,
+so that the scores are those of the papers: R S. Of the graph filter both are sparse.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,13 @@ import scipy.sparse as sp
 import torch
 
 from llm_embedding import whitened
+from shallow import gram, item_weights, low_pass, normalized
 
-Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor]
+Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
 KNN_BLOCK = 1024
 EASE_MAX_ITEMS = 25_000
+FILTER_MAX_PAIRS = 400_000_000
 
 
 def popularity(train: sp.csr_matrix) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,17 +78,14 @@ def item_knn(train: sp.csr_matrix, neighbours: int = 20, shrink: float = 0.0) ->
 
 
 def ease(train: sp.csr_matrix, l2: float = 200.0) -> tuple[sp.csr_matrix, torch.Tensor]:
-    """Score by the linear item-item weights that best restore R from R, no title being used for itself.
-
-    B = argmin |R - R B|^2 + l2 |B|^2 subject to diag(B) = 0, in closed form: with P = (R^T R + l2 I)^-1,
-    B_ij = -P_ij / P_jj off the diagonal. A title without train rows has a zero row and column, and scores 0.
+    """Score by the linear item-item weights B that best restore R from R; see shallow.item_weights.
 
     Args:
         train: CSR (n_users, n_items) of ones.
         l2: above 0, in users: added to each title's count.
 
     Returns:
-        train and B^T, (n_items, n_items) float32 dense.
+        train and B^T, (n_items, n_items) float32 dense; a title without train rows scores 0.
 
     Raises:
         ValueError: l2 is not above 0, or there are more than EASE_MAX_ITEMS titles.
@@ -94,19 +93,84 @@ def ease(train: sp.csr_matrix, l2: float = 200.0) -> tuple[sp.csr_matrix, torch.
     Source:
         Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data.
     """
+    return edlae(train, l2, dropout=0.0, user_power=0.0)
+
+
+def edlae(train: sp.csr_matrix, l2: float = 100.0, dropout: float = 0.2,
+          user_power: float = 0.3) -> tuple[sp.csr_matrix, torch.Tensor]:
+    """Score by the item-item weights of a denoising EASE: a share of each user's titles is dropped from the input.
+
+    Args:
+        train: CSR (n_users, n_items) of ones.
+        l2: above 0, in users.
+        dropout: the share, from 0 to below 1.
+        user_power: a user of n titles counts (n / mean n)^-user_power; 0 or more.
+
+    Returns:
+        As ease.
+
+    Raises:
+        ValueError: as ease, or dropout or user_power has no meaning.
+
+    Source:
+        Steck 2020, Autoencoders that don't overfit towards the identity (the full-rank EDLAE, for which the drops need
+        not be drawn). The weight of users is common in its field; its power was chosen on valid.
+    """
     n_items = train.shape[1]
-    if l2 <= 0:
-        raise ValueError(f"EASE needs an l2 above 0, not {l2}; without it R^T R may have no inverse")
+    if l2 <= 0 or not 0 <= dropout < 1 or user_power < 0:
+        raise ValueError("EASE needs an l2 above 0, a dropout from 0 to below 1 and a user_power of 0 or more, not "
+                         f"{l2}, {dropout} and {user_power}; without l2 R^T R may have no inverse")
     if n_items > EASE_MAX_ITEMS:
         raise ValueError(f"EASE inverts a matrix of items by items: {n_items:,} titles take about "
                          f"{12 * n_items**2 / 2**30:,.0f} GiB of memory (three such float32 matrices), more than the "
                          f"limit of {EASE_MAX_ITEMS:,} titles allows; use item_knn, or raise EASE_MAX_ITEMS")
-    # float32 is enough: with 6,444 titles and l2 = 10 no entry of B is 4e-6 away from that of float64
-    gram = torch.from_numpy((train.T @ train).toarray())  # (n_items, n_items)
-    gram.diagonal().add_(l2)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    item_emb = inverse.div_(-inverse.diagonal().clone()[:, None]).fill_diagonal_(0)  # P is symmetric: this is B^T
-    return train, item_emb
+    return train, item_weights(gram(train, user_power), l2, dropout).T.contiguous()
+
+
+def graph_filter(train: sp.csr_matrix, item_power: float = 0.4, low_pass_weight: float = 0.3,
+                 rank: int = 256) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Score by smoothing what a user collected over the item-item graph, without any training.
+
+    s_u = r_u D^-item_power (R~^T R~ + low_pass_weight V V^T) D^item_power, with R~ the normalised train matrix, D the
+    titles' counts and V the items' `rank` largest singular vectors.
+
+    Args:
+        train: CSR (n_users, n_items) of ones.
+        item_power: 0.5 as published; less lets popular titles count more.
+        low_pass_weight: 0 or more; 0 leaves the second term out.
+        rank: at least 1.
+
+    Returns:
+        As ease; beyond EASE_MAX_ITEMS titles sparse factors, (n_users, n_items + rank) and (n_items, n_items + rank)
+        float32 CSR: of the Gowalla graph 46 million numbers, where dense weights would be 1.7 thousand million.
+
+    Raises:
+        ValueError: a parameter has no meaning, or there are too_many_pairs.
+
+    Source:
+        Shen et al. 2021, How powerful is graph convolution for recommendation? (GF-CF, equation 17).
+    """
+    if not 0 <= item_power <= 1 or low_pass_weight < 0 or rank < 1:
+        raise ValueError("graph_filter needs an item_power from 0 to 1, a low_pass_weight of 0 or more and a rank of "
+                         f"at least 1, not {item_power}, {low_pass_weight} and {rank}")
+    counts = np.maximum(np.bincount(train.indices, minlength=train.shape[1]), 1).astype(np.float32)
+    fewer, more = (counts[:, None] ** power for power in (-item_power, item_power))
+    smooth, vectors = normalized(train).astype(np.float32), low_pass(train, rank)[1]
+    if train.shape[1] <= EASE_MAX_ITEMS:
+        weights = (smooth.T @ smooth).toarray() + low_pass_weight * vectors @ vectors.T
+        return train, torch.from_numpy(more * weights * fewer.T)
+    if too_many_pairs(train):
+        raise ValueError(f"the users' titles make more than graph_filter's {FILTER_MAX_PAIRS:,} pairs, which take 8 "
+                         "bytes each; cut the longest lists, or raise FILTER_MAX_PAIRS")
+    inputs = sp.csr_matrix(train.multiply(fewer.T))
+    user_emb = sp.hstack([inputs, sp.csr_matrix(inputs @ vectors)])
+    item_emb = sp.hstack([(smooth.T @ smooth).multiply(more), sp.csr_matrix(low_pass_weight * more * vectors)])
+    return sp.csr_matrix(user_emb, dtype=np.float32), sp.csr_matrix(item_emb, dtype=np.float32)
+
+
+def too_many_pairs(train: sp.csr_matrix) -> bool:
+    """Tell whether the pairs of titles that a user collected both, counted for each user, pass FILTER_MAX_PAIRS."""
+    return int(np.square(np.diff(train.indptr).astype(float)).sum()) > FILTER_MAX_PAIRS
 
 
 def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None,
@@ -147,12 +211,17 @@ BASELINES: dict[str, Callable[..., Factors]] = {
     "popularity": lambda dataset, item_vectors: popularity(dataset.train),
     "item_knn": lambda dataset, item_vectors, **point: item_knn(dataset.train, **point),
     "ease": lambda dataset, item_vectors, **point: ease(dataset.train, **point),
+    "edlae": lambda dataset, item_vectors, **point: edlae(dataset.train, **point),
+    "graph_filter": lambda dataset, item_vectors, **point: graph_filter(dataset.train, **point),
     "content_cosine": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors),
     "content_whitened": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors, whiten=True),
+    "content_blocks": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors),
 }
 
 # what there is to choose, on valid
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "item_knn": {"neighbours": (2, 5, 20, 100), "shrink": (0, 10)},
     "ease": {"l2": (10, 30, 100, 200, 500, 1000)},
+    "edlae": {"l2": (30, 100, 300), "dropout": (0.2,), "user_power": (0.0, 0.3)},
+    "graph_filter": {"item_power": (0.3, 0.4, 0.5), "low_pass_weight": (0.3, 1.0, 3.0)},
 }

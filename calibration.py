@@ -1,4 +1,4 @@
-"""What is decided on valid after training: how far titles without a history are lowered in the lists."""
+"""What is decided on valid after training: how much popularity and the linear columns count, where new titles go."""
 
 import logging
 from collections.abc import Callable
@@ -7,12 +7,114 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluator import Ranking, means, rank_items, user_metrics
-from model import UNLISTED
+from evaluator import Ranking, evaluate, means, rank_items, user_metrics
+from linear import linear_model, linear_users, placed_by_text
+from model import UNLISTED, LightGCN
+from processes import from_first
 
 log = logging.getLogger("aglrec")
 
 GRID, HALVINGS, SAMPLE = 64, 10, 10_000
+# what a unit of log popularity and the spread of the linear scores, in that of the trained ones, may be multiplied by
+POPULARITY, LINEAR, ROUNDS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0), (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0), 3
+
+
+def calibrate(model: LightGCN, dataset: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Set on valid what stands beside the trained vectors, and say by which figures it was decided.
+
+    With config["calibrate"]: the weight of the logarithm of popularity (which cosines forget, and sparse data need),
+    and that of the linear columns, each in turn while the valid metric rises. Then, with cold_cost below 1, how far
+    titles without a history are lowered. Where such a title has a text, its popularity is what that lets expect.
+
+    Args:
+        model: trained; its item_bias and linear columns are set.
+        dataset: its test parts are not looked at.
+        config: as from get_config.
+
+    Returns:
+        {"weights", "tried", "linear"}: the two weights, the figure of each pair that was tried, and what was decided of
+        the linear model; and "cold_offset"; each as far as there is such a thing.
+    """
+    decided: dict[str, Any] = {}
+    text = model.whole_item_text()
+    text = None if text is None else text.cpu().numpy()
+    if config["calibrate"] and dataset.valid.nnz:
+        popularity, linear = from_first(lambda: (_log_popularity(dataset, text),
+                                                 linear_model(dataset, text, config) if config["linear_dim"] else None))
+        users = None if linear is None else linear_users(linear.inputs, linear.user_power, dataset.train)
+        vectors = model.embeddings()
+        beside = None if linear is None else (users, linear.outputs)
+        weights, unit, tried = from_first(lambda: balance(*vectors, popularity, beside, dataset, config))
+        model.item_bias += weights["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
+        if linear is not None and weights["linear"]:
+            scale = weights["linear"] * unit
+            model.add_linear(linear.inputs * scale, linear.outputs, torch.tensor(linear.user_power), users * scale)
+        decided |= {"weights": weights, "tried": tried, "linear": linear and linear.decided}
+    is_raised = np.isin(np.arange(dataset.n_items), model.new_items())
+    if config["cold_cost"] < 1 and is_raised.any():
+        vectors = model.embeddings()
+        offset, figures = from_first(lambda: cold_offset(*vectors, is_raised, dataset, config))
+        model.item_bias -= offset * torch.from_numpy(is_raised).to(model.item_bias.device)
+        decided["cold_offset"] = {"offset": offset, **figures}
+    return decided
+
+
+def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarray,
+            linear: tuple[torch.Tensor, torch.Tensor] | None, dataset: Any,
+            config: dict[str, Any]) -> tuple[dict[str, float], float, list[dict[str, float]]]:
+    """Choose on valid, among the titles with a history, the weights of log popularity and of linear columns.
+
+    Args:
+        user_emb: (n_users, D); item_emb: (n_items, D), as trained.
+        popularity: (n_items,) added to the scores.
+        linear: (n_users, r) and (n_items, r), or None.
+        dataset: of its valid part half of SAMPLE users are taken, if there are more.
+        config: uses early_stop_metric, top_k, seed and eval_memory_mb.
+
+    Returns:
+        {"popularity": weight, "linear": weight in units}, the unit, in which the spread of the linear scores is that of
+        the trained ones, and each pair that was tried, with its valid metric.
+    """
+    target, metric = dataset.warm("valid"), config["early_stop_metric"]
+    users = np.flatnonzero(np.diff(target.indptr))
+    users = np.sort(np.random.default_rng(0).permutation(users)[:SAMPLE // 2])
+    target, known = target[users], dataset.known("valid")[users]
+    mine, bias = user_emb[torch.from_numpy(users).to(user_emb.device)], torch.from_numpy(popularity).to(item_emb.device)
+    unit, beside = 0.0, None
+    if linear is not None:
+        beside = tuple(part.to(item_emb.device) for part in (linear[0][torch.from_numpy(users)], linear[1]))
+        spreads = [(a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean() for a, b in
+                   ((mine, item_emb), beside)]
+        unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
+    found: dict[tuple[float, float], float] = {}
+
+    def value(weights: tuple[float, float]) -> float:
+        if weights not in found:
+            pairs = [(mine, item_emb), (torch.ones_like(mine[:, :1]), weights[0] * bias[:, None])]
+            if weights[1]:
+                pairs.append((beside[0] * (weights[1] * unit), beside[1]))
+            factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
+            found[weights] = means(evaluate(*factors, target, known, config, dataset.warm_items,
+                                            auc=metric == "AUC"))[metric]
+        return found[weights]
+
+    best = (0.0, 0.0)
+    for _ in range(ROUNDS):
+        start = best
+        if linear is not None:
+            best = max([(best[0], weight) for weight in LINEAR], key=value)
+        best = max([(weight, best[1]) for weight in POPULARITY], key=value)
+        if best == start:
+            break
+    tried = [{"popularity": pair[0], "linear": pair[1], metric: figure} for pair, figure in sorted(found.items())]
+    return dict(zip(("popularity", "linear"), best, strict=True)), unit, tried
+
+
+def _log_popularity(dataset: Any, text: np.ndarray | None) -> np.ndarray:
+    """Return the logarithm of how many users collect each title in train, (n_items,) float32; see calibrate."""
+    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
+    logs = np.log(np.maximum(counts, 1)).astype(np.float32)
+    return logs if text is None else placed_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
 
 
 def cold_offset(user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.ndarray, dataset: Any,

@@ -271,6 +271,9 @@ def _validate(config: dict[str, Any]) -> None:
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")
+    if config["linear_dim"] and not config["calibrate"]:
+        raise ValueError(f"linear_dim is {config['linear_dim']}, but only calibrate decides what its columns count; "
+                         "set --calibrate true")
     cutoffs = config["top_k"]
     legal = [f"{name}@{k}" for k in cutoffs for name in ("Recall", "NDCG", "Hit")] + ["AUC"]
     if config["early_stop_metric"] not in legal:

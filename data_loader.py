@@ -53,6 +53,7 @@ class Dataset:
     user_names: list[str]
     item_names: list[str]
     item_texts: list[str]
+    item_tags: list[str]  # a tag a line
     user_comments: Comments
     facts: dict[str, Any]
 
@@ -146,7 +147,7 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids.tolist(),
                     raw_item_ids=anime["subject_id"].tolist(), user_names=read_user_names(folder, raw_user_ids),
                     item_names=anime["name"].tolist(), item_texts=anime["text"].tolist(),
-                    user_comments=_comments(rows[part == 0], user_ids[part == 0]))
+                    item_tags=anime["tags"].tolist(), user_comments=_comments(rows[part == 0], user_ids[part == 0]))
 
 
 def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
@@ -162,6 +163,7 @@ def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
                                 (len(raw_user_ids), len(raw_item_ids)), {**config, "split": "random", "test_ratio": 0})
     return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids, raw_item_ids=raw_item_ids,
                     user_names=raw_user_ids, item_names=raw_item_ids, item_texts=[""] * len(raw_item_ids),
+                    item_tags=[""] * len(raw_item_ids),
                     user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)))
 
 
@@ -178,9 +180,6 @@ def _dataset(user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts
     return Dataset(**matrices, seen=_matrix(user_ids, item_ids, shape), facts=facts, **names)
 
 
-# --- files ---
-
-
 def _matrix(user_ids: np.ndarray, item_ids: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
     matrix = sp.csr_matrix((np.ones(len(user_ids), np.float32), (user_ids, item_ids)), shape=shape)
     matrix.sort_indices()
@@ -195,11 +194,6 @@ def _comments(rows: pd.DataFrame, user_ids: np.ndarray) -> Comments:
     weights = np.where(rates > 0, rates, neutral).astype(np.float32)
     return Comments(user_ids[wrote], rows["comment"][wrote].tolist(), weights[wrote])
 
-
-# --- splits ---
-
-
-# --- graph and negatives ---
 
 def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
     """Build D^-1/2 [[0, R], [R^T, 0]] D^-1/2 of the train graph.
@@ -225,5 +219,3 @@ def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
         return torch.sparse_csr_tensor(torch.from_numpy(indptr), torch.from_numpy(indices),
                                        torch.from_numpy(np.concatenate(values).astype(np.float32)),
                                        size=(n_users + n_items,) * 2, check_invariants=False)
-
-

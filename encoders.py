@@ -1,4 +1,4 @@
-"""Text encoders: any sentence-transformers model, or lsa, which needs no download."""
+"""Text encoders: any sentence-transformers model, or lsa and a bag of tags, which need no download."""
 
 import logging
 import sys
@@ -46,27 +46,47 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
         return "lsa", lsa_encoder(corpus, config["lsa_dim"])
 
 
-def lsa_encoder(corpus: list[str], dim: int) -> Encode:
-    """Fit TF-IDF over character 1- to 3-grams and a truncated SVD to the corpus.
+def lsa_encoder(corpus: list[str], dim: int, ngrams: tuple[int, int] = (1, 3)) -> Encode:
+    """Fit TF-IDF over character n-grams and a truncated SVD to the corpus.
 
     Source:
         Deerwester et al. 1990, Indexing by latent semantic analysis.
     """
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import FunctionTransformer, normalize
     if not any(corpus):
         raise ValueError(NO_TEXT)
     log.info(f"lsa: fitting to {len(corpus):,} texts")
-    grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
+    grams = TfidfVectorizer(analyzer="char", ngram_range=ngrams, min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
                             max_features=50_000, sublinear_tf=True, dtype=np.float32)
-    counted = grams.fit_transform(corpus)
+    return _reduced(grams, corpus, dim)
+
+
+def tag_encoder(corpus: list[str], dim: int) -> Encode:
+    """Fit a bag of tags, rare tags counting more, to the corpus, a tag a line; beyond dim tags with a truncated SVD."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    bags = TfidfVectorizer(analyzer=_lines, min_df=2 if sum(map(bool, corpus)) >= 50 else 1, dtype=np.float32)
+    return _reduced(bags, corpus, dim)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip().lower() for line in text.splitlines() if line.strip()]
+
+
+def _reduced(counter: Any, corpus: list[str], dim: int) -> Encode:
+    """Fit a vectorizer to the corpus, and a truncated SVD where it has more than dim features."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import FunctionTransformer, normalize
+    try:
+        counted = counter.fit_transform(corpus)
+    except ValueError as error:  # no n-gram at all, or none that two texts share
+        log.warning(f"these texts tell no titles apart, and are left out: {error}")
+        return lambda texts: np.zeros((len(texts), 1), np.float32)
     # the SVD needs two features; a single one is left as it is
-    reduced = TruncatedSVD(min(dim, *counted.shape), random_state=0) if counted.shape[1] > 1 else FunctionTransformer(
-        sp.csr_matrix.toarray)
+    reduced = (TruncatedSVD(min(dim, *counted.shape), random_state=0) if counted.shape[1] > 1
+               else FunctionTransformer(sp.csr_matrix.toarray))
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
-    return lambda texts: normalize(reduced.transform(grams.transform(texts))).astype(np.float32)
+    return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
 
 
 def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:

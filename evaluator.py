@@ -13,7 +13,7 @@ import torch
 from data_loader import only
 
 CHUNK = 64
-UserFactors = torch.Tensor | sp.csr_matrix
+Factor = torch.Tensor | sp.csr_matrix
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
 
 
@@ -26,13 +26,13 @@ class Ranking(NamedTuple):
     auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
 
 
-def rank_items(user_emb: UserFactors, item_emb: torch.Tensor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
+def rank_items(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
                target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
     """Rank every unmasked item for each user and keep the best k.
 
     Args:
         user_emb: (n_users, D), a tensor, or a CSR matrix where most of it is zero, as in item-item methods.
-        item_emb: (n_items, D), on the device of user_emb.
+        item_emb: (n_items, D), on the device of user_emb; CSR only where user_emb is.
         user_ids: (n,) user rows, ascending.
         masked: CSR (n_users, n_items), the pairs that take no part.
         k: length of the lists, at most n_items.
@@ -47,21 +47,21 @@ def rank_items(user_emb: UserFactors, item_emb: torch.Tensor, user_ids: np.ndarr
     Raises:
         ValueError: k is larger than the catalogue.
     """
-    n_items = len(item_emb)
+    n_items = item_emb.shape[0]
     if k > n_items:
         raise ValueError(f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or "
                          "recommend_k")
     rng = np.random.default_rng([seed, 2])
-    padded = torch.nn.functional.pad(item_emb, (0, 0, 0, -n_items % CHUNK)).T.contiguous()  # (D, width)
-    block = max(1, int(memory_mb * 2**20 / (padded.shape[1] * 4 * 4)))
+    columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
+    block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
     n_masked = np.diff(masked.indptr)
     # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    buffer = padded.new_empty(min(block, len(user_ids)), padded.shape[1])
+    buffer = (torch.empty(0) if sp.issparse(item_emb) else item_emb).new_empty(min(block, len(user_ids)), width)
     parts = []
     for start in range(0, len(user_ids), block):
         users = user_ids[start:start + block]
         scores = buffer[: len(users)]  # (b, width), width being n_items rounded up to CHUNK
-        _fill_scores(scores, user_emb, padded, users)
+        _fill_scores(scores, user_emb, columns, users)
         scores[:, n_items:] = -torch.inf
         rows, items = _pairs(masked, users, scores.device)
         scores[rows, items] = -torch.inf
@@ -77,8 +77,8 @@ def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> d
 
     Recall@k = |hits in the first k| / |T|
     NDCG@k   = sum over hits at rank r <= k of 1 / log2(r + 1), divided by the same sum over r = 1 .. min(|T|, k)
+               (Jarvelin and Kekalainen 2002, with binary gains)
     Hit@k    = 1 if any of the first k is a hit, else 0
-    (Jarvelin and Kekalainen 2002 for NDCG, with binary gains.)
 
     Args:
         ranking: as from rank_items, lists at least max(top_k) long.
@@ -107,7 +107,7 @@ def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> d
     return metrics
 
 
-def evaluate(user_emb: UserFactors, item_emb: torch.Tensor, target: sp.csr_matrix, masked: sp.csr_matrix,
+def evaluate(user_emb: Factor, item_emb: Factor, target: sp.csr_matrix, masked: sp.csr_matrix,
              config: dict[str, Any], candidates: np.ndarray | None = None, auc: bool = True) -> dict[str, np.ndarray]:
     """Rank for every user with a target item and compute his metrics.
 
@@ -123,14 +123,15 @@ def evaluate(user_emb: UserFactors, item_emb: torch.Tensor, target: sp.csr_matri
         metric key -> (n,) per-user values, n the number of users with a target item; see user_metrics.
     """
     if candidates is not None:
-        item_emb, target, masked = item_emb[torch.from_numpy(candidates)], target[:, candidates], masked[:, candidates]
+        rows = candidates if sp.issparse(item_emb) else torch.from_numpy(candidates)
+        item_emb, target, masked = item_emb[rows], target[:, candidates], masked[:, candidates]
     users = np.flatnonzero(np.diff(target.indptr))
-    ranking = rank_items(user_emb, item_emb, users, masked, min(max(config["top_k"]), len(item_emb)),
+    ranking = rank_items(user_emb, item_emb, users, masked, min(max(config["top_k"]), item_emb.shape[0]),
                          target if auc else None, config["seed"], config["eval_memory_mb"])
     return user_metrics(ranking, target, config["top_k"])
 
 
-def evaluate_warm(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any, part: str, config: dict[str, Any],
+def evaluate_warm(user_emb: Factor, item_emb: Factor, dataset: Any, part: str, config: dict[str, Any],
                   auc: bool = True) -> dict[str, np.ndarray]:
     """Evaluate among the titles with a history alone: what any two rows can be compared by, with text or without.
 
@@ -148,7 +149,7 @@ def evaluate_warm(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any, p
     return evaluate(user_emb, item_emb, dataset.warm(part), dataset.known(part), config, dataset.warm_items, auc)
 
 
-def evaluate_listed(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any,
+def evaluate_listed(user_emb: Factor, item_emb: Factor, dataset: Any,
                     config: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Evaluate the test among all titles, those without a history listed where their scores put them.
 
@@ -169,7 +170,7 @@ def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None
     return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
 
 
-def evaluate_groups(user_emb: UserFactors, item_emb: torch.Tensor, dataset: Any,
+def evaluate_groups(user_emb: Factor, item_emb: Factor, dataset: Any,
                     config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Evaluate the test by users' number of train rows, and by how often train collects the titles.
 
@@ -249,33 +250,27 @@ def _alike(unit: np.ndarray, items: np.ndarray) -> np.ndarray:
     return together / (sizes * (sizes - 1))
 
 
-def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
-              user_ids: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:
-    """List the best k titles each user has not collected: {raw user id: [{subject_id, name, score}, ...]}."""
-    users = np.arange(dataset.n_users) if user_ids is None else user_ids
-    ranking = rank_items(user_emb, item_emb, users, dataset.seen, k, None, config["seed"], config["eval_memory_mb"])
-    return {dataset.raw_user_ids[user]: titled(dataset, items, scores)
-            for user, items, scores in zip(users, ranking.items.tolist(), ranking.scores.tolist(), strict=True)}
+def _columns(item_emb: Factor, width: int) -> Factor:
+    """Turn (n_items, D) into (D, width); the columns beyond the items are zero."""
+    if sp.issparse(item_emb):
+        transposed = sp.csr_matrix(item_emb.T)
+        transposed.resize(transposed.shape[0], width)
+        return transposed
+    return torch.nn.functional.pad(item_emb, (0, 0, 0, width - len(item_emb))).T.contiguous()
 
 
-def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str, Any]]:
-    """Put ids and names to a list of item rows, leaving out the -1 of rank_items."""
-    return [{"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
-            for item, score in zip(items, scores, strict=True) if item >= 0]
-
-
-def _fill_scores(scores: torch.Tensor, user_emb: UserFactors, item_columns: torch.Tensor, users: np.ndarray) -> None:
+def _fill_scores(scores: torch.Tensor, user_emb: Factor, item_columns: Factor, users: np.ndarray) -> None:
     """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
-    if sp.issparse(user_emb):
+    if sp.issparse(item_columns):
+        scores.copy_(torch.from_numpy((user_emb[users] @ item_columns).toarray()))
+    elif sp.issparse(user_emb):
         scores.copy_(torch.from_numpy(user_emb[users] @ item_columns.numpy()))
     else:
         torch.mm(user_emb[torch.from_numpy(users).to(user_emb.device)], item_columns, out=scores)
 
 
 def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    block = matrix[users]
-    rows = np.repeat(np.arange(len(users)), np.diff(block.indptr))
-    return torch.from_numpy(rows).to(device), torch.from_numpy(block.indices.astype(np.int64)).to(device)
+    return tuple(torch.from_numpy(part.astype(np.int64)).to(device) for part in matrix[users].nonzero())
 
 
 def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,7 @@
 """Texts -> vectors: encoders, the vectors of items and users, and the cache that keeps them."""
 
-import hashlib
 import json
 import logging
-import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from encoders import NO_TEXT, Encode, open_encoder
-from files import atomic_write
+from encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
+from vector_cache import Block, Cache, digest, path_of, read_caches, write_cache
 
 log = logging.getLogger("aglrec")
 
@@ -27,6 +24,12 @@ class TextVectors(NamedTuple):
     items: np.ndarray | None  # (n_items, L) float32
     users: np.ndarray | None  # (n_users, L) float32
     info: dict[str, Any]
+    blocks: dict[str, int] = {}  # name -> how many of the L columns are its own, in order; empty: one block
+
+
+# how much a block counts, its rows being about unit length; chosen on the valid part of 5,000 MyAnimeList users
+BLOCK_WEIGHTS = {"encoder": 1.0, "lsa": 1.0, "names": 0.7, "tags": 0.5}
+BLOCK_DIMS = {"names": 384, "tags": 512}
 
 
 def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVectors:
@@ -34,7 +37,7 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
 
     An item's vector is that of its name, tags and summary. A user's is the mean of the vectors of the
     comments in his train rows, weighted by the rate beside each; without comments, the mean of the vectors of
-    his train items that have text; without any, zero.
+    his train items that have text; without any, zero. With text_blocks those of further encoders stand beside.
 
     The encoder is opened only if a text has to be encoded. info has "digest", a sha256 of what the vectors hang on: the
     encoder that was really used, its settings, and every text.
@@ -59,41 +62,105 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
         raise ValueError(NO_TEXT)
     start = time.perf_counter()
     folder = Path(config["vectors_dir"] or config["saved_dir"])
-    keys = {"item": _item_keys(dataset.item_texts)}
+    keys = {"item": [digest(text.encode()) for text in dataset.item_texts]}
     keys["user"] = _user_keys(dataset, keys["item"])
-    stamp = _stamp(config["model_name"], config, keys["item"])
-    caches, encode = _caches(folder, stamp), _cannot_encode
-    if _must_encode(dataset, keys, caches):
-        used, encode = open_encoder(config, device, dataset.item_texts)
-        if used != config["model_name"]:
-            stamp = _stamp(used, config, keys["item"])
-            caches = _caches(folder, stamp)
-    counted = _Counting(encode)
-    items = caches["item"].fill(keys["item"], lambda rows: counted([dataset.item_texts[row] for row in rows]))
-    users = caches["user"].fill(keys["user"], lambda rows: user_vectors(dataset, items, rows, counted))
+    blocks, texts, parts = [encoder_block(dataset, config, device, keys, folder)], 0, []
+    blocks += further_blocks(dataset, config, blocks[0].stamp["model_name"])
+    for block in blocks:
+        found, counted = read_caches(folder, block), _Counting(block.open)
+        if block.name == "encoder":
+            items = found["item"].fill(keys["item"], lambda rows, counted=counted: counted(
+                [dataset.item_texts[row] for row in rows]))
+        else:  # what is fitted to all titles holds for all of them or for none
+            items = found["item"].vectors if len(found["item"].vectors) == dataset.n_items else counted(block.sources)
+        if block.reads_comments:
+            users = found["user"].fill(keys["user"], lambda rows, counted=counted, items=items: user_vectors(
+                dataset, items, rows, counted))
+        else:
+            users = user_vectors(dataset, items, np.arange(dataset.n_users), None)
+        parts.append((items, users))
+        texts += counted.texts
+    items, users = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
+    widths = [len(part[0].T) for part in parts]
     for side, vectors, ids, split in (("item", items, dataset.raw_item_ids, None),
                                       ("user", users, dataset.raw_user_ids, dataset.fingerprint)):
-        write_cache(_path(folder, side), vectors, stamp, keys[side], ids, split)
-    info |= {"used": stamp["model_name"], "dim": items.shape[1], "texts_encoded": counted.texts,
-             "seconds": time.perf_counter() - start, "digest": _digest(json.dumps([stamp, keys]).encode())}
-    return TextVectors(items, users, info)
+        write_cache(path_of(folder, side), vectors, blocks, widths, keys[side], ids, split)
+    stamps = [block.stamp for block in blocks]
+    info |= {"used": blocks[0].stamp["model_name"], "dim": items.shape[1], "texts_encoded": texts,
+             "blocks": {block.name: width for block, width in zip(blocks, widths, strict=True)},
+             "seconds": time.perf_counter() - start, "digest": digest(json.dumps([stamps, keys]).encode())}
+    return TextVectors(items, users, info, info["blocks"])
 
 
-def _must_encode(dataset: Any, keys: dict[str, list[str]], caches: dict[str, "Cache"]) -> bool:
+def encoder_block(dataset: Any, config: dict[str, Any], device: str, keys: dict[str, list[str]],
+                  folder: Path) -> Block:
+    """Describe the vectors of model_name, or of its fallback where they are not all cached and it cannot be had."""
+    name = config["model_name"]
+    block = Block("encoder", _stamp(name, config, dataset.item_texts), dataset.item_texts, _cannot_encode)
+    if _must_encode(dataset, keys, read_caches(folder, block)):
+        used, encode = open_encoder(config, device, dataset.item_texts)
+        block = block._replace(open=lambda: encode, stamp=_stamp(used, config, dataset.item_texts))
+    return block
+
+
+def further_blocks(dataset: Any, config: dict[str, Any], used: str) -> list[Block]:
+    """Describe the blocks of text_blocks, without those of which the data have nothing or the encoder is one itself."""
+    dims = {**BLOCK_DIMS, "lsa": config["lsa_dim"]}
+    sources = {"lsa": dataset.item_texts, "names": dataset.item_names, "tags": dataset.item_tags}
+    makers = {"lsa": lsa_encoder, "names": lambda corpus, dim: lsa_encoder(corpus, dim, (2, 4)), "tags": tag_encoder}
+    asked = [name for name in config["text_blocks"].split(",") if name and name != used and len(set(sources[name])) > 1]
+    return [Block(name, {"model_name": name, "settings": {"dim": dims[name]},
+                         "model": digest("\0".join(sources[name]).encode())}, sources[name],
+                  lambda name=name: makers[name](sources[name], dims[name]), name == "lsa") for name in asked]
+
+
+def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
+    """Return the text as the model fuses it, users above items, (N, L) float32: whitened, weighed, sides switched off.
+
+    A block of tags is centred only. With several blocks the titles' rows of each are made unit length and weighed by
+    BLOCK_WEIGHTS. Rows of zeros stay.
+    """
+    both, n_users = np.concatenate([vectors.users, vectors.items]), len(vectors.users)  # (N, L)
+    blocks, parts, end = vectors.blocks or {"encoder": both.shape[1]}, [], 0
+    for name, width in blocks.items():
+        end += width
+        part = both[:, end - width:end]
+        if config["whiten"]:
+            part = _centred(part, part[n_users:]) if name == "tags" else whitened(part, part[n_users:])
+        if len(blocks) > 1:
+            length = np.linalg.norm(part, axis=1, keepdims=True)
+            length[:n_users] = length[n_users:][length[n_users:] > 0].mean() if length[n_users:].any() else 1
+            part = part * (BLOCK_WEIGHTS[name] / np.where(length > 0, length, 1))
+        parts.append(part)
+    fused = np.concatenate(parts, axis=1).astype(np.float32)
+    fused[:n_users] *= config["use_user_llm"]
+    fused[n_users:] *= config["use_item_llm"]
+    return fused
+
+
+def _centred(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
+    """Move vectors by the mean of the items that have one; rows of zeros stay."""
+    there = item_vectors.any(axis=1)
+    if not there.any():
+        return vectors
+    return (vectors - item_vectors[there].mean(axis=0)) * vectors.any(axis=1, keepdims=True)
+
+
+def _must_encode(dataset: Any, keys: dict[str, list[str]], caches: dict[str, Cache]) -> bool:
     """Tell whether a text is in neither cache: a title's, or a comment of a user whose vector is not there."""
     wrote = set(dataset.user_comments.user_ids.tolist())
     return (not caches["item"].holds(keys["item"])
             or any(key not in caches["user"].row_of and user in wrote for user, key in enumerate(keys["user"])))
 
 
-def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encode: Encode) -> np.ndarray:
+def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encode: Encode | None) -> np.ndarray:
     """Compute the vectors of some users; see text_vectors.
 
     Args:
         dataset: a data_loader.Dataset.
         item_vectors: (n_items, L).
         rows: (n,) user rows.
-        encode: texts -> (n_texts, L).
+        encode: texts -> (n_texts, L); None leaves the comments out.
 
     Returns:
         (n, L) float32.
@@ -104,7 +171,7 @@ def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encod
     position[rows] = np.arange(len(rows))
     has_text = sp.diags_array(item_vectors.any(axis=1).astype(np.float32))
     history = _row_means(dataset.train[rows] @ has_text) @ item_vectors  # (n, L)
-    if not mine.size:
+    if not mine.size or encode is None:
         return history.astype(np.float32)
     vectors = encode([comments.texts[c] for c in mine])  # (C, L)
     weights = sp.csr_matrix((comments.weights[mine], (position[comments.user_ids[mine]], np.arange(len(mine)))),
@@ -153,143 +220,33 @@ def _row_means(weights: sp.csr_matrix) -> sp.csr_matrix:
 
 
 class _Counting:
-    """Encodes each distinct text once, and counts them."""
+    """Encodes each distinct text once, and counts them; the encoder is opened when there is one to encode."""
 
-    def __init__(self, encode: Encode) -> None:
-        self.encode, self.texts = encode, 0
+    def __init__(self, open_one: Callable[[], Encode]) -> None:
+        self.open, self.encode, self.texts = open_one, None, 0
 
     def __call__(self, texts: list[str]) -> np.ndarray:
+        self.encode = self.encode or self.open()
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))
         self.texts += len(distinct)
         row = {text: number for number, text in enumerate(distinct)}
         return self.encode(distinct)[[row[text] for text in texts]]
 
 
-def _cannot_encode(texts: list[str]) -> np.ndarray:
-    raise AssertionError(f"the cache held every vector, yet {len(texts)} texts were to be encoded")
+def _cannot_encode() -> Encode:
+    raise AssertionError("the cache held every vector, yet a text was to be encoded")
 
 
-# --- encoders ---
-
-
-# --- cache ---
-
-class Cache(NamedTuple):
-    """Vectors read back from disk, found by what they were made of, never by row number."""
-
-    row_of: dict[str, int]
-    vectors: np.ndarray
-
-    def holds(self, keys: list[str]) -> bool:
-        return bool(keys) and all(key in self.row_of for key in keys)
-
-    def fill(self, keys: list[str], encode_rows: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the vectors of keys in their order; encode_rows makes those the cache lacks."""
-        stale = np.array([row for row, key in enumerate(keys) if key not in self.row_of], int)
-        fresh = encode_rows(stale) if stale.size else self.vectors[:0]
-        vectors = np.empty((len(keys), fresh.shape[1]), np.float32)
-        vectors[stale] = fresh
-        kept = np.setdiff1d(np.arange(len(keys)), stale)
-        vectors[kept] = self.vectors[[self.row_of[keys[row]] for row in kept]] if kept.size else 0
-        return vectors
-
-
-def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
-    """Read path and its sidecar; an empty Cache if they are missing, damaged, or of another encoder."""
-    empty = Cache({}, np.empty((0, 0), np.float32))
-    try:
-        sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-        vectors = np.load(path, allow_pickle=False)
-        intact = sidecar["vectors_sha256"] == _digest(vectors.tobytes()) and len(sidecar["keys"]) == len(vectors)
-    except FileNotFoundError:
-        return empty
-    except Exception as error:  # a damaged .npy header can raise nearly anything; any of it means: make it again
-        log.warning(f"{path.name}: the cache cannot be read ({error}); encoding again")
-        return empty
-    if not intact:
-        log.warning(f"{path.name}: the vectors are not those its sidecar describes; encoding again")
-        return empty
-    if {key: sidecar.get(key) for key in stamp} != stamp:
-        log.info(f"{path.name}: made by another encoder or with other settings; encoding again")
-        return empty
-    return Cache({key: row for row, key in enumerate(sidecar["keys"])}, vectors)
-
-
-def write_cache(path: Path, vectors: np.ndarray, stamp: dict[str, Any], keys: list[str], ids: list[str],
-                split: str | None) -> None:
-    """Write the vectors and their sidecar, unless just these are there already; those of another encoder move aside."""
-    sidecar = {**stamp, "dim": vectors.shape[1], "ids_sha256": _digest("\n".join(ids).encode()),
-               "texts_sha256": _digest("\n".join(keys).encode()), "split": split,
-               "vectors_sha256": _digest(vectors.tobytes()), "keys": keys}
-    text = json.dumps(sidecar)
-    if read_cache(path, stamp).row_of and _sidecar(path).read_bytes() == text.encode():
-        return
-    _move_aside(path, stamp)
-    # no sidecar may ever stand beside vectors it does not describe, not even after a kill
-    _sidecar(path).unlink(missing_ok=True)
-    with atomic_write(path) as file:
-        np.save(file, vectors, allow_pickle=False)
-    with atomic_write(_sidecar(path)) as file:
-        file.write(text.encode())
-    for kept in (_sidecar(_aside(path, stamp)), _aside(path, stamp)):
-        kept.unlink(missing_ok=True)
-
-
-def _caches(folder: Path, stamp: dict[str, Any]) -> dict[str, Cache]:
-    """Read both sides' vectors of an encoder, from their place or from where another encoder's moved them."""
-    caches = {}
-    for side in ("item", "user"):
-        path = _path(folder, side)
-        here, away = read_cache(path, stamp), read_cache(_aside(path, stamp), stamp)
-        caches[side] = here if here.row_of else away
-    return caches
-
-
-def _aside(path: Path, stamp: dict[str, Any]) -> Path:
-    """Name the file that keeps an encoder's vectors while those of another one are in their place."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", str(stamp["model_name"])[-40:]).strip("-")
-    return path.with_name(f"{path.stem}.{name}-{_digest(json.dumps(stamp, sort_keys=True).encode())[:8]}{path.suffix}")
-
-
-def _move_aside(path: Path, stamp: dict[str, Any]) -> None:
-    """Keep the vectors at path that another encoder made, so that going back to it encodes nothing again."""
-    try:
-        sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-        theirs = {key: sidecar[key] for key in stamp}
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    # what lsa made, it makes again in seconds, and other titles make it another encoder
-    if theirs != stamp and theirs["model_name"] != "lsa" and path.exists():
-        kept = _aside(path, theirs)
-        # in an order in which a kill leaves no sidecar beside vectors it does not describe
-        _sidecar(kept).unlink(missing_ok=True)
-        os.replace(path, kept)
-        os.replace(_sidecar(path), _sidecar(kept))
-        log.info(f"{path.name}: the vectors of {theirs['model_name']!r} are kept as {kept.name}")
-
-
-def _path(folder: Path, side: str) -> Path:
-    return folder / f"{side}_llm_embeddings.npy"
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def _stamp(name: str, config: dict[str, Any], item_keys: list[str]) -> dict[str, Any]:
+def _stamp(name: str, config: dict[str, Any], item_texts: list[str]) -> dict[str, Any]:
     """Describe what, beside the text itself, decides a vector."""
     if name == "lsa":
         return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]},
-                "model": _digest("".join(item_keys).encode())}
+                "model": digest("".join(digest(text.encode()) for text in item_texts).encode())}
     folder = Path(name).expanduser()
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     return {"model_name": name, "settings": {"max_seq_length": config["max_seq_length"]},
-            "model": _digest(json.dumps(listing).encode())}
-
-
-def _item_keys(texts: list[str]) -> list[str]:
-    return [_digest(text.encode()) for text in texts]
+            "model": digest(json.dumps(listing).encode())}
 
 
 def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:
@@ -297,13 +254,9 @@ def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:
     comments, train = dataset.user_comments, dataset.train
     parts: list[list[str]] = [[] for _ in dataset.raw_user_ids]
     for user, text, weight in zip(comments.user_ids.tolist(), comments.texts, comments.weights.tolist(), strict=True):
-        parts[user].append(f"{weight:g} {_digest(text.encode())}")
+        parts[user].append(f"{weight:g} {digest(text.encode())}")
     for user, part in enumerate(parts):
         if not part:
             part += ["history, titles with text"]
             part += [item_keys[i] for i in train.indices[train.indptr[user]:train.indptr[user + 1]]]
-    return [_digest("\n".join(part).encode()) for part in parts]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return [digest("\n".join(part).encode()) for part in parts]

@@ -9,6 +9,8 @@ from torch.nn.functional import softplus
 
 from model import LightGCN
 
+MOST_SCORES = 2**25  # users by titles whose scores a step keeps, 128 MiB; beyond, the softmax goes by chunks
+
 Drop = Callable[[torch.Tensor], torch.Tensor]
 Batches = tuple[Callable[..., tuple[torch.Tensor, torch.Tensor]], list[tuple[tuple[torch.Tensor, ...], int]]]
 
@@ -71,11 +73,41 @@ def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor
     """
     nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
     final, id_rows = model(nodes, chosen(drop, nodes))
-    scores = final[: len(user_ids)] @ final[len(user_ids):].T  # (B, n)
-    places, items = positives
-    loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
+    users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids):], positives
+    if len(users) * len(catalogue) > MOST_SCORES:
+        wanted = (users[places] * catalogue[items]).sum(dim=1)  # (p,)
+        loss = LogSumExp.apply(users, catalogue)[places].mean() - wanted.mean()
+    else:
+        scores = users @ catalogue.T  # (B, n)
+        loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
     penalty = id_rows[: len(user_ids)].square().sum() / (2 * len(user_ids))
     return loss, reg_lambda * penalty
+
+
+class LogSumExp(torch.autograd.Function):
+    """log sum_i exp(user . item), (B,), in chunks of the catalogue: memory is bounded whatever its size.
+
+    The scores of a chunk are computed again for the gradient, which makes four products of three.
+    """
+
+    @staticmethod
+    def forward(ctx, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        width = max(1, MOST_SCORES // len(users))
+        parts = [(users @ chunk.T).logsumexp(dim=1) for chunk in items.split(width)]
+        total = torch.stack(parts).logsumexp(dim=0)
+        ctx.save_for_backward(users, items, total)
+        ctx.width = width
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        users, items, total = ctx.saved_tensors
+        grad_users, grad_items = torch.zeros_like(users), []
+        for chunk in items.split(ctx.width):
+            share = (users @ chunk.T - total[:, None]).exp_().mul_(grad[:, None])  # (B, c)
+            grad_users.addmm_(share, chunk)
+            grad_items.append(share.T @ users)
+        return grad_users, torch.cat(grad_items)
 
 
 def id_dropout(model: LightGCN, share: float, generator: torch.Generator) -> Drop | None:

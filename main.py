@@ -25,13 +25,15 @@ import torch
 
 from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
-from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means, recommend
+from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
 from files import atomic_write, load_torch, save_torch, write_json
+from lists import recommend
 from llm_embedding import text_vectors
 from processes import in_turn, processes, rank, resolve_device
 from report import write_report
+from selection import select
 from splits import PARTS
-from trainer import build_model, fit
+from trainer import build_model, fit, restore
 
 log = logging.getLogger("aglrec")
 
@@ -61,18 +63,21 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     clock["encode_s"] = time.perf_counter()
     if checkpoint:
         check_origin(checkpoint, dataset, vectors.info)
-    model = build_model(dataset, vectors, config, device)
+    settings, selected = select(dataset, vectors, config, device)
+    model = build_model(dataset, vectors, settings, device)
     if checkpoint:
-        model.load_state_dict(model.own_state(checkpoint["state_dict"]))
+        restore(model, checkpoint["state_dict"], dataset)
     else:
-        fitted = fit(model, dataset, config, {"config": experiment(config), "dataset": dataset.fingerprint,
-                                              "text": text_origin(vectors.info)})
+        fitted = fit(model, dataset, settings, {"config": experiment(config), "dataset": dataset.fingerprint,
+                                                "text": text_origin(vectors.info)}, selected)
     clock["fit_s"] = time.perf_counter()
     user_emb, item_emb = model.embeddings()
     if rank() > 0:  # under torchrun the first process alone evaluates and writes
         return {}
     lists = recommend(user_emb, item_emb, dataset, config["recommend_k"], config)
     save_outputs(saved, dataset, user_emb, item_emb, lists)
+    write_json(saved / "new_titles.json", recommend(user_emb, item_emb, dataset, config["recommend_k"], config,
+                                                    candidates=model.new_items()))
     if checkpoint and (saved / "metrics.json").exists():
         return json.loads((saved / "metrics.json").read_text(encoding="utf-8"))
     metrics = held_out_metrics(user_emb, item_emb, dataset, config)

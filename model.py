@@ -1,5 +1,6 @@
 """LightGCN with text fusion, in the form where the text never has to be propagated again."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import embedding_bag
@@ -8,6 +9,7 @@ from processes import SumOverProcesses, own_share, sum_over_processes
 
 # what the score of a title is lowered by that must not be listed before any other
 UNLISTED = 1e4
+LINEAR = ("linear_inputs", "linear_outputs", "linear_power", "linear_users")
 
 
 class Propagate(torch.autograd.Function):
@@ -73,10 +75,9 @@ class LightGCN(nn.Module):
         concat:  P ([X ; T] [W_id ; W_text] + 1 bias)       = (P X) W_id + (P T) W_text + (P 1) bias
     where P T and P 1 are constants, computed once. Nodes without edges keep an id vector of zero: nothing
     trains it, so they are placed by their text alone. The final vectors are the fused ones, made unit length if
-    normalize, users' divided by temperature. With item_bias or cold_offset they have one more column, 1 for users, and
-    the bias, less cold_offset where there are no edges, for items. With popularity there is a last column, that for
-    items and 1 for users without edges and text, who have nothing else: popularity ranks for them. At the defaults the
-    final vectors are the fused ones.
+    normalize, users' divided by temperature; at the defaults that is all. Beside them stand columns that no step
+    trains: with has_bias, 1 for users and item_bias for items; those of add_linear; and with popularity a last one,
+    that for items and 1 for users without edges and text, who have nothing else: popularity ranks for them.
 
     In several processes (torch.distributed) each owns a share of the columns of X and of T, and with them rows of
     W_id and W_text: it propagates its columns alone, and only the fused vectors asked for are added up.
@@ -93,9 +94,8 @@ class LightGCN(nn.Module):
         initial: (N, D) initial id vectors in place of random ones, scaled to init_std, or None.
         normalize: whether a score is a cosine, over the temperature.
         temperature: what scores are divided by.
-        item_bias: (n_items,) initial bias of each item, or None for a model without.
-        cold_offset: whether the model has a number, at first 0, that the scores of items without edges are lowered
-            by; it is not trained, but set from outside. Those without text are lowered by UNLISTED in any case.
+        has_bias: whether the model has item_bias (n_items,), what is added to the scores of items; it is set from
+            outside. At first it is 0, and -UNLISTED for items without edges and text.
         popularity: (n_items,) the scores of items for users of whom nothing is known, or None, which leaves these
             users with vectors of zero.
 
@@ -107,8 +107,8 @@ class LightGCN(nn.Module):
     def __init__(self, norm_adj: torch.Tensor, n_users: int, embedding_dim: int, num_layers: int,
                  fusion_mode: str = "none", text: torch.Tensor | None = None, init_std: float = 0.1,
                  generator: torch.Generator | None = None, initial: torch.Tensor | None = None,
-                 normalize: bool = False, temperature: float = 1.0, item_bias: torch.Tensor | None = None,
-                 cold_offset: bool = False, popularity: torch.Tensor | None = None) -> None:
+                 normalize: bool = False, temperature: float = 1.0, has_bias: bool = False,
+                 popularity: torch.Tensor | None = None) -> None:
         super().__init__()
         n_nodes = norm_adj.shape[0]
         self.n_users, self.num_layers, self.embedding_dim = n_users, num_layers, embedding_dim
@@ -123,16 +123,16 @@ class LightGCN(nn.Module):
         drawn = drawn[:, self.columns].to(norm_adj.device)
         has_text = torch.zeros_like(connected) if self.fusion_mode == "none" else text.any(dim=1).to(connected.device)
         self.id_emb = nn.Parameter(drawn * connected[:, None])  # (N, D), or this process's share of the columns
-        self.item_bias = None if item_bias is None else nn.Parameter(item_bias.float())
-        self.register_buffer("cold_offset", torch.zeros(()) if cold_offset else None)
         self.register_buffer("is_cold", ~connected[n_users:], persistent=False)
         # which nodes can be placed without their edges: (N,), users never
         self.register_buffer("has_item_text", has_text & (torch.arange(n_nodes, device=has_text.device) >= n_users),
                              persistent=False)
-        is_unknown = ~connected & ~has_text
-        is_unknown[n_users:] = False
-        self.register_buffer("is_unknown", is_unknown, persistent=False)  # (N,) users of whom nothing is known
+        self.register_buffer("item_bias", -UNLISTED * (self.is_cold & ~has_text[n_users:]) if has_bias else None)
+        # (n_users,) those of whom nothing is known
+        self.register_buffer("is_unknown", ~(connected | has_text)[:n_users], persistent=False)
         self.register_buffer("popularity", popularity, persistent=False)
+        for name in LINEAR:
+            self.register_buffer(name, None, persistent=name != "linear_users")
         if self.fusion_mode != "none":
             self.text_dim, mine = text.shape[1], own_share(text.shape[1])
             drawn = torch.randn(text.shape[1], embedding_dim, generator=generator) * init_std
@@ -155,17 +155,44 @@ class LightGCN(nn.Module):
                 in node_ids, or (n,) bool, which costs a product more and never waits for a GPU.
 
         Returns:
-            The final vectors, (n, D) and the further columns; and the (n, D) id vectors, of which a process has its
-            own columns.
+            The final vectors, (n, D), without the columns beside them; and the (n, D) id vectors, of which a process
+            has its own columns.
         """
         propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
         return self._final(propagated, node_ids, alone), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return user_emb (n_users, D) and item_emb (n_items, D), both with the further columns."""
+        """Return user_emb (n_users, D) and item_emb (n_items, D), both with the columns beside them."""
         everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
-        return everyone[: self.n_users], everyone[self.n_users:]
+        users, items = [everyone[: self.n_users]], [everyone[self.n_users:]]
+        if self.item_bias is not None:
+            users.append(torch.ones_like(users[0][:, :1]))
+            items.append(self.item_bias[:, None])
+        if self.linear_users is not None:
+            users.append(self.linear_users)  # (n_users, r)
+            items.append(self.linear_outputs)
+        if self.popularity is not None:
+            users = [part.masked_fill(self.is_unknown[:, None], 0) for part in users]
+            users.append(self.is_unknown[:, None].float())
+            items.append(self.popularity[:, None])
+        return torch.cat(users, dim=1), torch.cat(items, dim=1)
+
+    def new_items(self) -> np.ndarray:
+        """Return the rows of the items without edges that can be placed by their text."""
+        return (self.is_cold & self.has_item_text[self.n_users:]).nonzero().squeeze(1).cpu().numpy()
+
+    def add_linear(self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor) -> None:
+        """Set columns beside the trained ones, which are part of the state from then on.
+
+        Args:
+            inputs: (n_items, r), by which users unknown to the model are placed; see linear.Linear.
+            outputs: (n_items, r), the items' columns.
+            power: scalar, as Linear.user_power.
+            users: (n_users, r), the users'; not part of the state, since they follow from inputs.
+        """
+        for name, columns in zip(LINEAR, (inputs, outputs, power, users), strict=True):
+            setattr(self, name, columns.to(self.norm_adj.device))
 
     def _final(self, propagated: torch.Tensor, rows: torch.Tensor | None, alone: torch.Tensor | None) -> torch.Tensor:
         """Fuse rows (all of them if None) of P X with their text, those at `alone` without their edges."""
@@ -179,7 +206,12 @@ class LightGCN(nn.Module):
             if alone is not None:
                 ones = _filled(ones, alone, 1 / (self.num_layers + 1))
             fused = fused + ones * self.bias
-        return self._scaled(fused, rows, alone)
+        if self.normalize:
+            fused = torch.nn.functional.normalize(fused)
+        if self.temperature != 1:
+            rows = torch.arange(len(fused), device=fused.device) if rows is None else rows
+            fused = torch.where((rows < self.n_users)[:, None], fused / self.temperature, fused)
+        return fused
 
     def _placed_alone(self, fused: torch.Tensor, rows: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
         """Replace the rows of fused (n, D) at `alone` by what this process's columns of the items' text bring."""
@@ -199,34 +231,11 @@ class LightGCN(nn.Module):
             return propagated + _rows_of(self.propagated_text, rows) @ self.text_weight  # (n, L) @ (L, D)
         return propagated
 
-    def _scaled(self, fused: torch.Tensor, rows: torch.Tensor | None, alone: torch.Tensor | None) -> torch.Tensor:
-        """Apply normalize, temperature, and the columns beside the fused vectors."""
-        if self.normalize:
-            fused = torch.nn.functional.normalize(fused)
-        has_bias = self.item_bias is not None or self.cold_offset is not None
-        if self.temperature == 1 and not has_bias and self.popularity is None:
-            return fused
-        rows = torch.arange(len(fused), device=fused.device) if rows is None else rows
-        is_user, items = (rows < self.n_users)[:, None], (rows - self.n_users).clamp_min(0)
-        if self.temperature != 1:
-            fused = torch.where(is_user, fused / self.temperature, fused)
-        if has_bias:
-            fused = torch.cat([fused, torch.where(is_user, 1.0, self._bias(items, alone)[:, None])], dim=1)
-        if self.popularity is not None:
-            unknown = self.is_unknown[rows][:, None]
-            last = torch.where(is_user, unknown.float(), self.popularity[items][:, None])
-            fused = torch.cat([fused.masked_fill(unknown, 0), last], dim=1)
-        return fused
-
-    def _bias(self, items: torch.Tensor, alone: torch.Tensor | None) -> torch.Tensor:
-        """Return what is added to the scores of items (n,); a title placed alone has no popularity, as a new one."""
-        bias = torch.zeros(len(items), device=items.device) if self.item_bias is None else self.item_bias[items]
-        if alone is not None:
-            bias = _filled(bias, alone, 0)
-        if self.cold_offset is not None:
-            offset = torch.where(self.has_item_text[items + self.n_users], self.cold_offset, UNLISTED)
-            bias = bias - offset * self.is_cold[items]
-        return bias
+    def whole_item_text(self) -> torch.Tensor | None:
+        """Return the items' text vectors (n_items, L), all columns in every process; None without text."""
+        if self.fusion_mode == "none":
+            return None
+        return sum_over_processes(_placed(self.item_text, 1, self.text_dim))
 
     def whole_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Put tensors shaped like this process's parameters together to those of a single process."""

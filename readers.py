@@ -24,7 +24,7 @@ TEXT_FILES = ("train.txt", "test.txt")
 
 
 def read_anime(folder: Path) -> pd.DataFrame:
-    """Read anime.tsv into columns subject_id, name and text (name, tags and summary, a line each)."""
+    """Read anime.tsv into subject_id, name, tags (a tag a line) and text (name, tags and summary, a line each)."""
     path, table = _read_table(folder, "anime.tsv", ANIME_COLUMNS)
     _refuse(path, table["subject_id"] == "", "subject_id is empty; give the title an id or delete the line")
     again = table["subject_id"].duplicated()
@@ -33,11 +33,12 @@ def read_anime(folder: Path) -> pd.DataFrame:
     tags = []
     for row, cell in enumerate(table["tags_name"]):
         try:
-            tags.append(" ".join(parse_tags(cell)))
+            tags.append(parse_tags(cell))
         except ValueError as error:
             raise ValueError(f"{path} line {_line_of(path, row)}: {error}") from None
-    table["text"] = [re.sub(r"\n+", "\n", "\n".join(parts)).strip()
-                     for parts in zip(table["name"], tags, table["summary"], strict=True)]
+    table["tags"] = ["\n".join(of_one) for of_one in tags]
+    table["text"] = [re.sub(r"\n+", "\n", f"{name}\n{' '.join(of_one)}\n{summary}").strip()
+                     for name, of_one, summary in zip(table["name"], tags, table["summary"], strict=True)]
     return table[~again].reset_index(drop=True)
 
 

@@ -13,35 +13,31 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from baselines import BASELINES
 from charts import HEIGHT, LEFT, MARKERS, WIDTH, bars, lines, ticks
 from files import atomic_write
+from report_decided import decided, searched
 from report_files import (
     THIS_RUN,
     Saved,
-    anime_names,
     as_row,
-    best_titles,
     cut_off,
     largest_ndcg,
-    read_arrays,
-    read_json,
     read_saved,
 )
+from report_lists import sample_lists
+from report_parts import Part, as_text, missing, table
 
 HOME = Path(__file__).parent
-N_USERS, N_TITLES = 20, 15
+N_TITLES = 15
 BASE = frozenset(BASELINES)
 NOT_SETTINGS = {"data_dir", "saved_dir", "vectors_dir", "eval_memory_mb", "encode_batch_size", "mode", "device",
                 "resume"}
 MAKERS = {"run": "python main.py", "comparison": "python run_ablation.py", "sd": "python run_ablation.py --seeds 3",
-          "cold": "python run_ablation.py --cold_item_ratio 0.1", "sparsity": "python tools/learning_curve.py"}
-
-# a piece of a section, as the template takes it: missing, heading, text, legend, charts, table, or users
-Part = dict[str, Any]
+          "search": "python tune.py", "cold": "python run_ablation.py --cold_item_ratio 0.1",
+          "sparsity": "python tools/learning_curve.py"}
 
 
 def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path:
@@ -61,8 +57,9 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
     saved = read_saved(folder)
     sections = {"Test figures": headline(saved), "Learning curves": curves(saved), "Comparison": comparison(saved),
                 "Groups": groups(saved), "Cold start": cold_start(saved), "All figures": all_figures(saved),
-                "Settings": settings(saved), "Lists": sample_lists(saved, item_names or {}),
-                "Sparse data": sparse_data(saved), "Provenance": provenance(saved)}
+                "Settings": settings(saved), "Decided on valid": decided(saved),
+                "Lists": lists_of(saved, item_names or {}),
+                "Sparse data": sparse_data(saved), "Search": searched(saved), "Provenance": provenance(saved)}
     environment = Environment(loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined)
     environment.filters["shown"] = shown
     environment.globals |= {"makers": MAKERS, "markers": MARKERS, "width": WIDTH, "height": HEIGHT, "left": LEFT,
@@ -93,7 +90,7 @@ def notes(saved: Saved) -> list[str]:
 def headline(saved: Saved) -> list[Part]:
     """Set the test figures of this run beside those of the rows that valid chose."""
     if not saved.rows:
-        return [_missing("No run", "run")]
+        return [missing("No run", "run")]
     metric, columns = largest_ndcg(saved.rows[0]), {}
     if saved.metrics:
         columns[f"{THIS_RUN}, epoch {saved.metrics['epoch']}"] = as_row(saved.metrics)
@@ -107,17 +104,17 @@ def headline(saved: Saved) -> list[Part]:
     cells = [[name, *(shown(mine.get(name), n_seeds) for mine, n_seeds in figures)]
               for name in dict.fromkeys(name for mine, _ in figures for name in mine)
               if name.startswith(("warm", "test")) or name.endswith(metric)]
-    parts = [_table(f"Best epochs and best rows are those of {metric} on valid; ± is the standard deviation over "
+    parts = [table(f"Best epochs and best rows are those of {metric} on valid; ± is the standard deviation over "
                     "seeds. Warm: test pairs ranked among the titles with a history; test: among all titles",
                     ["figure", *columns], cells, "headline")]
-    parts += [_missing("No standard deviations yet", "sd")] * all(row["n_seeds"] == 1 for row in saved.rows)
-    return parts + [_missing("No run of its own in this folder", "run")] * (not saved.metrics)
+    parts += [missing("No standard deviations yet", "sd")] * all(row["n_seeds"] == 1 for row in saved.rows)
+    return parts + [missing("No run of its own in this folder", "run")] * (not saved.metrics)
 
 
 def curves(saved: Saved) -> list[Part]:
     """Draw valid metric and loss by epoch, with a chart for every kind of loss."""
     if not saved.histories:
-        return [_missing("No epochs", "run")]
+        return [missing("No epochs", "run")]
     metric = max((key for key in next(iter(saved.histories.values()))[0] if key.startswith("NDCG@")), key=cut_off)
     losses: dict[str, dict[str, Any]] = {}
     for tag, epochs in saved.histories.items():
@@ -138,7 +135,7 @@ def curves(saved: Saved) -> list[Part]:
 def comparison(saved: Saved) -> list[Part]:
     """Draw the rows as bars, and test them against the row without text."""
     if not saved.compared:
-        return [_missing("Nothing is compared", "comparison")]
+        return [missing("Nothing is compared", "comparison")]
     metric, n = largest_ndcg(saved.rows[0]), max(row["n_seeds"] for row in saved.rows)
     charts = [bars(f"warm {key}", [(row["tag"], row["warm"][key], row["n_seeds"]) for row in saved.rows], BASE)
               for key in (metric, metric.replace("NDCG", "Recall"))]
@@ -147,7 +144,7 @@ def comparison(saved: Saved) -> list[Part]:
             {"text": "Test pairs, ranked among the titles with a history, so that every row ranks the same titles. "
                      "Grey bars are baselines, tuned on valid. "
                      + (f"Error bars: ± 1 standard deviation over {n} seeds." if n > 1 else "One seed: no bars.")},
-            _table(f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired t-test "
+            table(f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired t-test "
                    "over users and runs, corrected by Holm's method; none for one seed",
                    ["row", metric, "gain", "p"], cells)]
 
@@ -155,7 +152,7 @@ def comparison(saved: Saved) -> list[Part]:
 def groups(saved: Saved) -> list[Part]:
     """Draw how users by activity and items by popularity fare: a chart a group, or one chart for a single row."""
     if not saved.rows:
-        return [_missing("No groups", "run")]
+        return [missing("No groups", "run")]
     parts, metric = [], largest_ndcg(saved.rows[0])
     for side, title in (("users", "Users by their train rows"), ("items", "Titles by popularity in train")):
         panels = {}
@@ -179,7 +176,7 @@ def cold_start(saved: Saved) -> list[Part]:
     """Draw how titles without a train row are found, among their like and among all."""
     rows = [row for row in saved.rows if row.get("cold")]
     if not rows:
-        return [_missing("No cold titles are held out", "cold")]
+        return [missing("No cold titles are held out", "cold")]
     metric, n_items = largest_ndcg(rows[0]), rows[0]["cold"]["n_items"]["mean"]
     charts = [bars(f"{metric}, ranked {where.replace('_', ' ')} titles",
                    [(row["tag"], row["cold"][where][metric], row["n_seeds"]) for row in rows], BASE)
@@ -191,79 +188,52 @@ def cold_start(saved: Saved) -> list[Part]:
 def all_figures(saved: Saved) -> list[Part]:
     """Lay out every figure of every row."""
     if not saved.rows:
-        return [_missing("No figures", "run")]
+        return [missing("No figures", "run")]
     parts = ("warm", "test", "valid", "listed", "cold", "beyond")
     figures = [_figures({part: row.get(part, {}) for part in parts}) for row in saved.rows]
     names = [name for name in dict.fromkeys(name for mine in figures for name in mine) if name != "cold n items"]
     cells = [[row["tag"], *(shown(mine.get(name), row["n_seeds"]) for name in names), *_against(row),
                f"{row['train_s']['mean']:.1f}", str(row["n_seeds"]), row["encoder"] or "none"]
               for row, mine in zip(saved.rows, figures, strict=True)]
-    return [_table("Means, and ± standard deviations over seeds; gain and p as above",
+    return [table("Means, and ± standard deviations over seeds; gain and p as above",
                    ["row", *names, "gain", "p", "train s", "seeds", "encoder"], cells)]
 
 
 def settings(saved: Saved) -> list[Part]:
     """Show in which settings each run differs from the most common value of the runs on this page."""
-    configs = {tag: {key: _text(value) for key, value in run["config"].items() if key not in NOT_SETTINGS}
+    configs = {tag: {key: as_text(value) for key, value in run["config"].items() if key not in NOT_SETTINGS}
                for tag, run in saved.runs.items() if "config" in run}
     if not configs:
-        return [_missing("No settings", "run")]
+        return [missing("No settings", "run")]
     keys = dict.fromkeys(key for own in configs.values() for key in own)
     common = {key: Counter(own.get(key, "-") for own in configs.values()).most_common(1)[0][0] for key in keys}
     differs = {tag: {key: own.get(key, "-") for key in keys if own.get(key, "-") != common[key]}
                for tag, own in configs.items()}
     differs |= {tag: run["point"] for tag, run in saved.runs.items() if run.get("point")}
-    cells = [[tag, ", ".join(f"{key} {_text(value)}" for key, value in own.items()) or "nothing"]
+    cells = [[tag, ", ".join(f"{key} {as_text(value)}" for key, value in own.items()) or "nothing"]
               for tag, own in differs.items()]
-    return [_table("What differs from the most common settings; for a baseline, what valid chose for its first seed",
+    return [table("What differs from the most common settings; for a baseline, what valid chose for its first seed",
                    ["row", "differs in"], cells, "text"),
             {"folded": "The most common settings",
-             **_table("What most runs share", ["setting", "value"], list(map(list, common.items())), "text")}]
+             **table("What most runs share", ["setting", "value"], list(map(list, common.items())), "text")}]
 
 
-def sample_lists(saved: Saved, item_names: dict[str, str]) -> list[Part]:
-    """Show some users, evenly spread over activity: what they collected, what test asks for, what they get."""
-    lists, ids = (read_json(saved.folder / name) for name in ("recommendations.json", "id_mappings.json"))
-    arrays = read_arrays(saved.folder)
-    if not (lists and ids and saved.metrics and arrays):
-        return [_missing("No lists", "run")]
-    parts, user_emb, item_emb = arrays
-    activity = np.bincount(parts["train"][:, 0], minlength=len(ids["user_ids"]))
-    order = np.argsort(-activity, kind="stable")
-    users = order[np.linspace(0, len(order) - 1, min(N_USERS, len(order))).round().astype(int)]
-    named = {title["subject_id"]: title["name"] for found in lists.values() for title in found}
-    names = {**dict.fromkeys(ids["item_ids"]), **anime_names(saved), **named, **item_names}
-    k = cut_off(largest_ndcg(as_row(saved.metrics)))
-    best = best_titles(saved, parts, (user_emb, item_emb), np.sort(users), k)
-    cards = []
-    for user in users.tolist():
-        train, test = (part[part[:, 0] == user, 1].tolist() for part in (parts["train"], parts["test"]))
-        hits = [item for item in best[user] if item in test]
-        asked = hits + [item for item in test if item not in hits]
-        found = [title["subject_id"] for title in lists.get(ids["user_ids"][user], [])]
-
-        def entries(raw_ids: list[str], ranks: list[int]) -> list[dict[str, Any]]:
-            return [{"name": names[raw] or raw, "rank": rank} for raw, rank in zip(raw_ids, ranks, strict=True)]
-
-        cards.append({"id": ids["user_ids"][user], "n_hits": len(hits),
-                      "train": entries([ids["item_ids"][item] for item in train], [0] * len(train)),
-                      "test": entries([ids["item_ids"][item] for item in asked],
-                                      [best[user].index(item) + 1 if item in hits else 0 for item in asked]),
-                      "found": entries(found, [0] * len(found))})
-    return [{"users": cards, "k": k}]
+def lists_of(saved: Saved, item_names: dict[str, str]) -> list[Part]:
+    """Show some users' lists; see report_lists."""
+    return sample_lists(saved, item_names) or [missing("No lists", "run")]
 
 
 def sparse_data(saved: Saved) -> list[Part]:
     """Draw and lay out how rows do when users keep only n train rows."""
     if not saved.sparsity:
-        return [_missing("No runs on thinned data", "sparsity")]
+        return [missing("No runs on thinned data", "sparsity")]
     counts, metric, series = (saved.sparsity[key] for key in ("n", "metric", "series"))
     style = {label: number for number, label in enumerate(series)}
     points = {label: [(math.log(n), number["mean"], number["sd"]) for n, number in zip(counts, line, strict=True)]
               for label, line in series.items()}
     chart = lines(f"test {metric}", points, [(math.log(n), str(n)) for n in counts], style, "train rows a user keeps")
     return [{"legend": style}, {"charts": [chart]},
-            _table(f"Test {metric} by train rows a user keeps: mean ± standard deviation over seeds",
+            table(f"Test {metric} by train rows a user keeps: mean ± standard deviation over seeds",
                    ["row", *map(str, counts)],
                    [[label, *(shown(number, 2) for number in line)] for label, line in series.items()])]
 
@@ -271,27 +241,18 @@ def sparse_data(saved: Saved) -> list[Part]:
 def provenance(saved: Saved) -> list[Part]:
     """Say what the figures were made with and from."""
     if not saved.runs:
-        return [_missing("No run", "run")]
+        return [missing("No run", "run")]
     cells = [[tag, run["encoder"].get("requested", "-"), run["encoder"]["used"] or "none", run["data"]["fingerprint"]]
               for tag, run in saved.runs.items()]
-    tables = [_table("Encoder, and fingerprint of data and split, of each row's first seed",
+    tables = [table("Encoder, and fingerprint of data and split, of each row's first seed",
                      ["row", "encoder requested", "encoder used", "fingerprint"], cells, "text")]
     for part in ("encoder", "data", "timing", "versions") if saved.metrics else ():
-        tables.append(_table(f"This run: {part}", ["what", "value"],
-                             [[key, _text(value)] for key, value in saved.metrics[part].items()], "text"))
+        tables.append(table(f"This run: {part}", ["what", "value"],
+                             [[key, as_text(value)] for key, value in saved.metrics[part].items()], "text"))
     return tables
 
 
 # --- pieces ---
-
-def _missing(what: str, maker: str) -> Part:
-    return {"missing": what, "maker": maker}
-
-
-def _table(caption: str, header: list[str], cells: list[list[str]], kind: str = "") -> Part:
-    """Describe a table, the first cell of each line being its heading; a wide one scrolls by itself."""
-    return {"table": {"caption": caption, "header": header, "lines": cells, "kind": kind}}
-
 
 def _round_ticks(last: int) -> list[int]:
     return [int(tick) for tick in ticks(1, last) if tick == int(tick)]
@@ -317,12 +278,6 @@ def shown(number: dict[str, float] | None, n_seeds: int) -> str:
 def _against(row: dict[str, Any]) -> list[str]:
     """Show gain and p of a row, empty where it is not tested."""
     return ["" if row.get("gain") is None else f"{row['gain']:+.4f}", "" if row.get("p") is None else f"{row['p']:.1g}"]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ class Saved(NamedTuple):
     runs: dict[str, dict[str, Any]]  # tag -> metrics.json of this run and of each row's first seed
     histories: dict[str, list[dict[str, Any]]]  # tag -> epochs, of the rows if there are any, else of this run
     sparsity: dict[str, Any] | None  # sparsity/results.json
+    tuning: dict[str, Any] | None  # tuning/tuning.json
 
 
 def read_saved(folder: Path) -> Saved:
@@ -38,7 +39,7 @@ def read_saved(folder: Path) -> Saved:
     return Saved(folder, metrics, rows or ([as_row(metrics)] if metrics else []), bool(rows),
                  {tag: run for tag, run in runs.items() if run},
                  {tag: epochs for tag, epochs in histories.items() if epochs},
-                 read_json(folder / "sparsity" / "results.json"))
+                 read_json(folder / "sparsity" / "results.json"), read_json(folder / "tuning" / "tuning.json"))
 
 
 def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Tensor] | None:

@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors
+from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
 from config import experiment, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import beyond_accuracy, evaluate_warm, means, rank_items
 from files import atomic_write, load_torch, write_json
-from llm_embedding import TextVectors, text_vectors
+from llm_embedding import TextVectors, fused_text, text_vectors
 from main import held_out_metrics, run, text_origin
 from processes import resolve_device
 from report import write_report
@@ -46,7 +46,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
 }
 # without text there is nothing to fuse: one model, which is trained once
 SAME = {"concat-none": "sum-none"}
-OF_TEXT = ("content_cosine", "content_whitened")
+OF_TEXT = ("content_cosine", "content_whitened", "content_blocks")
 SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 BOTH = COMBINATIONS["sum-both"]
 FULL: dict[str, dict[str, Any]] = {
@@ -106,8 +106,9 @@ def shared_vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
 def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
     """Name the baselines these data allow: item by item matrices have to fit, and content needs text."""
     left_out = set() if vectors.items is not None else set(OF_TEXT)
+    left_out |= {"content_blocks"} if len(vectors.blocks) < 2 else set()
     if dataset.n_items > EASE_MAX_ITEMS:
-        left_out |= {"item_knn", "ease"}
+        left_out |= {"item_knn", "ease", "edlae"} | ({"graph_filter"} if too_many_pairs(dataset.train) else set())
     for name in sorted(left_out):
         log.info(f"{name}: left out, {dataset.n_items:,} items, text: {vectors.items is not None}")
     return [name for name in BASELINES if name not in left_out]
@@ -142,12 +143,21 @@ def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, co
         log.info(f"{folder}: fitting")
         path.unlink(missing_ok=True)
         start = time.perf_counter()
-        factors, point, valid = tuned(name, dataset, vectors.items, config)
+        factors, point, valid = tuned(name, dataset, vectors_for(name, vectors), config)
         write_json(folder / "comparison.json", comparison(factors, dataset, vectors, config))
         done = {**made_of, "point": point, "valid": valid, "train_s": time.perf_counter() - start, "epoch": 0,
                 **held_out_metrics(*factors, dataset, config)}
         write_json(path, done)
     return {**done, **_read(folder / "comparison.json"), "folder": str(folder)}
+
+
+def vectors_for(name: str, vectors: TextVectors) -> np.ndarray | None:
+    """Return what a baseline takes for the titles' text: the encoder's block, or all blocks as the model fuses them."""
+    if name not in OF_TEXT or vectors.items is None:
+        return None
+    if name == "content_blocks":
+        return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users):]
+    return vectors.items[:, : next(iter(vectors.blocks.values()), vectors.items.shape[1])]
 
 
 def tuned(name: str, dataset: Dataset, item_vectors: np.ndarray | None,

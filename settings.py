@@ -40,6 +40,8 @@ SHARE = _range("a share, from 0 to 1", lambda value: 0 <= value <= 1)
 PART = _range("above 0 and below 1", lambda value: 0 < value < 1)
 BOOL = Legal("true | false", lambda value: True)
 TEXT = Legal("text", lambda value: True)
+BLOCKS = Legal("some of lsa,names,tags, parted by commas, or empty",
+               lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"})
 CUTOFFS = Legal("whole numbers of at least 1, like 10,20", lambda value: bool(value) and min(value) >= 1)
 
 SETTINGS: dict[str, dict[str, Setting]] = {
@@ -79,6 +81,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
         "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
         "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
+        "text_blocks": Setting("", "vectors to stand beside the encoder's", BLOCKS, "lsa: the whole text once more. "
+                               "names: the titles' names alone, by character n-grams; sequels share them. tags: a bag "
+                               "of tags. Each block is whitened apart (whiten) and weighed."),
         "use_user_llm": Setting(True, "give users the vectors of what they wrote", BOOL, "A user's vector is the mean "
                                 "of those of the comments in his train rows, weighted by rate; of his train titles if "
                                 "he wrote nothing."),
@@ -98,9 +103,15 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "init_std": Setting(0.1, "standard deviation of the initial id vectors", POSITIVE),
         "normalize": Setting(False, "a score is the cosine of the vectors, not their dot product", BOOL, "Source: Wu "
                              "et al. 2024, On the effectiveness of sampled softmax loss, arXiv 2201.02327."),
-        "temperature": Setting(1.0, "what scores are divided by", POSITIVE, "About 0.1 goes with normalize."),
-        "item_bias": Setting(False, "learn a bias for each title", BOOL, "It starts at the logarithm of the title's "
-                             "popularity. Source: Koren et al. 2009, Matrix factorization techniques."),
+        "temperature": Setting(1.0, "what scores are divided by; 0: what short runs find best on valid", NOT_NEGATIVE,
+                               "About 0.1 goes with normalize, more where users have few titles."),
+        "linear_dim": Setting(0, "columns of a linear model beside the trained ones", NOT_NEGATIVE, "Item-item weights "
+                              "in closed form, denoised (Steck 2020) and with the titles' text (Jeunen et al. 2020), "
+                              "cut down to this many columns; beyond 12,000 titles a graph filter (Shen et al. 2021). "
+                              "Their weight is decided on valid, so they need calibrate."),
+        "calibrate": Setting(False, "weigh popularity and the linear columns on valid", BOOL, "After training; 0 may "
+                             "come out. Cosines forget popularity, and where users have few titles it tells the most. "
+                             "Without a valid part nothing is weighed."),
     },
     "training": {
         "seed": Setting(0, "seed of the model", NOT_NEGATIVE, "It governs initial vectors, batches, negatives, drops "
@@ -148,16 +159,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
         "reg_lambda": 0.0001, "epochs": 1000, "early_stop_round": 50,
     },
-    # what the README recommends for data like MyAnimeList's, where users have tens of titles
+    # what the README recommends
     "tuned": {
-        "loss": "softmax", "normalize": True, "temperature": 0.08, "init": "svd", "fusion_mode": "sum", "whiten": True,
-        "embedding_dim": 512, "num_layers": 2, "batch_size": 256, "lr": 0.03, "lr_schedule": "cosine", "epochs": 10,
-        "reg_lambda": 0.0, "id_dropout": 0.1, "cold_cost": 0.005,
-    },
-    # the same where users have ten titles or fewer: popularity counts, and text has to carry half of the titles
-    "sparse": {
-        "loss": "softmax", "normalize": True, "temperature": 0.25, "item_bias": True, "init": "svd",
-        "fusion_mode": "sum", "embedding_dim": 256, "num_layers": 2, "batch_size": 512, "lr": 0.02,
-        "lr_schedule": "cosine", "epochs": 12, "reg_lambda": 0.0, "id_dropout": 0.5, "cold_cost": 0.005,
+        "loss": "softmax", "normalize": True, "temperature": 0.0, "init": "svd", "fusion_mode": "sum", "whiten": True,
+        "text_blocks": "lsa,names,tags", "embedding_dim": 256, "num_layers": 2, "batch_size": 256, "lr": 0.03,
+        "lr_schedule": "cosine", "epochs": 6, "reg_lambda": 0.0, "id_dropout": 0.1, "calibrate": True,
+        "linear_dim": 1024, "cold_cost": 0.005,
     },
 }

@@ -13,11 +13,12 @@ import scipy.sparse as sp
 import torch
 from tqdm import tqdm
 
-from calibration import cold_offset
+from calibration import calibrate
 from data_loader import Dataset, normalized_adjacency
 from evaluator import evaluate_warm, means
 from files import atomic_write, load_torch, save_torch
-from llm_embedding import TextVectors, whitened
+from linear import linear_users
+from llm_embedding import TextVectors, fused_text
 from losses import BATCHES, id_dropout
 from model import LightGCN
 from processes import from_first, rank
@@ -29,19 +30,14 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
     """Build the untrained model on its device; a side whose text is switched off brings rows of zeros."""
     text = None
     if vectors.items is not None:
-        both = np.concatenate([vectors.users, vectors.items])  # (N, L)
-        both = whitened(both, vectors.items) if config["whiten"] else both
-        both[: dataset.n_users] *= config["use_user_llm"]
-        both[dataset.n_users:] *= config["use_item_llm"]
-        text = torch.from_numpy(both)
+        text = torch.from_numpy(fused_text(vectors, config))
     generator = torch.Generator().manual_seed(config["seed"])
     popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
     return LightGCN(normalized_adjacency(dataset.train).to(device), dataset.n_users, config["embedding_dim"],
                     config["num_layers"], config["fusion_mode"], text, config["init_std"], generator,
                     initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
                     normalize=config["normalize"], temperature=config["temperature"],
-                    item_bias=popularity.clamp_min(1).log() if config["item_bias"] else None,
-                    cold_offset=config["cold_cost"] < 1 and bool((popularity == 0).any()),
+                    has_bias=config["calibrate"] or config["cold_cost"] < 1 and bool((popularity == 0).any()),
                     popularity=None if np.diff(dataset.train.indptr).all() else popularity.float().log1p())
 
 
@@ -60,7 +56,16 @@ def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
     return torch.from_numpy(np.pad(vectors, ((0, 0), (0, embedding_dim - rank))).astype(np.float32))
 
 
-def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: dict[str, Any]) -> dict[str, Any]:
+def restore(model: LightGCN, state: dict[str, torch.Tensor], dataset: Dataset) -> None:
+    """Give a model the state of a finished run."""
+    if "linear_inputs" in state:
+        inputs, outputs, power = (state[f"linear_{name}"] for name in ("inputs", "outputs", "power"))
+        model.add_linear(inputs, outputs, power, linear_users(inputs, power.item(), dataset.train))
+    model.load_state_dict(model.own_state(state))
+
+
+def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: dict[str, Any],
+        selected: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train with early stopping on valid, write checkpoint, history and best model, restore the best epoch.
 
     Args:
@@ -69,10 +74,11 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         config: as from get_config.
         signature: what makes this experiment this one; a checkpoint with another is not gone on from. Its "text"
             says what the text vectors were made of.
+        selected: what was decided before training, which is reported along with what is decided after it.
 
     Returns:
-        {"epoch", "valid", "epochs_run", "train_s"}: the best epoch, its valid metrics, the number of epochs
-        trained, and the seconds spent in training steps.
+        {"epoch", "valid", "epochs_run", "decided", "train_s"}: the best epoch, its valid metrics, the number of epochs
+        trained, what was decided on valid, and the seconds spent in training steps.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -105,24 +111,18 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
             _write_state(folder, {**state, "rng": rng.bit_generator.state, "signature": signature})
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
-    decided = place_cold_titles(model, dataset, config)
+    decided = calibrate(model, dataset, config)
+    if decided:
+        vectors = model.embeddings()
+        best["valid"] = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+        log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")
+    decided = (selected or {}) | decided
     best["state_dict"] = model.whole_state(model.state_dict())
     if rank() == 0:
-        save_torch(folder / "best_model.pth", {**best, "config": config, "text": signature["text"],
+        save_torch(folder / "best_model.pth", {**best, "config": config, "text": signature["text"], "decided": decided,
                                                "dataset_fingerprint": dataset.fingerprint})
     return {"epoch": best["epoch"], "valid": best["valid"], "epochs_run": state["epoch"], "decided": decided,
             "train_s": sum(line["seconds"] for line in state["history"])}
-
-
-def place_cold_titles(model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
-    """Set the model's cold_offset by valid, and return what was decided and by which figures."""
-    is_raised = (model.is_cold & model.has_item_text[model.n_users:]).cpu().numpy()
-    if model.cold_offset is None or not is_raised.any():
-        return {}
-    vectors = model.embeddings()
-    offset, figures = from_first(lambda: cold_offset(*vectors, is_raised, dataset, config))
-    model.cold_offset.fill_(offset)
-    return {"cold_offset": {"offset": offset, **figures}}
 
 
 def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],

@@ -18,10 +18,10 @@ import torch.distributed as dist
 import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
-from calibration import cold_offset
+from calibration import calibrate, cold_offset
 from config import get_config
 from data_loader import Comments, Dataset
-from evaluator import evaluate, means, rank_items
+from evaluator import evaluate, evaluate_warm, means, rank_items
 from llm_embedding import TextVectors
 from losses import BATCHES, Drop, id_dropout
 from model import LightGCN
@@ -31,7 +31,7 @@ from splits import PARTS
 CPU = torch.device("cpu")
 VECTORS, LOSSES = 1e-5, 1e-4  # by how much, relatively, the device may differ in vectors and scores, and in losses
 STEPS = 50  # over which losses are compared
-FEATURES = {"normalize": True, "temperature": 0.2, "item_bias": True, "cold_cost": 0.01}  # all columns a model can have
+FEATURES = {"normalize": True, "temperature": 0.2, "cold_cost": 0.01}  # all that a step can have, and an offset
 
 
 class Setup(NamedTuple):
@@ -68,7 +68,8 @@ def small_dataset(n_pairs: int, seed: int) -> Dataset:
     parts = {name: csr_of_keys(keys[names == name], pairs.shape) for name in (*PARTS, "aside")}
     user_ids, item_ids = (list(map(str, range(n))) for n in pairs.shape)
     return Dataset(**parts, seen=pairs, raw_user_ids=user_ids, raw_item_ids=item_ids, user_names=user_ids,
-                   item_names=item_ids, item_texts=item_ids, facts={},
+                   item_names=item_ids, item_texts=item_ids,
+                   item_tags=[""] * len(item_ids), facts={},
                    user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)))
 
 
@@ -229,6 +230,20 @@ def check_calibration(setup: Setup) -> str:
     return agree("valid metrics", max(*figures, abs(lists[0] - lists[1])), 4 / data.n_users)
 
 
+def check_columns(setup: Setup) -> str:
+    """Decide what stands beside the same trained columns on both, and compare what the lists are worth."""
+    more = {**FEATURES, "calibrate": True, "linear_dim": 16}
+    config, state, found = {**setup.config, **more}, trained(setup, **more).state_dict(), []
+    for device in (CPU, setup.device):
+        model = build(setup, device, **more)
+        trainer.restore(model, state, setup.dataset)
+        weights = calibrate(model, setup.dataset, config)["weights"]
+        if not any(weights.values()):
+            raise Disagreement("nothing was set beside columns that were hardly trained")
+        found.append(means(evaluate_warm(*model.embeddings(), setup.dataset, "valid", config, auc=False))["NDCG@20"])
+    return agree("valid metrics", abs(found[0] - found[1]), 4 / setup.dataset.n_users)
+
+
 def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kill: bool = False) -> list[float]:
     """Train with trainer.fit, going on from what lies in folder; the losses of all epochs, killed after them or not."""
     config = {**setup.config, "saved_dir": str(folder), "epochs": epochs + kill}
@@ -305,5 +320,6 @@ def checks() -> dict[str, Callable[[Setup], str]]:
         named[f"losses, {loss}"] = lambda setup, loss=loss: check_losses(setup, loss)
         named[f"placed by text alone, {loss}"] = lambda setup, loss=loss: check_alone(setup, loss)
     return named | {"id_dropout": check_dropout, "ranking": check_ranking, "ties": check_ties,
-                    "calibration": check_calibration, "resume from the CPU": check_resume,
+                    "calibration": check_calibration, "columns beside": check_columns,
+                    "resume from the CPU": check_resume,
                     "no waiting in a step": check_no_wait, "process group of one": check_group}

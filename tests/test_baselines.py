@@ -9,7 +9,7 @@ import torch
 from conftest import dataset_of
 
 import baselines
-from baselines import BASELINES, GRIDS, content_cosine, ease, item_knn, popularity
+from baselines import BASELINES, GRIDS, content_cosine, ease, edlae, graph_filter, item_knn, popularity
 from data_loader import Dataset
 from evaluator import rank_items
 from llm_embedding import whitened
@@ -30,11 +30,9 @@ def random_train(n_users: int = 60, n_items: int = 23, density: float = 0.3, see
 
 
 def scores_of(factors: baselines.Factors) -> np.ndarray:
-    user_emb, item_emb = factors
-    assert item_emb.dtype == torch.float32
-    dense = user_emb.toarray() if sp.issparse(user_emb) else user_emb.numpy()
-    assert dense.dtype == np.float32
-    return dense @ item_emb.numpy().T
+    users, items = (part.toarray() if sp.issparse(part) else part.numpy() for part in factors)
+    assert users.dtype == items.dtype == np.float32
+    return users @ items.T
 
 
 def dense_similarity(train: sp.csr_matrix, shrink: float) -> np.ndarray:
@@ -48,14 +46,16 @@ def dense_similarity(train: sp.csr_matrix, shrink: float) -> np.ndarray:
     return similarity
 
 
-def constrained_ridge(train: sp.csr_matrix, l2: float) -> np.ndarray:
-    """The problem of EASE solved column by column, each title regressed on all others."""
-    ratings = train.toarray().astype(float)
+def constrained_ridge(train: sp.csr_matrix, l2: float, dropout: float = 0.0, user_power: float = 0.0) -> np.ndarray:
+    """The problem of EASE solved column by column, each title regressed on all others; of EDLAE with the others."""
+    ratings, sizes = train.toarray().astype(float), np.diff(train.indptr)
+    ratings *= np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -user_power)[:, None]
+    penalty = l2 + dropout / (1 - dropout) * np.square(ratings).sum(axis=0)
     n_items = ratings.shape[1]
     weights = np.zeros((n_items, n_items))
     for j in range(n_items):
         others = np.delete(np.arange(n_items), j)
-        gram = ratings[:, others].T @ ratings[:, others] + l2 * np.eye(n_items - 1)
+        gram = ratings[:, others].T @ ratings[:, others] + np.diag(penalty[others])
         weights[others, j] = np.linalg.solve(gram, ratings[:, others].T @ ratings[:, j])
     return weights
 
@@ -166,6 +166,87 @@ def test_ease_refuses_an_l2_of_nothing(l2: float):
         ease(TOY, l2)
 
 
+# --- EDLAE ---
+
+@pytest.mark.parametrize("point", [{"l2": 5.0}, {"l2": 5.0, "dropout": 0.5}, {"l2": 30.0, "user_power": 1.0},
+                                   {"l2": 3.0, "dropout": 0.4, "user_power": 0.5}])
+@pytest.mark.parametrize("train", [TOY, random_train()], ids=["toy", "random"])
+def test_edlae_drops_titles_and_weighs_users(train: sp.csr_matrix, point: dict[str, float]):
+    user_emb, item_emb = edlae(train, **{"dropout": 0.0, "user_power": 0.0, **point})
+    expected = constrained_ridge(train, **point)
+    np.testing.assert_allclose(item_emb.numpy().T, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(scores_of((user_emb, item_emb)), train @ expected, rtol=1e-3, atol=1e-5)
+    if len(point) > 1 and train is not TOY:
+        assert np.abs(expected - constrained_ridge(train, point["l2"])).max() > 1e-2
+
+
+@pytest.mark.parametrize("point", [{"l2": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"user_power": -1}])
+def test_edlae_refuses_what_has_no_meaning(point: dict[str, float]):
+    with pytest.raises(ValueError, match="a dropout from 0 to below 1 and a user_power of 0 or more"):
+        edlae(TOY, **point)
+
+
+# --- the graph filter ---
+
+def filtered(train: sp.csr_matrix, item_power: float, low_pass_weight: float, rank: int) -> np.ndarray:
+    """Compute the scores of GF-CF with dense matrices."""
+    ratings = train.toarray().astype(float)
+    counts, sizes = (np.maximum(ratings.sum(axis=axis), 1) for axis in (0, 1))
+    normal = ratings / np.sqrt(np.outer(sizes, counts))
+    rows = np.linalg.svd(normal)[2][:rank]
+    smooth = normal.T @ normal + low_pass_weight * rows.T @ rows
+    return ratings @ np.diag(counts**-item_power) @ smooth @ np.diag(counts**item_power)
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+@pytest.mark.parametrize("point", [(0.4, 0.3, 4), (0.5, 0.0, 4), (0.0, 3.0, 13), (1.0, 1.0, 6)])
+def test_filter_equals_plain_numpy(point: tuple[float, float, int], form: str, monkeypatch: pytest.MonkeyPatch):
+    train = random_train(n_items=14)
+    monkeypatch.setattr(baselines, "EASE_MAX_ITEMS", 14 if form == "dense" else 13)
+    factors = graph_filter(train, *point)
+    assert sp.issparse(factors[1]) == (form == "sparse")
+    if form == "sparse":
+        assert [part.shape for part in factors] == [(60, 14 + point[2]), (14, 14 + point[2])]
+    np.testing.assert_allclose(scores_of(factors), filtered(train, *point), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("point", [{"item_power": -0.1}, {"item_power": 1.1}, {"low_pass_weight": -1}, {"rank": 0}])
+def test_filter_refuses_what_has_no_meaning(point: dict[str, float]):
+    with pytest.raises(ValueError, match="item_power from 0 to 1, a low_pass_weight of 0 or more and a rank of"):
+        graph_filter(TOY, **point)
+
+
+def test_sparse_factors_have_a_limit(monkeypatch: pytest.MonkeyPatch):
+    """Users of n titles bring n^2 pairs: 4 + 9 + 9 + 9 + 9 of the toy."""
+    monkeypatch.setattr(baselines, "EASE_MAX_ITEMS", 5)
+    monkeypatch.setattr(baselines, "FILTER_MAX_PAIRS", 40)
+    graph_filter(TOY)
+    monkeypatch.setattr(baselines, "FILTER_MAX_PAIRS", 39)
+    with pytest.raises(ValueError, match="more than graph_filter's 39"):
+        graph_filter(TOY)
+    monkeypatch.setattr(baselines, "EASE_MAX_ITEMS", 6)
+    graph_filter(TOY)
+
+
+@pytest.mark.parametrize("memory_mb", [1, 256])
+def test_sparse_factors_are_ranked_as_dense_ones(memory_mb: int):
+    rng = np.random.default_rng(0)
+    user_emb, item_emb = (sp.csr_matrix((rng.random((n, 9)) * (rng.random((n, 9)) < 0.6)).astype(np.float32))
+                          for n in (700, 130))
+    masked, target = random_train(700, 130, 0.1, 1), random_train(700, 130, 0.1, 2)
+    target = sp.csr_matrix(target - target.multiply(masked))
+    target.eliminate_zeros()
+    users = np.flatnonzero(np.arange(700) % 3)
+    dense = [torch.from_numpy(part.toarray()) for part in (user_emb, item_emb)]
+    ours, theirs = (rank_items(*factors, users, masked, 10, target, 0, memory_mb)
+                    for factors in ((user_emb, item_emb), dense))
+    np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-5)
+    np.testing.assert_allclose(ours.auc, theirs.auc, atol=1e-5)
+    # near ties may fall either way
+    assert (ours.items == theirs.items).mean() > 0.98
+    assert ours.scores.std() > 0.1
+
+
 # --- content cosine ---
 
 TEXTS = np.array([[1, 0], [3, 1], [0, 2], [-1, 0], [1, 5], [0, 0]], np.float32)
@@ -219,21 +300,21 @@ def test_content_refuses_missing_vectors(vectors: np.ndarray | None, found: str)
 
 # --- all of them ---
 
-@pytest.mark.parametrize("name", ["item_knn", "ease", "content_cosine"])
+@pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "graph_filter", "content_cosine"])
 def test_a_user_without_rows_scores_zero(name: str):
     scores = scores_of(BASELINES[name](dataset_of(TOY), TEXTS))
     assert np.isfinite(scores).all()
     assert not scores[EMPTY_USER].any()
 
 
-@pytest.mark.parametrize("name", ["popularity", "item_knn", "ease"])
+@pytest.mark.parametrize("name", ["popularity", "item_knn", "ease", "edlae", "graph_filter"])
 def test_a_title_without_rows_scores_zero(name: str):
     scores = scores_of(BASELINES[name](dataset_of(TOY), TEXTS))
     assert np.isfinite(scores).all()
     assert not scores[:, COLD_ITEM].any()
 
 
-@pytest.mark.parametrize("name", ["item_knn", "ease", "content_cosine"])
+@pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "graph_filter", "content_cosine"])
 def test_two_tastes_are_told_apart(name: str):
     rng = np.random.default_rng(0)
     taste = np.repeat([0, 1], 20)

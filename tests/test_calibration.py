@@ -1,4 +1,4 @@
-"""What is decided on valid after training: how far titles without a history are lowered in the lists."""
+"""What is decided on valid after training: how far titles without a history are lowered; weights: test_balance."""
 
 import dataclasses
 import logging
@@ -11,8 +11,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 from conftest import assert_inference_repeats
-from test_trainer import SOFTMAX, built, fitted, history
+from test_trainer import SOFTMAX, among_warm, fitted, history
 
+import calibration
 import files
 import main
 from calibration import cold_offset
@@ -148,11 +149,12 @@ def cold(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
 
 @pytest.fixture
 def trained(cold: tuple[dict[str, Any], Dataset]) -> tuple[LightGCN, dict[str, Any], Dataset]:
-    """A model of four epochs with an offset that is still 0, its config and dataset."""
+    """A model of four epochs with its offset taken back, its config and dataset."""
     config, dataset = {**cold[0], "loss": "softmax", "epochs": 4, "id_dropout": 0.5, "early_stop_round": 0}, cold[1]
     assert dataset.aside.nnz > 0
     model, _ = fitted(dataset, config)
-    model.cold_offset.zero_()
+    assert model.item_bias.any()
+    model.item_bias.zero_()
     return model, config, dataset
 
 
@@ -216,14 +218,15 @@ def test_it_does_not_look_at_test_or_cold_test(trained: tuple[LightGCN, dict[str
 def test_fit_sets_the_offset_of_its_best_epoch_and_saves_it(cold: tuple[dict[str, Any], Dataset]) -> None:
     config, dataset = cold
     model, result = fitted(dataset, config)
-    offset = model.cold_offset.item()
-    assert 0 != offset < UNLISTED
-    saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
-    assert saved["state_dict"]["cold_offset"].item() == offset
-    assert saved["valid"] == result["valid"]
     decided = result["decided"]["cold_offset"]
-    assert decided["offset"] == pytest.approx(offset)
-    model.cold_offset.zero_()
+    offset = decided["offset"]
+    assert 0 != offset < UNLISTED
+    np.testing.assert_allclose(model.item_bias, -offset * cold_titles(dataset), rtol=1e-6)
+    saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
+    assert torch.equal(saved["state_dict"]["item_bias"], model.item_bias)
+    assert saved["valid"] == result["valid"]
+    assert saved["decided"] == result["decided"]
+    model.item_bias.zero_()
     assert decided["chosen"] == pytest.approx(ndcg_by_hand(model, dataset, offset))
     # the epoch was chosen among titles with a history, whatever came of the others
     assert result["epoch"] == 1 + np.argmax([line["NDCG@5"] for line in history(config)])
@@ -232,6 +235,7 @@ def test_fit_sets_the_offset_of_its_best_epoch_and_saves_it(cold: tuple[dict[str
 
 def test_main_says_what_was_decided(cold: tuple[dict[str, Any], Dataset]) -> None:
     decided = main.run({**cold[0], "epochs": 1})["decided"]
+    assert set(decided) == {"cold_offset"}
     assert set(decided["cold_offset"]) == {"offset", "metric", "chosen", "highest", "none listed"}
     assert decided["cold_offset"]["highest"] >= decided["cold_offset"]["chosen"] > 0
 
@@ -243,9 +247,12 @@ def test_nothing_is_decided_where_there_is_nothing_to_place(more: dict[str, Any]
                                                             cold: tuple[dict[str, Any], Dataset]) -> None:
     config = {**cold[0], "epochs": 1, **more}
     dataset = load_dataset(config)
-    assert fitted(dataset, config)[1]["decided"] == {}
-    has_offset = cold_titles(dataset).any() and config["cold_cost"] < 1
-    assert (built(dataset, config).cold_offset is not None) == has_offset
+    model, result = fitted(dataset, config)
+    assert result["decided"] == {}
+    has_bias = cold_titles(dataset).any() and config["cold_cost"] < 1
+    assert (model.item_bias is not None) == has_bias
+    # without text they are unlisted from the beginning
+    assert not has_bias or (model.item_bias == -UNLISTED * torch.from_numpy(cold_titles(dataset))).all()
 
 
 @pytest.mark.parametrize("fusion_mode", ["sum", "concat"])
@@ -273,8 +280,25 @@ def test_without_a_valid_part_no_title_is_raised(cold: tuple[dict[str, Any], Dat
     assert scores[:, cold_titles(dataset)].max() < scores[:, ~cold_titles(dataset)].min()
 
 
-def test_inference_writes_the_same_with_an_offset(cold: tuple[dict[str, Any], Dataset]) -> None:
+def test_valid_is_told_with_what_was_decided(cold: tuple[dict[str, Any], Dataset],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    config, dataset = {**cold[0], **SOFTMAX, "cold_cost": 1.0}, cold[1]
+    monkeypatch.setattr(calibration, "balance", lambda *_: ({"popularity": 0.3, "linear": 4.0}, 1.0, []))
+    model, result = fitted(dataset, config)
+    assert result["valid"] == pytest.approx(among_warm(model, dataset, config))
+    assert result["valid"]["NDCG@5"] != history(config)[result["epoch"] - 1]["NDCG@5"]
+
+
+def test_inference_writes_the_same_with_all_that_can_be_decided(cold: tuple[dict[str, Any], Dataset],
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**cold[0], **SOFTMAX, "normalize": True, "temperature": 0.2}
+    # random data know of no linear model, so that valid might well leave it out
+    monkeypatch.setattr(calibration, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
     metrics = main.run(config)
-    assert files.load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]["cold_offset"].item() != 0
+    assert set(metrics["decided"]) == {"weights", "tried", "linear", "cold_offset"}
+    state = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]
+    assert state["item_bias"].any()
+    assert state["linear_inputs"].shape == (30, 4)
+    assert state["linear_inputs"].any()
+    monkeypatch.undo()
     assert_inference_repeats(config, metrics)

@@ -92,28 +92,30 @@ def test_more_cost_lists_more_of_them(rows: cold_cost.Rows) -> None:
 
 
 def test_an_offset_of_zero_undoes_that_of_training(made: Path, rows: cold_cost.Rows) -> None:
-    state = torch.load(made / "saved" / "best_model.pth", weights_only=True)["state_dict"]
-    assert state["cold_offset"] != 0
+    saved = torch.load(made / "saved" / "best_model.pth", weights_only=True)
+    offset = saved["decided"]["cold_offset"]["offset"]
+    assert offset != 0
     data = load_dataset(settings(made))
     user_emb, item_emb = (torch.load(made / "saved" / f"{side}_emb.pt", weights_only=True) for side in ("user", "item"))
     cold = np.bincount(data.train.indices, minlength=data.n_items) == 0
     scores = (user_emb @ item_emb.T).numpy().astype(np.float64)
-    scores[:, cold] += state["cold_offset"].item()
+    scores[:, cold] += offset
     scores[(data.train + data.valid).toarray() > 0] = -np.inf
     users = np.flatnonzero(np.diff(data.test.indptr))
     best = np.argsort(-scores[users], axis=1)[:, :5]
     assert rows["offset 0"]["listed"] == pytest.approx(cold[best].mean(), abs=1e-9)
 
 
-def test_users_of_whom_nothing_is_known_add_a_column_behind_the_offset(tmp_path: Path) -> None:
-    """Then the last column is not that of the offset, but popularity for those users."""
+def test_columns_behind_the_offset_are_not_taken_for_it(tmp_path: Path) -> None:
+    """Behind it stand the linear columns and, last, popularity for users of whom nothing is known."""
     write_data(tmp_path / "data", n_users=60, n_items=40)
     with open(tmp_path / "data" / "interactions.tsv", "a", encoding="utf-8") as file:
         file.writelines(f"new{user}\ts{user}\t1\t\t\n" for user in range(3))
     run(settings(tmp_path, min_rate=2))
     user_emb, item_emb = (torch.load(tmp_path / "saved" / f"{side}_emb.pt", weights_only=True)
                           for side in ("user", "item"))
-    assert user_emb.shape[1] == item_emb.shape[1] == 8 + 2
+    state = torch.load(tmp_path / "saved" / "best_model.pth", weights_only=True)["state_dict"]
+    assert user_emb.shape[1] == item_emb.shape[1] == 8 + 1 + state["linear_inputs"].shape[1] + 1
     assert sorted(user_emb[:, -1].unique().tolist()) == [0, 1]
     found, metrics = cold_cost.measure(tmp_path / "saved", [0.0, COST, 1.0]), read_metrics(tmp_path)
     row = found[f"cold_cost {COST:g}"]
@@ -176,8 +178,8 @@ def test_costs_that_are_no_shares_are_refused(costs: str) -> None:
         cold_cost.read_costs(costs)
 
 
-@pytest.mark.parametrize(("more", "told"), [({"fusion_mode": "none"}, "text of titles"),
-                                            ({"use_item_llm": False}, "text of titles"),
+@pytest.mark.parametrize(("more", "told"), [({"fusion_mode": "none"}, "train it with text"),
+                                            ({"use_item_llm": False}, "train it with text"),
                                             ({"cold_cost": 1.0}, "train it with text, --cold_cost below 1"),
                                             ({"cold_item_ratio": 0.0}, "--cold_item_ratio above 0")],
                          ids=["no text", "users' text", "free", "none cold"])

@@ -382,7 +382,7 @@ def test_a_file_outranks_the_preset_and_is_outranked_by_the_command_line(tmp_pat
 
 
 def test_a_runs_metrics_make_that_run_again_elsewhere(tmp_path: Path) -> None:
-    once = get_config({"preset": "sparse", "seed": 7, "data_dir": "crawl", "saved_dir": "old", "mode": "inference"})
+    once = get_config({"preset": "tuned", "seed": 7, "data_dir": "crawl", "saved_dir": "old", "mode": "inference"})
     (tmp_path / "metrics.json").write_text(json.dumps({"test": {}, "config": once}), encoding="utf-8")
     again = get_config({"config": str(tmp_path / "metrics.json")})
     assert experiment(again) == experiment(once)

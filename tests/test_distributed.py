@@ -37,11 +37,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "sum": {"fusion_mode": "sum", "id_dropout": 0.3},
     "concat": {"fusion_mode": "concat"},
     "softmax": {"fusion_mode": "sum", "loss": "softmax", "batch_size": 4, "normalize": True, "temperature": 0.2,
-                "item_bias": True, "init": "svd", "lr_schedule": "cosine", "cold_item_ratio": 0.2, "cold_cost": 0.05,
-                "valid_ratio": 0.1},
+                "calibrate": True, "linear_dim": 4, "init": "svd", "lr_schedule": "cosine", "cold_item_ratio": 0.2,
+                "cold_cost": 0.05, "valid_ratio": 0.1},
 }
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # cold_offset is read off differences of scores
+OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # that of new titles, in item_bias, is read off differences of scores
 
 
 # --- what the processes of a launch do ---
@@ -292,8 +292,12 @@ def test_what_two_processes_save_looks_like_that_of_one(name: str, file: str, si
     assert forms(ours) == forms(theirs)
     key = "model" if file == "checkpoint.pth" else "state_dict"
     assert ours[key]["id_emb"].shape[1] == DIM
-    offsets = [state[key].pop("cold_offset", torch.zeros(())) for state in (ours, theirs)]
-    torch.testing.assert_close(*offsets, **OF_OFFSET)
+    beside = [{column: state[key].pop(column) for column in [*state[key]] if column.startswith(("item_", "linear_"))}
+              for state in (ours, theirs)]
+    torch.testing.assert_close(*beside, **OF_OFFSET)
+    if name == "softmax" and file == "best_model.pth":
+        assert all(column.any() for column in beside[0].values())
+        assert set(ours["decided"]) == {"weights", "tried", "linear", "cold_offset"}
     torch.testing.assert_close(ours[key], theirs[key], **TOLERANCE)
     if file == "checkpoint.pth":
         for number, moments in theirs["optimizer"]["state"].items():

@@ -67,21 +67,20 @@ def test_a_user_is_placed_alike_alone_and_among_others(trained: Run, monkeypatch
 @pytest.mark.parametrize("fixed", [True, False])
 def test_the_vector_is_near_the_best_there_is(fixed: bool) -> None:
     rng = np.random.default_rng(0)
-    items, bias, counts = rng.normal(size=(30, 4)), rng.normal(size=30), rng.integers(1, 9, 30)
+    items, counts = rng.normal(size=(30, 4)), rng.integers(1, 9, 30)
     mine = rng.choice(30, 5, replace=False)
     length = 2.0
 
     def loss(user: np.ndarray) -> float:
         placed = length * user / np.linalg.norm(user) if fixed else user
-        scores = items @ placed + bias
+        scores = items @ placed
         away = np.square(user - start).sum() / length**2
         return logsumexp(scores) - scores[mine].mean() + fold_in.L2 * away
 
     start = counts[mine] ** -0.5 @ items[mine]
     start *= length / np.linalg.norm(start)
     collected = sp.csr_matrix((np.ones(5), (np.zeros(5, int), mine)), shape=(1, 30))
-    found = fold_in.fold_in(collected, torch.from_numpy(items).float(), torch.from_numpy(bias).float(), counts, length,
-                            fixed)[0].double().numpy()
+    found = fold_in.fold_in(collected, torch.from_numpy(items).float(), counts, length, fixed)[0].double().numpy()
     best = minimize(loss, start).fun
     assert best <= loss(found) <= best + 0.02 * (loss(start) - best)
     assert not fixed or np.linalg.norm(found) == pytest.approx(length, rel=1e-5)

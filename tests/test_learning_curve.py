@@ -66,8 +66,8 @@ def test_each_row_is_run_with_its_own_settings(made: Path) -> None:
 def test_results_are_those_of_the_runs(made: Path) -> None:
     results = read(made / "saved" / "sparsity" / "results.json")
     assert (results["metric"], results["n"], results["n_seeds"]) == ("NDCG@20", [1, 4], SEEDS)
-    assert list(results["series"]) == ["text", "no-text", "popularity", "item_knn", "ease", "content_cosine",
-                                       "content_whitened"]
+    assert list(results["series"]) == ["text", "no-text", "popularity", "item_knn", "ease", "edlae", "graph_filter",
+                                       "content_cosine", "content_whitened"]
     for tag, line in results["series"].items():
         home = tag if "text" in tag else f"baseline-{tag}"
         for n, number in zip(COUNTS, line, strict=True):

@@ -23,6 +23,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 import encoders
 import files
 import llm_embedding
+import vector_cache
 from config import get_config
 from data_loader import Comments, load_dataset
 from encoders import lsa_encoder, open_encoder
@@ -546,7 +547,9 @@ def write_sidecar(content: bytes) -> Callable[[Path], None]:
 
 def old_name(path: Path) -> None:
     content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
-    Path(f"{path}.json").write_text(json.dumps({**content, "model_name": "tests/older"}), encoding="utf-8")
+    for part in (content, *content["blocks"]):
+        part["model_name"] = "tests/older"
+    Path(f"{path}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 class Trap:
@@ -662,7 +665,7 @@ def test_a_kill_while_writing_leaves_nothing_that_is_used_as_if_it_matched(
         return write(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(llm_embedding, "atomic_write", killing)
+        patch.setattr(vector_cache, "atomic_write", killing)
         with pytest.raises(Killed):
             vectors_of(config, **change)
     expected = from_scratch(config, tmp_path, **change)
@@ -682,7 +685,7 @@ def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEn
         return write(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(llm_embedding, "atomic_write", killing)
+        patch.setattr(vector_cache, "atomic_write", killing)
         with pytest.raises(Killed):
             vectors_of(config, model_name="tests/other")
     assert saved(config).exists()

@@ -24,7 +24,8 @@ from config import run_script
 from data_loader import load_dataset
 
 ROOT = Path(__file__).parents[1]
-FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "train_user_dict.pkl",
+FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json",
+         "train_user_dict.pkl",
          "item_llm_embeddings.npy", "user_llm_embeddings.npy", "item_llm_embeddings.npy.json",
          "user_llm_embeddings.npy.json", "id_mappings.json", "splits.npz", "metrics.json", "history.jsonl",
          "checkpoint.pth"}
@@ -314,8 +315,9 @@ def test_ablation_has_eight_rows_encodes_once_and_goes_on(config: dict[str, Any]
     assert len(opened) == 1
     folder = Path(config["saved_dir"]) / "ablation"
     rows = json.loads((folder / "results.json").read_text())
-    assert [row["tag"] for row in rows[:5]] == ["popularity", "item_knn", "ease", "content_cosine", "content_whitened"]
-    rows = rows[5:]
+    assert [row["tag"] for row in rows[:7]] == ["popularity", "item_knn", "ease", "edlae", "graph_filter",
+                                                "content_cosine", "content_whitened"]
+    rows = rows[7:]
     assert [row["tag"] for row in rows] == [f"{fusion}-{text}" for fusion in ("sum", "concat")
                                            for text in ("none", "user", "item", "both")]
     for row in rows:
@@ -337,7 +339,7 @@ def test_ablation_has_eight_rows_encodes_once_and_goes_on(config: dict[str, Any]
     (folder / "sum-user" / "metrics.json").unlink()
     assert call(run_ablation, monkeypatch, words(config)) == 0
     assert [Path(path).name for path in runs] == ["sum-user"]
-    again = json.loads((folder / "results.json").read_text())[5:]
+    again = json.loads((folder / "results.json").read_text())[7:]
     assert [row["test"] for row in again] == [row["test"] for row in rows]
     assert call(run_ablation, monkeypatch, words(config, "--rerun")) == 0
     assert len(runs) == 1 + 7

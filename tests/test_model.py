@@ -432,41 +432,53 @@ def test_models_on_half_the_columns_score_as_the_whole_in_sum() -> None:
     torch.testing.assert_close(scores, user_emb @ item_emb.T, rtol=1e-10, atol=1e-10)
 
 
-# --- cosine, temperature, bias and offset ---
+# --- cosine, temperature, and the columns beside the trained ones ---
 
 POPULARITY = torch.arange(N_ITEMS, 0, -1).float()
 SCALED: dict[str, dict[str, Any]] = {
     "normalize": {"normalize": True},
     "temperature": {"temperature": 0.2},
-    "item_bias": {"item_bias": torch.arange(N_ITEMS)},
-    "cold_offset": {"cold_offset": True},
+    "item_bias": {"has_bias": True},
+    "linear": {"linear": True},
     "popularity": {"popularity": POPULARITY},
-    "all": {"normalize": True, "temperature": 0.2, "item_bias": torch.arange(N_ITEMS), "cold_offset": True,
-            "popularity": POPULARITY},
+    "all": {"normalize": True, "temperature": 0.2, "has_bias": True, "linear": True, "popularity": POPULARITY},
 }
+BIAS = torch.linspace(-2, 3, N_ITEMS)
+N_LINEAR = 3
 
 
 def build_scaled(num_layers: int, fusion: str, text: torch.Tensor | None, scaled: dict[str, Any]) -> LightGCN:
-    model = randomize(build(num_layers, fusion, text, **scaled))
-    if scaled.get("cold_offset"):
-        model.cold_offset.fill_(0.7)
+    """Build a model and set from outside what stands beside its trained columns."""
+    model = randomize(build(num_layers, fusion, text, **{k: value for k, value in scaled.items() if k != "linear"}))
+    if model.item_bias is not None:
+        model.item_bias += BIAS
+    if scaled.get("linear"):
+        model.add_linear(*linear_columns())
     return model
+
+
+def linear_columns() -> tuple[torch.Tensor, ...]:
+    """Return inputs, outputs, power and users, as add_linear takes them."""
+    generator = torch.Generator().manual_seed(6)
+    inputs, outputs, users = (torch.randn(n, N_LINEAR, generator=generator) for n in (N_ITEMS, N_ITEMS, N_USERS))
+    return inputs, outputs, torch.tensor(0.5), users
 
 
 def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusion: str, text: torch.Tensor | None,
                      scaled: dict[str, Any]) -> torch.Tensor:
-    """Return the final vectors (N, D) and more columns by the docstring of LightGCN, with an offset of 0.7."""
+    """Return the final vectors (N, D) and the columns beside them by the docstring of LightGCN."""
     has_text = torch.zeros(N_NODES, dtype=torch.bool) if fusion == "none" else text.abs().sum(dim=1) > 0
     final = reference(parameters, num_layers, fusion, text)
     if scaled.get("normalize"):
         final = torch.stack([row / row.square().sum().sqrt() if row.any() else row for row in final])
     users, items = final[:N_USERS] / scaled.get("temperature", 1.0), final[N_USERS:]
-    if "item_bias" in scaled or "cold_offset" in scaled:
-        last = parameters["item_bias"] if "item_bias" in scaled else torch.zeros(N_ITEMS)
-        if "cold_offset" in scaled:
-            last = last - torch.tensor([(0.7 if has_text[N_USERS + item] else UNLISTED) if item in COLD_ITEMS else 0
-                                        for item in range(N_ITEMS)])
+    if "has_bias" in scaled:
+        last = BIAS - torch.tensor([UNLISTED if item in COLD_ITEMS and not has_text[N_USERS + item] else 0.0
+                                    for item in range(N_ITEMS)])
         users, items = torch.cat([users, torch.ones(N_USERS, 1)], 1), torch.cat([items, last[:, None]], 1)
+    if "linear" in scaled:
+        _, outputs, _, beside = linear_columns()
+        users, items = torch.cat([users, beside], 1), torch.cat([items, outputs], 1)
     if "popularity" in scaled:
         users = torch.cat([users, torch.zeros(N_USERS, 1)], 1)
         if not has_text[COLD_USER]:
@@ -489,45 +501,52 @@ def test_scaled_vectors_and_gradients_equal_the_dense_reference(fusion: str, sca
     # repeated nodes, users and items mixed, cold ones among them
     nodes = torch.tensor([11, 0, 6, 15, 3, 0, 11, 2, 9, 8])
     final, _ = model(nodes)
-    torch.testing.assert_close(final, expected[nodes], rtol=1e-10, atol=1e-10)
+    # a step goes by the trained columns alone, and never asks for a user of whom nothing is known
+    trained = {key: value for key, value in scaled.items() if key in ("normalize", "temperature")}
+    expected = scaled_reference(parameters, num_layers, fusion, text, trained)[nodes]
+    torch.testing.assert_close(final, expected, rtol=1e-10, atol=1e-10)
     weight = torch.randn(final.shape, generator=torch.Generator().manual_seed(4))
     (final * weight).sum().backward()
-    (expected[nodes] * weight).sum().backward()
+    (expected * weight).sum().backward()
     assert_same_gradients(model, parameters)
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_scores_are_cosines_over_the_temperature_plus_the_bias(fusion: str) -> None:
-    text, bias = text_of((True, True)), torch.linspace(-2, 3, N_ITEMS, dtype=torch.float32)
+    text = text_of((True, True))
     plain = randomize(build(2, fusion, text))
-    model = build(2, fusion, text, normalize=True, temperature=0.1, item_bias=bias, cold_offset=True)
+    model = build(2, fusion, text, normalize=True, temperature=0.1, has_bias=True)
     model.load_state_dict(plain.state_dict(), strict=False)
-    user_emb, item_emb = model.embeddings()
+    model.item_bias += BIAS
     cosine = torch.nn.functional.cosine_similarity(*(vectors[place] for vectors, place in
                                                      zip(plain.embeddings(), (np.s_[:, None], np.s_[None]),
                                                          strict=True)), dim=2)
-    for offset in (0.0, 2.5):
-        model.cold_offset.fill_(offset)
-        expected = cosine / 0.1 + bias
-        expected[:, list(COLD_ITEMS)] -= UNLISTED if fusion == "none" else offset  # without a text, in any case
+    without = cosine / 0.1 + BIAS
+    without[:, list(COLD_ITEMS)] -= UNLISTED if fusion == "none" else 0
+    inputs, outputs, power, users = linear_columns()
+    for expected in (without, without + users @ outputs.T):
         user_emb, item_emb = model.embeddings()
         torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
+        model.add_linear(inputs, outputs, power, users)
 
 
-def test_bias_starts_as_given_and_the_offset_at_zero_untrained() -> None:
-    bias = torch.arange(N_ITEMS)
-    model = build(1, "sum", text_of((True, True)), item_bias=bias, cold_offset=True)
-    assert torch.equal(model.item_bias, bias.float())
-    assert model.cold_offset.item() == 0
-    assert "cold_offset" not in dict(model.named_parameters())
-    assert {"item_bias", "cold_offset"} < set(model.state_dict())
+def test_what_stands_beside_starts_at_nothing_untrained_and_is_saved() -> None:
+    model = build(1, "sum", mixed_text(), has_bias=True)
+    textless = COLD_ITEMS[1]
+    assert model.item_bias.tolist() == [-UNLISTED if item == textless else 0 for item in range(N_ITEMS)]
+    assert model.embeddings()[0].shape == (N_USERS, DIM + 1)
+    model.add_linear(*linear_columns())
+    assert set(dict(model.named_parameters())) == {"id_emb", "text_weight"}
+    # linear_users follows from the others
+    assert set(model.state_dict()) == {"id_emb", "text_weight", "item_bias", "linear_inputs", "linear_outputs",
+                                       "linear_power"}
 
 
 def test_at_the_defaults_the_final_vectors_have_no_more_columns() -> None:
     text = text_of((True, True))
-    plain, said = build(1, "sum", text), build(1, "sum", text, normalize=False, temperature=1.0, item_bias=None,
-                                               cold_offset=False, popularity=None)
+    plain, said = build(1, "sum", text), build(1, "sum", text, normalize=False, temperature=1.0,
+                                               has_bias=False, popularity=None)
     assert plain.embeddings()[1].shape == (N_ITEMS, DIM)
     torch.testing.assert_close(plain.embeddings(), said.embeddings(), rtol=0, atol=0)
 
@@ -568,8 +587,7 @@ def without_edges(items: list[int]) -> sp.csr_matrix:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("scaled", [{}, {"normalize": True, "temperature": 0.2, "item_bias": torch.arange(N_ITEMS)}],
-                         ids=["plain", "scaled"])
+@pytest.mark.parametrize("scaled", [{}, {"normalize": True, "temperature": 0.2}], ids=["plain", "scaled"])
 @pytest.mark.parametrize("num_layers", [0, 1, 3])
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
 def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_layers: int,
@@ -580,17 +598,13 @@ def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_laye
     ids = model.id_emb.detach().clone()
     ids[[N_USERS + item for item in ALONE_ITEMS]] = 0  # as they begin and stay where there are no edges
     new.load_state_dict({**model.state_dict(), "id_emb": ids})
-    if scaled:
-        assert (model.item_bias[ALONE_ITEMS] != 0).all()
-        with torch.no_grad():
-            new.item_bias[ALONE_ITEMS] = 0  # what is new has no popularity
     nodes = torch.tensor([3, N_USERS + 2, N_USERS + 5, 0, N_USERS, N_USERS + 7, N_USERS + 4])
     alone = torch.tensor([1, 4, 5])
     final, ids = model(nodes, alone)
     torch.testing.assert_close(final[alone], new(nodes)[0][alone], rtol=1e-12, atol=1e-12)
     rest = torch.tensor([0, 2, 3, 6])
     plain, plain_ids = model(nodes)
-    assert not torch.isclose(final[alone, :DIM], plain[alone, :DIM]).all(dim=1).any()
+    assert not torch.isclose(final[alone], plain[alone]).all(dim=1).any()
     torch.testing.assert_close(final[rest], plain[rest], rtol=0, atol=0)
     torch.testing.assert_close(ids, plain_ids, rtol=0, atol=0)
 
@@ -599,14 +613,12 @@ def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_laye
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
 def test_alone_an_item_trains_the_text_and_no_id_vector(fusion: str) -> None:
     text = text_of((True, True))
-    model = randomize(build(2, fusion, text, item_bias=torch.arange(N_ITEMS)))
+    model = randomize(build(2, fusion, text))
     nodes = torch.tensor([0, N_USERS + 2, N_USERS + 7])
-    weight = torch.randn(2, DIM + 1, generator=torch.Generator().manual_seed(4))
+    weight = torch.randn(2, DIM, generator=torch.Generator().manual_seed(4))
     final, _ = model(nodes, torch.tensor([1, 2]))
     (final[1:] * weight).sum().backward()
-    weight = weight[:, :DIM]
     assert not model.id_emb.grad.any()
-    assert not model.item_bias.grad.any()
     torch.testing.assert_close(model.text_weight.grad, text[nodes[1:]].T @ weight / 3, rtol=1e-10, atol=1e-10)
     if fusion == "concat":
         assert not model.id_weight.grad.any()
@@ -649,7 +661,7 @@ def test_a_mask_places_alone_what_its_positions_place(fusion: str, scaled: dict[
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("text", [None, text_of((True, True))], ids=["no text", "text unused"])
 def test_without_text_nothing_is_placed_alone(text: torch.Tensor | None) -> None:
-    model = randomize(build(2, "none", text, item_bias=torch.arange(N_ITEMS)))
+    model = build_scaled(2, "none", text, {"has_bias": True})
     nodes = torch.tensor([0, N_USERS + 2, N_USERS + 7])
     torch.testing.assert_close(model(nodes, torch.tensor([1, 2])), model(nodes), rtol=0, atol=0)
 
@@ -757,7 +769,8 @@ def test_whole_state_is_a_copy() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-        model.cold_offset.zero_()
+        for name in ("item_bias", "linear_inputs", "linear_outputs", "linear_power"):
+            getattr(model, name).zero_()
     torch.testing.assert_close(whole, state, rtol=0, atol=0)
 
 
@@ -771,7 +784,7 @@ def test_own_states_are_shares_that_lie_side_by_side(fusion: str, world: int, mo
         monkeypatch.setattr(processes.dist, "get_rank", lambda rank=rank: rank)
         monkeypatch.setattr(processes.dist, "get_world_size", lambda: world)
         parts.append(model.own_state(state))
-        built = build(2, fusion, text_of((True, True)), **SCALED["all"]).state_dict()
+        built = build_scaled(2, fusion, text_of((True, True)), SCALED["all"]).state_dict()
         assert {name: value.shape for name, value in parts[-1].items()} == {n: v.shape for n, v in built.items()}
     for name, value in state.items():
         dim = {"id_emb": 1, "id_weight": 0, "text_weight": 0}.get(name)

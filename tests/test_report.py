@@ -45,6 +45,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     series = {label: [{"mean": mean, "sd": 0.0123} for mean in means] for label, means in SERIES.items()}
     (root / "saved" / "sparsity" / "results.json").write_text(
         json.dumps({"metric": "NDCG@20", "n": [1, 20], "series": series}), encoding="utf-8")
+    trials = [{"number": n, "state": state, "valid": 0.1 + n / 100, "lr": 0.01 * n}
+              for n, state in enumerate(("complete", "pruned", "complete"))]
+    (root / "saved" / "tuning").mkdir()
+    (root / "saved" / "tuning" / "tuning.json").write_text(
+        json.dumps({"metric": "NDCG@20", "trials": trials, "importance": {"lr": 1.0}}), encoding="utf-8")
     return root / "saved"
 
 
@@ -332,7 +337,7 @@ def test_a_damaged_file_is_named_and_the_old_page_stays(name: str, saved: Path) 
 
 def test_the_page_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = write_report(saved).read_bytes()
-    monkeypatch.setattr("llm_embedding.os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    monkeypatch.setattr("files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
         write_report(saved, {"s1": "other"})
     assert (saved / "report.html").read_bytes() == before
@@ -343,7 +348,7 @@ def test_the_page_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(("gone", "maker"), [
     ("metrics.json", "run"), ("recommendations.json", "run"), ("id_mappings.json", "run"), ("splits.npz", "run"),
-    ("user_emb.pt", "run"), ("ablation", "comparison"), ("sparsity", "sparsity")])
+    ("user_emb.pt", "run"), ("ablation", "comparison"), ("sparsity", "sparsity"), ("tuning", "search")])
 def test_a_missing_part_names_the_command(gone: str, maker: str, saved: Path) -> None:
     (shutil.rmtree if (saved / gone).is_dir() else Path.unlink)(saved / gone)
     text, _ = page_of(saved)

@@ -26,6 +26,7 @@ from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
 from significance import holm, paired_test, spread
 
+OF_ONE_BLOCK = [name for name in BASELINES if name != "content_blocks"]  # text_blocks is empty here
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 ABSENT = "aglrec-tests/not-on-this-disk"
 TWO = {tag: COMBINATIONS[tag] for tag in ("sum-none", "sum-item")}
@@ -397,7 +398,7 @@ def test_each_seed_has_its_folder_and_data_of_its_own(overrides: dict[str, Any],
     a = tmp_path / "a"
     assert runs == [str(a / "sum-none"), str(a / "sum-item"), str(a / "sum-none" / "seed_1"),
                     str(a / "sum-item" / "seed_1")]
-    assert fits == list(BASELINES) * 2
+    assert fits == OF_ONE_BLOCK * 2
     for row in rows:
         folders = [Path(folder) for folder in row["folders"]]
         name = row["tag"] if row["tag"] in TWO else f"baseline-{row['tag']}"
@@ -468,7 +469,7 @@ def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], f
     runs.clear(), fits.clear()
     change_a_summary(overrides)
     rows = {row["tag"]: row for row in compare(TWO, overrides, folder)}
-    assert (runs, fits) == ([str(folder / "sum-item")], list(BASELINES))
+    assert (runs, fits) == ([str(folder / "sum-item")], OF_ONE_BLOCK)
     config = read(folder / "sum-none" / "metrics.json")["config"]
     dataset = load_dataset(config)
     vectors = llm_embedding.text_vectors(dataset, {**config, "fusion_mode": "sum", "use_item_llm": True}, "cpu")
@@ -500,7 +501,7 @@ def test_rows_that_fell_back_to_lsa_are_run_again_once_the_encoder_is_back(
         reachable[:] = [True] * (used == ABSENT)
         rows = {row["tag"]: row for row in compare(TWO, overrides, folder)}
         assert [Path(path).name for path in runs] == expected
-        assert fits == (list(BASELINES) if expected else [])
+        assert fits == (OF_ONE_BLOCK if expected else [])
         assert (rows["sum-item"]["encoder"], rows["content_cosine"]["encoder"]) == (used, used)
         assert rows["sum-none"]["encoder"] is None
 
@@ -608,8 +609,20 @@ def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], c
     folder = Path(overrides["saved_dir"]) / "ablation"
     assert runs == [str(folder / "sum-item"), str(folder / "sum-item" / "seed_1")]
     rows = read(folder / "results.json")
-    assert [row["n_seeds"] for row in rows] == [2] * (len(BASELINES) + 1)
+    assert [row["n_seeds"] for row in rows] == [2] * (len(OF_ONE_BLOCK) + 1)
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("| sum-item"))
     ndcg = rows[-1]["warm"]["NDCG@20"]
     assert f"{ndcg['mean']:.4f} ± {ndcg['sd']:.4f}" in line
+
+
+def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Dataset) -> None:
+    items, users = (np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32)
+                    for n in (dataset.n_items, dataset.n_users))
+    one, two = (TextVectors(items, users, {}, blocks) for blocks in ({"encoder": 5}, {"encoder": 3, "tags": 2}))
+    assert run_ablation.possible_baselines(dataset, one) == OF_ONE_BLOCK
+    assert run_ablation.possible_baselines(dataset, two) == list(BASELINES)
+    assert run_ablation.vectors_for("content_cosine", two).shape == (dataset.n_items, 3)
+    lengths = np.linalg.norm(run_ablation.vectors_for("content_blocks", two).astype(float), axis=1)
+    assert lengths == pytest.approx(np.hypot(1.0, 0.5), rel=1e-4)
+    assert run_ablation.vectors_for("ease", two) is None

@@ -24,7 +24,7 @@ from model import LightGCN
 
 SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one", "text": {"encoder": "lsa", "digest": "of the test"}}
 CPU = torch.device("cpu")
-SOFTMAX = {"loss": "softmax", "lr_schedule": "cosine", "item_bias": True, "batch_size": 7}
+SOFTMAX = {"loss": "softmax", "lr_schedule": "cosine", "calibrate": True, "linear_dim": 4, "batch_size": 7}
 
 
 def built(dataset: Dataset, config: dict[str, Any]) -> LightGCN:
@@ -403,13 +403,14 @@ def test_svd_start_is_the_models_start_scaled_to_init_std(dataset: Dataset, conf
     torch.testing.assert_close(model.id_emb.detach(), start * 0.3 / start.std(), rtol=1e-4, atol=1e-5)
 
 
-def test_item_bias_starts_at_the_logarithm_of_the_popularity(cold: tuple[dict[str, Any], Dataset]) -> None:
+@pytest.mark.parametrize(("more", "has_bias"), [({}, False), ({"calibrate": True}, True), ({"cold_cost": 0.5}, True)],
+                         ids=["neither", "calibrate", "cold_cost"])
+def test_there_is_an_item_bias_where_something_is_decided_after_training(
+        more: dict[str, Any], has_bias: bool, cold: tuple[dict[str, Any], Dataset]) -> None:
     config, dataset = cold
-    counts = dataset.train.toarray().sum(axis=0)
-    assert (counts == 0).any()
-    np.testing.assert_allclose(built(dataset, {**config, "item_bias": True}).item_bias.detach().numpy(),
-                               np.log(np.maximum(counts, 1)), rtol=1e-6)
-    assert built(dataset, config).item_bias is None
+    model = built(dataset, {**config, "cold_cost": 1.0, **more})
+    assert (model.item_bias is not None) == has_bias
+    assert model.item_bias is None or not model.item_bias.any()
 
 
 # --- learning rate, id dropout, no valid part ---
@@ -455,7 +456,7 @@ def test_cosine_falls_from_the_whole_rate_to_none(done: float, share: float, dat
             [expected * own for own in shares_of(model)])
 
 
-@pytest.mark.parametrize("more", [{"fusion_mode": "sum"}, {"fusion_mode": "none"}, {"item_bias": True}],
+@pytest.mark.parametrize("more", [{"fusion_mode": "sum"}, {"fusion_mode": "none"}, {"calibrate": True}],
                          ids=["sum", "none", "bias"])
 def test_adam_holds_every_parameter_once_and_only_id_weight_back(more: dict[str, Any], dataset: Dataset,
                                                                  config: dict[str, Any]) -> None:
@@ -554,7 +555,7 @@ def test_a_step_has_the_same_loss_and_gradients_in_the_form_for_a_gpu(loss: str,
                                                                       config: dict[str, Any],
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     """There nodes are repeated and `alone` is a mask; which titles are placed alone is here no matter of chance."""
-    model = built(dataset, {**config, "item_bias": True, "normalize": True})
+    model = built(dataset, {**config, "normalize": True})
     loss_of, batches = losses.BATCHES[loss](dataset.train, 50, np.random.default_rng(0), CPU)
     forms, found, forward = [], [], LightGCN.forward
     monkeypatch.setattr(LightGCN, "forward", lambda self, nodes, alone: forms.append(alone.dtype) or

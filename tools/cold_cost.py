@@ -52,8 +52,8 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
         ValueError: the run has no offset, no cold titles or no valid part, or the data have changed.
     """
     checkpoint = load_torch(folder / "best_model.pth")
-    trained, config = checkpoint["state_dict"].get("cold_offset"), run_config(folder, data_dir)
-    if trained is None or not config["cold_item_ratio"]:
+    decided, config = checkpoint.get("decided", {}).get("cold_offset"), run_config(folder, data_dir)
+    if decided is None or not config["cold_item_ratio"]:
         raise ValueError(f"{folder} has no offset for titles without history; train it with text, --cold_cost below 1 "
                          "and --cold_item_ratio above 0")
     dataset = load_dataset(config)
@@ -65,7 +65,7 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
     is_raised = is_cold & (item_emb[:, column] > -UNLISTED / 2).numpy()  # those without text are never listed
     if not is_raised.any():
         raise ValueError(f"{folder} was trained without text of titles, so that no title without history can be listed")
-    item_emb[:, column] += trained * torch.from_numpy(is_raised)
+    item_emb[:, column] += decided["offset"] * torch.from_numpy(is_raised)
 
     def row(offset: float) -> dict[str, float]:
         lowered = item_emb.clone()

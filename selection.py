@@ -1,0 +1,90 @@
+"""What is decided on valid before training, by short runs: temperature, id dropout, and whether users' text pays."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_loader import Dataset
+from evaluator import evaluate_warm, means
+from llm_embedding import TextVectors
+from processes import from_first
+from trainer import adam, build_model, train_epoch
+
+log = logging.getLogger("aglrec")
+
+# tens of titles a user want a low temperature of cosines, a few a high one, and more titles placed by their text alone
+TEMPERATURES, ID_DROPOUT = (0.08, 0.15, 0.25), 0.5
+SHORT = {"embedding_dim": 128, "epochs": 2, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
+
+
+def select(dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
+           device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Choose on valid what the config leaves open with a temperature of 0.
+
+    Short runs of a small model tell: first the temperature among TEMPERATURES, then, with text, whether id_dropout
+    rises to ID_DROPOUT, and where users wrote something, whether their text is left out.
+
+    Args:
+        dataset: its test parts are not looked at.
+        vectors: as from text_vectors.
+        config: as from get_config.
+        device: where to train.
+
+    Returns:
+        The config with the choices in it, and {"selected": the choices, "metric", "by": the figure of every short run},
+        empty where nothing was open.
+    """
+    if config["temperature"]:
+        return config, {}
+    if not dataset.valid.nnz:
+        selected = {"temperature": TEMPERATURES[1]}
+        log.warning(f"without a valid part nothing tells which temperature is best; it is {TEMPERATURES[1]}")
+        return {**config, **selected}, {"selected": selected, "metric": config["early_stop_metric"], "by": []}
+    tried: list[dict[str, Any]] = []
+
+    def best(choices: list[dict[str, Any]]) -> dict[str, Any]:
+        figures = []
+        for choice in choices:
+            known = [run["figure"] for run in tried if run["choice"] == choice]
+            figures += known or [short_run(dataset, vectors, {**config, **choice}, device)]
+            if not known:
+                tried.append({"choice": choice, "figure": figures[-1]})
+        return choices[int(np.argmax(figures))]
+
+    selected = best([{"temperature": temperature} for temperature in TEMPERATURES])
+    if vectors.items is not None and config["use_item_llm"] and config["id_dropout"] < ID_DROPOUT:
+        selected = best([selected, {**selected, "id_dropout": ID_DROPOUT}])
+    if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"] and config["use_item_llm"]:
+        selected = best([selected, {**selected, "use_user_llm": False}])
+    log.info("short runs on valid decided: " + ", ".join(f"{key} {value}" for key, value in selected.items()))
+    return {**config, **selected}, {"selected": selected, "metric": config["early_stop_metric"], "by": tried}
+
+
+def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
+    """Train a small model for two epochs and return its best valid metric among the titles with a history."""
+    short = {**config, **SHORT, "embedding_dim": min(SHORT["embedding_dim"], config["embedding_dim"])}
+    return trained_valid(dataset, vectors, short, device)
+
+
+def trained_valid(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device,
+                  after_epoch: Callable[[int, float], None] = lambda epoch, figure: None) -> float:
+    """Train a model, keep nothing, and return its best valid metric among the titles with a history.
+
+    Args:
+        dataset, vectors, device: as for build_model.
+        config: as from get_config, with a temperature above 0.
+        after_epoch: told each epoch and its figure; what it raises ends the training.
+    """
+    model = build_model(dataset, vectors, config, device)
+    optimizer, rng, figures = adam(model, config["lr"]), np.random.default_rng([config["seed"], 4]), []
+    metric = config["early_stop_metric"]
+    for epoch in range(1, config["epochs"] + 1):
+        train_epoch(model, optimizer, dataset, config, rng, epoch)
+        factors = model.embeddings()
+        figures.append(from_first(lambda factors=factors: means(evaluate_warm(
+            *factors, dataset, "valid", config, auc=metric == "AUC"))[metric]))
+        after_epoch(epoch, figures[-1])
+    return max(figures)

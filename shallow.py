@@ -1,0 +1,78 @@
+"""Linear models in closed form: item-item weights (EASE and its kin), and graph filters."""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+
+def gram(train: sp.csr_matrix, user_power: float = 0.0) -> torch.Tensor:
+    """Count how many users collected two titles both, users with many titles counting less.
+
+    Args:
+        train: CSR (n_users, n_items) of ones.
+        user_power: a user of n titles counts (n / mean n)^-user_power.
+
+    Returns:
+        R^T W R, (n_items, n_items) float32 dense.
+    """
+    if not user_power:
+        return torch.from_numpy((train.T @ train).toarray())
+    rows = np.diff(train.indptr)
+    weights = (np.maximum(rows, 1) / max(rows[rows > 0].mean(), 1)) ** -user_power
+    return torch.from_numpy((train.T @ (sp.diags_array(weights.astype(np.float32)) @ train)).toarray())
+
+
+def item_weights(counts: torch.Tensor, l2: float, dropout: float = 0.0,
+                 similarity: torch.Tensor | None = None) -> torch.Tensor:
+    """Find the item-item weights that best restore R from R, no title being used for itself.
+
+    B = argmin |R - R B|^2 + sum_i (l2 + dropout / (1 - dropout) n_i) |B_i|^2 subject to diag(B) = 0, in closed form:
+    with P = (R^T R + diag(l2 + dropout / (1 - dropout) n))^-1, B_ij = -P_ij / P_jj off the diagonal. The second term of
+    the penalty is what dropping a share `dropout` of each user's titles at random amounts to. With a similarity, what
+    the titles are like is to be restored besides, as if by further users.
+
+    Args:
+        counts: as from gram.
+        l2: above 0, in users: added to each title's count.
+        dropout: from 0, which is EASE, to below 1.
+        similarity: (n_items, n_items) positive semidefinite, added to counts; in users.
+
+    Returns:
+        B, (n_items, n_items) float32; a title without train rows and likeness has a zero row and column.
+
+    Source:
+        Steck 2019, Embarrassingly shallow autoencoders for sparse data; Steck 2020, Autoencoders that don't overfit
+        towards the identity; Jeunen et al. 2020, Closed-form models for collaborative filtering with side-information.
+    """
+    # float32 is enough: with 6,444 titles and l2 = 10 no entry of B is 4e-6 away from that of float64
+    penalised = counts.clone() if similarity is None else counts + similarity
+    penalised.diagonal().add_(l2 + dropout / (1 - dropout) * counts.diagonal())
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(penalised))
+    return inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
+
+
+def low_pass(train: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the smoothest signals on the item-item graph: the largest singular vectors of the normalised train matrix.
+
+    Args:
+        train: CSR (n_users, n_items) of ones.
+        rank: how many; no more than the smaller side of the matrix.
+
+    Returns:
+        The singular values (rank,), descending, and the vectors of the items, (n_items, rank) float32; 0 for items
+        without train rows.
+
+    Source:
+        Shen et al. 2021, How powerful is graph convolution for recommendation? (GF-CF); Halko et al. 2011.
+    """
+    from sklearn.utils.extmath import randomized_svd
+    _, values, vectors = randomized_svd(normalized(train), min(rank, *train.shape), n_iter=2, random_state=0)
+    # not the rounding errors of the factorisation, which may rank new titles by their place in the file
+    there = np.bincount(train.indices, minlength=train.shape[1])[:, None] > 0
+    return values.astype(np.float32), np.ascontiguousarray(vectors.T * there, np.float32)
+
+
+def normalized(train: sp.csr_matrix) -> sp.csr_matrix:
+    """Divide every one by the square roots of the counts of its row and of its column."""
+    scale = [np.maximum(np.asarray(train.sum(axis=axis)).ravel(), 1) ** -0.5 for axis in (1, 0)]
+    return sp.csr_matrix(sp.diags_array(scale[0]) @ train @ sp.diags_array(scale[1]))

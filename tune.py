@@ -1,0 +1,188 @@
+"""Search settings on valid: a resumable study (Optuna's TPE), whose best settings every script reads by --config.
+
+    python tune.py [--minutes 30] [--trials N] [--preset name] [--key value ...]
+
+A trial is a training with settings drawn by what the trials before it showed; one that lags behind the median of the
+others at its epoch is stopped. A setting that the command line names is kept and not searched. The study is in
+saved_dir/tuning/; the same command goes on with it. It writes saved_dir/tuned.json after every trial:
+
+    python main.py --config saved/tuned.json
+
+Only valid is looked at. The columns that stand beside the trained vectors (linear_dim, calibrate) are decided anew in
+every run by valid, and left out here.
+"""
+
+import sys
+
+from config import answer_early
+
+if __name__ == "__main__":
+    answer_early(__doc__, ("--minutes", "--trials"))  # before the imports below, which take seconds
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from config import experiment, get_config, parse_overrides, run_script
+from data_loader import Dataset, load_dataset
+from files import write_json
+from llm_embedding import TextVectors, text_vectors
+from processes import resolve_device
+from selection import trained_valid
+from tables import markdown
+
+log = logging.getLogger("aglrec")
+
+# what is searched: key -> (kind, the arguments of Optuna's suggest_...)
+SPACE: dict[str, tuple[Any, ...]] = {
+    "lr": ("log", 0.001, 0.1), "embedding_dim": ("choice", (32, 64, 128, 256, 512)), "num_layers": ("int", 1, 3),
+    "batch_size": ("choice", (256, 512, 1024, 2048, 4096)), "epochs": ("choice", (3, 6, 12, 24)),
+    "id_dropout": ("float", 0.0, 0.6), "reg_lambda": ("log", 1e-6, 1e-2), "temperature": ("log", 0.04, 0.5),
+}
+LEFT_OUT = {"calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
+
+
+def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the part of SPACE that these settings leave open and that changes anything."""
+    idle = {"temperature"} if not config["normalize"] else {"reg_lambda"}
+    idle |= {"id_dropout"} if config["fusion_mode"] == "none" else set()
+    return {key: space for key, space in SPACE.items() if key not in overrides and key not in idle}
+
+
+def search(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space: dict[str, tuple[Any, ...]],
+           folder: Path, stop: Callable[[int], bool]) -> dict[str, Any]:
+    """Run trials until stop says so, and write the best settings after each.
+
+    Args:
+        dataset, vectors: as for trainer.build_model; of the dataset only train and valid are looked at.
+        config: what is not searched.
+        space: as from searched.
+        folder: for the study and its table; saved_dir/tuning.
+        stop: takes the number of this call's finished trials.
+
+    Returns:
+        The content of tuning.json: {"metric", "best", "settings", "trials", "importance"}.
+
+    Raises:
+        ValueError: Optuna is not installed, or the folder holds a study of other settings or data.
+    """
+    optuna = _optuna()
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
+    study = optuna.create_study(storage=storage, study_name="aglrec", direction="maximize", load_if_exists=True,
+                                pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
+    made_of = json.loads(json.dumps({"config": {key: value for key, value in experiment(config).items()
+                                                if key not in space}, "data": dataset.fingerprint,
+                                     "text": vectors.info["digest"], "space": space}))
+    if study.user_attrs.get("made_of", made_of) != made_of:
+        raise ValueError(f"{folder} holds a study of other settings or data; give another --saved_dir, or delete it")
+    study.set_user_attr("made_of", made_of)
+    finished, found = 0, {}
+    while not stop(finished):
+        # each trial draws by its number, so that a study that was interrupted goes on as if it had not been
+        study.sampler = optuna.samplers.TPESampler(seed=config["seed"] * 10_000 + len(study.trials))
+        study.optimize(lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned), n_trials=1)
+        finished += 1
+        found = report(study, config, space, optuna)
+        write_json(folder / "tuning.json", found)
+        if found["settings"]:
+            write_json(folder.parent / "tuned.json", found["settings"])
+        last = study.trials[-1]
+        log.info(f"trial {last.number}: {'stopped' if last.state.name == 'PRUNED' else 'finished'} at "
+                 f"{found['metric']} {last.value or 0:.4f}; best so far {found['best']:.4f}")
+    return found or report(study, config, space, optuna)
+
+
+def attempt(trial: Any, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
+            space: dict[str, tuple[Any, ...]], pruned: type[Exception]) -> float:
+    """Train with the settings that a trial draws and return its best valid metric."""
+    settings = {**config, **{key: drawn(trial, key, *kind) for key, kind in space.items()}, **LEFT_OUT}
+
+    def after_epoch(epoch: int, figure: float) -> None:
+        # by the share of the training that is done, so that trials of different lengths can be compared
+        trial.report(figure, round(100 * epoch / settings["epochs"]))
+        if trial.should_prune():
+            raise pruned
+
+    return trained_valid(dataset, vectors, settings, resolve_device(config["device"]), after_epoch)
+
+
+def drawn(trial: Any, key: str, kind: str, *bounds: Any) -> Any:
+    """Let a trial draw a setting."""
+    if kind == "choice":
+        return trial.suggest_categorical(key, bounds[0])
+    if kind == "int":
+        return trial.suggest_int(key, *bounds)
+    return trial.suggest_float(key, *bounds, log=kind == "log")
+
+
+def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: Any) -> dict[str, Any]:
+    """Gather a study: the best settings, every trial, and how much of the differences each key explains."""
+    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    importance = optuna.importance.get_param_importances(study) if len(done) > 3 and len(space) > 1 else {}
+    best = study.best_trial if done else None
+    return {"metric": config["early_stop_metric"], "best": best.value if best else 0.0,
+            "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
+            "trials": [{"number": trial.number, "state": trial.state.name.lower(), "valid": trial.value,
+                        **trial.params} for trial in study.trials], "importance": importance}
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ValueError("tune.py needs Optuna: pip install optuna") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def table(found: dict[str, Any], n_trials: int = 10) -> str:
+    """Lay out the best trials and the importance of the keys in Markdown."""
+    keys = list(found["importance"]) or [key for key in (found["trials"] or [{}])[0]
+                                         if key not in ("number", "state", "valid")]
+    done = sorted((trial for trial in found["trials"] if trial["state"] == "complete"),
+                  key=lambda trial: -trial["valid"])[:n_trials]
+    lines = [["trial", f"valid {found['metric']}", *keys]]
+    lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)] for trial in done]
+    if found["importance"]:
+        lines.append(["importance", "", *(f"{found['importance'][key]:.0%}" for key in keys)])
+    return markdown(lines)
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--minutes", type=float, default=30)
+    asked.add_argument("--trials", type=int, default=0)
+    asked, words = asked.parse_known_args()
+    overrides = parse_overrides(words)
+    config = get_config(overrides)
+    if config["temperature"] == 0 and "temperature" in overrides:
+        raise ValueError("--temperature 0 lets short runs decide it; leave it out here, where it is searched")
+    dataset, start = load_dataset(config), time.perf_counter()
+    if not dataset.valid.nnz:
+        raise ValueError("there is no valid part to search on; set a --valid_ratio above 0")
+    device: torch.device = resolve_device(config["device"])
+    vectors, space = text_vectors(dataset, config, str(device)), searched(config, overrides)
+    if not space:
+        raise ValueError("the command line names every setting that could be searched; leave some to the search")
+    log.info(f"searching {', '.join(space)}")
+    saved = Path(config["saved_dir"])
+
+    def stop(n_trials: int) -> bool:
+        if asked.trials:
+            return n_trials >= asked.trials
+        return n_trials > 0 and time.perf_counter() - start > 60 * asked.minutes
+
+    found = search(dataset, vectors, config, space, saved / "tuning", stop)
+    log.info("\n" + table(found))
+    log.info(f"{saved / 'tuned.json'} has the best settings: python main.py --config {saved / 'tuned.json'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

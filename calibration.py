@@ -47,8 +47,10 @@ def calibrate(model: LightGCN, dataset: Any, config: dict[str, Any]) -> dict[str
         weights, unit, tried = from_first(lambda: balance(*vectors, popularity, beside, dataset, config))
         model.item_bias += weights["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
         if linear is not None and weights["linear"]:
-            scale = weights["linear"] * unit
-            model.add_linear(linear.inputs * scale, linear.outputs, torch.tensor(linear.user_power), users * scale)
+            inputs = linear.inputs * (weights["linear"] * unit)
+            # the users' columns are computed just as they will be when the model is loaded again
+            model.add_linear(inputs, linear.outputs, torch.tensor(linear.user_power),
+                             linear_users(inputs, linear.user_power, dataset.train))
         decided |= {"weights": weights, "tried": tried, "linear": linear and linear.decided}
     is_raised = np.isin(np.arange(dataset.n_items), model.new_items())
     if config["cold_cost"] < 1 and is_raised.any():

@@ -12,7 +12,7 @@ from conftest import write_data, write_tsv
 
 import encoders
 import llm_embedding
-from config import get_config
+from config import PRESETS, get_config
 from data_loader import load_dataset, normalized_adjacency
 from losses import sample_triples, softmax_batches
 from main import run
@@ -21,9 +21,9 @@ MARKER = "marker of a held-out row"
 
 
 def settings(data_dir: Path, saved_dir: Path, **overrides: Any) -> dict[str, Any]:
-    return get_config({"data_dir": str(data_dir), "saved_dir": str(saved_dir), "model_name": "lsa", "lsa_dim": 8,
-                       "embedding_dim": 8, "epochs": 4, "batch_size": 64, "lr": 0.05, "num_layers": 2,
-                       "early_stop_round": 2, "device": "cpu", **overrides})
+    small = {"lsa_dim": 8, "embedding_dim": 8, "epochs": 4, "batch_size": 64, "num_layers": 2}
+    return get_config({"model_name": "lsa", "lr": 0.05, "early_stop_round": 2, "device": "cpu", **overrides, **small,
+                       "data_dir": str(data_dir), "saved_dir": str(saved_dir)})
 
 
 def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) -> None:
@@ -57,16 +57,22 @@ def write_timed(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("fusion_mode", ["none", "sum", "concat"])
-def test_changing_test_rows_changes_no_weight(tmp_path: Path, fusion_mode: str) -> None:
+# all that valid decides: temperature, dropout, text, the linear columns, and what they and popularity count
+TUNED = {**PRESETS["tuned"], "linear_dim": 6}
+
+
+@pytest.mark.parametrize("recipe", [{"fusion_mode": "none"}, {"fusion_mode": "sum"}, {"fusion_mode": "concat"}, TUNED],
+                         ids=["none", "sum", "concat", "tuned"])
+def test_changing_test_rows_changes_no_weight(tmp_path: Path, recipe: dict[str, Any]) -> None:
     write_timed(tmp_path / "a")
-    first = settings(tmp_path / "a", tmp_path / "saved_a", fusion_mode=fusion_mode)
+    first = settings(tmp_path / "a", tmp_path / "saved_a", **recipe)
     rewrite_part(tmp_path / "a", tmp_path / "b", first, "test")
-    second = settings(tmp_path / "b", tmp_path / "saved_b", fusion_mode=fusion_mode)
+    second = settings(tmp_path / "b", tmp_path / "saved_b", **recipe)
     metrics = [run(config) for config in (first, second)]
     assert metrics[0]["test"] != metrics[1]["test"]
     assert metrics[0]["valid"] == metrics[1]["valid"]
     assert metrics[0]["epoch"] == metrics[1]["epoch"]
+    assert metrics[0]["decided"] == metrics[1]["decided"]
     for name in ("user_emb.pt", "item_emb.pt"):
         a, b = (torch.load(Path(c["saved_dir"]) / name, weights_only=True) for c in (first, second))
         assert torch.equal(a, b), f"{name} depends on test rows"

@@ -20,7 +20,7 @@ import recommend
 import run_ablation
 import save_embeddings
 import trainer
-from config import run_script
+from config import PRESETS, run_script
 from data_loader import load_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -151,7 +151,10 @@ def test_the_screen_has_both_tables(held_out: dict[str, Any]) -> None:
     assert metrics["warm"]["NDCG@5"] != metrics["test"]["NDCG@5"]
 
 
-def test_inference_writes_the_same_again(config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("more", [{}, {**PRESETS["tuned"], "linear_dim": 6, "embedding_dim": 8, "lsa_dim": 8}],
+                         ids=["defaults", "tuned"])
+def test_inference_writes_the_same_again(config: dict[str, Any], more: dict[str, Any]) -> None:
+    config = {**config, **more}
     assert_inference_repeats(config, main.run(config))
 
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from benchmarks import common, evaluate, load, scale, train
+from benchmarks import common, evaluate, load, scale, softmax, train
 from benchmarks.graphs import Graph, read_text_graph, synthetic_graph
 from benchmarks.reference import plain_adjacency, plain_evaluate, plain_sample, user_sets
 from data_loader import normalized_adjacency
@@ -171,3 +171,10 @@ def test_scale_says_where_it_stopped_and_why(tmp_path: Path, monkeypatch: pytest
 def test_a_child_that_fails_says_how() -> None:
     with pytest.raises(common.ChildFailed, match="at most half of all pairs"):
         common.in_child("graphs:synthetic_graph", n_interactions=10)
+
+
+def test_both_forms_of_the_softmax_step_have_one_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("losses.MOST_SCORES", 50)
+    chunks, whole = (softmax.step(form, 7, 60, 4) for form in ("chunks", "whole"))
+    assert chunks["loss"] == pytest.approx(whole["loss"])
+    assert chunks["s"] > 0

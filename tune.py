@@ -138,7 +138,7 @@ def _optuna() -> Any:
         import optuna
     except ModuleNotFoundError:
         raise ValueError("tune.py needs Optuna: pip install optuna") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
 

@@ -19,8 +19,9 @@ def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: i
     among = np.arange(dataset.n_items) if candidates is None else candidates
     if not len(among):
         return {dataset.raw_user_ids[user]: [] for user in users}
+    k = k if candidates is None else min(k, len(among))
     ranking = rank_items(user_emb, item_emb[torch.from_numpy(among).to(item_emb.device)], users, dataset.seen[:, among],
-                         min(k, len(among)), None, config["seed"], config["eval_memory_mb"])
+                         k, None, config["seed"], config["eval_memory_mb"])
     items = np.where(ranking.items >= 0, among[ranking.items], -1)
     return {dataset.raw_user_ids[user]: titled(dataset, *lists)
             for user, *lists in zip(users, items.tolist(), ranking.scores.tolist(), strict=True)}

@@ -114,3 +114,9 @@ def test_a_model_without_text_of_titles_knows_no_new_ones(cold: dict[str, Any], 
     found = new_titles({**cold, **off})
     assert len(found) == load_dataset(cold).n_users
     assert not any(found.values())
+
+
+def test_a_list_longer_than_the_catalogue_is_refused(dataset: Dataset, config: dict[str, Any]) -> None:
+    vectors = torch.ones(dataset.n_users, 3), torch.ones(dataset.n_items, 3)
+    with pytest.raises(ValueError, match="cannot be made from a catalogue"):
+        recommend(*vectors, dataset, dataset.n_items + 1, config)

@@ -22,6 +22,7 @@ from llm_embedding import TextVectors, fused_text
 from losses import BATCHES, id_dropout
 from model import LightGCN
 from processes import from_first, rank
+from shallow import normalized
 
 log = logging.getLogger("aglrec")
 
@@ -48,10 +49,8 @@ def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
         Halko et al. 2011, randomised SVD (scikit-learn's); the matrix is the upper right block of A.
     """
     from sklearn.utils.extmath import randomized_svd
-    scale = [np.maximum(np.asarray(train.sum(axis=axis)).ravel(), 1) ** -0.5 for axis in (1, 0)]
     rank = min(embedding_dim, *train.shape)
-    u, s, vt = randomized_svd(sp.diags_array(scale[0]) @ train @ sp.diags_array(scale[1]), rank, n_iter=4,
-                              random_state=0)
+    u, s, vt = randomized_svd(normalized(train), rank, n_iter=4, random_state=0)
     vectors = np.concatenate([u, vt.T]) * np.sqrt(s)  # (N, rank)
     return torch.from_numpy(np.pad(vectors, ((0, 0), (0, embedding_dim - rank))).astype(np.float32))
 

@@ -19,7 +19,8 @@ GRID, HALVINGS, SAMPLE = 64, 10, 10_000
 POPULARITY, LINEAR, ROUNDS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0), (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0), 3
 
 
-def calibrate(model: LightGCN, dataset: Any, config: dict[str, Any]) -> dict[str, Any]:
+def calibrate(model: LightGCN, dataset: Any, config: dict[str, Any],
+              measured: dict[str, Any] | None = None) -> dict[str, Any]:
     """Set on valid what stands beside the trained vectors, and say by which figures it was decided.
 
     With config["calibrate"]: the weight of the logarithm of popularity (which cosines forget, and sparse data need),
@@ -30,35 +31,48 @@ def calibrate(model: LightGCN, dataset: Any, config: dict[str, Any]) -> dict[str
         model: trained; its item_bias and linear columns are set.
         dataset: its test parts are not looked at.
         config: as from get_config.
+        measured: what this returned for a run with a valid part; it is taken over, and nothing is decided.
 
     Returns:
-        {"weights", "tried", "linear"}: the two weights, the figure of each pair that was tried, and what was decided of
-        the linear model; and "cold_offset"; each as far as there is such a thing.
+        {"weights", "unit", "tried", "linear"}: the two weights, in which unit that of the linear columns is, the figure
+        of each pair that was tried, and what was decided of the linear model; and "cold_offset"; each as far as there
+        is such a thing.
     """
     decided: dict[str, Any] = {}
-    text = model.whole_item_text()
-    text = None if text is None else text.cpu().numpy()
-    if config["calibrate"] and dataset.valid.nnz:
-        popularity, linear = from_first(lambda: (_log_popularity(dataset, text),
-                                                 linear_model(dataset, text, config) if config["linear_dim"] else None))
-        users = None if linear is None else linear_users(linear.inputs, linear.user_power, dataset.train)
-        vectors = model.embeddings()
-        beside = None if linear is None else (users, linear.outputs)
-        weights, unit, tried = from_first(lambda: balance(*vectors, popularity, beside, dataset, config))
-        model.item_bias += weights["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
-        if linear is not None and weights["linear"]:
-            inputs = linear.inputs * (weights["linear"] * unit)
-            # the users' columns are computed just as they will be when the model is loaded again
-            model.add_linear(inputs, linear.outputs, torch.tensor(linear.user_power),
-                             linear_users(inputs, linear.user_power, dataset.train))
-        decided |= {"weights": weights, "tried": tried, "linear": linear and linear.decided}
+    if config["calibrate"] and ("weights" in measured if measured else dataset.valid.nnz):
+        decided |= _weigh(model, dataset, config, measured)
     is_raised = np.isin(np.arange(dataset.n_items), model.new_items())
     if config["cold_cost"] < 1 and is_raised.any():
-        vectors = model.embeddings()
-        offset, figures = from_first(lambda: cold_offset(*vectors, is_raised, dataset, config))
+        if measured:
+            offset, figures = measured["cold_offset"]["offset"], measured["cold_offset"]
+        else:
+            vectors = model.embeddings()
+            offset, figures = from_first(lambda: cold_offset(*vectors, is_raised, dataset, config))
         model.item_bias -= offset * torch.from_numpy(is_raised).to(model.item_bias.device)
         decided["cold_offset"] = {"offset": offset, **figures}
     return decided
+
+
+def _weigh(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict[str, Any] | None) -> dict[str, Any]:
+    """Set popularity and the linear columns beside the trained vectors, with the weights of balance or as measured."""
+    text = model.whole_item_text()
+    text = None if text is None else text.cpu().numpy()
+    popularity, linear = from_first(lambda: (
+        _log_popularity(dataset, text),
+        linear_model(dataset, text, config, measured and measured["linear"]) if config["linear_dim"] else None))
+    if measured:
+        weights, unit, tried = (measured[name] for name in ("weights", "unit", "tried"))
+    else:
+        vectors = model.embeddings()
+        beside = linear and (linear_users(linear.inputs, linear.user_power, dataset.train), linear.outputs)
+        weights, unit, tried = from_first(lambda: balance(*vectors, popularity, beside, dataset, config))
+    model.item_bias += weights["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
+    if linear is not None and weights["linear"]:
+        inputs = linear.inputs * (weights["linear"] * unit)
+        # the users' columns are computed just as they will be when the model is loaded again
+        model.add_linear(inputs, linear.outputs, torch.tensor(linear.user_power),
+                         linear_users(inputs, linear.user_power, dataset.train))
+    return {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
 
 
 def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarray,

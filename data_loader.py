@@ -117,7 +117,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     train.txt, at random; every pair is a positive, an item is named by its id, and nothing has a text.
 
     Args:
-        config: as from get_config; uses data_dir, min_rate, split, split_seed, the ratios and train_rows_per_user.
+        config: as from get_config; uses data_dir, min_rate, refit, split, split_seed, the ratios and
+            train_rows_per_user.
 
     Returns:
         The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. From the text
@@ -158,7 +159,7 @@ def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
     log.info(f"{folder}: test.txt is the test part and valid is drawn from train.txt at random; "
              "split, test_ratio and min_rate are ignored")
     user_ids, item_ids, is_test = (rows[column].to_numpy() for column in ("user", "item", "is_test"))
-    part = np.full(len(rows), PARTS.index("test"))
+    part = np.full(len(rows), PARTS.index("train" if config["refit"] else "test"))
     part[~is_test] = split_rows(user_ids[~is_test], item_ids[~is_test], np.full((~is_test).sum(), np.nan),
                                 (len(raw_user_ids), len(raw_item_ids)), {**config, "split": "random", "test_ratio": 0})
     return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids, raw_item_ids=raw_item_ids,

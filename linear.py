@@ -35,7 +35,8 @@ def linear_users(inputs: torch.Tensor, user_power: float, collected: sp.csr_matr
     return torch.from_numpy(collected.astype(np.float32) @ inputs.numpy() * scale[:, None])
 
 
-def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any]) -> Linear:
+def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any],
+                 chosen: dict[str, Any] | None = None) -> Linear:
     """Fit item-item weights to the train part, with the titles' text where valid says so, and cut them to few columns.
 
     Of a catalogue beyond WEIGHTS_MAX_ITEMS titles, whose weights would take too long, the columns are the smoothest
@@ -45,6 +46,7 @@ def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[st
         dataset: its test parts are not looked at.
         item_text: (n_items, L) as the model fuses it, or None.
         config: uses linear_dim, early_stop_metric, top_k, seed and eval_memory_mb.
+        chosen: what a run with a valid part decided, in place of deciding.
 
     Returns:
         The Linear, on the CPU; decided has l2 and text_weight, with the valid metric of each that was tried.
@@ -59,7 +61,7 @@ def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[st
         _, vectors = low_pass(train, rank)
         inputs, outputs, power, decided = vectors * counts**-ITEM_POWER, vectors * counts**ITEM_POWER, 0.5, {}
     else:
-        weights, decided = chosen_weights(dataset, item_text, config)
+        weights, decided = chosen_weights(dataset, item_text, config, chosen)
         inputs, outputs, power = *_cut(train, weights, rank), 0.0
     if item_text is not None:
         length = np.linalg.norm(train[:SVD_USERS] @ inputs, axis=0)  # so that an error counts as it does in the scores
@@ -70,8 +72,8 @@ def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[st
                   decided)
 
 
-def chosen_weights(dataset: Dataset, item_text: np.ndarray | None,
-                   config: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+def chosen_weights(dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any],
+                   chosen: dict[str, Any] | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
     """Choose l2, then the weight of text, on valid: the weights (n_items, n_items), and what was tried."""
     metric, counts = config["early_stop_metric"], gram(dataset.train, USER_POWER)
     likeness, tried, best = None, [], None
@@ -80,15 +82,20 @@ def chosen_weights(dataset: Dataset, item_text: np.ndarray | None,
         likeness = text @ text.T
         likeness /= likeness.diagonal().sum() / len(dataset.warm_items)
 
+    def solved(l2: float, text_weight: float) -> torch.Tensor:
+        return item_weights(counts, l2, DROPOUT, likeness * text_weight if text_weight else None)
+
     def attempt(l2: float, text_weight: float) -> None:
         nonlocal best
-        weights = item_weights(counts, l2, DROPOUT, likeness * text_weight if text_weight else None)
+        weights = solved(l2, text_weight)
         valid = means(evaluate_warm(dataset.train, weights.T.contiguous(), dataset, "valid", config,
                                     auc=metric == "AUC"))[metric]
         tried.append({"l2": l2, "text_weight": text_weight, metric: valid})
         if best is None or valid > best[0]:
             best = valid, weights, {"l2": l2, "text_weight": text_weight}
 
+    if chosen:
+        return solved(chosen["l2"], chosen["text_weight"]), chosen
     for l2 in L2 if dataset.valid.nnz else L2[1:2]:
         attempt(l2, 0.0)
     for text_weight in TEXT_WEIGHTS[1:] if likeness is not None and dataset.valid.nnz else ():

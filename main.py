@@ -28,8 +28,8 @@ from data_loader import Dataset, load_dataset
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
 from files import atomic_write, load_torch, save_torch, write_json
 from lists import recommend
-from llm_embedding import text_vectors
-from processes import in_turn, processes, rank, resolve_device
+from llm_embedding import TextVectors, text_vectors
+from processes import from_first, in_turn, processes, rank, resolve_device
 from report import write_report
 from selection import select
 from splits import PARTS
@@ -51,6 +51,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OSError, ValueError: one sentence that says what is wrong and what to do.
     """
+    if config["refit"] and config["mode"] == "train":
+        return refit(config)
     saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
     device = resolve_device(config["device"])
     checkpoint = load_torch(saved / "best_model.pth") if config["mode"] == "inference" else None
@@ -68,19 +70,16 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     if checkpoint:
         restore(model, checkpoint["state_dict"], dataset)
     else:
-        fitted = fit(model, dataset, settings, {"config": experiment(config), "dataset": dataset.fingerprint,
-                                                "text": text_origin(vectors.info)}, selected)
+        fitted = fit(model, dataset, settings, signature(config, dataset, vectors), selected)
     clock["fit_s"] = time.perf_counter()
-    user_emb, item_emb = model.embeddings()
+    final = model.embeddings()
     if rank() > 0:  # under torchrun the first process alone evaluates and writes
         return {}
-    lists = recommend(user_emb, item_emb, dataset, config["recommend_k"], config)
-    save_outputs(saved, dataset, user_emb, item_emb, lists)
-    write_json(saved / "new_titles.json", recommend(user_emb, item_emb, dataset, config["recommend_k"], config,
-                                                    candidates=model.new_items()))
-    if checkpoint and (saved / "metrics.json").exists():
-        return json.loads((saved / "metrics.json").read_text(encoding="utf-8"))
-    metrics = held_out_metrics(user_emb, item_emb, dataset, config)
+    save_outputs(saved, dataset, *final, model.new_items(), config)
+    there = [path for path in (saved / "metrics.json", saved / "measured" / "metrics.json") if path.exists()]
+    if checkpoint and there:
+        return json.loads(there[0].read_text(encoding="utf-8"))
+    metrics = held_out_metrics(*final, dataset, config)
     clock["evaluate_s"] = time.perf_counter()
     metrics |= fitted if not checkpoint else {"epoch": checkpoint["epoch"], "valid": checkpoint["valid"]}
     metrics |= {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info,
@@ -88,6 +87,47 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     write_json(saved / "metrics.json", metrics)
     write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
     return metrics
+
+
+def refit(config: dict[str, Any]) -> dict[str, Any]:
+    """Measure in saved_dir/measured, then train once more on every positive, and write vectors and lists of that.
+
+    The figures stay those of the measured run, since nothing is held out of the second. That is given the first one's
+    settings, its best epoch and all that it decided on valid. A measured run that is finished is not run again.
+
+    Returns:
+        The content of metrics.json: the measured run's, and "refit", what the second was trained on.
+    """
+    saved, device = Path(config["saved_dir"]), resolve_device(config["device"])
+    first = {**config, "refit": False, "saved_dir": str(saved / "measured"),
+             "vectors_dir": config["vectors_dir"] or config["saved_dir"]}
+    held_out = load_dataset(first)
+    check_k(first, held_out)
+    origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
+    done = from_first(lambda: finished(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
+    measured = from_first(lambda: done)
+    log.info(f"refit: {measured['epoch']} epochs on every positive, as {saved / 'measured'} decided")
+    dataset = load_dataset(config)
+    vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
+    settings = {**config, **measured["decided"].get("selected", {})}
+    model = build_model(dataset, vectors, settings, device)
+    fitted = fit(model, dataset, settings, signature(config, dataset, vectors), measured=measured)
+    final = model.embeddings()
+    if rank() > 0:
+        return {}
+    save_outputs(saved, dataset, *final, model.new_items(), config)
+    metrics = {**measured, "config": config, "refit": {
+        "positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"],
+        "fingerprint": dataset.fingerprint, "figures": "those of the run in measured, whose model is another"}}
+    write_json(saved / "metrics.json", metrics)
+    with atomic_write(saved / "report.html") as page:
+        page.write((saved / "measured" / "report.html").read_bytes())
+    return metrics
+
+
+def signature(config: dict[str, Any], dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
+    """Say what makes a training this one: a checkpoint of another is not gone on from."""
+    return {"config": experiment(config), "dataset": dataset.fingerprint, "text": text_origin(vectors.info)}
 
 
 def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
@@ -128,6 +168,18 @@ def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[s
     return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
 
 
+def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        return None
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    if "digest" not in metrics["encoder"]:  # an older version's, whose figures mean something else
+        return None
+    of_run = experiment(metrics["config"]), metrics["data"]["fingerprint"], text_origin(metrics["encoder"])
+    return metrics if of_run == (experiment(config), fingerprint, origin) else None
+
+
 def text_origin(info: dict[str, Any]) -> dict[str, Any]:
     """Say what text vectors were made of: the encoder that was used, and the digest of it and of all texts."""
     return {"encoder": info["used"], "digest": info["digest"]}
@@ -152,11 +204,13 @@ def check_origin(checkpoint: dict[str, Any], dataset: Dataset, info: dict[str, A
 
 
 def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb: torch.Tensor,
-                 lists: dict[str, list[dict[str, Any]]]) -> None:
-    """Write vectors, lists, id mappings, splits and each user's train titles."""
+                 new_items: np.ndarray, config: dict[str, Any]) -> None:
+    """Write vectors, lists, id mappings, splits and each user's train titles; new_items are the rows of the shelf."""
     save_torch(saved / "user_emb.pt", user_emb.float().cpu().clone())
     save_torch(saved / "item_emb.pt", item_emb.float().cpu().clone())
-    write_json(saved / "recommendations.json", lists)
+    for name, candidates in (("recommendations.json", None), ("new_titles.json", new_items)):
+        write_json(saved / name, recommend(user_emb, item_emb, dataset, config["recommend_k"], config,
+                                           candidates=candidates))
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
         np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32)

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
-from config import experiment, get_config, parse_overrides, run_script
+from config import get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import beyond_accuracy, evaluate_warm, means, rank_items
 from files import atomic_write, load_torch, write_json
 from llm_embedding import TextVectors, fused_text, text_vectors
-from main import held_out_metrics, run, text_origin
+from main import finished, held_out_metrics, run, text_origin
 from processes import resolve_device
 from report import write_report
 from significance import holm, paired_test, spread
@@ -193,18 +193,6 @@ def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config:
 def _is_of(path: Path, vectors: TextVectors) -> bool:
     """Tell whether a comparison.json is there and its Diversity is that of these vectors."""
     return path.exists() and _read(path)["text"] == vectors.info["digest"]
-
-
-def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None."""
-    path = folder / "metrics.json"
-    if not path.exists():
-        return None
-    metrics = _read(path)
-    if "digest" not in metrics["encoder"]:  # an older version's, whose figures mean something else
-        return None
-    of_run = experiment(metrics["config"]), metrics["data"]["fingerprint"], text_origin(metrics["encoder"])
-    return metrics if of_run == (experiment(config), fingerprint, origin) else None
 
 
 # --- statistics ---

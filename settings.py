@@ -135,6 +135,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
                              "an offset is found on valid that lowers or raises them all: the best one, and from there "
                              "as many of them are listed as this share allows. 1 lets their score alone decide. Ours."),
+        "refit": Setting(False, "train once more on every positive, for lists to act on", BOOL, "The measured run is "
+                         "kept in saved_dir/measured. With its best epoch and all that it decided on valid, the model "
+                         "is trained again with nothing held out. Vectors and lists are those of that model, the "
+                         "figures those of the measured run."),
         "resume": Setting("auto", "whether an interrupted run goes on", one_of("auto", "never"), "auto: from "
                           "checkpoint.pth when it belongs to this very experiment. never: start anew.", runtime=True),
     },

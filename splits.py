@@ -22,12 +22,15 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         user_ids, item_ids: (n,) row numbers.
         times: (n,) seconds, NaN where unknown.
         shape: (n_users, n_items).
-        config: split, split_seed, valid_ratio, test_ratio, cold_item_ratio, train_rows_per_user.
+        config: split, split_seed, valid_ratio, test_ratio, cold_item_ratio, train_rows_per_user; and refit, with which
+            every row is in train.
 
     Returns:
         (n,) codes: index into PARTS, or ASIDE. Unless one date cuts everyone (global_time), a user with fewer than 3
         warm rows keeps all of them in train.
     """
+    if config["refit"]:
+        return np.zeros(len(user_ids), np.int8)
     rng = np.random.default_rng([config["split_seed"], 1])
     part = np.zeros(len(user_ids), np.int8)
     if config["cold_item_ratio"] > 0:

@@ -64,7 +64,7 @@ def restore(model: LightGCN, state: dict[str, torch.Tensor], dataset: Dataset) -
 
 
 def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: dict[str, Any],
-        selected: dict[str, Any] | None = None) -> dict[str, Any]:
+        selected: dict[str, Any] | None = None, measured: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train with early stopping on valid, write checkpoint, history and best model, restore the best epoch.
 
     Args:
@@ -74,6 +74,8 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         signature: what makes this experiment this one; a checkpoint with another is not gone on from. Its "text"
             says what the text vectors were made of.
         selected: what was decided before training, which is reported along with what is decided after it.
+        measured: metrics of the same settings with parts held out, where this run has none: training lasts until its
+            best epoch, and what it decided is taken over.
 
     Returns:
         {"epoch", "valid", "epochs_run", "decided", "train_s"}: the best epoch, its valid metrics, the number of epochs
@@ -90,7 +92,8 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         _load_state(state, model, optimizer, rng)
     if rank() == 0:
         (folder / "metrics.json").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
-    while state["epoch"] < config["epochs"] and not _is_stale(state, config["early_stop_round"]):
+    last = measured["epoch"] if measured else config["epochs"]
+    while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
         start = time.perf_counter()
         loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1)
         seconds = time.perf_counter() - start
@@ -110,8 +113,8 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
             _write_state(folder, {**state, "rng": rng.bit_generator.state, "signature": signature})
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
-    decided = calibrate(model, dataset, config)
-    if decided:
+    decided = calibrate(model, dataset, config, measured and measured["decided"])
+    if decided and not measured:
         vectors = model.embeddings()
         best["valid"] = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")

@@ -1,1 +1,1 @@
-"""Readers of the exports, dumps and data sets that people have on disk; tools/convert.py turns them into AGLRec's files."""
+"""Readers of what people have on disk: exports, dumps, data sets; tools/convert.py turns them into AGLRec's files."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TextIO
 
 import pandas as pd
 
-# a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at as readers.parse_times reads it
+# a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at")
 # a chunk of titles: name holds every name, joined; tags_name is a JSON list; year an int as text or ""; adult "1" or ""
 TITLE_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year", "adult")

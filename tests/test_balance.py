@@ -139,7 +139,8 @@ def test_new_titles_get_the_popularity_that_their_text_lets_expect(weight: float
     np.testing.assert_allclose(bias[COLD], weight * expected, rtol=1e-4)
     assert bias[SILENT] == -UNLISTED
     assert model.linear_users is None
-    assert decided == {"weights": {"popularity": weight, "linear": 0.0}, "tried": ["what was tried"], "linear": None}
+    assert decided == {"weights": {"popularity": weight, "linear": 0.0}, "unit": 1.0, "tried": ["what was tried"],
+                       "linear": None}
 
 
 def test_without_text_new_titles_stay_unlisted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,7 +295,7 @@ def test_inference_writes_the_same_with_all_that_can_be_decided(cold: tuple[dict
     # random data know of no linear model, so that valid might well leave it out
     monkeypatch.setattr(calibration, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
     metrics = main.run(config)
-    assert set(metrics["decided"]) == {"weights", "tried", "linear", "cold_offset"}
+    assert set(metrics["decided"]) == {"weights", "unit", "tried", "linear", "cold_offset"}
     state = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]
     assert state["item_bias"].any()
     assert state["linear_inputs"].shape == (30, 4)

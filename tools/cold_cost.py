@@ -59,7 +59,8 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
     dataset = load_dataset(config)
     check_origin(checkpoint, dataset)
     if not dataset.valid.nnz:
-        raise ValueError(f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0")
+        raise ValueError(f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0 "
+                         "(of a refit run, name the folder measured in it)")
     user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
     column, is_cold = config["embedding_dim"], ~np.isin(np.arange(dataset.n_items), dataset.warm_items)
     is_raised = is_cold & (item_emb[:, column] > -UNLISTED / 2).numpy()  # those without text are never listed

@@ -1,1 +1,141 @@
-"""Readers of what people have on disk: exports, dumps, data sets; tools/convert.py turns them into AGLRec's files."""
+"""Readers of the exports, dumps and data sets that people have; tools/convert.py turns them into AGLRec's files.
+
+A module per family of formats, each with a tuple FORMATS of common.Format. recognise() tells which format a file or
+folder has; read_export() reads the list of one person; importers.pipeline makes a data folder.
+"""
+
+import difflib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, first_text, is_gzip, open_bytes
+
+# asked in this order: pairs takes any table for its own, so it comes last
+MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
+FORMATS: dict[str, Format] = {made.name: made for module in MODULES if find_spec(f"importers.{module}")
+                              for made in import_module(f"importers.{module}").FORMATS}
+# what a single person's list may take, unpacked: the longest known ones are a tenth of it
+EXPORT_MB = 64
+
+
+def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
+    """Tell the format of a file or folder by its names and first bytes.
+
+    Args:
+        path: a file, folder or zip.
+        name: the format it must have; "auto" for the first that knows it.
+
+    Raises:
+        FileNotFoundError, ValueError: there is nothing, or nothing of this format (or any); the message says what is.
+    """
+    if name != "auto" and name not in FORMATS:
+        near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.0)
+        raise ValueError(f"there is no format {name!r}, the nearest is {near[0]}; use auto or one of: "
+                         f"{', '.join(FORMATS)}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; name a file or folder to read")
+    for asked in FORMATS.values() if name == "auto" else [FORMATS[name]]:
+        files = asked.find(path)
+        if files is not None:
+            return asked, files
+    wanted = "which no format reads" if name == "auto" else f"which is not {name}"
+    raise ValueError(f"{path} {_seen(path)}, {wanted}; use a file of one of: {', '.join(FORMATS)}")
+
+
+def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.DataFrame]:
+    """Read the list of one person: what recommend.py --new_user takes, and what a stranger may upload.
+
+    Nothing in the file is run, no file beside it is opened, and reading ends at EXPORT_MB, unpacked.
+
+    Args:
+        path: a list as a file, or a folder of its pages.
+        options: a user, where the file holds the lists of several.
+
+    Returns:
+        The format's name, and a row a title of any status, dropped ones included: ENTRY_COLUMNS, "name", and
+        "other_id", the title's id on another site (of an AniList list the AniList id, where subject_id is that of
+        MyAnimeList); both may be "".
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence with what was found and the remedy.
+    """
+    path = Path(path)
+    with _unpacked(path) as small:
+        try:
+            made, files = recognise(small)
+            if made.lists is None or not files.lists:
+                raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
+            chunks = [chunk for file in files.lists for chunk in made.lists(file, options, {})]
+            rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
+            rows = _of_one(path, rows, options)
+            names = {} if made.titles is None else {
+                title: name for file in files.titles for chunk in made.titles(file, options, {})
+                for title, name in zip(chunk["subject_id"], chunk["name"], strict=True)}
+            others = {} if made.other_ids is None else {
+                title: other for file in files.lists for title, other in made.other_ids(file).items()}
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(small), str(path))) from None
+    return made.name, rows.assign(**{column: rows["subject_id"].map(known).fillna("")
+                                     for column, known in (("name", names), ("other_id", others))})
+
+
+def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
+    users = rows["user_id"].unique()
+    if len(users) > 1 and options.user in users:
+        rows = rows[rows["user_id"] == options.user].reset_index(drop=True)
+    elif len(users) > 1:
+        raise ValueError(f"{path} holds the lists of {len(users):,} people ({', '.join(users[:3])}, ...); give the "
+                         "export of one, or name the user")
+    if rows.empty:
+        raise ValueError(f"{path} holds a list without a title; add titles to it and save it again")
+    return rows
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Yield path itself, or the unpacked copy of a gzip file; refuse what is larger than a person's list can be."""
+    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+    if size > EXPORT_MB * 2**20:
+        raise _too_large(path)
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise ValueError(f"{path} is neither a file nor a folder; give a file")
+    if not path.is_file():
+        yield path
+    elif zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is a zip; unpack it and give the list in it")
+    elif not is_gzip(path):
+        yield path
+    else:
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name.removesuffix(".gz")
+            with open_bytes(path) as packed, open(copy, "wb") as file:
+                for _ in range(EXPORT_MB):
+                    file.write(packed.read(2**20))
+                if packed.read(1):
+                    raise _too_large(path)
+            yield copy
+
+
+def _too_large(path: Path) -> ValueError:
+    return ValueError(f"{path} holds more than {EXPORT_MB} MB, too much for the list of one person; make a data folder "
+                      "of it with tools/convert.py")
+
+
+def _seen(path: Path) -> str:
+    """Say what stands at a path, in the middle of a sentence."""
+    if path.is_dir():
+        names = sorted(file.name for file in path.iterdir())
+        return f"is a folder of {', '.join(names[:5])}{', ...' * (len(names) > 5)}" if names else "is an empty folder"
+    if not path.stat().st_size:
+        return "is an empty file"
+    start = first_text(path, 60)
+    if not start:
+        return "is a cut off gzip file"
+    return f"begins with {start!r}" + ", not UTF-8 (save it as UTF-8)" * ("\ufffd" in start[:-1])

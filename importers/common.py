@@ -3,13 +3,15 @@
 import gzip
 import html
 import io
+import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
+import numpy as np
 import pandas as pd
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
@@ -29,6 +31,9 @@ class Options(NamedTuple):
     columns: dict[str, str] = {}  # of pairs: our column -> that of the file
 
 
+NO_OPTIONS = Options()
+
+
 class Format(NamedTuple):
     """A format: how to tell it, and how to read it.
 
@@ -36,7 +41,7 @@ class Format(NamedTuple):
     format; a file with both is named in both. It looks at names and first bytes only. lists and titles yield chunks
     with exactly ENTRY_COLUMNS and TITLE_COLUMNS, in the order of the file and never the whole of a large one; they
     raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
-    under a few words of why.
+    under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Format(NamedTuple):
     find: Callable[[Path], "Files | None"]
     lists: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
     titles: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
+    other_ids: Callable[[Path], dict[str, str]] | None = None
 
 
 class Files(NamedTuple):
@@ -53,6 +59,8 @@ class Files(NamedTuple):
     titles: tuple[Path, ...] = ()
 
 
+# --- files ---
+
 @contextmanager
 def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
     """Open a text file, gzip or not as its first bytes say.
@@ -61,10 +69,22 @@ def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
         FileNotFoundError, ValueError: it is missing, cut off, or of another encoding.
     """
     try:
-        with open(path, "rb") as raw, gzip.open(raw) if is_gzip(path) else raw as file:
+        with open_bytes(path) as file:
             yield io.TextIOWrapper(file, encoding=encoding, newline="")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not {encoding} ({error.reason}); save the file as UTF-8") from None
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Open a file as bytes, gzip or not as its first bytes say.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing or cut off.
+    """
+    try:
+        with open(path, "rb") as raw, gzip.open(raw) if is_gzip(path) else raw as file:
+            yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error}); download it again") from None
 
@@ -75,24 +95,95 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
+def first_text(path: Path, size: int = 4096) -> str:
+    """Return the first bytes of a file, gzip or not, as text; "" of what is no readable file."""
+    try:
+        with open_bytes(path) as file:
+            return file.read(size).decode("utf-8-sig", errors="replace")
+    except (OSError, ValueError):
+        return ""
+
+
+def files_under(source: Path, wanted: Callable[[Path], bool]) -> tuple[Path, ...]:
+    """Return the wanted files: the source itself, or those in a folder and in the folders in it, in order of name."""
+    among = sorted([*source.glob("*"), *source.glob("*/*")]) if source.is_dir() else [source]
+    return tuple(path for path in among if path.is_file() and wanted(path))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, gzip or not.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, cut off, or no JSON.
+    """
+    with open_text(path) as file:
+        text = file.read()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} line {error.lineno}: no JSON ({error.msg}); the file is cut off or was edited, save "
+                         "it again") from None
+    except RecursionError:
+        raise ValueError(f"{path}: JSON nested too deeply for a list; save it again") from None
+
+
+# --- tables ---
+
+def table_of(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Make a chunk of ENTRY_COLUMNS or TITLE_COLUMNS of rows, in which what is not named is empty (a rate is 0)."""
+    return pd.DataFrame({column: pd.Series([row.get(column, 0.0 if column == "rate" else "") for row in rows],
+                                           dtype=float if column == "rate" else object) for column in columns})
+
+
+def rates_of(path: Path, cells: pd.Series, first_line: int) -> np.ndarray:
+    """Read rates written as text, of which empty ones are 0: unrated.
+
+    Args:
+        path: the file, for the error.
+        cells: text, with the row number as index.
+        first_line: the line of row 0, for the error.
+
+    Raises:
+        ValueError: a cell is no number of 0 or more.
+    """
+    rates = pd.to_numeric(cells.where(cells != "", "0"), errors="coerce").to_numpy(float)
+    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
+    if len(bad):
+        raise ValueError(f"{path} line {cells.index[bad[0]] + first_line}: the rate {cells.iloc[bad[0]]!r} is not a "
+                         "number of 0 or more; write a number, or leave it empty for unrated")
+    return rates
+
+
+def count(dropped: dict[str, int], why: str, n: int = 1) -> None:
+    """Note that n rows were dropped, and why."""
+    if n:
+        dropped[why] = dropped.get(why, 0) + int(n)
+
+
+# --- texts ---
+
 def joined_names(*names: Any) -> str:
     """Join the names a title has in its languages, each once, by " / ": the first is what it is shown by."""
     known: dict[str, str] = {}
     for name in names:
-        name = plain(name)
+        # a name keeps what looks like a tag: a film may be called "<i>"
+        name = " ".join(unescaped(name).split())
         if name and name.casefold() not in ("unknown", "nan", "none", "null"):
             known.setdefault(name.casefold(), name)
     return " / ".join(known.values())
 
 
 def plain(text: Any) -> str:
-    """Return text without HTML entities and tags, on one line a paragraph; "" for None and NaN."""
-    if text is None or text != text:
-        return ""
-    text = html.unescape(html.unescape(str(text))).replace("\r\n", "\n").replace("\r", "\n")
+    """Return a summary or comment without HTML entities and tags, on one line a paragraph; "" for None and NaN."""
+    text = unescaped(text).replace("\r\n", "\n").replace("\r", "\n")
     text = re.sub(r"<br\s*/?>\s*", "\n", text, flags=re.IGNORECASE)
     text = re.sub(r"</?[a-zA-Z][^<>]{0,200}>", "", text).replace("\0", "")
     return re.sub(r"[ \t\u00a0]+", " ", text).strip()
+
+
+def unescaped(text: Any) -> str:
+    """Return text without HTML entities, which some sources escape twice; "" for None and NaN."""
+    return "" if text is None or text != text else html.unescape(html.unescape(str(text)))
 
 
 def year_of(text: Any) -> str:

@@ -1,0 +1,340 @@
+"""Lists and titles of any importer -> anime.tsv, interactions.tsv and user.tsv, in one pass over files of any length.
+
+What is kept in memory grows with the number of users and titles, 16 bytes each, and never with the number of rows:
+ids are known by a hash of 64 bits, and everything else waits in DIR/converting.tmp until all of it is there. Then the
+three files take their places, interactions.tsv last: a folder that has it is whole.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from importers.common import CHUNK, ENTRY_COLUMNS, POSITIVE, TITLE_COLUMNS, Files, Format, Options, count, joined_names
+
+ANIME, USERS, ROWS = "anime.tsv", "user.tsv", "interactions.tsv"
+ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
+USER_COLUMNS = ("user_id", "username")
+ROW_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
+
+Source = tuple[Format, Files]
+Dropped = dict[str, int]
+
+
+class Rules(NamedTuple):
+    """What of the sources is kept."""
+
+    statuses: tuple[str, ...] = POSITIVE
+    users: int = 0  # how many, at random; 0 for all
+    seed: int = 0
+    min_rows: int = 1  # that a user must have
+    adult: bool = False
+    collected_only: bool = False
+
+
+class Result(NamedTuple):
+    """What was written, and what was not."""
+
+    users: int
+    titles: int
+    described: bool  # whether any source said more of a title than its id
+    rows: int
+    unrated: int
+    dropped_rows: Dropped
+    dropped_titles: Dropped
+
+
+class Tally:
+    """How often each of many ids came up, by hash."""
+
+    def __init__(self) -> None:
+        self.keys = np.empty(0, np.uint64)  # ascending
+        self.counts = np.empty(0, np.int64)
+
+    def add(self, keys: np.ndarray) -> np.ndarray:
+        """Count keys (n,), and return where those that were new first stand."""
+        keys, first, counts = np.unique(keys, return_index=True, return_counts=True)
+        new = ~among(keys, self.keys)
+        place = np.searchsorted(self.keys, keys)
+        self.counts[place[~new]] += counts[~new]
+        self.keys = np.insert(self.keys, place[new], keys[new])
+        self.counts = np.insert(self.counts, place[new], counts[new])
+        return np.sort(first[new])
+
+
+def among(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Tell which keys (n,) are in an ascending array."""
+    place = np.searchsorted(ascending, keys)
+    place[place == len(ascending)] = 0
+    return ascending[place] == keys if len(ascending) else np.zeros(len(keys), bool)
+
+
+def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
+    """Write the three files of a data folder, all of them or none.
+
+    Titles come from files of titles first, then from lists that name theirs. Of a title described more than once the
+    first tags, summary and year stay, and its names are joined. Where no file describes titles, an id is its name.
+
+    Args:
+        sources: as from recognise().
+        folder: made if missing; files of these names in it are replaced.
+        options: what the sources cannot say of themselves.
+        rules: what is kept. A wish or a title given up is no positive, and the files have no place for it.
+
+    Raises:
+        ValueError: a source is damaged, none has lists, or nothing is left.
+    """
+    if not any(files.lists for _, files in sources):
+        raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
+    work = folder / "converting.tmp"
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    work.mkdir(parents=True)
+    try:
+        result = _convert(sources, work, options, rules)
+        for name in (ANIME, USERS, ROWS):
+            os.replace(work / name, folder / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) -> Result:
+    dropped_rows: Dropped = {}
+    dropped_titles: Dropped = {}
+    titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
+    hidden = np.empty(0, np.uint64) if rules.adult else adult
+    entries = _batches((chunk for made, files in sources for file in files.lists
+                        for chunk in made.lists(file, options, dropped_rows)), ENTRY_COLUMNS)
+    with _create(work / USERS, USER_COLUMNS) as names:
+        users = Users(names, rules)
+        rows = _write_rows((users.meet(_wanted(chunk, titles.keys, hidden, rules, dropped_rows)) for chunk in entries),
+                           work / ROWS)
+    kept = users.chosen(dropped_rows)
+    if len(kept) < len(users.tally.keys):
+        _sieve(work / USERS, USER_COLUMNS, lambda table: among(keys_of(table["user_id"], rules.seed), kept))
+        before = work / f"{ROWS}.all"
+        os.replace(work / ROWS, before)
+        rows = _write_rows((table[among(keys_of(table["user_id"], rules.seed), kept)] for table in _read(before)),
+                           work / ROWS)
+        before.unlink()
+    if not rows.total:
+        raise ValueError("no row is left" + "".join(f"; {n:,} {why}" for why, n in dropped_rows.items())
+                         + "; name other statuses, fewer --min_rows, or the file of titles that goes with these lists")
+    if len(titles.keys):
+        n_titles = _finish_titles(work / ANIME, titles, hidden, rows.titles.keys, rules, dropped_titles)
+    else:
+        n_titles = _bare_titles(work, len(rows.titles.keys))
+    return Result(len(kept), n_titles, len(titles.keys) > 0, rows.total, rows.unrated, dropped_rows, dropped_titles)
+
+
+# --- titles ---
+
+def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: Dropped) -> tuple[Tally, np.ndarray]:
+    """Write titles as they come; return in how many groups of files each came, and the ascending keys of adult ones.
+
+    Of a group, the first row of a title counts. A file of titles alone is a group, since another may add what it
+    lacks, and comes before the lists; the lists of a format are one together, since all say the same.
+    """
+    groups: dict[str, list[tuple[Format, Path]]] = {}
+    files = [(file in files.lists, made, file) for made, files in sources for file in files.titles]
+    for in_list, made, file in sorted(files, key=lambda entry: entry[0]):
+        groups.setdefault(made.name if in_list else str(file), []).append((made, file))
+    titles, adult = Tally(), Tally()
+    with _create(path, ANIME_COLUMNS) as out:
+        for group in groups.values():
+            met = Tally()
+            chunks = (chunk for made, file in group for chunk in made.titles(file, options, dropped))
+            for chunk in _batches(chunks, TITLE_COLUMNS):
+                table = chunk.map(one_line)
+                count(dropped, "without an id", (table["subject_id"] == "").sum())
+                table = table[table["subject_id"] != ""]
+                table = table.iloc[met.add(keys_of(table["subject_id"]))]
+                keys = keys_of(table["subject_id"])
+                titles.add(keys)
+                adult.add(keys[table["adult"] == "1"])
+                _write(out, table[list(ANIME_COLUMNS)])
+    return titles, adult.keys
+
+
+def _finish_titles(path: Path, titles: Tally, hidden: np.ndarray, collected: np.ndarray, rules: Rules,
+                   dropped: Dropped) -> int:
+    """Leave out what is not wanted, and make one of the rows of a title described more than once."""
+    kept = titles.keys[~among(titles.keys, hidden)]
+    count(dropped, "adult", len(titles.keys) - len(kept))
+    if rules.collected_only:
+        count(dropped, "not collected by anybody", len(kept))
+        kept = kept[among(kept, collected)]
+        count(dropped, "not collected by anybody", -len(kept))
+    again, repeats = titles.keys[titles.counts > 1], []
+
+    def once(table: pd.DataFrame) -> np.ndarray:
+        keys = keys_of(table["subject_id"])
+        wanted, repeated = among(keys, kept), among(keys, again)
+        repeats.append(table[wanted & repeated])
+        return wanted & ~repeated
+
+    _sieve(path, ANIME_COLUMNS, once)
+    with open(path, "a", encoding="utf-8", newline="") as out:
+        _write(out, _merged(pd.concat(repeats)))
+    return len(kept)
+
+
+def _merged(table: pd.DataFrame) -> pd.DataFrame:
+    """Make one row of those with the same subject_id: all names, and of the rest what is first filled in."""
+    empty = {"summary": "", "year": "", "tags_name": "[]"}
+    cells = table.assign(**{column: table[column].mask(table[column] == nothing) for column, nothing in empty.items()})
+    found = cells.groupby("subject_id", sort=False).agg(
+        {"name": lambda names: joined_names(*(name for joined in names for name in joined.split(" / "))),
+         **dict.fromkeys(("tags_name", "summary", "year"), "first")})
+    return found.fillna(empty).reset_index()[list(ANIME_COLUMNS)]
+
+
+def _bare_titles(work: Path, n_titles: int) -> int:
+    """Write titles of which nothing is known but that they are in the rows; the id stands for the name."""
+    known = Tally()
+    with _create(work / ANIME, ANIME_COLUMNS) as out:
+        for table in _read(work / ROWS):
+            ids = table["subject_id"].iloc[known.add(keys_of(table["subject_id"]))]
+            _write(out, pd.DataFrame({"subject_id": ids, "name": ids, "tags_name": "[]", "summary": "", "year": ""}))
+    return n_titles
+
+
+# --- rows ---
+
+def _wanted(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, rules: Rules,
+            dropped: Dropped) -> pd.DataFrame:
+    """Return the rows that the rules keep, their ids clean; known and hidden are ascending keys of titles."""
+    for status, n in chunk["status"].value_counts().items():
+        if status not in rules.statuses:
+            count(dropped, f"of status {status or 'unknown'}", n)
+    table = chunk[chunk["status"].isin(rules.statuses)]
+    table = table.assign(user_id=_cleaned(table["user_id"]), subject_id=_cleaned(table["subject_id"]))
+    nameless = (table["user_id"] == "") | (table["subject_id"] == "")
+    count(dropped, "without the id of a user or title", nameless.sum())
+    table = table[~nameless]
+    titles = keys_of(table["subject_id"])
+    is_hidden = among(titles, hidden)
+    strange = ~among(titles, known) if len(known) else np.zeros(len(table), bool)
+    count(dropped, "of adult titles", is_hidden.sum())
+    count(dropped, "of titles that no file describes", strange.sum())
+    return table[~is_hidden & ~strange]
+
+
+class Users:
+    """All users met so far: a hash and a number of rows each, and their names on disk."""
+
+    def __init__(self, names: TextIO, rules: Rules) -> None:
+        self.tally, self.names, self.rules, self.last = Tally(), names, rules, np.uint64(2**64 - 1)
+
+    def meet(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Count the users of some rows, and return the rows of those who may still be drawn.
+
+        Drawn are the users with enough rows and the smallest hashes; as more users have enough rows, the largest hash
+        among the drawn only falls, so who is above it once will never be drawn.
+        """
+        keys = keys_of(table["user_id"], self.rules.seed)
+        new = self.tally.add(keys)
+        if self.rules.users:
+            enough = self.tally.keys[self.tally.counts >= self.rules.min_rows]
+            if len(enough) >= self.rules.users:
+                self.last = enough[self.rules.users - 1]
+        met = table.iloc[new[keys[new] <= self.last]]
+        _write(self.names, pd.DataFrame({"user_id": met["user_id"], "username": met["username"].map(one_line)}))
+        return table[keys <= self.last]
+
+    def chosen(self, dropped: Dropped) -> np.ndarray:
+        """Return the keys of the users who stay, ascending, and count the rows of the others."""
+        keys, counts = self.tally.keys, self.tally.counts
+        enough, drawn = counts >= self.rules.min_rows, keys <= self.last
+        count(dropped, f"of users with fewer than {self.rules.min_rows} rows", counts[~enough].sum())
+        count(dropped, f"of users not among the {self.rules.users:,} drawn", counts[enough & ~drawn].sum())
+        return keys[enough & drawn]
+
+
+class Written(NamedTuple):
+    """What is in a file of rows."""
+
+    total: int
+    unrated: int
+    titles: Tally
+
+
+def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
+    total, unrated, titles = 0, 0, Tally()
+    with _create(path, ROW_COLUMNS) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
+        for table in tables:
+            rates = pd.to_numeric(table["rate"]).to_numpy(float)
+            rates = np.where(np.isfinite(rates) & (rates > 0), rates, 0)
+            _write(out, pd.DataFrame({"user_id": table["user_id"], "subject_id": table["subject_id"],
+                                      "rate": _rate_texts(rates), "comment": _cleaned(table["comment"]),
+                                      "updated_at": _cleaned(table["updated_at"])}))
+            titles.add(keys_of(table["subject_id"]))
+            total, unrated = total + len(table), unrated + int((rates == 0).sum())
+            bar.update(len(table))
+    return Written(total, unrated, titles)
+
+
+def _rate_texts(rates: np.ndarray) -> np.ndarray:
+    kinds, which = np.unique(rates, return_inverse=True)
+    return np.array([np.format_float_positional(rate, trim="-") for rate in kinds], dtype=object)[which]
+
+
+# --- cells and files ---
+
+def keys_of(ids: pd.Series, seed: int = 0) -> np.ndarray:
+    """Hash ids to 64 bits each (uint64), in an order that the seed decides."""
+    return pd.util.hash_array(ids.to_numpy(object), hash_key=f"{seed:016d}", categorize=True)
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without what UTF-8 cannot hold: a row is a line then, for head, grep and wc."""
+    return " ".join(text.replace("\0", "").encode("utf-8", "ignore").decode().split())
+
+
+def _cleaned(cells: pd.Series) -> np.ndarray:
+    which, kinds = pd.factorize(cells.to_numpy(object))
+    return np.array([one_line(kind) for kind in kinds], dtype=object)[which]
+
+
+def _batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+    """Join small chunks, as of a page each, to some of CHUNK rows or more."""
+    waiting, n_rows = [], 0
+    for chunk in chunks:
+        waiting.append(chunk[list(columns)])
+        n_rows += len(chunk)
+        if n_rows >= CHUNK:
+            yield pd.concat(waiting, ignore_index=True)
+            waiting, n_rows = [], 0
+    if n_rows:
+        yield pd.concat(waiting, ignore_index=True)
+
+
+@contextmanager
+def _create(path: Path, columns: tuple[str, ...]) -> Iterator[TextIO]:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write("\t".join(columns) + "\n")
+        yield file
+
+
+def _write(file: TextIO, table: pd.DataFrame) -> None:
+    table.to_csv(file, sep="\t", header=False, index=False, lineterminator="\n")
+
+
+def _read(path: Path) -> Iterator[pd.DataFrame]:
+    return pd.read_csv(path, sep="\t", dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK)
+
+
+def _sieve(path: Path, columns: tuple[str, ...], chosen: Callable[[pd.DataFrame], np.ndarray]) -> None:
+    """Leave out of a file all rows but the chosen ones."""
+    before = path.with_name(f"{path.name}.all")
+    os.replace(path, before)
+    with _create(path, columns) as out:
+        for table in _read(before):
+            _write(out, table[chosen(table)])
+    before.unlink()

@@ -1,0 +1,117 @@
+"""Turn the exports, dumps and data sets that people have into a data folder: anime.tsv, interactions.tsv, user.tsv.
+
+    python tools/convert.py auto SOURCE [SOURCE ...] --out DIR
+    python tools/convert.py --list
+
+FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder or a zip; several may be of different
+formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
+list holds stays: that new titles can be recommended from their text is the point.
+
+What a user only wishes for, or gave up, is no positive, and the files have no place for it; such rows are left out and
+counted, and these titles may then be recommended to him. --statuses decides otherwise.
+"""
+
+import argparse
+import logging
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from config import run_script
+from importers import FORMATS, recognise
+from importers.common import POSITIVE, STATUSES, Options
+from importers.pipeline import ANIME, ROWS, USERS, Result, Rules, Source, convert
+from readers import find_file
+
+log = logging.getLogger("aglrec")
+
+UNKNOWN = "unknown"  # how the status of sources that know none is called on the command line
+ALL_STATUSES, DEFAULT_STATUSES = (",".join(status or UNKNOWN for status in some) for some in (STATUSES, POSITIVE))
+
+
+def named_statuses(text: str) -> tuple[str, ...]:
+    """Read statuses parted by commas; "unknown" is that of sources that know none."""
+    asked = tuple(word.strip().replace(UNKNOWN, "") for word in text.split(","))
+    for status in asked:
+        if status not in STATUSES:
+            raise ValueError(f"--statuses names {status!r}; use some of: {ALL_STATUSES}")
+    return asked
+
+
+def named_columns(text: str) -> dict[str, str]:
+    """Read OURS=THEIRS pairs, parted by commas."""
+    pairs = [pair.strip() for pair in text.split(",") if pair.strip()]
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"--columns has {pair!r}; write OURS=THEIRS, as in user_id=userId")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raise if the folder has any of the files that a conversion writes."""
+    there = [found.name for name in (ANIME, ROWS, USERS) if (found := find_file(folder, name))]
+    if there:
+        raise ValueError(f"{folder} has {', '.join(there)} already; name another --out, or replace "
+                         "them with --overwrite")
+
+
+def sources_of(name: str, paths: list[Path]) -> list[Source]:
+    """Recognise sources, each once, and say what they are."""
+    sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
+    for path, (made, files) in sources.items():
+        log.info(f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}")
+    return list(sources.values())
+
+
+def told(result: Result, folder: Path) -> str:
+    """Lay out what was written and what was not, and the commands that come next."""
+    lines = [f"{folder}: {result.rows:,} rows of {result.users:,} users, {result.unrated:,} of them unrated; "
+             f"{result.titles:,} titles" + ", named by their ids" * (not result.described)]
+    for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
+        if any(dropped.values()):
+            lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
+    data = shlex.quote(str(folder))
+    train = ["python main.py --data_dir", data, "--preset tuned"]
+    if result.described:
+        train.append("--model_name lsa")
+    else:
+        train.append("--fusion_mode none")
+    if 2 * result.unrated > result.rows:
+        train.append("--min_rate 0")
+    return "\n".join([*lines, "next:", f"    python tools/check.py {data}", f"    {' '.join(train)}"])
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # argparse's own way to print something and leave, before it asks for what is missing
+    asked.add_argument("--list", action="version", help="print the formats and leave",
+                       version="\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items()) + "\n")
+    asked.add_argument("format", metavar="FORMAT")
+    asked.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    asked.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
+    asked.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
+    asked.add_argument("--statuses", default=DEFAULT_STATUSES,
+                       help=f"whose rows are kept, of {ALL_STATUSES} (default %(default)s)")
+    asked.add_argument("--users", type=int, default=0, metavar="N", help="keep N users, drawn at random (default all)")
+    asked.add_argument("--seed", type=int, default=0, help="of that draw (default %(default)s)")
+    asked.add_argument("--min_rows", type=int, default=1, metavar="N", help="rows a user needs (default %(default)s)")
+    asked.add_argument("--adult", choices=("no", "yes"), default="no", help="keep adult titles (default %(default)s)")
+    asked.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
+    asked.add_argument("--user", default="", help="whose list it is, where the file does not say")
+    asked.add_argument("--columns", default="", metavar="OURS=THEIRS,...",
+                       help="of pairs: which column is which, as in user_id=userId,subject_id=movieId")
+    asked = asked.parse_args()
+    if asked.users < 0 or asked.min_rows < 1 or asked.seed < 0:
+        raise ValueError("--users and --seed must be 0 or more, and --min_rows 1 or more")
+    if not asked.overwrite:
+        refuse_to_overwrite(asked.out)
+    rules = Rules(named_statuses(asked.statuses), asked.users, asked.seed, asked.min_rows, asked.adult == "yes",
+                  asked.collected_only)
+    options = Options(asked.user, named_columns(asked.columns))
+    log.info(told(convert(sources_of(asked.format, asked.sources), asked.out, options, rules), asked.out))
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

@@ -41,12 +41,23 @@ def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
                          f"{', '.join(FORMATS)}")
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; name a file or folder to read")
-    for asked in FORMATS.values() if name == "auto" else [FORMATS[name]]:
-        files = asked.find(path)
-        if files is not None:
-            return asked, files
+    found = ((made, files) for made in (FORMATS.values() if name == "auto" else [FORMATS[name]])
+             if (files := made.find(path)) is not None)
+    first = next(found, None)
+    if first is not None:
+        _refuse_a_mixture(path, first, found)
+        return first
     wanted = "which no format reads" if name == "auto" else f"which is not {name}"
     raise ValueError(f"{path} {_seen(path)}, {wanted}; use a file of one of: {', '.join(FORMATS)}")
+
+
+def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[tuple[Format, Files]]) -> None:
+    """Raise if a folder has files of a second format, which would be left out without a word."""
+    if path.is_dir():
+        for other, files in others:
+            if other.name != "pairs" and not {*files.lists, *files.titles} & {*first[1].lists, *first[1].titles}:
+                raise ValueError(f"{path} has files of {first[0].name} and of {other.name}; name the files or folders "
+                                 "one by one, or say which format with its name in the place of auto")
 
 
 def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.DataFrame]:
@@ -82,7 +93,7 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
                 title: other for file in files.lists for title, other in made.other_ids(file).items()}
         except ValueError as error:
             raise ValueError(str(error).replace(str(small), str(path))) from None
-    return made.name, rows.assign(**{column: rows["subject_id"].map(known).fillna("")
+    return made.name, rows.assign(**{column: [known.get(title, "") for title in rows["subject_id"]]
                                      for column, known in (("name", names), ("other_id", others))})
 
 

@@ -90,9 +90,11 @@ def _is_collection(answer: Any) -> bool:
 def _entries(collection: dict[str, Any], dropped: dict[str, int]) -> list[dict[str, Any]]:
     """Return each title's entry once: it stands again in every custom list it is in."""
     every = [entry for group in collection["lists"] for entry in group["entries"]]
-    once = list({entry["mediaId"]: entry for entry in reversed(every)}.values())[::-1]
+    once: dict[Any, dict[str, Any]] = {}
+    for entry in every:
+        once.setdefault(entry["mediaId"], entry)
     count(dropped, "again in a custom list", len(every) - len(once))
-    return once
+    return list(once.values())
 
 
 def _id(entry: dict[str, Any]) -> str:

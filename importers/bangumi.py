@@ -255,15 +255,19 @@ def tsv_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator
 
 
 def _chunks(path: Path, sep: str, columns: list[str], encoding: str = "utf-8-sig") -> Iterator[pd.DataFrame]:
-    """Yield a table as text, with the row number as index."""
+    """Yield columns of a table as text, with the row number as index."""
     with open_text(path, encoding) as file:
         try:
-            yield from pd.read_csv(file, sep=sep, dtype=object, keep_default_na=False, na_filter=False,
-                                   usecols=columns, chunksize=CHUNK)
-        except UnicodeDecodeError:
-            raise
-        except ValueError as error:  # a column is missing, or a row has too many fields
-            raise ValueError(f"{path}: {error}; the file was edited or cut off, export it again") from None
+            # with usecols, pandas would let a row with too many fields pass, and its cells would be of other columns
+            for table in pd.read_csv(file, sep=sep, dtype=object, keep_default_na=False, na_filter=False,
+                                     chunksize=CHUNK):
+                missing = [column for column in columns if column not in table]
+                if missing or not isinstance(table.index, pd.RangeIndex):
+                    what = f"no column {', '.join(missing)}" if missing else "more fields in line 2 than in the header"
+                    raise ValueError(f"{path}: {what}; the file was edited, export it again")
+                yield table[columns]
+        except pd.errors.ParserError as error:
+            raise ValueError(f"{path}: {str(error).strip()}; the file was edited or cut off, export it again") from None
 
 
 FORMATS = (

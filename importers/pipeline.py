@@ -7,8 +7,7 @@ three files take their places, interactions.tsv last: a folder that has it is wh
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -17,6 +16,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from importers.common import CHUNK, ENTRY_COLUMNS, POSITIVE, TITLE_COLUMNS, Files, Format, Options, count, joined_names
+from importers.spill import cleaned, create, one_line, read, sieve, write
+from importers.tally import Tally, among, keys_of
 
 ANIME, USERS, ROWS = "anime.tsv", "user.tsv", "interactions.tsv"
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
@@ -48,31 +49,6 @@ class Result(NamedTuple):
     unrated: int
     dropped_rows: Dropped
     dropped_titles: Dropped
-
-
-class Tally:
-    """How often each of many ids came up, by hash."""
-
-    def __init__(self) -> None:
-        self.keys = np.empty(0, np.uint64)  # ascending
-        self.counts = np.empty(0, np.int64)
-
-    def add(self, keys: np.ndarray) -> np.ndarray:
-        """Count keys (n,), and return where those that were new first stand."""
-        keys, first, counts = np.unique(keys, return_index=True, return_counts=True)
-        new = ~among(keys, self.keys)
-        place = np.searchsorted(self.keys, keys)
-        self.counts[place[~new]] += counts[~new]
-        self.keys = np.insert(self.keys, place[new], keys[new])
-        self.counts = np.insert(self.counts, place[new], counts[new])
-        return np.sort(first[new])
-
-
-def among(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
-    """Tell which keys (n,) are in an ascending array."""
-    place = np.searchsorted(ascending, keys)
-    place[place == len(ascending)] = 0
-    return ascending[place] == keys if len(ascending) else np.zeros(len(keys), bool)
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
@@ -111,16 +87,16 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     entries = _batches((chunk for made, files in sources for file in files.lists
                         for chunk in made.lists(file, options, dropped_rows)), ENTRY_COLUMNS)
-    with _create(work / USERS, USER_COLUMNS) as names:
+    with create(work / USERS, USER_COLUMNS) as names:
         users = Users(names, rules)
         rows = _write_rows((users.meet(_wanted(chunk, titles.keys, hidden, rules, dropped_rows)) for chunk in entries),
                            work / ROWS)
     kept = users.chosen(dropped_rows)
     if len(kept) < len(users.tally.keys):
-        _sieve(work / USERS, USER_COLUMNS, lambda table: among(keys_of(table["user_id"], rules.seed), kept))
+        sieve(work / USERS, USER_COLUMNS, lambda table: among(keys_of(table["user_id"], rules.seed), kept))
         before = work / f"{ROWS}.all"
         os.replace(work / ROWS, before)
-        rows = _write_rows((table[among(keys_of(table["user_id"], rules.seed), kept)] for table in _read(before)),
+        rows = _write_rows((table[among(keys_of(table["user_id"], rules.seed), kept)] for table in read(before)),
                            work / ROWS)
         before.unlink()
     if not rows.total:
@@ -146,7 +122,7 @@ def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: 
     for in_list, made, file in sorted(files, key=lambda entry: entry[0]):
         groups.setdefault(made.name if in_list else str(file), []).append((made, file))
     titles, adult = Tally(), Tally()
-    with _create(path, ANIME_COLUMNS) as out:
+    with create(path, ANIME_COLUMNS) as out:
         for group in groups.values():
             met = Tally()
             chunks = (chunk for made, file in group for chunk in made.titles(file, options, dropped))
@@ -158,7 +134,7 @@ def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: 
                 keys = keys_of(table["subject_id"])
                 titles.add(keys)
                 adult.add(keys[table["adult"] == "1"])
-                _write(out, table[list(ANIME_COLUMNS)])
+                write(out, table[list(ANIME_COLUMNS)])
     return titles, adult.keys
 
 
@@ -168,9 +144,8 @@ def _finish_titles(path: Path, titles: Tally, hidden: np.ndarray, collected: np.
     kept = titles.keys[~among(titles.keys, hidden)]
     count(dropped, "adult", len(titles.keys) - len(kept))
     if rules.collected_only:
-        count(dropped, "not collected by anybody", len(kept))
-        kept = kept[among(kept, collected)]
-        count(dropped, "not collected by anybody", -len(kept))
+        every, kept = kept, kept[among(kept, collected)]
+        count(dropped, "not collected by anybody", len(every) - len(kept))
     again, repeats = titles.keys[titles.counts > 1], []
 
     def once(table: pd.DataFrame) -> np.ndarray:
@@ -179,9 +154,9 @@ def _finish_titles(path: Path, titles: Tally, hidden: np.ndarray, collected: np.
         repeats.append(table[wanted & repeated])
         return wanted & ~repeated
 
-    _sieve(path, ANIME_COLUMNS, once)
+    sieve(path, ANIME_COLUMNS, once)
     with open(path, "a", encoding="utf-8", newline="") as out:
-        _write(out, _merged(pd.concat(repeats)))
+        write(out, _merged(pd.concat(repeats)))
     return len(kept)
 
 
@@ -198,10 +173,10 @@ def _merged(table: pd.DataFrame) -> pd.DataFrame:
 def _bare_titles(work: Path, n_titles: int) -> int:
     """Write titles of which nothing is known but that they are in the rows; the id stands for the name."""
     known = Tally()
-    with _create(work / ANIME, ANIME_COLUMNS) as out:
-        for table in _read(work / ROWS):
+    with create(work / ANIME, ANIME_COLUMNS) as out:
+        for table in read(work / ROWS):
             ids = table["subject_id"].iloc[known.add(keys_of(table["subject_id"]))]
-            _write(out, pd.DataFrame({"subject_id": ids, "name": ids, "tags_name": "[]", "summary": "", "year": ""}))
+            write(out, pd.DataFrame({"subject_id": ids, "name": ids, "tags_name": "[]", "summary": "", "year": ""}))
     return n_titles
 
 
@@ -214,7 +189,7 @@ def _wanted(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, rules: R
         if status not in rules.statuses:
             count(dropped, f"of status {status or 'unknown'}", n)
     table = chunk[chunk["status"].isin(rules.statuses)]
-    table = table.assign(user_id=_cleaned(table["user_id"]), subject_id=_cleaned(table["subject_id"]))
+    table = table.assign(user_id=cleaned(table["user_id"]), subject_id=cleaned(table["subject_id"]))
     nameless = (table["user_id"] == "") | (table["subject_id"] == "")
     count(dropped, "without the id of a user or title", nameless.sum())
     table = table[~nameless]
@@ -245,7 +220,7 @@ class Users:
             if len(enough) >= self.rules.users:
                 self.last = enough[self.rules.users - 1]
         met = table.iloc[new[keys[new] <= self.last]]
-        _write(self.names, pd.DataFrame({"user_id": met["user_id"], "username": met["username"].map(one_line)}))
+        write(self.names, pd.DataFrame({"user_id": met["user_id"], "username": met["username"].map(one_line)}))
         return table[keys <= self.last]
 
     def chosen(self, dropped: Dropped) -> np.ndarray:
@@ -267,13 +242,13 @@ class Written(NamedTuple):
 
 def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
     total, unrated, titles = 0, 0, Tally()
-    with _create(path, ROW_COLUMNS) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
+    with create(path, ROW_COLUMNS) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
         for table in tables:
             rates = pd.to_numeric(table["rate"]).to_numpy(float)
             rates = np.where(np.isfinite(rates) & (rates > 0), rates, 0)
-            _write(out, pd.DataFrame({"user_id": table["user_id"], "subject_id": table["subject_id"],
-                                      "rate": _rate_texts(rates), "comment": _cleaned(table["comment"]),
-                                      "updated_at": _cleaned(table["updated_at"])}))
+            write(out, pd.DataFrame({"user_id": table["user_id"], "subject_id": table["subject_id"],
+                                     "rate": _rate_texts(rates), "comment": cleaned(table["comment"]),
+                                     "updated_at": cleaned(table["updated_at"])}))
             titles.add(keys_of(table["subject_id"]))
             total, unrated = total + len(table), unrated + int((rates == 0).sum())
             bar.update(len(table))
@@ -283,23 +258,6 @@ def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
 def _rate_texts(rates: np.ndarray) -> np.ndarray:
     kinds, which = np.unique(rates, return_inverse=True)
     return np.array([np.format_float_positional(rate, trim="-") for rate in kinds], dtype=object)[which]
-
-
-# --- cells and files ---
-
-def keys_of(ids: pd.Series, seed: int = 0) -> np.ndarray:
-    """Hash ids to 64 bits each (uint64), in an order that the seed decides."""
-    return pd.util.hash_array(ids.to_numpy(object), hash_key=f"{seed:016d}", categorize=True)
-
-
-def one_line(text: str) -> str:
-    """Return text on one line, without what UTF-8 cannot hold: a row is a line then, for head, grep and wc."""
-    return " ".join(text.replace("\0", "").encode("utf-8", "ignore").decode().split())
-
-
-def _cleaned(cells: pd.Series) -> np.ndarray:
-    which, kinds = pd.factorize(cells.to_numpy(object))
-    return np.array([one_line(kind) for kind in kinds], dtype=object)[which]
 
 
 def _batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
@@ -313,28 +271,3 @@ def _batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterat
             waiting, n_rows = [], 0
     if n_rows:
         yield pd.concat(waiting, ignore_index=True)
-
-
-@contextmanager
-def _create(path: Path, columns: tuple[str, ...]) -> Iterator[TextIO]:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write("\t".join(columns) + "\n")
-        yield file
-
-
-def _write(file: TextIO, table: pd.DataFrame) -> None:
-    table.to_csv(file, sep="\t", header=False, index=False, lineterminator="\n")
-
-
-def _read(path: Path) -> Iterator[pd.DataFrame]:
-    return pd.read_csv(path, sep="\t", dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK)
-
-
-def _sieve(path: Path, columns: tuple[str, ...], chosen: Callable[[pd.DataFrame], np.ndarray]) -> None:
-    """Leave out of a file all rows but the chosen ones."""
-    before = path.with_name(f"{path.name}.all")
-    os.replace(path, before)
-    with _create(path, columns) as out:
-        for table in _read(before):
-            _write(out, table[chosen(table)])
-    before.unlink()

@@ -57,7 +57,7 @@ def test_imports_point_one_way(module: str) -> None:
 
 def test_no_file_of_the_house_is_longer_than_350_lines() -> None:
     files = [*ROOT.glob("*.py"), *ROOT.glob("*.jinja"), *ROOT.glob("*.css"), *ROOT.glob("tools/*.py"),
-             *ROOT.glob("benchmarks/*.py"), ROOT / "tests" / "conftest.py"]
+             *ROOT.glob("benchmarks/*.py"), *ROOT.glob("importers/*.py"), ROOT / "tests" / "conftest.py"]
     lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert not {name: length for name, length in lengths.items() if length > 350}
 
@@ -76,7 +76,16 @@ def test_no_eval_and_no_seed_or_threads_set_globally(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_function_has_type_hints(module: str) -> None:
-    for node in ast.walk(tree(module)):
+    _assert_type_hints(tree(module), module)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("importers/*.py")), ids=lambda path: path.stem)
+def test_every_function_of_the_importers_has_type_hints(path: Path) -> None:
+    _assert_type_hints(ast.parse(path.read_text(encoding="utf-8")), path.stem)
+
+
+def _assert_type_hints(parsed: ast.Module, module: str) -> None:
+    for node in ast.walk(parsed):
         if isinstance(node, ast.FunctionDef):
             named = [a for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "ctx", "cls")]
             assert all(argument.annotation for argument in named), f"{module}.{node.name}"

@@ -110,7 +110,12 @@ def main() -> None:
     rules = Rules(named_statuses(asked.statuses), asked.users, asked.seed, asked.min_rows, asked.adult == "yes",
                   asked.collected_only)
     options = Options(asked.user, named_columns(asked.columns))
-    log.info(told(convert(sources_of(asked.format, asked.sources), asked.out, options, rules), asked.out))
+    try:
+        result = convert(sources_of(asked.format, asked.sources), asked.out, options, rules)
+    except KeyboardInterrupt:
+        log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
+        sys.exit(130)
+    log.info(told(result, asked.out))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""Tables on disk, a chunk at a time: tab-separated text in which a row is a line."""
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pandas as pd
+
+from importers.common import CHUNK
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without what UTF-8 cannot hold: a row is a line then, for head, grep and wc."""
+    return " ".join(text.replace("\0", "").encode("utf-8", "ignore").decode().split())
+
+
+def cleaned(cells: pd.Series) -> np.ndarray:
+    """Put every cell (n,) on one line; each text is looked at once, however often it is there."""
+    which, kinds = pd.factorize(cells.to_numpy(object))
+    return np.array([one_line(kind) for kind in kinds], dtype=object)[which]
+
+
+@contextmanager
+def create(path: Path, columns: tuple[str, ...]) -> Iterator[TextIO]:
+    """Open a new file with a header."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write("\t".join(columns) + "\n")
+        yield file
+
+
+def write(file: TextIO, table: pd.DataFrame) -> None:
+    """Append the rows of a table of one-line texts."""
+    # every cell is text, so that the checks of to_csv would only take time
+    csv.writer(file, delimiter="\t", lineterminator="\n").writerows(
+        zip(*(table[column].tolist() for column in table), strict=True))
+
+
+def read(path: Path) -> Iterator[pd.DataFrame]:
+    """Yield a file as text, CHUNK rows at a time."""
+    return pd.read_csv(path, sep="\t", dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK)
+
+
+def sieve(path: Path, columns: tuple[str, ...], chosen: Callable[[pd.DataFrame], np.ndarray]) -> None:
+    """Leave out of a file all rows but the chosen ones."""
+    before = path.with_name(f"{path.name}.all")
+    os.replace(path, before)
+    with create(path, columns) as out:
+        for table in read(before):
+            write(out, table[chosen(table)])
+    before.unlink()

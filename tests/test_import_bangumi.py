@@ -52,8 +52,8 @@ def all_of(reader: Any, path: Path, options: Options = NO_OPTIONS) -> tuple[pd.D
 @pytest.fixture(params=["zip", "zip in a folder", "jsonlines", "folder", "gzip"])
 def dump(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The same dump in the forms it is found in."""
-    content = lines(subject(), subject(9, type=1), subject(10, nsfw=True, name_cn="", tags=None, meta_tags=None,
-                                                           infobox="", summary="", date=""))
+    bare = subject(10, nsfw=True, name_cn="", tags=None, meta_tags=None, infobox="", summary="", date="")
+    content = lines(subject(), subject(9, type=1), subject(7, type=4, of={"type": 2}), bare)
     if request.param.startswith("zip"):
         path = tmp_path / "dump-2024-08-06.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

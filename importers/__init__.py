@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, first_text, is_gzip, open_bytes
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text, open_bytes
 
 # asked in this order: pairs takes any table for its own, so it comes last
 MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
@@ -78,16 +78,16 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
         FileNotFoundError, ValueError: one sentence with what was found and the remedy.
     """
     path = Path(path)
-    with _unpacked(path) as small:
+    with _apart(path) as small:
         try:
             made, files = recognise(small)
             if made.lists is None or not files.lists:
                 raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
-            chunks = [chunk for file in files.lists for chunk in made.lists(file, options, {})]
+            chunks = [chunk for file in files.lists for chunk in chunks_of(made.lists, file, options, {})]
             rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
             rows = _of_one(path, rows, options)
             names = {} if made.titles is None else {
-                title: name for file in files.titles for chunk in made.titles(file, options, {})
+                title: name for file in files.titles for chunk in chunks_of(made.titles, file, options, {})
                 for title, name in zip(chunk["subject_id"], chunk["name"], strict=True)}
             others = {} if made.other_ids is None else {
                 title: other for file in files.lists for title, other in made.other_ids(file).items()}
@@ -110,28 +110,29 @@ def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """Yield path itself, or the unpacked copy of a gzip file; refuse what is larger than a person's list can be."""
-    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
-    if size > EXPORT_MB * 2**20:
-        raise _too_large(path)
-    if path.exists() and not path.is_dir() and not path.is_file():
-        raise ValueError(f"{path} is neither a file nor a folder; give a file")
+def _apart(path: Path) -> Iterator[Path]:
+    """Yield an unpacked copy of a file in a folder of its own, or a folder itself, if neither is too large."""
+    if path.is_dir():
+        if sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) > EXPORT_MB * 2**20:
+            raise _too_large(path)
+        yield path
+        return
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; name a file or folder to read")
     if not path.is_file():
-        yield path
-    elif zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is neither a file nor a folder; give a file")
+    if zipfile.is_zipfile(path):
         raise ValueError(f"{path} is a zip; unpack it and give the list in it")
-    elif not is_gzip(path):
-        yield path
-    else:
-        with TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name.removesuffix(".gz")
-            with open_bytes(path) as packed, open(copy, "wb") as file:
-                for _ in range(EXPORT_MB):
-                    file.write(packed.read(2**20))
-                if packed.read(1):
-                    raise _too_large(path)
-            yield copy
+    with TemporaryDirectory() as folder:
+        # a folder's name may be the user's
+        copy = Path(folder) / (path.resolve().parent.name or "list") / path.name.removesuffix(".gz")
+        copy.parent.mkdir()
+        with open_bytes(path) as packed, open(copy, "wb") as file:
+            for _ in range(EXPORT_MB):
+                file.write(packed.read(2**20))
+            if packed.read(1):
+                raise _too_large(path)
+        yield copy
 
 
 def _too_large(path: Path) -> ValueError:

@@ -22,6 +22,7 @@ from importers.common import (
     first_text,
     joined_names,
     plain,
+    rate_of,
     read_json,
     table_of,
 )
@@ -47,13 +48,14 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
     user = str((collection.get("user") or {}).get("name") or options.user or path.name.partition(".")[0])
     entries, rows = _entries(collection, dropped), []
     # scores are of 10 if the query asked for POINT_10; without it they may be of 100
-    scale = 10 if any((entry.get("score") or 0) > 10 for entry in entries) else 1
-    for entry in entries:
+    scores = [rate_of(path, entry["mediaId"], entry.get("score")) for entry in entries]
+    scale = 10 if max(scores, default=0) > 10 else 1
+    for entry, score in zip(entries, scores, strict=True):
         status = STATUS.get(entry.get("status") or "", None if entry.get("status") else "")
         count(dropped, "of an unknown status", status is None)
         if status is not None:
             rows.append({"user_id": user, "username": user, "subject_id": _id(entry),
-                         "rate": (entry.get("score") or 0) / scale, "status": status,
+                         "rate": score / scale, "status": status,
                          "comment": plain(entry.get("notes")), "updated_at": str(entry.get("updatedAt") or "")})
     yield table_of(rows, ENTRY_COLUMNS)
 

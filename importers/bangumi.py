@@ -25,6 +25,7 @@ from importers.common import (
     open_bytes,
     open_text,
     plain,
+    rate_of,
     rates_of,
     read_json,
     table_of,
@@ -148,8 +149,8 @@ def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> I
             count(dropped, "of an unknown status")
         else:
             rows.append({"user_id": user, "username": user, "subject_id": str(entry["subject_id"]),
-                         "rate": float(entry["rate"] or 0), "status": STATUS[entry["type"]],
-                         "comment": plain(entry.get("comment")), "updated_at": entry.get("updated_at") or ""})
+                         "rate": rate_of(path, entry["subject_id"], entry["rate"]), "status": STATUS[entry["type"]],
+                         "comment": plain(entry.get("comment")), "updated_at": str(entry.get("updated_at") or "")})
     yield table_of(rows, ENTRY_COLUMNS)
 
 

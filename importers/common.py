@@ -59,6 +59,20 @@ class Files(NamedTuple):
     titles: tuple[Path, ...] = ()
 
 
+def chunks_of(read: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]], path: Path, options: Options,
+              dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Yield what a Format's lists or titles make of a file.
+
+    Raises:
+        ValueError: as they do, and where something is of another kind than the format says, such as a list for a name.
+    """
+    try:
+        yield from read(path, options, dropped)
+    except (AttributeError, LookupError, OverflowError, TypeError) as error:
+        raise ValueError(f"{path}: something in it is not as its format says ({type(error).__name__}: {error}); save "
+                         "it again") from error
+
+
 # --- files ---
 
 @contextmanager
@@ -152,6 +166,21 @@ def rates_of(path: Path, cells: pd.Series, first_line: int) -> np.ndarray:
         raise ValueError(f"{path} line {cells.index[bad[0]] + first_line}: the rate {cells.iloc[bad[0]]!r} is not a "
                          "number of 0 or more; write a number, or leave it empty for unrated")
     return rates
+
+
+def rate_of(path: Path, title: Any, rate: Any) -> float:
+    """Read one rate, where None and "" are 0: unrated; path and title are for the error.
+
+    Raises:
+        ValueError: it is no number of 0 or more.
+    """
+    try:
+        number = float(rate or 0)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not 0 <= number < np.inf:
+        raise ValueError(f"{path} title {title}: the rate {rate!r} is not a number of 0 or more; write 0 for unrated")
+    return number
 
 
 def count(dropped: dict[str, int], why: str, n: int = 1) -> None:

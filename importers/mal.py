@@ -18,6 +18,7 @@ from importers.common import (
     joined_names,
     open_bytes,
     plain,
+    rate_of,
     table_of,
     year_of,
 )
@@ -40,7 +41,7 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
     The export does not say when an entry was last changed: its time is the day of finishing, or of starting.
     """
     user, rows = options.user or path.name.partition(".")[0], []
-    for number, (kind, cells) in enumerate(_elements(path)):
+    for kind, cells in _elements(path):
         if kind == "myinfo":
             user = cells.get("user_name") or user
             continue
@@ -48,7 +49,7 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
         count(dropped, "of an unknown status", status is None)
         if status is not None:
             rows.append({"user_id": user, "username": user, "subject_id": cells.get("series_animedb_id", ""),
-                         "rate": _score(path, number, cells), "status": status,
+                         "rate": rate_of(path, cells.get("series_title"), cells.get("my_score")), "status": status,
                          "comment": plain(cells.get("my_comments")), "updated_at": _time(cells)})
     yield table_of(rows, ENTRY_COLUMNS)
 
@@ -82,14 +83,6 @@ def _elements(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                              "edited or not in the encoding it names, export it again") from None
         except DefusedXmlException:
             raise ValueError(f"{path}: declares entities or a DTD, which no export does; export it again") from None
-
-
-def _score(path: Path, number: int, cells: dict[str, str]) -> float:
-    text = cells.get("my_score") or "0"
-    if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise ValueError(f"{path} entry {number} ({cells.get('series_title', '')}): my_score {text!r} is not a number "
-                         "of 0 or more; write 0 for unrated")
-    return float(text)
 
 
 def _time(cells: dict[str, str]) -> str:

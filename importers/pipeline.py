@@ -15,7 +15,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from importers.common import CHUNK, ENTRY_COLUMNS, POSITIVE, TITLE_COLUMNS, Files, Format, Options, count, joined_names
+from importers.common import (
+    CHUNK,
+    ENTRY_COLUMNS,
+    POSITIVE,
+    TITLE_COLUMNS,
+    Files,
+    Format,
+    Options,
+    chunks_of,
+    count,
+    joined_names,
+)
 from importers.spill import cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
 
@@ -86,7 +97,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     entries = _batches((chunk for made, files in sources for file in files.lists
-                        for chunk in made.lists(file, options, dropped_rows)), ENTRY_COLUMNS)
+                        for chunk in chunks_of(made.lists, file, options, dropped_rows)), ENTRY_COLUMNS)
     with create(work / USERS, USER_COLUMNS) as names:
         users = Users(names, rules)
         rows = _write_rows((users.meet(_wanted(chunk, titles.keys, hidden, rules, dropped_rows)) for chunk in entries),
@@ -125,7 +136,7 @@ def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: 
     with create(path, ANIME_COLUMNS) as out:
         for group in groups.values():
             met = Tally()
-            chunks = (chunk for made, file in group for chunk in made.titles(file, options, dropped))
+            chunks = (chunk for made, file in group for chunk in chunks_of(made.titles, file, options, dropped))
             for chunk in _batches(chunks, TITLE_COLUMNS):
                 table = chunk.map(one_line)
                 count(dropped, "without an id", (table["subject_id"] == "").sum())

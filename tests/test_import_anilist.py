@@ -99,6 +99,7 @@ def test_tags_and_adult_titles(tmp_path: Path) -> None:
     ({"data": {"MediaListCollection": None}}, "no MediaListCollection; save the answer"),
     ({"lists": [{"entries": [{"score": 1}]}]}, "no MediaListCollection"),
     ({"lists": [{"entries": None}]}, "no MediaListCollection"),
+    ({"lists": [group(entry(score="good"))]}, "ann.json title 20: the rate 'good' is not a number"),
     ([1], "no MediaListCollection"), ('{"lists": [{"entries": [', "ann.json line 1: no JSON"),
     ("", "ann.json line 1: no JSON")])
 def test_damaged_answers(tmp_path: Path, answer: Any, message: str) -> None:

@@ -201,6 +201,7 @@ def test_an_empty_page_is_a_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("content", "message"), [
     (page(collected(8))[:-90], "ann.json line 1: no JSON"),
     ('{"data": [{"subject_type": 2}]}', "not a page of collections"),
+    (page(collected(8, rate=-1)), "ann.json title 8: the rate -1 is not a number"),
     ('{"data": {"subject_type": 2}}', "not a page"), (page(collected(8)).encode("gbk"), "not utf-8-sig"),
     ('{"data":' + "[" * 200_000 + '"subject_type"', "nested too deeply|no JSON")])
 def test_damaged_pages(tmp_path: Path, content: str | bytes, message: str) -> None:

@@ -85,7 +85,7 @@ def test_whose_list_it_is(tmp_path: Path, info: str, asked: str, user: str) -> N
 def test_scores(tmp_path: Path) -> None:
     assert read(tmp_path, export(anime(1, my_score=0), anime(2, my_score=""), anime(3, my_score="7.5")))[0][
         "rate"].tolist() == [0, 0, 7.5]
-    with pytest.raises(ValueError, match=r"list.xml entry 2 \(Cowboy Bebop\): my_score 'x' is not a number"):
+    with pytest.raises(ValueError, match="list.xml title Cowboy Bebop: the rate 'x' is not a number"):
         read(tmp_path, export(anime(1), anime(2, my_score="x")))
 
 

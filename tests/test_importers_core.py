@@ -307,7 +307,8 @@ def test_nothing_to_write_is_an_error(tmp_path: Path, sources: list[Any], rules:
 
 # --- formats told apart ---
 
-def test_an_unknown_source_is_told_what_it_is(tmp_path: Path) -> None:
+def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(importers.FORMATS, "pairs", raising=False)  # which reads any table
     cases = {"a.csv": (b"x,y\n1,2\n", "begins with 'x,y\\\\n1,2\\\\n'"), "empty.json": (b"", "is an empty file"),
              "cut.gz": (b"\x1f\x8b\x08", "is a cut off gzip file"),
              "utf16.csv": ("名称,条目类型".encode("utf-16"), "not UTF-8 .save it as UTF-8.")}
@@ -379,6 +380,17 @@ def test_read_export_takes_the_list_of_one_person_alone(tmp_path: Path) -> None:
         read_export(tmp_path / "none.xml")
 
 
+def test_read_export_sees_no_file_beside_the_one_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some formats look for the titles that go with a list; a stranger's upload lies among those of others."""
+    seen: list[str] = []
+    curious = Format("curious", "", lambda path: seen.extend(file.name for file in path.parent.iterdir()), None, None)
+    monkeypatch.setattr(importers, "FORMATS", {"curious": curious, **importers.FORMATS})
+    for user in ("ann", "bo"):
+        (tmp_path / f"{user}.xml").write_bytes(mal_list(1, user=user))
+    read_export(tmp_path / "ann.xml")
+    assert seen == ["ann.xml"]
+
+
 def test_read_export_names_the_file_that_was_given(tmp_path: Path) -> None:
     """Not the unpacked copy in a temporary folder."""
     (tmp_path / "list.xml.gz").write_bytes(gzip.compress(mal_list(1)[:-9]))
@@ -388,6 +400,18 @@ def test_read_export_names_the_file_that_was_given(tmp_path: Path) -> None:
     (tmp_path / "cut.xml.gz").write_bytes(gzip.compress(mal_list(1))[:40])
     with pytest.raises(ValueError, match="cut.xml.gz: not a whole gzip file"):
         read_export(tmp_path / "cut.xml.gz")
+
+
+def test_a_file_that_is_not_as_its_format_says_is_an_error_of_one_sentence(tmp_path: Path) -> None:
+    """Whatever a stranger puts in the place of a name or a title."""
+    entry_of = {"mediaId": 1, "status": "CURRENT", "media": {"idMal": 1, "title": ["a", "b"]}}
+    (tmp_path / "a.json").write_text(json.dumps({"lists": [{"entries": [entry_of]}]}))
+    (tmp_path / "b.xml").write_bytes(b'<?xml version="1.0" encoding="UTv-8"?>' + mal_list(1))
+    for name in ("a.json", "b.xml"):
+        with pytest.raises(ValueError, match=f"{name}: something in it is not as its format says"):
+            read_export(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name}: something in it is not as its format says"):
+            converted(tmp_path / "out", recognise(tmp_path / name))
 
 
 def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:

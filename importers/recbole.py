@@ -1,0 +1,70 @@
+"""RecBole's atomic files: NAME.inter and NAME.item, tab-separated, each field of the header with its type."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from importers.columns import entries_by, guess, titles_by
+from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
+from importers.sheets import Sheet, bare_name, files_in, header
+
+TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
+
+
+def find(source: Path) -> Files | None:
+    """Find the .inter files of a data set, which may be cut into parts, and its .item file; of several sets the first."""
+    files = [path for path in files_in(source) if bare_name(path).endswith((".inter", ".item")) and _fields(path)]
+    of_first = [path for path in files if _name_of_set(path) == _name_of_set(files[0])]
+    found = Files(*(tuple(path for path in of_first if bare_name(path).endswith(ending))
+                    for ending in (".inter", ".item")))
+    return found if any(found) else None
+
+
+def _name_of_set(path: Path) -> Path:
+    """Return the path up to the first dot: ml-100k.part1.inter is of ml-100k."""
+    return path.with_name(path.name.split(".")[0])
+
+
+def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Read a .inter file."""
+    yield from entries_by(_columns(path, options, ENTRY_COLUMNS, ("user_id", "subject_id")), _sheet(path), "a .inter file")
+
+
+def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Read a .item file."""
+    columns = _columns(path, options, TITLE_COLUMNS, ("subject_id",))
+    yield from titles_by(columns, _sheet(path), _tokens, "a .item file")
+
+
+def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, str]:
+    """Find which field holds what, types as in the header."""
+    fields = _fields(path)
+    if not fields:
+        raise ValueError(f"{path} line 1: not all fields have a type; give an atomic file of RecBole, whose header is "
+                         "like user_id:token, item_id:token, tab-separated")
+    found = {ours: fields.get(name, name) for ours, name in guess(list(fields), options.columns, wanted).items()}
+    for ours in needed:
+        if ours not in found:
+            raise ValueError(f"{path} line 1: which field is the {ours}? (found: {', '.join(fields)[:99]}); rename it "
+                             f"to {ours.replace('subject', 'item')}:token")
+    return found
+
+
+def _fields(path: Path) -> dict[str, str]:
+    """Return the fields of a header, name -> name:type; none if it is of another format."""
+    names = header(_sheet(path))
+    return {TYPE.sub("", name): name for name in names} if all(map(TYPE.search, names)) else {}
+
+
+def _sheet(path: Path) -> Sheet:
+    return Sheet(path, "\t", quoted=False)
+
+
+def _tokens(cell: str) -> list[str]:
+    """Split a token_seq: by spaces, but what has commas by commas, and its parts may stand in quotes."""
+    return [token.strip(" '\"") for token in (cell.split(",") if "," in cell else cell.split())]
+
+
+FORMATS = (Format("recbole", "RecBole's atomic files: NAME.inter, NAME.item", find, read_lists, read_titles),)

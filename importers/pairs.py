@@ -60,8 +60,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     missing = [ours for ours in needed if ours not in columns]
     if missing:
         found = ", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"]))
-        raise ValueError(f"{path} line 1: which column is the {' and which the '.join(missing)}? (found: {found[:99]}); "
-                         f"name it, as in {missing[0]}=NAME, or by its number where there is no header")
+        raise ValueError(f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found[:99]}); "
+                         f"name it, as in {missing[0]}=NAME, by its number where there is no header")
     return sheet, columns
 
 
@@ -95,5 +95,5 @@ def _is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).removeprefix("-").isdecimal()
 
 
-FORMATS = (Format("pairs", "any CSV or TSV of users and titles; --columns tells what its columns hold", find, read_lists,
-                  read_titles),)
+FORMATS = (Format("pairs", "any CSV or TSV of users and titles; --columns tells what its columns hold",
+                  find, read_lists, read_titles),)

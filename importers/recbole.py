@@ -14,7 +14,7 @@ TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
 
 
 def find(source: Path) -> Files | None:
-    """Find the .inter files of a data set, which may be cut into parts, and its .item file; of several sets the first."""
+    """Find the .inter files of a data set, which may be in parts, and its .item file; of several sets the first."""
     files = [path for path in files_in(source) if bare_name(path).endswith((".inter", ".item")) and _fields(path)]
     of_first = [path for path in files if _name_of_set(path) == _name_of_set(files[0])]
     found = Files(*(tuple(path for path in of_first if bare_name(path).endswith(ending))
@@ -29,7 +29,8 @@ def _name_of_set(path: Path) -> Path:
 
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read a .inter file."""
-    yield from entries_by(_columns(path, options, ENTRY_COLUMNS, ("user_id", "subject_id")), _sheet(path), "a .inter file")
+    columns = _columns(path, options, ENTRY_COLUMNS, ("user_id", "subject_id"))
+    yield from entries_by(columns, _sheet(path), "a .inter file")
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:

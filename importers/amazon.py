@@ -82,11 +82,14 @@ def _cells(path: Path, lines: Iterable[str], cells_of: Callable[[dict[str, Any]]
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                yield cells_of(json.loads(line))
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError("no object in braces")
+                yield cells_of(record)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path} line {number}: not JSON ({error.msg}), which each line must be by itself; "
                                  "download the file again") from None
-            except (AttributeError, ValueError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path} line {number}: {error}; mend or delete that line") from None
 
 

@@ -64,6 +64,8 @@ def titles_by(columns: dict[str, str], sheet: Sheet, split: Callable[[str], list
     """Read a file of titles of which these columns (ours -> that of the file) are known; split parts the tags."""
     columns = {ours: theirs for ours, theirs in columns.items() if ours in TITLE_COLUMNS}
     for chunk in read(sheet, columns.values(), expected):
+        # a table of pairs names a title again and again
+        chunk = chunk.drop_duplicates(columns["subject_id"])
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
         tags = parsed(sheet, cells.pop("tags_name"), split) if "tags_name" in cells else [[]] * len(chunk)
         for ours, clean in (("name", joined_names), ("summary", plain), ("year", year_of)):

@@ -48,6 +48,7 @@ class Kind(NamedTuple):
     columns: Columns  # by which it is told, and read
     read: Callable[[Columns, Path], Iterator[pd.DataFrame]]
     name: str = ""  # a pattern in the name of the file, where others have these columns too
+    alone: bool = False  # whether the header has no other column
 
 
 # --- lists ---
@@ -168,7 +169,8 @@ def _find(lists: tuple[Kind, ...], of_titles: tuple[Kind, ...], source: Path) ->
 
 def _first(kinds: tuple[Kind, ...], headers: dict[Path, list[str]]) -> tuple[Path, ...]:
     return next(((path,) for kind in kinds for path, names in headers.items()
-                 if set(kind.columns.values()) <= set(names) and re.search(kind.name, bare_name(path))), ())
+                 if set(kind.columns.values()) <= set(names) and re.search(kind.name, bare_name(path))
+                 and not (kind.alone and set(names) > set(kind.columns.values()))), ())
 
 
 def _read(kinds: tuple[Kind, ...], path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -196,7 +198,7 @@ REVIEWED = {"subject_id": "uid", "name": "title", "tags": "genre", "summary": "s
 FORMATS = (
     _format("kaggle-2020", "Anime Recommendation Database 2020: animelist.csv or rating_complete.csv; anime.csv",
             (Kind({**LISTS, "status": "watching_status"}, _read_integers),
-             Kind(LISTS, _read_integers, "^rating_complete")),
+             Kind(LISTS, _read_integers, "^rating_complete", alone=True)),
             (Kind(TITLES_2020, _read_titles_2020), Kind(SYNOPSES, _read_titles))),
     # the author's cleaned files go before the raw ones, which lie beside them
     _format("kaggle-2018", "MyAnimeList Dataset (azathoth42): UserAnimeList.csv, AnimeList.csv, or cleaned ones",
@@ -205,7 +207,7 @@ FORMATS = (
     _format("kaggle-2023", "Anime Dataset 2023: users-score-2023.csv, anime-dataset-2023.csv",
             (Kind({**LISTS, "username": "Username"}, _read_lists),), (Kind(TITLES_2023, _read_titles),)),
     _format("kaggle-2016", "Anime Recommendations Database (CooperUnion): rating.csv, anime.csv",
-            (Kind(LISTS, _read_lists, r"^ratings?\.csv$"),), (Kind(TITLES_2016, _read_titles),)),
+            (Kind(LISTS, _read_lists, r"^ratings?\.csv$", alone=True),), (Kind(TITLES_2016, _read_titles),)),
     _format("kaggle-reviews", "Anime Dataset with Reviews (marlesson): reviews.csv or profiles.csv; animes.csv",
             (Kind(REVIEWS, _read_lists), Kind(FAVOURITES, _read_favourites)),
             (Kind(REVIEWED, _read_titles),)),

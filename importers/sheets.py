@@ -150,7 +150,7 @@ def read(sheet: Sheet, columns: Iterable[str], expected: str) -> Iterator[pd.Dat
 
 def _whole_rows(sheet: Sheet, file: TextIO, width: int) -> Iterator[list[str]]:
     """Yield the rows below the header, each as wide as it."""
-    reader = _rows(sheet, file)
+    reader = _rows(sheet, file, strict=True)
     line, is_header = 0, not sheet.names
     try:
         for row in reader:
@@ -162,8 +162,8 @@ def _whole_rows(sheet: Sheet, file: TextIO, width: int) -> Iterator[list[str]]:
                 yield row
             line, is_header = reader.line_num, is_header and not row
     except csv.Error as error:
-        raise ValueError(f"{sheet.path} line {line + 1}: {error}; close every quote that starts a field, or download "
-                         "the file again") from None
+        raise ValueError(f"{sheet.path} line {line + 1}: {error}; close every quote that starts a field and double "
+                         "those in it, or download the file again") from None
 
 
 def _columns(rows: Iterator[list[str]], positions: list[int]) -> list[list[str]]:
@@ -179,12 +179,13 @@ def _columns(rows: Iterator[list[str]], positions: list[int]) -> list[list[str]]
     return columns
 
 
-def _rows(sheet: Sheet, lines: Iterable[str]) -> Any:
+def _rows(sheet: Sheet, lines: Iterable[str], strict: bool = False) -> Any:
     """Open a csv reader, which takes a delimiter of one character only: "::" becomes a tab."""
     delimiter = sheet.delimiter
     if len(delimiter) > 1:
         lines, delimiter = (line.replace(sheet.delimiter, "\t") for line in lines), "\t"
-    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if sheet.quoted else csv.QUOTE_NONE)
+    quoting = csv.QUOTE_MINIMAL if sheet.quoted else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=strict)
 
 
 # --- cells ---

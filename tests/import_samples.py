@@ -74,8 +74,8 @@ def kaggle_2023(folder: Path) -> Path:
         "user_id,Username,anime_id,Anime Title,rating\n1,Xinil,21,One Piece,9\n1,Xinil,48,.hack//Sign,7\n"),
         "anime-dataset-2023__csv": (
         "anime_id,Name,English name,Other name,Score,Genres,Synopsis,Type,Episodes,Aired\n"
-        '21,One Piece,UNKNOWN,ワンピース,8.69,"Action, Fantasy","Gol D. Roger, the King",TV,UNKNOWN,"Oct 20, 1999 to ?"\n'
-        "48,.hack//Sign,UNKNOWN,UNKNOWN,UNKNOWN,UNKNOWN,No description available for this anime.,TV,1,Not available\n")})
+        '21,One Piece,UNKNOWN,ワンピース,8.69,"Action, Fantasy","Gol D. Roger, the King",TV,UNKNOWN,"Oct 20, 1999"\n'
+        "48,.hack//Sign,UNKNOWN,UNKNOWN,UNKNOWN,UNKNOWN,No description available for this anime.,TV,1,Unknown\n")})
 
 
 def kaggle_2016(folder: Path) -> Path:
@@ -93,7 +93,8 @@ def kaggle_reviews(folder: Path) -> Path:
         "          Helpful\n \n  read more\n \",8,\"{'Overall': '8', 'Story': '8'}\",https://myanimelist.net/1\n"
         "259117,baekbeans,34599,No block here,10,{},https://myanimelist.net/2\n"), animes__csv=(
         "uid,title,synopsis,genre,aired,episodes,members,popularity,ranked,score,img_url,link\n"
-        "34096,Gintama.,\"Fifth season, &amp; last\",\"['Comedy', 'Sci-Fi']\",\"Jan 9, 2017 to Mar 27, 2017\",12,1,2,3,9,x,y\n"
+        "34096,Gintama.,\"Fifth season, &amp; last\",\"['Comedy', 'Sci-Fi']\",\"Jan 9, 2017 to Mar 27, 2017\","
+        "12,1,2,3,9,x,y\n"
         "34599,Made in Abyss,,[],,13,1,2,3,8,x,y\n"), profiles__csv=(
         "profile,gender,birthday,favorites_anime,link\n"
         "DesolatePsyche,Male,\"Oct 2, 1994\",\"['33352', '25013']\",https://x\nbaekbeans,Female,,[],https://y\n"))
@@ -126,7 +127,8 @@ def recbole(folder: Path) -> Path:
     return write(folder, **{"ml-100k__inter": (
         "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t0242\t3\t881250949\n186\t302\t-1\t891717742\n"),
         "ml-100k__item": ("item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-                          "0242\tKolya \"the\" boy\t1996\tComedy Drama\n302\tL.A. Confidential\t1997\t'Film & Noir', 'Crime'\n"),
+                          "0242\tKolya \"the\" boy\t1996\tComedy Drama\n"
+                          "302\tL.A. Confidential\t1997\t'Film & Noir', 'Crime'\n"),
         "ml-100k__user": "user_id:token\tage:token\n196\t49\n"})
 
 
@@ -143,8 +145,8 @@ def amazon_2018(folder: Path) -> Path:
 
 def amazon_2023(folder: Path) -> Path:
     return write(folder, Movies_and_TV__jsonl=(
-        '{"rating": 4.0, "title": "Great", "text": "Fun <br /> &#34;yes&#34;", "images": [], "asin": "B1", "parent_asin": '
-        '"B0", "user_id": "AE22", "timestamp": 1598567408138, "helpful_vote": 0}\n'
+        '{"rating": 4.0, "title": "Great", "text": "Fun <br /> &#34;yes&#34;", "images": [], "asin": "B1", '
+        '"parent_asin": "B0", "user_id": "AE22", "timestamp": 1598567408138, "helpful_vote": 0}\n'
         '{"rating": 1, "title": "", "text": "", "asin": "B9", "parent_asin": "", "user_id": "AE23", '
         '"sortTimestamp": 1598567408999}\n'), meta_Movies_and_TV__jsonl=(
         '{"main_category": "Movies & TV", "title": "Akira", "features": ["4K"], "description": ["Neo-Tokyo."], '

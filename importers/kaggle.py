@@ -87,7 +87,9 @@ def _read_integers(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     with open_any(path) as file:
         try:
             # not only the columns needed, or a row with a field too many would pass
-            for chunk in pd.read_csv(file, dtype=INTEGERS, chunksize=CHUNK, index_col=False):
+            for chunk in pd.read_csv(file, dtype=INTEGERS, chunksize=CHUNK):
+                if not isinstance(chunk.index, pd.RangeIndex):
+                    raise ValueError("more fields than in the header")  # pandas takes the first for row names
                 n_rows += len(chunk)
                 yield entries(user_id=_texts(chunk["user_id"]), subject_id=_texts(chunk["anime_id"]),
                               rate=chunk["rating"],

@@ -46,8 +46,8 @@ def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read titles; nothing of a table that tells no more of them than their ids."""
-    sheet, columns = _checked(path, options, ("subject_id",))
-    if DESCRIBING & set(columns):
+    if DESCRIBING & set(_layout(path, options.columns)[1]):
+        sheet, columns = _checked(path, options, ("subject_id",))
         yield from titles_by(columns, sheet, parse_tags, "a table of titles, or name its columns")
 
 
@@ -61,7 +61,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     if missing:
         found = ", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"]))
         raise ValueError(f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found[:99]}); "
-                         f"name it, as in {missing[0]}=NAME, by its number where there is no header")
+                         f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number if "
+                         "there is no header")
     return sheet, columns
 
 

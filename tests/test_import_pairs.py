@@ -71,7 +71,8 @@ def test_without_a_header_columns_go_by_number(tmp_path: Path) -> None:
     assert rows["user_id"].tolist() == ["ann", "bob"]
     assert rows["rate"].tolist() == [3, 4]
     path.write_text("1,ann,x,y,3\n")
-    with pytest.raises(ValueError, match=r"which column is the .*found: 1, 2, 3, 4, 5\).*by its number"):
+    with pytest.raises(ValueError, match=r"which column .*found: 1, 2, 3, 4, 5\); tell with "
+                                         r"--columns user_id=NAME,subject_id=NAME"):
         all_of(PAIRS.lists, path)
 
 

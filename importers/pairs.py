@@ -61,8 +61,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     if missing:
         found = ", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"]))
         raise ValueError(f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found[:99]}); "
-                         f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number if "
-                         "there is no header")
+                         f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
+                         "if there is no header")
     return sheet, columns
 
 

@@ -91,7 +91,7 @@ def kaggle_reviews(folder: Path) -> Path:
         "uid,profile,anime_uid,text,score,scores,link\n"
         f"255938,DesolatePsyche,34096,\"{block}First things first. \n\n\n \"\"My\"\" review, Overall fine. \n \n"
         "          Helpful\n \n  read more\n \",8,\"{'Overall': '8', 'Story': '8'}\",https://myanimelist.net/1\n"
-        "259117,baekbeans,34599,No block here,10,{},https://myanimelist.net/2\n"), animes__csv=(
+        "259117,baekbeans,34599,No block here but Story 8 of it,10,{},https://myanimelist.net/2\n"), animes__csv=(
         "uid,title,synopsis,genre,aired,episodes,members,popularity,ranked,score,img_url,link\n"
         "34096,Gintama.,\"Fifth season, &amp; last\",\"['Comedy', 'Sci-Fi']\",\"Jan 9, 2017 to Mar 27, 2017\","
         "12,1,2,3,9,x,y\n"

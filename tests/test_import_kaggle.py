@@ -77,6 +77,13 @@ def test_2020_a_bad_cell_is_named_with_its_line(tmp_path: Path, bad: str, line: 
         all_of(SET["2020"].lists, path)
 
 
+def test_2020_a_field_too_many_in_every_row_is_no_shift_of_columns(tmp_path: Path) -> None:
+    path = kaggle_2020(tmp_path) / "animelist.csv"
+    path.write_text("user_id,anime_id,rating,watching_status,watched_episodes\n0,67,9,1,1,5\n1,67,9,1,1,5\n")
+    with pytest.raises(ValueError, match=r"animelist\.csv line 2: 6 fields where there should be 5"):
+        all_of(SET["2020"].lists, path)
+
+
 def test_2020_chunks_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = kaggle_2020(tmp_path)
     whole = lists_of(SET["2020"], folder)
@@ -133,7 +140,7 @@ def test_2016_minus_one_is_unrated_and_entities_are_read(tmp_path: Path) -> None
 
 def test_reviews_lose_their_block_of_scores(tmp_path: Path) -> None:
     rows = lists_of(SET["reviews"], kaggle_reviews(tmp_path))
-    assert rows["comment"].tolist() == ['First things first.\n"My" review, Overall fine.', "No block here"]
+    assert rows["comment"].tolist() == ['First things first.\n"My" review, Overall fine.', "No block here but Story 8 of it"]
     assert rows["rate"].tolist() == [8, 10]
     titles = titles_of(SET["reviews"], tmp_path)
     assert titles["tags_name"].tolist() == ['["Comedy", "Sci-Fi"]', "[]"]

@@ -77,6 +77,7 @@ def test_100k(tmp_path: Path) -> None:
     ("Avventura, L' (1960)", "Avventura, L' (1960) / L'Avventura", "1960"),
     ("Cosmos (2014–2020)", "Cosmos (2014–2020)", "2014"), ("Babylon 5", "Babylon 5", ""),
     ("Land Before Time III (1995) (V)", "Land Before Time III (1995) (V)", "1995"),
+    ("Metropolis (1927) Restored (2010)", "Metropolis (1927) Restored (2010)", "2010"),
     ("1984 (Nineteen Eighty-Four) (1956)", "1984 (Nineteen Eighty-Four) (1956)", "1956"),
     ("Tom, Dick &amp; Harry", "Tom, Dick & Harry", "")])
 def test_names_and_years_of_films(tmp_path: Path, title: str, name: str, year: str) -> None:

@@ -52,6 +52,12 @@ def test_options_go_before_usual_names(tmp_path: Path) -> None:
     assert all_of(PAIRS.lists, path, Options(columns={"user_id": "account"}))["user_id"].tolist() == ["ann"]
 
 
+def test_a_first_row_longer_than_what_is_read_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, t__csv="user;item;comment\n1;2;\"" + "line, and;\n" * 2000 + "\"\n") / "t.csv"
+    assert found(PAIRS, path).lists == (path,)
+    assert all_of(PAIRS.lists, path)["subject_id"].tolist() == ["2"]
+
+
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_without_a_header_the_order_decides(tmp_path: Path, n: int) -> None:
     path = write(tmp_path, t__csv="".join(",".join(row[:n]) + "\n" for row in (["u1", "01", "4.5", "1000"],

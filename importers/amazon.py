@@ -14,7 +14,7 @@ import pandas as pd
 from importers.common import CHUNK, Files, Format, Options, joined_names, plain
 from importers.sheets import bare_name, entries, files_in, head, open_any, times, titles
 
-KEY = re.compile(r'(?<!\\)"(\w+)"\s*:')
+KEY = re.compile(r'"(\w+)"\s*:')  # a quote inside a text has a backslash before it
 # the first keys of a line; those further on may stand beyond what is read of a file to tell it
 REVIEW_2018, PRODUCT_2018 = {"reviewerID", "asin"}, {"category", "description"}
 REVIEW_2023, PRODUCT_2023 = {"rating", "title", "text"}, {"main_category", "title"}
@@ -24,8 +24,7 @@ def _find(review: set[str], product: set[str], source: Path) -> Files | None:
     """Find the files of reviews and of products, of any number of categories."""
     keys = {path: set(KEY.findall(head(path))) for path in files_in(source)
             if bare_name(path).endswith((".json", ".jsonl")) and head(path).startswith("{")}
-    lists = tuple(path for path, found in keys.items() if review <= found)
-    found = Files(lists, tuple(path for path, found in keys.items() if product <= found and path not in lists))
+    found = Files(*(tuple(path for path, has in keys.items() if first <= has) for first in (review, product)))
     return found if any(found) else None
 
 

@@ -20,6 +20,7 @@ from importers.sheets import (
     check_columns,
     entries,
     files_in,
+    first_rows,
     header,
     mapped,
     open_any,
@@ -86,10 +87,11 @@ def _read_integers(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     n_rows = 0
     with open_any(path) as file:
         try:
+            # a first row wider than the header is names of rows to pandas
+            if len({len(row) for row in first_rows(Sheet(path), 2)}) > 1:
+                raise ValueError("the first row is wider than the header")
             # not only the columns needed, or a row with a field too many would pass
             for chunk in pd.read_csv(file, dtype=INTEGERS, chunksize=CHUNK):
-                if not isinstance(chunk.index, pd.RangeIndex):
-                    raise ValueError("more fields than in the header")  # pandas takes the first for row names
                 n_rows += len(chunk)
                 yield entries(user_id=_texts(chunk["user_id"]), subject_id=_texts(chunk["anime_id"]),
                               rate=chunk["rating"],

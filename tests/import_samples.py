@@ -104,7 +104,7 @@ def movielens_latest(folder: Path) -> Path:
     return write(folder, ratings__csv="userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,3,0.5,964981247\n",
                  movies__csv=("movieId,title,genres\n1,Toy Story (1995),Adventure|Animation|Sci-Fi\n"
                               '3,"Matrix, The (1999)",(no genres listed)\n5,2001: A Space Odyssey (1968),Sci-Fi\n'),
-                 tags__csv=("userId,movieId,tag,timestamp\n1,1,pixar,1\n2,1,Pixar,2\n2,1,fun,3\n3,1,sci-fi,4\n"),
+                 tags__csv=("userId,movieId,tag,timestamp\n1,1,pixar,1\n2,1,fun,3\n3,1,fun,3\n2,1,Pixar,2\n4,1,PIXAR,2\n3,1,sci-fi,4\n"),
                  links__csv="movieId,imdbId,tmdbId\n1,0114709,862\n")
 
 
@@ -127,7 +127,7 @@ def recbole(folder: Path) -> Path:
     return write(folder, **{"ml-100k__inter": (
         "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t0242\t3\t881250949\n186\t302\t-1\t891717742\n"),
         "ml-100k__item": ("item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-                          "0242\tKolya \"the\" boy\t1996\tComedy Drama\n"
+                          "0242\t\"Kolya\" the boy\t1996\tComedy Drama\n"
                           "302\tL.A. Confidential\t1997\t'Film & Noir', 'Crime'\n"),
         "ml-100k__user": "user_id:token\tage:token\n196\t49\n"})
 

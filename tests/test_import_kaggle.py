@@ -140,7 +140,8 @@ def test_2016_minus_one_is_unrated_and_entities_are_read(tmp_path: Path) -> None
 
 def test_reviews_lose_their_block_of_scores(tmp_path: Path) -> None:
     rows = lists_of(SET["reviews"], kaggle_reviews(tmp_path))
-    assert rows["comment"].tolist() == ['First things first.\n"My" review, Overall fine.', "No block here but Story 8 of it"]
+    assert rows["comment"].tolist() == ['First things first.\n"My" review, Overall fine.',
+                                        "No block here but Story 8 of it"]
     assert rows["rate"].tolist() == [8, 10]
     titles = titles_of(SET["reviews"], tmp_path)
     assert titles["tags_name"].tolist() == ['["Comedy", "Sci-Fi"]', "[]"]
@@ -225,6 +226,10 @@ def test_titles_in_another_encoding_are_refused_in_a_sentence(tmp_path: Path) ->
     (folder / "anime.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"anime\.csv: not utf-8.*save the file as UTF-8"):
         titles_of(SET["2016"], folder)
+    path = kaggle_2020(folder) / "animelist.csv"
+    path.write_bytes(path.read_bytes().replace(b"6702,7", b"6702,\xe9"))
+    with pytest.raises(ValueError, match=r"animelist\.csv: not utf-8.*save the file as UTF-8"):
+        all_of(SET["2020"].lists, path)
 
 
 def test_an_unclosed_quote_is_named_with_the_line_it_starts_on(tmp_path: Path) -> None:

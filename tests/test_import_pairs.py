@@ -97,6 +97,15 @@ def test_statuses_and_milliseconds(tmp_path: Path) -> None:
     assert rows["updated_at"].tolist() == ["1598567408", "", "2020-01-01T00:00:00Z", "99"]
 
 
+def test_blank_lines_and_spaces_around_cells_are_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, t__csv="\n\nuser, item ,rating\n\n ann , 007, 4 \n\nbob,8,x\n") / "t.csv"
+    with pytest.raises(ValueError, match=r"t\.csv line 7: the rate 'x'"):
+        all_of(PAIRS.lists, path)
+    path.write_text(path.read_text().replace("x", ""))
+    assert all_of(PAIRS.lists, path)[["user_id", "subject_id", "rate"]].to_numpy().tolist() == [["ann", "007", 4],
+                                                                                              ["bob", "8", 0]]
+
+
 def test_a_table_of_titles_alone_has_no_lists(tmp_path: Path) -> None:
     path = write(tmp_path, t__csv="item_id,title\n1,Akira\n") / "t.csv"
     assert found(PAIRS, path) == ((), (path,))

@@ -22,7 +22,7 @@ def test_interactions(tmp_path: Path) -> None:
 
 def test_titles_keep_their_quotes_and_sequences_are_split(tmp_path: Path) -> None:
     titles = titles_of(RECBOLE, recbole(tmp_path))
-    assert titles["name"].tolist() == ['Kolya "the" boy', "L.A. Confidential"]
+    assert titles["name"].tolist() == ['"Kolya" the boy', "L.A. Confidential"]
     assert titles["tags_name"].map(json.loads).tolist() == [["Comedy", "Drama"], ["Film & Noir", "Crime"]]
     assert titles["year"].tolist() == ["1996", "1997"]
 
@@ -57,7 +57,7 @@ def test_parts_of_a_set_and_of_several_sets_the_first(tmp_path: Path) -> None:
 
 
 def test_wrong_and_broken_files(tmp_path: Path) -> None:
-    folder = write(tmp_path, a__inter="user_id\titem_id\n1\t2\n", b__inter="", c__inter=(
+    folder = write(tmp_path, a__inter="user_id:token\titem_id\n1\t2\n", b__inter="", c__inter=(
         "user_id:token\titem_id:token\n1\t2\n1\n"), d__inter="user_id:token\titem_id:token\n")
     assert RECBOLE.find(folder / "a.inter") is None
     assert RECBOLE.find(folder / "b.inter") is None

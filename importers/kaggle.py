@@ -96,8 +96,6 @@ def _read_integers(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
                 yield entries(user_id=_texts(chunk["user_id"]), subject_id=_texts(chunk["anime_id"]),
                               rate=chunk["rating"],
                               status=mapped(chunk[columns["status"]], STATUS) if "status" in columns else "done")
-        except UnicodeDecodeError:
-            raise
         except (ValueError, OverflowError) as error:
             _raise_integer(path, error)
     if not n_rows:

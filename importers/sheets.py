@@ -17,7 +17,9 @@ import pandas as pd
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
 
 HEAD = 8192  # bytes that tell a file
-NO_VALUE = ("", "nan", "na", "n/a", "null", "none", "\\n", "unknown")
+# RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing
+DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError)
+NO_VALUE = ("", "nan", "na", "n/a", "null", "none", "\\n", "unknown")  # in lower case; \\N is that of databases
 
 
 class Sheet(NamedTuple):
@@ -57,19 +59,19 @@ def bare_name(path: Path) -> str:
 
 
 def head(path: Path) -> str:
-    """Return what the first HEAD bytes of a file say; "" for a binary file."""
+    """Return what the first HEAD bytes of a file say; "" for a binary or damaged one."""
     archive = _zip_of(path)
-    if archive:
-        with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
-            raw = file.read(HEAD)
-    else:
-        with open(path, "rb") as file:
-            raw = file.read(HEAD)
-    if raw.startswith(b"\x1f\x8b"):
-        try:
+    try:
+        if archive:
+            with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
+                raw = file.read(HEAD)
+        else:
+            with open(path, "rb") as file:
+                raw = file.read(HEAD)
+        if raw.startswith(b"\x1f\x8b"):
             raw = zlib.decompressobj(wbits=31).decompress(raw, HEAD)
-        except zlib.error:
-            return ""
+    except DAMAGED:
+        return ""
     return "" if b"\0" in raw else raw.decode("utf-8-sig", errors="replace")
 
 
@@ -108,7 +110,7 @@ def open_any(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
             yield io.TextIOWrapper(file, encoding=encoding, newline="")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not {encoding} ({error.reason}); save the file as UTF-8") from None
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}); unpack the zip first, or download it again") from None
 
 

@@ -109,6 +109,15 @@ def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
         lists_of(MOVIELENS, tmp_path / "ml.zip")
 
 
+def test_a_zip_whose_members_cannot_be_opened_is_no_format(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "ml.zip", "w") as archive:
+        archive.writestr("ratings.csv", "userId,movieId,rating,timestamp\n1,2,3,4\n")
+    assert found(MOVIELENS, tmp_path / "ml.zip")
+    raw = (tmp_path / "ml.zip").read_bytes()
+    (tmp_path / "ml.zip").write_bytes(raw.replace(b"ratings.csv", b"retings.csv", 1))
+    assert MOVIELENS.find(tmp_path / "ml.zip") is None
+
+
 def test_errors_name_the_line(tmp_path: Path) -> None:
     folder = write(tmp_path, ratings__dat="1::2::3::4\n\n1::2::many::4\n", u__data="1\t2\t3\t4\n1\t2\t3\n")
     with pytest.raises(ValueError, match=r"ratings\.dat line 3: the rate 'many' is not a number"):

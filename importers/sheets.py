@@ -35,7 +35,7 @@ class Sheet(NamedTuple):
 # --- which files ---
 
 def files_in(source: Path) -> list[Path]:
-    """Name the files of a zip, or of a folder and the folders in it, or the file itself."""
+    """Name the files of a zip, none of a damaged one, or of a folder and the folders in it, or the file itself."""
     if source.is_dir():
         return sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern) if path.is_file())
     if not _is_zip(source):
@@ -43,8 +43,8 @@ def files_in(source: Path) -> list[Path]:
     try:
         with zipfile.ZipFile(source) as archive:
             return sorted(source / name for name in archive.namelist() if not name.endswith("/"))
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{source}: not a whole zip file ({error}); download it again") from None
+    except zipfile.BadZipFile:
+        return []
 
 
 def beside(path: Path, *names: str) -> Path | None:

@@ -205,7 +205,7 @@ def run_script(main: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; finished epochs are kept, and the same command goes on after them", file=sys.stderr)
+        print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)
         return 130
 
 

@@ -1,0 +1,84 @@
+"""Fetch the public lists of Bangumi users: what they collected, rated and wrote, a JSON file a page of the API.
+
+    python tools/fetch_bangumi.py USERNAME [USERNAME ...] --to FOLDER
+    python tools/fetch_bangumi.py --users_file FILE --to FOLDER      a username a line
+
+USERNAME is the last part of the address of a user's page, bgm.tv/user/USERNAME. The pages become
+FOLDER/USERNAME/OFFSET.json. Interrupted, the same command goes on after the last whole page; convert the folder once it
+is done. A list of 500 titles takes 10 requests, 20 seconds. Please leave --rate as it is, and publish no one's list.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from config import run_script
+from importers.bangumi_live import BASE, check_username, fetch
+
+log = logging.getLogger("aglrec")
+
+
+def read_usernames(path: Path) -> list[str]:
+    """Read a username a line; empty lines are skipped.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, holds none, or something that is none.
+    """
+    names = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        try:
+            names += [check_username(line.strip())] if line.strip() else []
+        except ValueError as error:
+            raise ValueError(f"{path} line {number}: {error}") from None
+    if not names:
+        raise ValueError(f"{path} holds no username; write one a line")
+    return names
+
+
+def summary(counts: dict[str, int], folder: Path) -> str:
+    """Say what was fetched; where there is no list at all, that is an error.
+
+    Raises:
+        ValueError: nobody's list could be had.
+    """
+    said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    if not counts["fetched"] and not counts["already there"]:
+        raise ValueError(f"no list came ({said}); check the names: they stand in the address of a user's page, and may "
+                         "differ from what he is called there")
+    return f"{said}; everything is in {folder}"
+
+
+def parsed() -> argparse.Namespace:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("usernames", nargs="*", metavar="USERNAME")
+    asked.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")
+    asked.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the pages go")
+    asked.add_argument("--token", default=os.environ.get("BANGUMI_TOKEN", ""), metavar="T",
+                       help="an access token, to see your own private titles as well; better given in the environment "
+                            "variable BANGUMI_TOKEN, where other users of this machine do not see it")
+    asked.add_argument("--rate", type=float, default=2.0, metavar="SECONDS",
+                       help="from one request to the next (default: 2)")
+    asked.add_argument("--agent", default="", metavar="'NAME/VERSION (URL)'",
+                       help="the User-Agent, by which Bangumi may reach you; default: that of AGLRec")
+    asked.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
+    asked.add_argument("--base", default=BASE, metavar="URL", help=f"address of the API (default: {BASE})")
+    return asked.parse_args()
+
+
+def main() -> None:
+    asked = parsed()
+    names = asked.usernames + (read_usernames(asked.users_file) if asked.users_file else [])
+    if not names:
+        raise ValueError("whose list? Name users, or a --users_file with a username a line")
+    if not 0.5 <= asked.rate < float("inf"):
+        raise ValueError(f"--rate is {asked.rate:g}; it must be at least half a second, and 2 are polite")
+    counts = fetch(names, asked.to, asked.token, asked.agent, asked.base, asked.rate, asked.refresh)
+    log.info(summary(counts, asked.to))
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

@@ -37,7 +37,7 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
     if name == "lsa":
         return name, lsa_encoder(corpus, config["lsa_dim"])
     try:
-        return name, transformer_encoder(_find_model(name), config, device)
+        return name, transformer_encoder(find_model(name), config, device)
     except OSError as error:
         if config["encoder_fallback"] == "none":
             raise
@@ -106,7 +106,7 @@ def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encod
     return encode
 
 
-def _find_model(name: str) -> str:
+def find_model(name: str) -> str:
     """Return what to load: a folder, a snapshot on disk, or the name of a model the hub just confirmed."""
     path = Path(name).expanduser()
     if path.is_dir():

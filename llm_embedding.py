@@ -56,10 +56,8 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     """
     info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0.0,
             "digest": None}
-    if config["fusion_mode"] == "none" or not (config["use_user_llm"] or config["use_item_llm"]):
+    if not uses_text(dataset, config):
         return TextVectors(None, None, info)
-    if not any(dataset.item_texts) and not dataset.user_comments.texts:
-        raise ValueError(NO_TEXT)
     start = time.perf_counter()
     folder = Path(config["vectors_dir"] or config["saved_dir"])
     keys = {"item": [digest(text.encode()) for text in dataset.item_texts]}
@@ -90,6 +88,19 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
              "blocks": {block.name: width for block, width in zip(blocks, widths, strict=True)},
              "seconds": time.perf_counter() - start, "digest": digest(json.dumps([stamps, keys]).encode())}
     return TextVectors(items, users, info, info["blocks"])
+
+
+def uses_text(dataset: Any, config: dict[str, Any]) -> bool:
+    """Tell whether the config asks for text vectors.
+
+    Raises:
+        ValueError: it does, and there is no text at all.
+    """
+    if config["fusion_mode"] == "none" or not (config["use_user_llm"] or config["use_item_llm"]):
+        return False
+    if not any(dataset.item_texts) and not dataset.user_comments.texts:
+        raise ValueError(NO_TEXT)
+    return True
 
 
 def encoder_block(dataset: Any, config: dict[str, Any], device: str, keys: dict[str, list[str]],

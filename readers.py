@@ -3,6 +3,7 @@
 import ast
 import csv
 import gzip
+import itertools
 import json
 import logging
 import re
@@ -25,7 +26,7 @@ TEXT_FILES = ("train.txt", "test.txt")
 
 def read_anime(folder: Path) -> pd.DataFrame:
     """Read anime.tsv into subject_id, name, tags (a tag a line) and text (name, tags and summary, a line each)."""
-    path, table = _read_table(folder, "anime.tsv", ANIME_COLUMNS)
+    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS)
     _refuse(path, table["subject_id"] == "", "subject_id is empty; give the title an id or delete the line")
     again = table["subject_id"].duplicated()
     if again.any():
@@ -72,7 +73,7 @@ def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFram
         A table with user_id, subject_id, rate (float, 0 = unrated), comment and time (seconds since 1970,
         NaN = unknown), and the counts.
     """
-    path, table = _read_table(folder, "interactions.tsv", INTERACTION_COLUMNS)
+    path, table = read_table(folder, "interactions.tsv", INTERACTION_COLUMNS)
     for column in ("user_id", "subject_id"):
         _refuse(path, table[column] == "", f"{column} is empty; fill it in or delete the line")
     table["rate"] = _parse_rates(path, table["rate"])
@@ -135,7 +136,7 @@ def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:
     """Read the optional user.tsv; a user without a name there is called by his id."""
     if not find_file(folder, "user.tsv"):
         return list(raw_user_ids)
-    _, table = _read_table(folder, "user.tsv", USER_COLUMNS[:2])
+    _, table = read_table(folder, "user.tsv", USER_COLUMNS[:2])
     names = dict(zip(table["user_id"], table["username"], strict=True))
     return [names.get(user) or user for user in raw_user_ids]
 
@@ -169,7 +170,7 @@ def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     return rates[values]
 
 
-def _read_table(folder: Path, name: str, columns: tuple[str, ...]) -> tuple[Path, pd.DataFrame]:
+def read_table(folder: Path, name: str, columns: tuple[str, ...]) -> tuple[Path, pd.DataFrame]:
     """Read the named columns of a TSV file (or its .gz) as stripped text; every row must be whole."""
     path = _find(folder, name)
     try:
@@ -239,17 +240,20 @@ def _open_text(path: Path) -> Iterator[TextIO]:
         raise ValueError(f"{path}: not a whole gzip file ({error}); compress it again") from None
 
 
-def _line_of(path: Path, row: int) -> int:
-    """Return the line on which data row number `row` (from 0) starts; fields may hold line breaks."""
+def row_lines(path: Path) -> Iterator[int]:
+    """Yield the line on which each data row starts; fields may hold line breaks, and empty lines are no rows."""
     with _open_text(path) as file:
         reader = _csv_rows(file)
-        before = 0
+        next(reader)
+        before = reader.line_num
         for fields in reader:
-            row -= bool(fields)
-            if row < -1:
-                break
+            if fields:
+                yield before + 1
             before = reader.line_num
-    return before + 1
+
+
+def _line_of(path: Path, row: int) -> int:
+    return next(itertools.islice(row_lines(path), row, None))
 
 
 def _undecodable_line(path: Path) -> int:

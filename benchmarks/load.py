@@ -49,9 +49,9 @@ def tsv_seconds(data_dir: str, seed: int) -> dict[str, float]:
     """Load a dataset once and tell parsing, splitting and the rest apart, and the graph of its train part."""
     config = get_config({"data_dir": data_dir, "split_seed": seed})
     datasets = []
-    with stopwatch(readers, ("_read_table",)) as reading, stopwatch(data_loader, ("split_rows",)) as splitting:
+    with stopwatch(readers, ("read_table",)) as reading, stopwatch(data_loader, ("split_rows",)) as splitting:
         whole = common.seconds_of(lambda: datasets.append(data_loader.load_dataset(config)))
-    parse, split = reading["_read_table"], splitting["split_rows"]
+    parse, split = reading["read_table"], splitting["split_rows"]
     return {"parse s": parse, "map and clean s": whole - parse - split, "split s": split, "TSV to Dataset s": whole,
             "graph s": common.seconds_of(lambda: data_loader.normalized_adjacency(datasets[0].train))}
 

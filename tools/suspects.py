@@ -1,0 +1,193 @@
+"""Lines of a data set that are wrong, one after the other, and rows that are legal and still look wrong."""
+
+import csv
+import gzip
+import re
+import shutil
+import tempfile
+import time
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from readers import ANIME_COLUMNS, INTERACTION_COLUMNS, TEXT_FILES, find_file, parse_times, read_table, row_lines
+
+LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
+OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long
+LONG_COMMENT = 20  # characters
+DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
+FILES = ("anime.tsv", "interactions.tsv", "user.tsv", *TEXT_FILES)
+MOST_WRONG, PATIENCE_S = 50, 60
+
+
+class Suspect(NamedTuple):
+    """A kind of doubtful rows: how many, some of them, and what becomes of them."""
+
+    what: str
+    count: int
+    examples: list[str]
+    note: str
+
+
+def suspicious_rows(folder: Path, n_examples: int = 3) -> list[Suspect]:
+    """Find what looks wrong in anime.tsv and interactions.tsv, in files that the readers accept.
+
+    Args:
+        folder: of the data.
+        n_examples: how many rows of a kind are named.
+
+    Returns:
+        The kinds of which there are any.
+    """
+    titles = _numbered(folder, "anime.tsv", ANIME_COLUMNS)
+    rows = _numbered(folder, "interactions.tsv", INTERACTION_COLUMNS)
+    kinds = [*_titles(titles), *_pairs(rows, titles), *_users(rows, titles), *_times(rows), _comments(rows)]
+    return [Suspect(what, len(found), found[:n_examples], note) for what, found, note in kinds if found]
+
+
+Kind = tuple[str, list[str], str]
+
+
+def _numbered(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a file as text, with the line of each row."""
+    path, table = read_table(folder, name, columns)
+    return table.assign(line=np.fromiter(row_lines(path), int, len(table)))
+
+
+def _titles(titles: pd.DataFrame) -> Iterable[Kind]:
+    again = titles[titles["subject_id"].duplicated()]
+    yield ("titles whose subject_id an earlier line has", _said(again, "subject_id"), "left out; the first stays")
+    yield ("subject_ids that differ only in case or width", _alike(titles, "subject_id"), "taken for different titles")
+    named = titles[~titles["subject_id"].duplicated() & (titles["name"] != "")]
+    groups = named.groupby(named["name"].map(folded), sort=False)["line"].agg(list)
+    yield ("names that several titles have",
+           [f"lines {_listed(lines)}: {_short(named.loc[named['line'] == lines[0], 'name'].iloc[0])}"
+            for lines in groups if len(lines) > 1], "the same title twice, or a remake")
+    long = titles[titles["summary"].str.len() > LONG_SUMMARY]
+    yield (f"summaries of more than {LONG_SUMMARY:,} characters",
+           [f"line {line}: {length:,} characters" for line, length in zip(long["line"], long["summary"].str.len(),
+                                                                          strict=True)],
+           "a quote that is closed too late? Encoders read the beginning only")
+
+
+def _pairs(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
+    unknown = rows[~rows["subject_id"].isin(titles["subject_id"])]
+    yield ("rows of titles that anime.tsv does not have", _said(unknown, "subject_id"), "left out")
+    repeated = rows[rows.duplicated(["user_id", "subject_id"], keep=False)]
+    groups = repeated.groupby(["user_id", "subject_id"], sort=False)["line"].agg(list)
+    yield ("pairs of user and title that stand in several rows",
+           [f"lines {_listed(lines)}: user {_short(user)}, title {_short(title)}"
+            for (user, title), lines in groups.items()], "the newest stays, or the last")
+
+
+def _users(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
+    yield ("user_ids that differ only in case or width", _alike(rows, "user_id"), "taken for different users")
+    known = rows[rows["subject_id"].isin(titles["subject_id"])].drop_duplicates(["user_id", "subject_id"])
+    groups = known.groupby("user_id", sort=False)["line"].agg(["size", "first"])
+    n_titles = titles["subject_id"].nunique()
+    for what, chosen, note in (
+            ("users with a single title", groups["size"] == 1, "they stay in train and are in no figure"),
+            ("users who have more than half of all titles", groups["size"] * 2 > n_titles, "or is it a program?")):
+        yield (what, [f"line {row.first}: user {_short(row.Index)}, {row.size:,} of {n_titles:,} titles"
+                      for row in groups[chosen].rename_axis("user").itertuples(name="Group")], note)
+
+
+def _times(rows: pd.DataFrame) -> Iterable[Kind]:
+    seconds, _ = parse_times(rows["updated_at"])
+    for what, chosen, note in (
+            ("times that cannot be read", seconds.isna() & (rows["updated_at"] != ""), "taken for unknown"),
+            ("times in the future", seconds > time.time() + DAY, "these rows count as the newest, and go to test"),
+            ("times before 1990", seconds < EARLIEST, "these rows count as the oldest; a placeholder?")):
+        yield (what, _said(rows[chosen], "updated_at"), note)
+
+
+def _comments(rows: pd.DataFrame) -> Kind:
+    wrote = rows[rows["comment"] != ""]
+    author = wrote["user_id"].where(wrote["comment"].str.len() < LONG_COMMENT, "")
+    groups = wrote.groupby([wrote["comment"], author], sort=False)["line"].agg(list)
+    often = sorted(((lines, text) for (text, _), lines in groups.items() if len(lines) >= OFTEN),
+                   key=lambda found: -len(found[0]))
+    return ("comments that are repeated over and over",
+            [f"lines {_listed(lines)}: {_short(text)}, {len(lines):,} times" for lines, text in often],
+            "a template tells nothing of a title")
+
+
+def folded(text: str) -> str:
+    """Return text without what case and full-width forms change."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def _alike(table: pd.DataFrame, column: str) -> list[str]:
+    """Name the ids that are the same once folded, with the first line of each."""
+    first = table.drop_duplicates(column)
+    keys = first[column].map(folded)
+    alike = first[keys.duplicated(keep=False)]
+    return [", ".join(f"line {line}: {_short(raw)}" for raw, line in zip(group[column], group["line"], strict=True))
+            for _, group in alike.groupby(keys, sort=False)]
+
+
+def _said(rows: pd.DataFrame, column: str) -> list[str]:
+    return [f"line {line}: {_short(cell)}" for line, cell in zip(rows["line"], rows[column], strict=True)]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "\u2026")
+
+
+def _listed(lines: list[int]) -> str:
+    return ", ".join(map(str, lines[:4])) + ", ..." * (len(lines) > 4)
+
+
+# --- what the readers refuse ---
+
+def wrong_lines(folder: Path, first: str, read: Callable[[Path], None]) -> list[str]:
+    """Name what is wrong with a data set: the readers stop at the first, so each line is emptied and they read again.
+
+    Args:
+        folder: of the data, which stays as it is: lines are emptied in a copy.
+        first: the sentence with which reading it ended.
+        read: reads a folder, and raises OSError or ValueError.
+
+    Returns:
+        The sentences, the first one first: up to MOST_WRONG, as many as are found in PATIENCE_S seconds.
+    """
+    found, end = [first], time.monotonic() + PATIENCE_S
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "data"
+        copy.mkdir()
+        for path in filter(None, (find_file(folder, name) for name in FILES)):
+            shutil.copyfile(path, copy / path.name)
+        while len(found) < MOST_WRONG and time.monotonic() < end:
+            place = re.match(rf"{re.escape(str(folder))}/(\S+) line (\d+): ", found[-1])
+            if not place or place[2] == "1":  # nothing to be emptied, or the header
+                break
+            _empty(copy / place[1], int(place[2]))
+            try:
+                read(copy)
+                break
+            except (OSError, ValueError) as error:
+                sentence = str(error).replace(str(copy), str(folder))
+            if sentence in found or " line " not in sentence:  # what only the missing lines may have brought about
+                break
+            found.append(sentence)
+    return found
+
+
+def _empty(path: Path, line: int) -> None:
+    """Empty the record that starts on a line, keeping its line breaks, so that all others keep their numbers."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    reader = csv.reader((part.decode("latin-1") for part in lines[line - 1:]), delimiter="\t", strict=True)
+    try:
+        next(reader)
+        end = line - 1 + reader.line_num
+    except csv.Error:  # a quote that is never closed
+        end = line
+    lines[line - 1:end] = [b"\n"] * (end - line + 1)
+    with opener(path, "wb") as file:
+        file.writelines(lines)

@@ -179,6 +179,25 @@ def test_a_refresh_that_cannot_begin_leaves_the_old_list(bangumi: Bangumi, ask: 
     assert titles_in(tmp_path / "sai") == bangumi.lists["sai"]
 
 
+def test_a_kill_while_old_pages_are_deleted_leaves_no_gap(bangumi: Bangumi, ask: Ask, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    ask("sai")
+    unlink, deleted = Path.unlink, []
+
+    def killed(path: Path, **more: Any) -> None:
+        if path.suffix == ".json":
+            deleted.append(path.name)
+            if len(deleted) == 2:
+                raise KeyboardInterrupt
+        unlink(path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ask("sai", refresh=True)
+    assert sorted(path.name for path in (tmp_path / "sai").iterdir()) == ["0.json", "50.json"]
+
+
 def test_unknown_and_private_lists_are_counted_and_the_rest_goes_on(bangumi: Bangumi, ask: Ask,
                                                                     tmp_path: Path) -> None:
     assert ask("nobody", "b_2")["unknown or private"] == 1

@@ -11,6 +11,7 @@ hold for it as well.
 import argparse
 import json
 import logging
+import os
 import sys
 import textwrap
 import time
@@ -33,7 +34,7 @@ from main import check_k
 from processes import resolve_device
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
-from tools.suspects import suspicious_rows, wrong_lines
+from tools.suspects import suspicious_pairs, suspicious_rows, wrong_lines
 
 log = logging.getLogger("aglrec")
 
@@ -65,7 +66,8 @@ def check(folder: Path, overrides: dict[str, Any], timing: bool) -> dict[str, An
                 {**config, "data_dir": str(copy)}))}
         tables = read_tables(folder)
         found["profile"] = profile(dataset, tables, config["min_rate"])
-        found["suspects"] = [kind._asdict() for kind in suspicious_rows(folder)] if tables.read else []
+        kinds = suspicious_rows(folder) if tables.read else suspicious_pairs(dataset)
+        found["suspects"] = [kind._asdict() for kind in kinds]
         found |= {"advice": advice(found["profile"], config, encoder), "encoder": encoder and encoder._asdict()}
         if timing:
             tuned = get_config({"preset": "tuned", **overrides, "data_dir": str(folder), "mode": "train"})
@@ -202,7 +204,8 @@ def _counts(told: dict[str, Any], min_rate: float) -> list[str]:
     positive = f"rate {min_rate:g} or more" if "rates" in told else "all pairs"
     return [_row("users", f"{counts['users']:,}"),
             _row("titles", f"{counts['titles']:,}, {counts['titles without a row']:,} of them without any row"),
-            _row("rows", f"{counts['rows']:,}, of which {counts['pairs']:,} stay: a user, a known title, once"),
+            _row("rows", f"{counts['rows']:,}" + f", of which {counts['pairs']:,} are used" * (
+                counts["rows"] != counts["pairs"])),
             _row("positives", f"{counts['positives']:,} ({positive}): {parts}"),
             _row("sparsity", f"{1 - counts['density']:.3%} of all pairs are not there"),
             _row("rows of a user", _quartiles(told["rows per user"])),
@@ -242,11 +245,14 @@ def _texts(texts: dict[str, Any], comments: dict[str, Any]) -> list[str]:
 
 def _seconds(seconds: dict[str, float], encoder: dict[str, str] | None) -> list[str]:
     minutes = sum(seconds.values()) / 60
+    busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
     lines = [f"a run of --preset tuned here: about {_minutes(minutes)}",
-             *_wrapped("  " + ", ".join(f"{name} {took:,.0f} s" for name, took in seconds.items()), 2)]
+             *_wrapped(", ".join(f"{name} {took:,.0f} s" for name, took in seconds.items()), 2, 2)]
+    if busy:
+        lines += _wrapped("other programs keep this machine busy just now; without them it takes less", 2, 2)
     if encoder and not Encoder(**encoder).is_here:
-        lines += _wrapped(f"  and the download of {encoder['name']}, and its encoding of all texts: give this command "
-                          "again once it is on disk", 2)
+        lines += _wrapped(f"and the download of {encoder['name']}, and its encoding of all texts: give this command "
+                          "again once it is on disk", 2, 2)
     return lines
 
 
@@ -306,6 +312,8 @@ def main() -> None:
     asked.add_argument("folder", type=Path, metavar="DIR")
     asked.add_argument("--json", action="store_true", help="print what was found as JSON")
     asked.add_argument("--no_timing", action="store_true", help="do not time steps of a run")
+    if sys.argv[2:] and sys.argv[1].startswith("--"):
+        raise ValueError(f"{sys.argv[1]!r} stands where the folder must; name DIR first, then flags and settings")
     asked, settings = asked.parse_known_args()
     found = check(asked.folder, parse_overrides(settings), not asked.no_timing)
     log.info(json.dumps(found, ensure_ascii=False, indent=1) if asked.json else page(found))

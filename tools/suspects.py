@@ -14,12 +14,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from data_loader import Dataset
 from readers import ANIME_COLUMNS, INTERACTION_COLUMNS, TEXT_FILES, find_file, parse_times, read_table, row_lines
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long
 LONG_COMMENT = 20  # characters
 DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
+SINGLE, SINGLE_NOTE = "users with a single title", "they stay in train and are in no figure"
+MANY, MANY_NOTE = "users who have more than half of all titles", "or is it a program?"
 FILES = ("anime.tsv", "interactions.tsv", "user.tsv", *TEXT_FILES)
 MOST_WRONG, PATIENCE_S = 50, 60
 
@@ -47,6 +50,16 @@ def suspicious_rows(folder: Path, n_examples: int = 3) -> list[Suspect]:
     rows = _numbered(folder, "interactions.tsv", INTERACTION_COLUMNS)
     kinds = [*_titles(titles), *_pairs(rows, titles), *_users(rows, titles), *_times(rows), _comments(rows)]
     return [Suspect(what, len(found), found[:n_examples], note) for what, found, note in kinds if found]
+
+
+def suspicious_pairs(dataset: Dataset) -> list[Suspect]:
+    """Find what looks wrong in train.txt and test.txt, whose lines the readers do not keep."""
+    sizes = np.diff(dataset.seen.indptr)
+    kinds = [(what, dataset.facts[what], [], "left out") for what in ("repeated pairs", "test pairs that train has")]
+    for what, chosen, note in ((SINGLE, sizes == 1, SINGLE_NOTE), (MANY, sizes * 2 > dataset.n_items, MANY_NOTE)):
+        users = np.flatnonzero(chosen)
+        kinds.append((what, len(users), [f"user {_short(dataset.raw_user_ids[user])}" for user in users[:3]], note))
+    return [Suspect(*kind) for kind in kinds if kind[1]]
 
 
 Kind = tuple[str, list[str], str]
@@ -90,8 +103,7 @@ def _users(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
     groups = known.groupby("user_id", sort=False)["line"].agg(["size", "first"])
     n_titles = titles["subject_id"].nunique()
     for what, chosen, note in (
-            ("users with a single title", groups["size"] == 1, "they stay in train and are in no figure"),
-            ("users who have more than half of all titles", groups["size"] * 2 > n_titles, "or is it a program?")):
+            (SINGLE, groups["size"] == 1, SINGLE_NOTE), (MANY, groups["size"] * 2 > n_titles, MANY_NOTE)):
         yield (what, [f"line {row.first}: user {_short(row.Index)}, {row.size:,} of {n_titles:,} titles"
                       for row in groups[chosen].rename_axis("user").itertuples(name="Group")], note)
 

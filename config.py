@@ -13,15 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from settings import PRESETS, SETTINGS, Setting
+from settings import PRESETS, RUNTIME_KEYS, SETTINGS, Setting
 
 _SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
 
 # every setting with its default: what people read and write
 CONFIG: dict[str, Any] = {key: setting.default for key, setting in _SETTING.items()}
-
-# keys that move files or work around without changing any number
-RUNTIME_KEYS = frozenset(key for key, setting in _SETTING.items() if setting.runtime)
 
 _HELP_FLAGS = ("--help", "-h")
 

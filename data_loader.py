@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +56,7 @@ class Dataset:
     item_tags: list[str]  # a tag a line
     user_comments: Comments
     facts: dict[str, Any]
+    item_years: list[int | None] = field(default_factory=list)  # empty where the data know no title's year
 
     def __post_init__(self) -> None:
         shape = (len(self.raw_user_ids), len(self.raw_item_ids))
@@ -148,7 +149,8 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids.tolist(),
                     raw_item_ids=anime["subject_id"].tolist(), user_names=read_user_names(folder, raw_user_ids),
                     item_names=anime["name"].tolist(), item_texts=anime["text"].tolist(),
-                    item_tags=anime["tags"].tolist(), user_comments=_comments(rows[part == 0], user_ids[part == 0]))
+                    item_tags=anime["tags"].tolist(), user_comments=_comments(rows[part == 0], user_ids[part == 0]),
+                    item_years=_years(anime["year"].tolist()))
 
 
 def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
@@ -185,6 +187,10 @@ def _matrix(user_ids: np.ndarray, item_ids: np.ndarray, shape: tuple[int, int]) 
     matrix = sp.csr_matrix((np.ones(len(user_ids), np.float32), (user_ids, item_ids)), shape=shape)
     matrix.sort_indices()
     return matrix
+
+
+def _years(cells: list[str]) -> list[int | None]:
+    return [int(cell) if cell else None for cell in cells] if any(cells) else []
 
 
 def _comments(rows: pd.DataFrame, user_ids: np.ndarray) -> Comments:

@@ -4,6 +4,7 @@ Ties are broken at random with a fixed seed. Rows of anime.tsv often follow popu
 row number would hand a model that cannot tell items apart the popular ones first.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,15 @@ def rank_items(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked:
     Raises:
         ValueError: k is larger than the catalogue.
     """
+    parts = list(rank_blocks(user_emb, item_emb, user_ids, masked, k, target, seed, memory_mb))
+    items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (1, 2))
+    auc = None if target is None else np.concatenate([part.auc for part in parts] or [np.empty(0)])
+    return Ranking(user_ids, items.astype(np.int64), scores, auc)
+
+
+def rank_blocks(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
+                target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Iterator[Ranking]:
+    """Yield what rank_items returns, and raise what it raises, a block of users at a time."""
     n_items = item_emb.shape[0]
     if k > n_items:
         raise ValueError(f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or "
@@ -57,7 +67,6 @@ def rank_items(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked:
     n_masked = np.diff(masked.indptr)
     # one buffer for every block: memory that is new to the process costs more than the product that fills it
     buffer = (torch.empty(0) if sp.issparse(item_emb) else item_emb).new_empty(min(block, len(user_ids)), width)
-    parts = []
     for start in range(0, len(user_ids), block):
         users = user_ids[start:start + block]
         scores = buffer[: len(users)]  # (b, width), width being n_items rounded up to CHUNK
@@ -66,10 +75,7 @@ def rank_items(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked:
         rows, items = _pairs(masked, users, scores.device)
         scores[rows, items] = -torch.inf
         best = _top_k(scores, k, rng)
-        parts.append((*best, None if target is None else _auc(scores, target[users], n_items - n_masked[users])))
-    items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (0, 1))
-    auc = None if target is None else np.concatenate([part[2] for part in parts] or [np.empty(0)])
-    return Ranking(user_ids, items.astype(np.int64), scores, auc)
+        yield Ranking(users, *best, None if target is None else _auc(scores, target[users], n_items - n_masked[users]))
 
 
 def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:

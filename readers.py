@@ -22,11 +22,16 @@ ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary")
 USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 TEXT_FILES = ("train.txt", "test.txt")
+# optional columns of anime.tsv: the first one there says of what year a title is
+YEAR_COLUMNS = ("year", "date", "air_date", "aired")
 
 
 def read_anime(folder: Path) -> pd.DataFrame:
-    """Read anime.tsv into subject_id, name, tags (a tag a line) and text (name, tags and summary, a line each)."""
-    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS)
+    """Read anime.tsv into subject_id, name, tags (a tag a line), text (name, tags and summary, a line each) and year.
+
+    The year is what a cell of the first of YEAR_COLUMNS starts with, "" without such a column or number.
+    """
+    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, YEAR_COLUMNS)
     _refuse(path, table["subject_id"] == "", "subject_id is empty; give the title an id or delete the line")
     again = table["subject_id"].duplicated()
     if again.any():
@@ -40,6 +45,8 @@ def read_anime(folder: Path) -> pd.DataFrame:
     table["tags"] = ["\n".join(of_one) for of_one in tags]
     table["text"] = [re.sub(r"\n+", "\n", f"{name}\n{' '.join(of_one)}\n{summary}").strip()
                      for name, of_one, summary in zip(table["name"], tags, table["summary"], strict=True)]
+    dated = next((column for column in YEAR_COLUMNS if column in table), None)
+    table["year"] = table[dated].str.extract(r"^(\d{4})(?!\d)", expand=False).fillna("") if dated else ""
     return table[~again].reset_index(drop=True)
 
 
@@ -170,14 +177,15 @@ def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     return rates[values]
 
 
-def read_table(folder: Path, name: str, columns: tuple[str, ...]) -> tuple[Path, pd.DataFrame]:
+def read_table(folder: Path, name: str, columns: tuple[str, ...],
+                optional: tuple[str, ...] = ()) -> tuple[Path, pd.DataFrame]:
     """Read the named columns of a TSV file (or its .gz) as stripped text; every row must be whole."""
     path = _find(folder, name)
     try:
         _check_rows(path, columns)
         with _open_text(path) as file:
             table = pd.read_csv(file, sep="\t", dtype=object, keep_default_na=False, na_filter=False,
-                                usecols=list(columns))
+                                usecols=lambda column: column in (*columns, *optional))
     except (pd.errors.ParserError, csv.Error) as error:
         raise ValueError(f"{path}: {error}; a field that holds a tab, a line break or starts with a quote must stand "
                          "in double quotes, quotes inside it doubled") from None

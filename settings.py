@@ -171,3 +171,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "linear_dim": 1024, "cold_cost": 0.005,
     },
 }
+
+# keys that move files or work around without changing any number
+RUNTIME_KEYS = frozenset(key for section in SETTINGS.values() for key, setting in section.items() if setting.runtime)

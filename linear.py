@@ -1,6 +1,7 @@
 """The linear half of the model: item-item weights in closed form, cut down to columns beside the trained ones."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,12 +65,17 @@ def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[st
         weights, decided = chosen_weights(dataset, item_text, config, chosen)
         inputs, outputs, power = *_cut(train, weights, rank), 0.0
     if item_text is not None:
-        length = np.linalg.norm(train[:SVD_USERS] @ inputs, axis=0)  # so that an error counts as it does in the scores
-        outputs = placed_by_text(item_text, dataset.warm_items, outputs * length) / np.maximum(length, 1e-12)
+        length = spreads(train, inputs)
+        outputs = placed_by_text(item_text, dataset.warm_items, outputs * length) / length
     else:  # not the rounding errors of the factorisation, which may rank new titles by their place in the file
         outputs = outputs * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None]
     return Linear(*(torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (inputs, outputs)), power,
                   decided)
+
+
+def spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
+    """Return what outputs (n_items, r) are multiplied by, so that an error counts as it does in the scores: (r,)."""
+    return np.maximum(np.linalg.norm(train[:SVD_USERS] @ inputs, axis=0), 1e-12)
 
 
 def chosen_weights(dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any],
@@ -128,13 +134,19 @@ def placed_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.nda
     Source:
         Hoerl and Kennard 1970; the penalty by leave-one-out (generalised cross validation, Golub et al. 1979).
     """
-    from sklearn.linear_model import RidgeCV
-    has_text = item_text.any(axis=1)
-    known = warm_items[has_text[warm_items]]
-    new = np.setdiff1d(np.flatnonzero(has_text), warm_items)
+    new = np.setdiff1d(np.flatnonzero(item_text.any(axis=1)), warm_items)
     placed = np.zeros_like(values, dtype=np.float32)
     placed[warm_items] = values[warm_items]
-    if len(new) and len(known) > 1:
-        fit = RidgeCV(RIDGE).fit(item_text[known].astype(np.float64), values[known].astype(np.float64))
-        placed[new] = fit.predict(item_text[new].astype(np.float64)).reshape(len(new), -1)
+    if len(new):
+        placed[new] = by_text(item_text, warm_items, values)(item_text[new])
     return placed
+
+
+def by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit the regression of placed_by_text: a function from texts (n, L) to the values (n, m) they let expect."""
+    from sklearn.linear_model import RidgeCV
+    known = warm_items[item_text[warm_items].any(axis=1)]
+    if len(known) < 2:
+        return lambda text: np.zeros((len(text), values.shape[1]))
+    fit = RidgeCV(RIDGE).fit(item_text[known].astype(np.float64), values[known].astype(np.float64))
+    return lambda text: fit.predict(text.astype(np.float64)).reshape(len(text), -1)

@@ -1,11 +1,24 @@
-"""Lists of titles with ids, names and scores."""
+"""Lists of titles with ids, names and scores, and the files they are written to."""
 
-from typing import Any
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, TextIO
 
 import numpy as np
 import torch
 
-from evaluator import rank_items
+from evaluator import Ranking, rank_blocks
+from files import atomic_write
+
+Lists = Iterable[tuple[str, list[dict[str, Any]]]]  # whose, and the titles, best first
+COLUMNS = ("user_id", "rank", "subject_id", "name", "score")
+ROWS = 50_000  # of a table of titles, to be written at once
 
 
 def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
@@ -15,19 +28,106 @@ def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: i
 
     With candidates, item rows, only these are listed, and no more than there are.
     """
+    return dict(each_list(user_emb, item_emb, dataset, k, config, user_ids, candidates))
+
+
+def each_list(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
+              user_ids: np.ndarray | None = None, candidates: np.ndarray | None = None) -> Lists:
+    """Yield what recommend returns a user at a time, in memory that does not grow with their number."""
     users = np.arange(dataset.n_users) if user_ids is None else user_ids
-    among = np.arange(dataset.n_items) if candidates is None else candidates
-    if not len(among):
-        return {dataset.raw_user_ids[user]: [] for user in users}
-    k = k if candidates is None else min(k, len(among))
-    ranking = rank_items(user_emb, item_emb[torch.from_numpy(among).to(item_emb.device)], users, dataset.seen[:, among],
-                         k, None, config["seed"], config["eval_memory_mb"])
-    items = np.where(ranking.items >= 0, among[ranking.items], -1)
-    return {dataset.raw_user_ids[user]: titled(dataset, *lists)
-            for user, *lists in zip(users, items.tolist(), ranking.scores.tolist(), strict=True)}
+    if candidates is not None and not len(candidates):
+        yield from ((dataset.raw_user_ids[user], []) for user in users)
+        return
+    for ranking in _rankings(user_emb, item_emb, dataset, k, config, users, candidates):
+        for user, *lists in zip(ranking.user_ids, ranking.items.tolist(), ranking.scores.tolist(), strict=True):
+            yield dataset.raw_user_ids[user], titled(dataset, *lists)
+
+
+def _rankings(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
+              users: np.ndarray, candidates: np.ndarray | None) -> Iterator[Ranking]:
+    how = None, config["seed"], config["eval_memory_mb"]
+    if candidates is None:
+        yield from rank_blocks(user_emb, item_emb, users, dataset.seen, k, *how)
+        return
+    mine = torch.from_numpy(users).to(user_emb.device)
+    item_emb = item_emb[torch.from_numpy(candidates).to(item_emb.device)]
+    for ranking in rank_blocks(user_emb[mine], item_emb, np.arange(len(users)), dataset.seen[users][:, candidates],
+                               min(k, len(candidates)), *how):
+        yield ranking._replace(user_ids=users[ranking.user_ids],
+                               items=np.where(ranking.items >= 0, candidates[ranking.items], -1))
 
 
 def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str, Any]]:
     """Put ids and names to a list of item rows, leaving out the -1 of rank_items."""
     return [{"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
             for item, score in zip(items, scores, strict=True) if item >= 0]
+
+
+# --- files ---
+
+def write_lists(path: Path, lists: Lists) -> None:
+    """Write lists as they come, whole or not at all, in the format that the name of the file ends in.
+
+    .json is {user_id: [{subject_id, name, score}, ...]}, a user a line; .jsonl {"user_id", "titles"} a line; .csv, .tsv
+    and .parquet have a row a title, with COLUMNS.
+    """
+    check_format(path)
+    with atomic_write(path) as file:
+        if path.suffix == ".parquet":
+            _write_parquet(file, lists)
+            return
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        WRITERS[path.suffix](text, lists)
+        text.detach()  # flushes, and leaves the closing to atomic_write
+
+
+def check_format(path: Path) -> None:
+    """Raise ValueError unless lists can be written to a file of this name."""
+    if path.suffix not in (*WRITERS, ".parquet"):
+        raise ValueError(f"{path} ends in no format of lists; let it end in one of: {', '.join(WRITERS)}, .parquet")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ValueError(f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: "
+                         f"{', '.join(WRITERS)}")
+
+
+def _write_json(file: TextIO, lists: Lists) -> None:
+    start = "{\n "
+    for whose, titles in lists:
+        file.write(f"{start}{_json(whose)}: {_json(titles)}")
+        start = ",\n "
+    file.write("{}\n" if start.startswith("{") else "\n}\n")
+
+
+def _write_jsonl(file: TextIO, lists: Lists) -> None:
+    for whose, titles in lists:
+        file.write(_json({"user_id": whose, "titles": titles}) + "\n")
+
+
+def _write_table(file: TextIO, lists: Lists, delimiter: str) -> None:
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_rows(lists))
+
+
+def _write_parquet(file: IO[bytes], lists: Lists) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    text, kinds = pa.string(), {"rank": pa.int32(), "score": pa.float32()}
+    schema = pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
+    rows = _rows(lists)
+    with pq.ParquetWriter(file, schema) as writer:
+        while block := list(islice(rows, ROWS)):
+            writer.write_table(pa.table(list(map(list, zip(*block, strict=True))), schema=schema))
+
+
+WRITERS = {".json": _write_json, ".jsonl": _write_jsonl, ".csv": partial(_write_table, delimiter=","),
+           ".tsv": partial(_write_table, delimiter="\t")}
+
+
+def _rows(lists: Lists) -> Iterator[tuple[str, int, str, str, float]]:
+    return ((whose, rank, title["subject_id"], title["name"], title["score"])
+            for whose, titles in lists for rank, title in enumerate(titles, start=1))
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False)

@@ -131,22 +131,32 @@ def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
     A block of tags is centred only. With several blocks the titles' rows of each are made unit length and weighed by
     BLOCK_WEIGHTS. Rows of zeros stay.
     """
-    both, n_users = np.concatenate([vectors.users, vectors.items]), len(vectors.users)  # (N, L)
-    blocks, parts, end = vectors.blocks or {"encoder": both.shape[1]}, [], 0
+    n_users = len(vectors.users)
+    fused = _fused(np.concatenate([vectors.users, vectors.items]), n_users, vectors, config)  # (N, L)
+    fused[:n_users] *= config["use_user_llm"]
+    fused[n_users:] *= config["use_item_llm"]
+    return fused
+
+
+def fused_titles(rows: np.ndarray, vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
+    """Return titles as fused_text would: rows (n, L) like vectors.items, to which alone everything is fitted."""
+    return _fused(rows, 0, vectors, config)
+
+
+def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
+    """Whiten and weigh rows (n, L), of which the first n_users are users."""
+    blocks, parts, end = vectors.blocks or {"encoder": rows.shape[1]}, [], 0
     for name, width in blocks.items():
         end += width
-        part = both[:, end - width:end]
+        part, titles = rows[:, end - width:end], vectors.items[:, end - width:end]
         if config["whiten"]:
-            part = _centred(part, part[n_users:]) if name == "tags" else whitened(part, part[n_users:])
+            part = _centred(part, titles) if name == "tags" else whitened(part, titles)
         if len(blocks) > 1:
             length = np.linalg.norm(part, axis=1, keepdims=True)
             length[:n_users] = length[n_users:][length[n_users:] > 0].mean() if length[n_users:].any() else 1
             part = part * (BLOCK_WEIGHTS[name] / np.where(length > 0, length, 1))
         parts.append(part)
-    fused = np.concatenate(parts, axis=1).astype(np.float32)
-    fused[:n_users] *= config["use_user_llm"]
-    fused[n_users:] *= config["use_item_llm"]
-    return fused
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def _centred(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:

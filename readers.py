@@ -43,11 +43,15 @@ def read_anime(folder: Path) -> pd.DataFrame:
         except ValueError as error:
             raise ValueError(f"{path} line {_line_of(path, row)}: {error}") from None
     table["tags"] = ["\n".join(of_one) for of_one in tags]
-    table["text"] = [re.sub(r"\n+", "\n", f"{name}\n{' '.join(of_one)}\n{summary}").strip()
-                     for name, of_one, summary in zip(table["name"], tags, table["summary"], strict=True)]
+    table["text"] = [*map(title_text, table["name"], tags, table["summary"])]
     dated = next((column for column in YEAR_COLUMNS if column in table), None)
     table["year"] = table[dated].str.extract(r"^(\d{4})(?!\d)", expand=False).fillna("") if dated else ""
     return table[~again].reset_index(drop=True)
+
+
+def title_text(name: str, tags: list[str], summary: str) -> str:
+    """Put together what an encoder reads of a title, a line each."""
+    return re.sub(r"\n+", "\n", f"{name}\n{' '.join(tags)}\n{summary}").strip()
 
 
 def parse_tags(cell: str) -> list[str]:

@@ -1,178 +1,257 @@
 """Recommend with the vectors of a finished run.
 
-    python recommend.py                        write recommendations.json: every user's list
-    python recommend.py --user ID [--k N]      print one user's list
-    python recommend.py --new_user ID,ID,...   print a list for someone who collected these titles
-    python recommend.py --similar ID           print the titles nearest to a title
-    ... --user ID --new, --new_user ID,ID --new  only titles that nobody has collected, by their text
+    python recommend.py                     write recommendations.json: all lists
+    python recommend.py --user WHO          print the list of a user of the run
+    python recommend.py --new_user TITLE,TITLE,...
+                                            for someone who collected these
+    python recommend.py --new_user FILE     for someone whose list a site exported
+    python recommend.py --users FILE        of a user id a line; - is the input
+    python recommend.py --similar TITLE     the titles nearest to a title, by who
+                                            collects them and by their text
+    python recommend.py --new_item FILE     what a title is like and whom it suits
+                                            that is in no data: a TSV of one row or
+                                            a JSON object: name, tags_name, summary
+    python recommend.py --export DIR        vectors for an index of inner products,
+                                            and the split for RecBole
 
-Settings as for main.py; --saved_dir and --data_dir say where the run and its data are.
+WHO and TITLE are ids, or names where only one fits; one that holds a comma
+stands in double quotes. Beside them can stand:
+
+    --k N                                   how many titles
+    --new                                   only titles nobody has collected
+    --tags TAG,TAG  --not_tags TAG,TAG      only titles with all of these tags,
+                                            with none of those
+    --min_year Y  --max_year Y              only titles of these years
+    --out FILE                              write users' lists to FILE, which ends
+                                            in .json, .jsonl, .csv, .tsv or
+                                            .parquet (which needs pyarrow)
+
+Settings as for main.py; --saved_dir and --data_dir say where the run and its
+data are.
 """
 
 import sys
 
 from config import answer_early
 
+FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
+# what is asked -> what can stand beside it
+BESIDE = {
+    "user": ("k", "out", *FILTERS),
+    "new_user": ("k", "out", *FILTERS),
+    "users": ("k", "out", *FILTERS),
+    "similar": ("k", *FILTERS),
+    "new_item": ("k", *FILTERS),
+    "export": (),
+    "out": ("k", *FILTERS),  # everybody's lists, to a file
+    "everybody": ("k",),  # to recommendations.json, which holds what main.py wrote: nothing filtered
+}
+FLAGS = tuple(f"--{name}" for name in (*BESIDE, "k", *FILTERS) if name != "everybody")
+
 if __name__ == "__main__":
     # before the imports below, which take seconds
-    answer_early(__doc__, ("--user", "--new_user", "--similar", "--k", "--new"))
+    answer_early(__doc__, FLAGS)
 
 import argparse
-import difflib
 import logging
+import unicodedata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-import torch
+from tqdm import tqdm
 
-from config import RUNTIME_KEYS, get_config, parse_overrides, run_script
-from data_loader import Dataset, load_dataset
-from evaluator import rank_items
-from files import load_torch, write_json
-from fold_in import fold_in
-from linear import linear_users
-from lists import recommend, titled
+from config import get_config, parse_overrides, run_script
+from exports import export
+from lists import check_format, each_list, write_lists
+from new_items import read_fields
+from newcomers import read_collected
+from serving import (
+    Filters,
+    Run,
+    allowed,
+    for_new_item,
+    list_for_new,
+    list_for_user,
+    load_run,
+    new_titles,
+    similar,
+    title_row,
+    title_rows,
+    user_row,
+)
+from title_names import parted
 
 log = logging.getLogger("aglrec")
 
-
-class Run(NamedTuple):
-    """A finished run: its data, its final vectors, and the settings of training with this call's RUNTIME_KEYS."""
-
-    dataset: Dataset
-    user_emb: torch.Tensor  # (n_users, D and the columns beside)
-    item_emb: torch.Tensor  # (n_items, the same)
-    has_bias: bool  # whether the column after the first D is added to the scores of users with a history
-    linear: tuple[torch.Tensor, float] | None  # inputs and user_power of the linear columns; see linear.Linear
-    config: dict[str, Any]
+WIDTH = 80
+SIDES = {"collectors": "by who collects them", "text": "by their text", "users": "the users whom it suits best"}
 
 
-def load_run(config: dict[str, Any]) -> Run:
-    """Load the data and the final vectors of the run in saved_dir.
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Read this script's own flags, and return what is left for the settings.
 
     Raises:
-        FileNotFoundError, ValueError: a file is missing, or the data are no longer those of training.
+        ValueError: a value is missing or of a wrong kind, or flags contradict each other.
     """
-    saved = Path(config["saved_dir"])
-    checkpoint = load_torch(saved / "best_model.pth")
-    mine = {key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}
-    config = {**config, **checkpoint["config"], **mine}  # an older run lacks newer settings
-    dataset = load_dataset(config)
-    if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
-        raise ValueError(f"{saved} was trained on other data than {config['data_dir']} holds now; run python main.py "
-                         "again, or name the data of that run with --data_dir")
-    user_emb, item_emb = load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt")
-    state = checkpoint["state_dict"]
-    linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
-    return Run(dataset, user_emb, item_emb, "item_bias" in state, linear, config)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for flag in FLAGS:
+        is_year = flag.endswith("_year")
+        parser.add_argument(flag, **{"action": "store_true"} if flag == "--new" else {"type": int if is_year else str})
+    try:
+        asked, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error.argument_name}: {error.message}; see --help") from None
+    asked.what = what_is_asked([name for name, value in vars(asked).items() if value not in (None, False)])
+    if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
+        raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
+    if asked.out is not None:
+        check_format(Path(asked.out))
+    return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
 
 
-def row_of(raw_id: str, raw_ids: list[str], what: str) -> int:
-    """Return the row of an id, or raise ValueError with the nearest ids there are."""
-    if raw_id in raw_ids:
-        return raw_ids.index(raw_id)
-    near = difflib.get_close_matches(raw_id, raw_ids, n=5, cutoff=0.0)
-    raise ValueError(f"there is no {what} {raw_id!r} in this run; the nearest ids are {', '.join(near)}")
+def what_is_asked(given: list[str]) -> str:
+    """Return the key of BESIDE that the names of flags ask for.
 
-
-def place(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
-    """Fit vectors for users unknown to a run, from what they collected.
-
-    Args:
-        run: as from load_run.
-        collected: CSR (n, n_items) of ones, at least one a row.
-
-    Returns:
-        (n, D and the columns beside); a score is the dot product with a row of item_emb.
+    Raises:
+        ValueError: they ask for two things, or one of them does not go with what is asked.
     """
-    dim, dataset = run.config["embedding_dim"], run.dataset
-    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    length = run.user_emb[np.diff(dataset.train.indptr) > 0, :dim].norm(dim=1).mean().item()
-    columns = [fold_in(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"])]
-    if run.has_bias:
-        columns.append(torch.ones(len(columns[0]), 1))
-    if run.linear:
-        columns.append(linear_users(*run.linear, collected))
-    together = torch.cat(columns, dim=1)
-    # a last column of popularity, for users of whom nothing is known, is met by 0
-    return torch.nn.functional.pad(together, (0, run.item_emb.shape[1] - together.shape[1]))
+    asked = [name for name in given if name in BESIDE and name != "out"]
+    if len(asked) > 1:
+        raise ValueError(f"--{asked[0]} and --{asked[1]} ask for two things; give one of them")
+    what = asked[0] if asked else "out" if "out" in given else "everybody"
+    for name in given:
+        if name not in (what, *BESIDE[what]):
+            others = ", ".join(f"--{key}" for key, beside in BESIDE.items() if name in beside)
+            wrong = f"does not go with --{what}" if asked else "alone does not say for whom"
+            raise ValueError(f"--{name} {wrong}; it goes with {others}")
+    return what
 
 
-def new_titles(run: Run) -> np.ndarray:
-    """Return the rows of the titles that nobody collected in train and that their text places."""
-    config, dataset = run.config, run.dataset
-    if config["fusion_mode"] == "none" or not config["use_item_llm"]:
-        raise ValueError("this run knows no text of titles, by which those without a history could be placed; train it "
-                         "with a fusion_mode of sum or concat, and use_item_llm true")
-    has_text = np.array([bool(text) for text in dataset.item_texts])
-    return np.setdiff1d(np.flatnonzero(has_text), dataset.warm_items)
+def candidates(run: Run, asked: argparse.Namespace) -> np.ndarray | None:
+    """Return the rows of the titles that may be listed, None for all."""
+    tags, not_tags = (tuple(parted(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
+    among = allowed(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
+    new = new_titles(run) if asked.new else None
+    return among if new is None else new if among is None else np.intersect1d(among, new)
 
 
-def for_new_user(run: Run, item_ids: list[int], k: int, among: np.ndarray | None = None) -> list[dict[str, Any]]:
-    """List titles (of some rows alone, if given) for a user unknown to the run, from the titles he collected."""
-    collected = sp.csr_matrix((np.ones(len(item_ids), np.float32), (np.zeros(len(item_ids), int), item_ids)),
-                              shape=(1, run.dataset.n_items))
-    left_out = item_ids if among is None else [*item_ids, *np.setdiff1d(np.arange(run.dataset.n_items), among).tolist()]
-    return nearest(place(run, collected)[0], run.item_emb, sorted(set(left_out)), run.dataset, k)
+# --- what each flag does ---
+
+def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
+    user = user_row(run, asked.user)
+    raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
+    titles = list_for_user(run, user, k, candidates(run, asked))
+    show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
-def similar_titles(item_emb: torch.Tensor, item: int, dataset: Dataset, config: dict[str, Any],
-                   k: int) -> list[dict[str, Any]]:
-    """List the titles whose final vectors, without any bias, have the largest cosine with that of a title."""
-    unit = torch.nn.functional.normalize(item_emb[:, : config["embedding_dim"]], dim=1)
-    return nearest(unit[item], unit, [item], dataset, k)
+def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
+    path, left_out = Path(asked.new_user), []
+    if asked.new_user not in run.item_rows and path.is_file():
+        items, left_out, told = read_collected(run, path)
+        log.info(told)
+        heading = f"for whom {path.name} is the list of:"
+    else:
+        items = title_rows(run, asked.new_user)
+        heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
+    titles = list_for_new(run, items, k, candidates(run, asked), left_out)
+    show_or_write(asked, heading, "new user", titles)
 
 
-def nearest(query: torch.Tensor, item_emb: torch.Tensor, left_out: list[int], dataset: Dataset,
-            k: int) -> list[dict[str, Any]]:
-    """List the k titles with the largest dot product with query (D,), leaving some out."""
-    masked = sp.csr_matrix((np.ones(len(left_out)), (np.zeros(len(left_out), int), left_out)),
-                           shape=(1, dataset.n_items))
-    ranking = rank_items(query[None], item_emb, np.array([0]), masked, k)
-    return titled(dataset, ranking.items[0].tolist(), ranking.scores[0].tolist())
+def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: list[dict[str, Any]]) -> None:
+    if asked.out is None:
+        log.info(printed("new titles " * asked.new + heading, titles))
+        return
+    write_lists(Path(asked.out), [(whose, titles)])
+    log.info(f"{asked.out}: {len(titles):,} titles {heading.rstrip(':')}")
 
 
-def printed(title: str, titles: list[dict[str, Any]]) -> str:
-    """Lay a list out for the screen."""
-    width = len(str(len(titles)))
-    return "\n".join([title] + [f"{rank:{width + 2}d}. {entry['score']:7.3f}  {entry['name']} ({entry['subject_id']})"
-                                for rank, entry in enumerate(titles, start=1)])
+def for_users(run: Run, asked: argparse.Namespace, k: int) -> None:
+    """List for some users, or for all; to a file, or one after the other on the screen."""
+    dataset, config = run.dataset, run.config
+    users = np.arange(dataset.n_users) if asked.users is None else read_users(run, asked.users)
+    lists = each_list(run.user_emb, run.item_emb, dataset, k, config, users, candidates(run, asked))
+    if asked.what == "users" and asked.out is None:
+        for raw, titles in lists:
+            log.info(printed(f"for {dataset.user_names[run.user_rows[raw]]} ({raw}):", titles))
+        return
+    path = Path(config["saved_dir"]) / "recommendations.json" if asked.out is None else Path(asked.out)
+    write_lists(path, tqdm(lists, total=len(users), unit="user", leave=False, disable=None))
+    log.info(f"{path}: up to {k} titles for each of {len(users):,} users")
+
+
+def read_users(run: Run, name: str) -> np.ndarray:
+    """Read the rows of users from a file with an id a line, or from the input if it is called -, each once."""
+    if name == "-":
+        lines = sys.stdin.read().splitlines()
+    elif Path(name).is_file():
+        lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
+    else:
+        raise FileNotFoundError(f"{name} is missing; --users names a file with a user id a line, or - for the input")
+    ids = dict.fromkeys(line.strip() for line in lines if line.strip())
+    known = [run.user_rows[raw] for raw in ids if raw in run.user_rows]
+    if not known:
+        raise ValueError(f"none of the {len(ids):,} lines of {name} is the id of a user of this run")
+    if len(known) < len(ids):
+        unknown = [raw for raw in ids if raw not in run.user_rows]
+        log.warning(f"{len(unknown):,} of {len(ids):,} ids are of no user of this run and get no list, the first of "
+                    f"them {unknown[0]!r}")
+    return np.array(known)
+
+
+def like_title(run: Run, asked: argparse.Namespace, k: int) -> None:
+    item = title_row(run, asked.similar)
+    found = similar(run, item, k, candidates(run, asked))
+    for side, titles in found.items():
+        log.info(printed(f"nearest to {run.dataset.item_names[item]}, {SIDES[side]}:", titles))
+
+
+def like_new_item(run: Run, asked: argparse.Namespace, k: int) -> None:
+    for side, found in for_new_item(run, read_fields(Path(asked.new_item)), k, candidates(run, asked)).items():
+        log.info(printed(SIDES[side] + ":" if side == "users" else f"titles it is like, {SIDES[side]}:", found))
+
+
+def to_folder(run: Run, asked: argparse.Namespace, k: int) -> None:
+    export(run, Path(asked.export))
+
+
+ANSWERS = {"user": for_user, "new_user": for_newcomer, "users": for_users, "similar": like_title,
+           "new_item": like_new_item, "export": to_folder, "out": for_users, "everybody": for_users}
+
+
+# --- the screen ---
+
+def printed(heading: str, entries: list[dict[str, Any]]) -> str:
+    """Lay a list of titles or users out for a screen of WIDTH columns, of which a CJK character takes two."""
+    width, lines = len(str(len(entries))) + 2, [clipped(heading, WIDTH)]
+    for rank, entry in enumerate(entries, start=1):
+        name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
+        start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({raw})"
+        lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
+    return "\n".join(lines if entries else [*lines, "  there is none"])
+
+
+def clipped(text: str, width: int) -> str:
+    """Cut a text that takes more columns of the screen than width."""
+    text = " ".join(text.split())
+    if columns(text) <= width:
+        return text
+    while columns(text) >= width:
+        text = text[:-1]
+    return text + "…"
+
+
+def columns(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--user", "--new_user", "--similar", "--k"):
-        asked.add_argument(flag)
-    asked.add_argument("--new", action="store_true")
-    asked, rest = asked.parse_known_args()
-    if asked.k is not None:
-        rest += ["--recommend_k", asked.k]
+    asked, rest = parse(sys.argv[1:])
     run = load_run(get_config(parse_overrides(rest)))
-    dataset, user_emb, item_emb, config = run.dataset, run.user_emb, run.item_emb, run.config
-    k = config["recommend_k"]
-    if k > dataset.n_items:
-        raise ValueError(f"--k asks for {k:,} titles, but the data have {dataset.n_items:,}; ask for fewer")
-    if asked.new and asked.user is None and asked.new_user is None:
-        raise ValueError("--new goes with --user ID or --new_user ID,ID; new_titles.json has the lists of all users")
-    among = new_titles(run) if asked.new else None
-    what = "new titles for" if asked.new else "for"
-    if asked.user is not None:
-        user = row_of(asked.user, dataset.raw_user_ids, "user")
-        lists = recommend(user_emb, item_emb, dataset, k, config, np.array([user]), among)
-        log.info(printed(f"{what} {dataset.user_names[user]} ({asked.user}):", lists[asked.user]))
-    elif asked.new_user is not None:
-        items = [row_of(raw.strip(), dataset.raw_item_ids, "title") for raw in asked.new_user.split(",")]
-        log.info(printed(f"{what} someone who collected " + ", ".join(dataset.item_names[i] for i in items) + ":",
-                         for_new_user(run, items, k, among)))
-    elif asked.similar is not None:
-        item = row_of(asked.similar, dataset.raw_item_ids, "title")
-        log.info(printed(f"nearest to {dataset.item_names[item]}:", similar_titles(item_emb, item, dataset, config, k)))
-    else:
-        path = Path(config["saved_dir"]) / "recommendations.json"
-        write_json(path, recommend(user_emb, item_emb, dataset, k, config))
-        log.info(f"{path}: {k} titles for each of {dataset.n_users:,} users")
+    k = run.config["recommend_k"]
+    if k > run.dataset.n_items:
+        raise ValueError(f"--k asks for {k:,} titles, but the data have {run.dataset.n_items:,}; ask for fewer")
+    ANSWERS[asked.what](run, asked, k)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[1]
 # from the ground up; a module imports only from floors below its own
 FLOORS = (
     {"settings", "files", "processes", "readers", "splits", "encoders", "significance", "tables", "charts",
-     "shallow", "report_parts"},
+     "shallow", "report_parts", "title_names"},
     {"config", "data_loader", "vector_cache", "model"},
     {"llm_embedding"},
     {"evaluator", "losses", "fold_in"},
     {"baselines", "linear", "lists", "report_files"},
-    {"calibration", "report_lists", "report_decided"},
-    {"trainer", "report"},
-    {"selection"},
+    {"calibration", "report_lists", "report_decided", "new_items"},
+    {"trainer", "report", "serving"},
+    {"selection", "exports", "newcomers"},
     {"main", "save_embeddings", "recommend", "run_ablation", "tune"},
 )
 SCRIPTS = FLOORS[-1]

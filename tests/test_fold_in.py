@@ -14,7 +14,7 @@ import fold_in
 from config import get_config
 from evaluator import evaluate_warm, means
 from main import run
-from recommend import Run, for_new_user, load_run, place
+from serving import Run, list_for_new, load_run, place
 from tools.new_users import measure
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +88,7 @@ def test_the_vector_is_near_the_best_there_is(fixed: bool) -> None:
 
 def test_lists_for_new_users_hold_what_they_lack_best_first(trained: Run) -> None:
     titles = trained.dataset.train.indices[:3].tolist()
-    found = for_new_user(trained, titles, 10)
+    found = list_for_new(trained, titles, 10)
     assert not {trained.dataset.raw_item_ids[item] for item in titles} & {title["subject_id"] for title in found}
     scores = [title["score"] for title in found]
     assert len(found) == 10
@@ -97,6 +97,6 @@ def test_lists_for_new_users_hold_what_they_lack_best_first(trained: Run) -> Non
 
 def test_a_title_without_a_history_alone_is_enough(trained: Run) -> None:
     cold = np.setdiff1d(np.arange(trained.dataset.n_items), trained.dataset.warm_items)[:1].tolist()
-    found: list[dict[str, Any]] = for_new_user(trained, cold, 5)
+    found: list[dict[str, Any]] = list_for_new(trained, cold, 5)
     assert len(found) == 5
     assert np.isfinite([title["score"] for title in found]).all()

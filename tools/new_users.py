@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from config import get_config, run_script
 from evaluator import evaluate_warm, means
 from files import load_torch
-from recommend import load_run, place
+from serving import load_run, place
 from significance import spread
 from tables import markdown, mean_and_sd
 

@@ -32,8 +32,8 @@ and leave it out.
 
 ## For RecBole
 
-`{name}/` holds the split of the run: `test` of metrics.json is what RecBole measures with these settings, which also
-rank titles without a row in any part.
+`{name}/` holds the split of the run. With these settings RecBole ranks every title, those without a row in any part as
+well, and masks train and valid: its figures stand beside `test` of metrics.json.
 
     from recbole.quick_start import run_recbole
     run_recbole(model="LightGCN", dataset="{name}", config_dict={{

@@ -83,8 +83,8 @@ def read_fields(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}); write a JSON object in a .json file, or else a TSV, in "
                          "UTF-8") from None
     if len(rows) != 1 or not isinstance(rows[0], dict) or not rows[0]:
-        raise ValueError(f"{path} must hold one title, with some of {', '.join(FIELDS)}: a JSON object in a .json file, or "
-                         "else a TSV with a header and one row")
+        raise ValueError(f"{path} must hold one title, with some of {', '.join(FIELDS)}: a JSON object in a .json "
+                         "file, or else a TSV with a header and one row")
     return rows[0]
 
 

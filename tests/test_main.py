@@ -16,7 +16,6 @@ import encoders
 import evaluator
 import llm_embedding
 import main
-import recommend
 import run_ablation
 import save_embeddings
 import trainer
@@ -356,54 +355,6 @@ def test_ablation_with_other_settings_is_run_again(config: dict[str, Any], monke
     for more in ((), (), ("--lr", "0.5")):
         assert call(run_ablation, monkeypatch, [*argv, *more]) == 0
     assert [Path(path).name for path in runs] == ["sum-none", "sum-item"] * 2
-
-
-def test_recommend_writes_and_prints(config: dict[str, Any], capsys: pytest.CaptureFixture[str],
-                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    main.run(config)
-    saved = Path(config["saved_dir"])
-    lists = json.loads((saved / "recommendations.json").read_text())
-    (saved / "recommendations.json").unlink()
-    where = ["script", "--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
-    assert call(recommend, monkeypatch, where) == 0
-    assert json.loads((saved / "recommendations.json").read_text()) == lists
-    capsys.readouterr()
-    assert call(recommend, monkeypatch, [*where, "--user", "u3", "--k", "4"]) == 0
-    printed = capsys.readouterr().out
-    for title in lists["u3"][:4]:
-        assert f"{title['name']} ({title['subject_id']})" in printed
-    assert f"({lists['u3'][4]['subject_id']})" not in printed
-    assert call(recommend, monkeypatch, [*where, "--user", "u333"]) == 2
-    error = capsys.readouterr().err
-    assert "u333" in error
-    assert "u33" in error.replace("u333", "")
-
-
-def test_recommend_for_a_new_user_and_similar_titles(config: dict[str, Any], capsys: pytest.CaptureFixture[str],
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    main.run(config)
-    where = ["script", "--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"], "--k", "5"]
-    for flag, given in (("--new_user", "s1,s2"), ("--similar", "s1")):
-        capsys.readouterr()
-        assert call(recommend, monkeypatch, [*where, flag, given]) == 0
-        listed = [line.rsplit("(", 1)[1].rstrip(")") for line in capsys.readouterr().out.splitlines() if "  " in line]
-        assert len(listed) == 5
-        assert not set(listed) & set(given.split(","))
-        assert call(recommend, monkeypatch, [*where, flag, "none"]) == 2
-
-
-def test_recommend_without_a_run_says_what_to_do(config: dict[str, Any], capsys: pytest.CaptureFixture[str],
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(recommend, monkeypatch, ["script", "--saved_dir", config["saved_dir"]]) == 2
-    assert "run python main.py" in capsys.readouterr().err
-
-
-def test_a_list_longer_than_the_catalogue_is_refused_in_the_words_of_its_flag(
-        config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    main.run(config)
-    words = ["script", "--saved_dir", config["saved_dir"], "--data_dir", config["data_dir"], "--k", "1000"]
-    assert call(recommend, monkeypatch, words) == 2
-    assert "--k asks for 1,000 titles, but the data have 30" in capsys.readouterr().err
 
 
 def test_sample_on_the_command_line(tmp_path: Path) -> None:

@@ -1,30 +1,31 @@
 """Recommend with the vectors of a finished run.
 
-    python recommend.py                     write recommendations.json: all lists
-    python recommend.py --user WHO          print the list of a user of the run
+    python recommend.py                  write recommendations.json: all lists
+    python recommend.py --user WHO       print the list of a user of the run
     python recommend.py --new_user TITLE,TITLE,...
-                                            for someone who collected these
-    python recommend.py --new_user FILE     for someone whose list a site exported
-    python recommend.py --users FILE        of a user id a line; - is the input
-    python recommend.py --similar TITLE     the titles nearest to a title, by who
-                                            collects them and by their text
-    python recommend.py --new_item FILE     what a title is like and whom it suits
-                                            that is in no data: a TSV of one row or
-                                            a JSON object: name, tags_name, summary
-    python recommend.py --export DIR        vectors for an index of inner products,
-                                            and the split for RecBole
+                                         for someone who collected these
+    python recommend.py --new_user FILE  for someone whose list a site exported
+    python recommend.py --users FILE     of a user id a line; - is the input
+    python recommend.py --similar TITLE  the titles nearest to a title, by who
+                                         collects them and by their text
+    python recommend.py --new_item FILE  what a title in no data is like, and whom
+                                         it suits: a JSON object, or a
+                                         TSV of one row: name, tags_name,
+                                         summary
+    python recommend.py --export DIR     vectors for an index of inner products,
+                                         and the split for RecBole
 
 WHO and TITLE are ids, or names where only one fits; one that holds a comma
 stands in double quotes. Beside them can stand:
 
-    --k N                                   how many titles
-    --new                                   only titles nobody has collected
-    --tags TAG,TAG  --not_tags TAG,TAG      only titles with all of these tags,
-                                            with none of those
-    --min_year Y  --max_year Y              only titles of these years
-    --out FILE                              write users' lists to FILE, which ends
-                                            in .json, .jsonl, .csv, .tsv or
-                                            .parquet (which needs pyarrow)
+    --k N                                how many titles
+    --new                                only titles nobody has collected
+    --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags, with
+                                         none of those
+    --min_year Y  --max_year Y           only titles of these years
+    --out FILE                           write users' lists (all, if no user is
+                                         named) to FILE, which ends in .json,
+                                         .jsonl, .csv, .tsv or .parquet
 
 Settings as for main.py; --saved_dir and --data_dir say where the run and its
 data are.
@@ -102,7 +103,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         asked, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise ValueError(f"{error.argument_name}: {error.message}; see --help") from None
-    asked.what = what_is_asked([name for name, value in vars(asked).items() if value not in (None, False)])
+    asked.what = what_is_asked([name for name, value in vars(asked).items() if value is not None and value is not False])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
     if asked.out is not None:
@@ -248,10 +249,10 @@ def columns(text: str) -> int:
 def main() -> None:
     asked, rest = parse(sys.argv[1:])
     run = load_run(get_config(parse_overrides(rest)))
-    k = run.config["recommend_k"]
-    if k > run.dataset.n_items:
-        raise ValueError(f"--k asks for {k:,} titles, but the data have {run.dataset.n_items:,}; ask for fewer")
-    ANSWERS[asked.what](run, asked, k)
+    k, n_items = run.config["recommend_k"], run.dataset.n_items
+    if asked.k is not None and k > n_items:
+        raise ValueError(f"--k asks for {k:,} titles, but the data have {n_items:,}; ask for fewer")
+    ANSWERS[asked.what](run, asked, min(k, n_items))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@
     python recommend.py --similar TITLE  the titles nearest to a title, by who
                                          collects them and by their text
     python recommend.py --new_item FILE  what a title in no data is like, and whom
-                                         it suits: a JSON object, or a
-                                         TSV of one row: name, tags_name,
-                                         summary
+                                         it suits: name, tags_name and summary as
+                                         a JSON object, or a TSV of one row
     python recommend.py --export DIR     vectors for an index of inner products,
                                          and the split for RecBole
 
@@ -20,8 +19,8 @@ stands in double quotes. Beside them can stand:
 
     --k N                                how many titles
     --new                                only titles nobody has collected
-    --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags, with
-                                         none of those
+    --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags,
+                                         with none of those
     --min_year Y  --max_year Y           only titles of these years
     --out FILE                           write users' lists (all, if no user is
                                          named) to FILE, which ends in .json,
@@ -103,7 +102,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         asked, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise ValueError(f"{error.argument_name}: {error.message}; see --help") from None
-    asked.what = what_is_asked([name for name, value in vars(asked).items() if value is not None and value is not False])
+    asked.what = what_is_asked([name for name, value in vars(asked).items() if value != parser.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
     if asked.out is not None:

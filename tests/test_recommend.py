@@ -406,6 +406,7 @@ def test_without_k_a_list_is_as_long_as_the_data_allow(call: Call) -> None:
 
 def test_a_year_of_0_or_1_is_a_year(call: Call) -> None:
     assert "no title has all" in call("--user", "u1", "--max_year", "0")[2]
+    assert "--max_year alone does not say for whom" in call("--max_year", "0")[2]
 
 
 def test_users_of_whom_none_is_known(call: Call, tmp_path: Path) -> None:

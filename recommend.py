@@ -8,9 +8,9 @@
     python recommend.py --users FILE     of a user id a line; - is the input
     python recommend.py --similar TITLE  the titles nearest to a title, by who
                                          collects them and by their text
-    python recommend.py --new_item FILE  what a title in no data is like, whom it
-                                         suits: name, tags_name, summary, as a
-                                         JSON object or a TSV of one row
+    python recommend.py --new_item FILE  what a title in no data is like, and
+                                         whom it suits: name, tags_name and
+                                         summary, as JSON or a TSV of one row
     python recommend.py --export DIR     vectors for an index of inner products,
                                          and the split for RecBole
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,13 @@ def test_an_encoder_that_does_otherwise_than_in_training_is_refused(run: Run, mo
 
 NAMES = ["Naruto / 火影忍者", "Naruto Shippuuden", "K-On! / 轻音少女", "K-On!!", "The Boy Naruto", "Menaruto",
          "Ｆａｔｅ/Zero", "☆", "Straße", "ガンダム", "Gundam Wing / ガンダム W"]
-STANDING = np.array([5, 9, 4, 3, 8, 7, 1, 1, 1, 2, 6])
+STANDING = np.array([5, 9, 4, 3, 8, 10, 1, 1, 1, 2, 6])
 
 
 @pytest.mark.parametrize(("query", "found"), [
     ("naruto", [0, 1, 4, 5]), ("NARUTO ", [0, 1, 4, 5]), ("boy naruto", [4]), ("火影", [0]), ("忍者", [0]),
     ("k on", [2, 3]), ("K-On!", [2, 3]), ("k-on!!", [3, 2]), ("fate zero", [6]), ("☆", [7]), ("STRASSE", [8]),
-    ("ｶﾞﾝﾀﾞﾑ", [9, 10]), ("", []), ("zzz", [])])
+    ("ｶﾞﾝﾀﾞﾑ", [9, 10]), ("ガン・ダム", [9, 10]), ("", []), ("zzz", [])])
 def test_titles_are_found_by_any_name_the_best_fit_first(query: str, found: list[int]) -> None:
     assert [item for _, item in search(index_names(NAMES, STANDING), query, 10)] == found
 
@@ -293,6 +294,21 @@ def test_similar_titles_by_collectors_and_by_text(run: Run) -> None:
         best = sorted((i for i in range(2, 20) if i != 3), key=lambda item, cosines=cosines: -cosines[item])[:4]
         assert [title["subject_id"] for title in titles] == [f"s{item}" for item in best]
         assert [title["score"] for title in titles] == pytest.approx(cosines[best].tolist(), abs=1e-5)
+
+
+def test_titles_without_a_text_are_like_none_by_text(run: Run) -> None:
+    silent = replace(run)
+    silent.__dict__["item_text"] = run.item_text.clone().index_fill_(0, torch.tensor([5, 6]), 0)
+    assert similar(silent, 5, 3)["text"] == []
+    assert {title["subject_id"] for title in similar(silent, 1, N_ITEMS)["text"]} == {
+        f"s{item}" for item in range(N_ITEMS)} - {"s1", "s5", "s6"}
+
+
+def test_users_of_whom_nothing_is_known_suit_no_title(run: Run) -> None:
+    unknown = replace(run, user_emb=run.user_emb.clone().index_fill_(0, torch.tensor([0, 2]), 0))
+    found = for_new_item(unknown, fields_of(run, 3), 1000)["users"]
+    assert len(found) == run.dataset.n_users - 2
+    assert not {"u0", "u2"} & {entry["user_id"] for entry in found}
 
 
 def test_a_run_without_text_of_titles_tells_nothing_by_it(config: dict[str, Any]) -> None:

@@ -305,7 +305,8 @@ def test_titles_without_a_text_are_like_none_by_text(run: Run) -> None:
 
 
 def test_users_of_whom_nothing_is_known_suit_no_title(run: Run) -> None:
-    unknown = replace(run, user_emb=run.user_emb.clone().index_fill_(0, torch.tensor([0, 2]), 0))
+    averse = -place_new_item(run, fields_of(run, 3)).expand(run.dataset.n_users, -1)  # so that 0 would come first
+    unknown = replace(run, user_emb=averse.clone().index_fill_(0, torch.tensor([0, 2]), 0))
     found = for_new_item(unknown, fields_of(run, 3), 1000)["users"]
     assert len(found) == run.dataset.n_users - 2
     assert not {"u0", "u2"} & {entry["user_id"] for entry in found}

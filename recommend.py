@@ -122,7 +122,7 @@ def what_is_asked(given: list[str]) -> str:
     what = asked[0] if asked else "out" if "out" in given else "everybody"
     for name in given:
         if name not in (what, *BESIDE[what]):
-            others = ", ".join(f"--{key}" for key, beside in BESIDE.items() if name in beside)
+            others = ", ".join(f"--{key}" for key, beside in BESIDE.items() if name in beside and key != "everybody")
             wrong = f"does not go with --{what}" if asked else "alone does not say for whom"
             raise ValueError(f"--{name} {wrong}; it goes with {others}")
     return what
@@ -132,8 +132,9 @@ def candidates(run: Run, asked: argparse.Namespace) -> np.ndarray | None:
     """Return the rows of the titles that may be listed, None for all."""
     tags, not_tags = (tuple(parted(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
     among = allowed(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
-    new = new_titles(run) if asked.new else None
-    return among if new is None else new if among is None else np.intersect1d(among, new)
+    if not asked.new:
+        return among
+    return np.intersect1d(np.arange(run.dataset.n_items) if among is None else among, new_titles(run))
 
 
 # --- what each flag does ---

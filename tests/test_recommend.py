@@ -398,6 +398,7 @@ def test_bad_input_is_one_sentence(call: Call, words: tuple[str, ...], told: str
     assert code == 2
     assert told in error
     assert error.startswith("error: ")
+    assert "everybody" not in error
     assert error.count("\n") == 1
 
 

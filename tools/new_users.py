@@ -1,45 +1,163 @@
-"""Tell how well users are served whom training has not seen: the run's own users, placed anew from their titles.
+"""Tell how well people are served whom training has not seen: a tenth of the users is left out of it, and placed.
 
     python tools/new_users.py RUN [RUN ...] [--data_dir FOLDER]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/); several are seeds of the same
-run. Every user with train rows is folded in from them, as recommend.py --new_user does it, and ranked for beside the
-vector that training gave him.
+run. A tenth of its users, drawn by the run's seed, is left out whole: a model is trained on the others as main.py does
+it, with the run's settings, in RUN/left_out/ (minutes; once it is there it is used again). Those left out are placed by
+it from their train rows, as recommend.py --new_user does it, and ranked for. The same people stand beside it as RUN,
+which was trained with these rows, knows them, and as RUN places them anew; all among the titles that have a history
+without them. Choose what there is to choose by the valid column; that of test is for reporting it.
 """
 
 import argparse
+import dataclasses
+import json
 import logging
+import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import get_config, run_script
-from evaluator import evaluate_warm, means
-from files import load_torch
-from serving import load_run, place
+from config import experiment, get_config, run_script
+from data_loader import Comments, Dataset, only
+from evaluator import evaluate, means
+from files import load_torch, save_torch
+from llm_embedding import text_vectors
+from main import text_origin
+from processes import resolve_device
+from recommend import Run, load_run, place
+from selection import select
 from significance import spread
+from splits import PARTS
 from tables import markdown, mean_and_sd
+from trainer import build_model, fit
 
 log = logging.getLogger("aglrec")
 
+SHARE = 0.1
 
-def measure(folder: Path, data_dir: str | None = None) -> dict[str, dict[str, float]]:
-    """Evaluate the trained and the folded-in users of a run: {"trained", "folded in"} -> valid and test NDCG@k, ms."""
-    trained = load_torch(folder / "best_model.pth")["config"]
-    run = load_run(get_config({"saved_dir": str(folder), "data_dir": data_dir or trained["data_dir"]}))
-    users, start = np.flatnonzero(np.diff(run.dataset.train.indptr)), time.perf_counter()
-    folded = run.user_emb.clone()
-    folded[users] = place(run, run.dataset.train[users])
-    milliseconds = 1000 * (time.perf_counter() - start) / len(users)
-    rows = {"trained": (run.user_emb, 0.0), "folded in": (folded, milliseconds)}
-    ndcg = f"NDCG@{max(run.config['top_k'])}"
-    return {name: {**{part: means(evaluate_warm(user_emb, run.item_emb, run.dataset, part, run.config,
-                                                auc=False))[ndcg] for part in ("valid", "test")}, "ms": ms}
-            for name, (user_emb, ms) in rows.items()}
+
+class Pair(NamedTuple):
+    """A run, and one like it that was trained without some of its users."""
+
+    known: Run
+    left_out: Run
+    users: np.ndarray  # (n,) their rows in the first
+
+
+def pair(folder: Path, data_dir: str | None = None) -> Pair:
+    """Load a run, and train the other one unless it is there.
+
+    Args:
+        folder: the run's saved_dir.
+        data_dir: where the data are, if no longer where the run found them.
+    """
+    config = load_torch(folder / "best_model.pth")["config"]
+    known = load_run(get_config({"saved_dir": str(folder), "data_dir": data_dir or config["data_dir"]}))
+    users = drawn(known.dataset, config["seed"])
+    # as asked for: what valid decided before training is decided again, by the others' rows
+    asked = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["config"]
+    moved = {"data_dir": known.config["data_dir"], "saved_dir": str(folder / "left_out"), "vectors_dir": ""}
+    return Pair(known, trained(known, without(known.dataset, users), {**known.config, **asked, **moved}), users)
+
+
+def drawn(dataset: Dataset, seed: int) -> np.ndarray:
+    """Draw the users to be left out, of those with train rows: their rows, ascending."""
+    users = np.flatnonzero(np.diff(dataset.train.indptr))
+    return np.sort(np.random.default_rng([seed, 5]).permutation(users)[:max(1, round(SHARE * len(users)))])
+
+
+def without(dataset: Dataset, users: np.ndarray) -> Dataset:
+    """Return the data as they would be had these users never been there; the titles are the same."""
+    kept = np.setdiff1d(np.arange(dataset.n_users), users)
+    comments, theirs = dataset.user_comments, np.isin(dataset.user_comments.user_ids, kept)
+    return dataclasses.replace(
+        dataset, **{name: getattr(dataset, name)[kept] for name in (*PARTS, "aside", "seen")},
+        raw_user_ids=[dataset.raw_user_ids[user] for user in kept],
+        user_names=[dataset.user_names[user] for user in kept],
+        user_comments=Comments(np.searchsorted(kept, comments.user_ids[theirs]),
+                               [comments.texts[place] for place in np.flatnonzero(theirs)], comments.weights[theirs]))
+
+
+def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
+    """Train on a dataset as main.run does, unless that was done before.
+
+    Args:
+        known: the run with all users, whose vectors of the titles' texts are taken.
+        dataset: as from without.
+        config: the settings; saved_dir is where this run goes.
+    """
+    saved = Path(config["saved_dir"])
+    if not finished(saved, dataset, config):
+        saved.mkdir(parents=True, exist_ok=True)
+        (saved / "item_emb.pt").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
+        for path in Path(known.config["vectors_dir"] or known.config["saved_dir"]).glob("*_llm_embeddings*.npy*"):
+            shutil.copy(path, saved)
+        device = resolve_device(config["device"])
+        vectors = text_vectors(dataset, config, str(device))
+        settings, selected = select(dataset, vectors, config, device)
+        model = build_model(dataset, vectors, settings, device)
+        fit(model, dataset, settings, {"config": experiment(config), "dataset": dataset.fingerprint,
+                                       "text": text_origin(vectors.info)}, selected)
+        for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
+            save_torch(saved / name, emb.cpu().clone())
+    checkpoint = load_torch(saved / "best_model.pth")
+    state = checkpoint["state_dict"]
+    linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
+    return known._replace(dataset=dataset, user_emb=load_torch(saved / "user_emb.pt"),
+                          item_emb=load_torch(saved / "item_emb.pt"), has_bias="item_bias" in state, linear=linear,
+                          config={**known.config, **checkpoint["config"]})
+
+
+def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:
+    """Say whether a folder holds a finished run of these data and settings."""
+    if not (saved / "item_emb.pt").exists():
+        return False
+    checkpoint = load_torch(saved / "best_model.pth")
+    settings = {**config, **checkpoint["decided"].get("selected", {})}
+    return checkpoint["dataset_fingerprint"] == dataset.fingerprint and experiment(checkpoint["config"]) == experiment(
+        settings)
+
+
+def measure(both: Pair) -> dict[str, dict[str, float]]:
+    """Rank for those left out, as each run serves them: row -> {"valid", "test": NDCG@k, "ms": milliseconds a user}."""
+    known, left_out, users = both
+    collected = known.dataset.train[users]
+    rows = {"trained in": (known.user_emb[users], known.item_emb, 0.0)}
+    for name, run in (("trained in, placed anew", known), ("left out, placed", left_out)):
+        start = time.perf_counter()
+        placed = place(run, collected)
+        rows[name] = placed, run.item_emb, 1000 * (time.perf_counter() - start) / len(users)
+    return {name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}
+            for name, (user_emb, item_emb, ms) in rows.items()}
+
+
+def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) -> float:
+    """Compute NDCG at the largest of top_k for those left out, among the titles that the others collected in train."""
+    dataset, among = both.known.dataset, both.left_out.dataset.warm_items
+    target = only(getattr(dataset, part)[both.users], np.isin(np.arange(dataset.n_items), among))
+    return means(evaluate(user_emb, item_emb, target, dataset.known(part)[both.users], both.known.config, among,
+                          auc=False))[f"NDCG@{max(both.known.config['top_k'])}"]
+
+
+def table(runs: list[dict[str, dict[str, float]]]) -> str:
+    """Lay out the mean and sd of some runs' rows; what is lost is against "trained in", run by run."""
+    for run in runs:
+        for row in run.values():
+            row |= {f"lost {part}": 1 - row[part] / run["trained in"][part] for part in ("valid", "test")}
+    lines = [["users", "valid", "lost", "test", "lost", "ms a user"]]
+    for name, row in {name: spread([run[name] for run in runs]) for name in runs[0]}.items():
+        cells = [(mean_and_sd(row[part], len(runs)), f"{100 * row[f'lost {part}']['mean']:.1f}%"
+                  + f" ± {100 * row[f'lost {part}']['sd']:.1f}" * (len(runs) > 1)) for part in ("valid", "test")]
+        lines.append([name, *cells[0], *cells[1], f"{row['ms']['mean']:.1f}"])
+    return markdown(lines)
 
 
 def main() -> None:
@@ -47,11 +165,7 @@ def main() -> None:
     asked.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     asked.add_argument("--data_dir")
     asked = asked.parse_args()
-    runs = [measure(folder, asked.data_dir) for folder in asked.runs]
-    rows = {name: spread([run[name] for run in runs]) for name in runs[0]}
-    log.info(markdown([["users", "valid", "test", "ms a user"]] + [
-        [name, *(mean_and_sd(row[part], len(runs)) for part in ("valid", "test")), f"{row['ms']['mean']:.1f}"]
-        for name, row in rows.items()]))
+    log.info(table([measure(pair(folder, asked.data_dir)) for folder in asked.runs]))
 
 
 if __name__ == "__main__":

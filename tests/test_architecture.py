@@ -15,7 +15,7 @@ FLOORS = (
     {"config", "data_loader", "vector_cache", "model"},
     {"llm_embedding"},
     {"evaluator", "losses", "fold_in"},
-    {"baselines", "linear", "lists", "report_files"},
+    {"baselines", "linear", "lists", "reasons", "report_files"},
     {"calibration", "report_lists", "report_decided", "new_items"},
     {"trainer", "report", "serving"},
     {"selection", "exports", "newcomers"},

@@ -32,7 +32,7 @@ from files import load_torch, save_torch
 from llm_embedding import text_vectors
 from main import text_origin
 from processes import resolve_device
-from recommend import Run, load_run, place
+from serving import Run, load_run, place
 from selection import select
 from significance import spread
 from splits import PARTS

@@ -265,12 +265,12 @@ def place(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
     dim, dataset = run.config["embedding_dim"], run.dataset
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     length = run.user_emb[np.diff(dataset.train.indptr) > 0, :dim].norm(dim=1).mean().item()
-    columns = [fold_in(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"])]
-    if run.has_bias:
-        columns.append(torch.ones(len(columns[0]), 1))
+    columns, linear = [torch.ones(collected.shape[0], 1)] * run.has_bias, None
     if run.linear:
-        columns.append(linear_users(*run.linear, collected))
-    together = torch.cat(columns, dim=1)
+        start, columns = dim + run.has_bias, [*columns, linear_users(*run.linear, collected)]
+        linear = columns[-1], run.item_emb[:, start:start + columns[-1].shape[1]]
+    trained = fold_in(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"], linear)
+    together = torch.cat([trained, *columns], dim=1)
     # a last column of popularity, for users of whom nothing is known, is met by 0
     return torch.nn.functional.pad(together, (0, run.item_emb.shape[1] - together.shape[1]))
 

@@ -19,7 +19,7 @@ from llm_embedding import TextVectors
 from main import run
 from model import LightGCN
 from reasons import Composition, Sources, beside, composition, explain, named, newcomer, sources, sources_of
-from recommend import load_run, place
+from serving import load_run, place
 from trainer import build_model
 
 N_USERS, N_ITEMS, DIM, TEXT_DIM, RANK = 40, 30, 6, 9, 4
@@ -208,7 +208,12 @@ def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: 
     columns, collected = beside(state), dataset.train[:9]
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     length = trained.user_emb[:, :columns.start].norm(dim=1).mean().item()
-    fit = fitted(collected, trained.item_emb[:, :columns.start], counts, length, config["normalize"])
+    beside_them = None
+    if trained.linear:
+        start = columns.start + columns.has_bias
+        users = linear_users(*trained.linear, collected)
+        beside_them = users, trained.item_emb[:, start:start + users.shape[1]]
+    fit = fitted(collected, trained.item_emb[:, :columns.start], counts, length, config["normalize"], beside_them)
     scores = (place(trained, collected).double() @ trained.item_emb.double().T).numpy()
     for user in range(9):
         for item, reason in enumerate(explain(newcomer(fit, trained.item_emb, columns, user), trained.item_emb,

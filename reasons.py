@@ -48,7 +48,8 @@ class Composition(NamedTuple):
 class Reason(NamedTuple):
     """A score taken apart: the parts sum to it, and the titles to those parts that are by title."""
 
-    because: list[tuple[int, float]]  # every collected title's row, and what it brought; the largest first
+    because: np.ndarray  # (n,) rows of the titles that he collected, those that brought the most first
+    brought: np.ndarray  # (n,) what each of them brought
     parts: dict[str, float]
 
 
@@ -198,8 +199,8 @@ def explain(user: Composition, item_emb: torch.Tensor, items: list[int]) -> list
     reasons = []
     for place in range(len(items)):
         order = np.lexsort((user.titles, -brought[:, place]))
-        because = zip(user.titles[order].tolist(), brought[order, place].tolist(), strict=True)
-        reasons.append(Reason(list(because), {name: scores[place] for name, scores in totals.items()}))
+        reasons.append(Reason(user.titles[order], brought[order, place],
+                              {name: scores[place] for name, scores in totals.items()}))
     return reasons
 
 
@@ -210,6 +211,7 @@ def named(reason: Reason, dataset: Dataset, k: int = 3) -> list[dict[str, Any]]:
         At most k of {"subject_id", "name", "share"}, the share being that of all that collected titles brought in its
         favour; those that spoke against it do not count. Empty if none spoke for it.
     """
-    favour = sum(brought for _, brought in reason.because if brought > 0)
+    favour = float(reason.brought[reason.brought > 0].sum())
+    first = zip(reason.because[:k].tolist(), reason.brought[:k].tolist(), strict=True)
     return [{"subject_id": dataset.raw_item_ids[title], "name": dataset.item_names[title], "share": brought / favour}
-            for title, brought in reason.because[:k] if brought > 0]
+            for title, brought in first if brought > 0]

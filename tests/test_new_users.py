@@ -1,6 +1,7 @@
 """tools/new_users.py: that those left out are left out whole, and that the figures are those of the vectors."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_data(folder / "data", n_users=60, n_items=40)
     run(get_config({"preset": "tuned", "data_dir": str(folder / "data"), "saved_dir": str(folder / "saved"),
                     "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "linear_dim": 8, "epochs": 2,
-                    "device": "cpu", "seed": 3}))
+                    "device": "cpu", "seed": 3, "cold_item_ratio": 0.1}))
     return folder
 
 
@@ -62,7 +63,7 @@ def test_the_others_rows_alone_decide_the_vectors(both: Pair, tmp_path: Path) ->
     assert torch.equal(again.item_emb, both.left_out.item_emb)
 
 
-def test_it_is_trained_once_and_anew_when_the_run_is_another(folder: Path, both: Pair,
+def test_it_is_trained_once_and_anew_when_the_run_is_another(folder: Path, both: Pair, tmp_path: Path,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise AssertionError("trained again")
@@ -70,9 +71,13 @@ def test_it_is_trained_once_and_anew_when_the_run_is_another(folder: Path, both:
     monkeypatch.setattr(new_users, "fit", refuse)
     again = pair(folder / "saved")
     assert torch.equal(again.left_out.item_emb, both.left_out.item_emb)
-    for changed in ({**both.left_out.config, "temperature": 0.0, "lr": 0.5}, {**both.left_out.config, "epochs": 1}):
+    one_more, rest = without(both.known.dataset, both.users[1:]), both.left_out.dataset
+    for number, (dataset, changed) in enumerate(((one_more, {}), (rest, {"lr": 0.5}), (rest, {"epochs": 1}))):
+        saved = shutil.copytree(folder / "saved" / "left_out", tmp_path / str(number))
+        settings = {**both.left_out.config, "temperature": 0.0, "saved_dir": str(saved)}
+        new_users.trained(both.known, rest, settings)
         with pytest.raises(AssertionError, match="trained again"):
-            new_users.trained(both.known, both.left_out.dataset, changed)
+            new_users.trained(both.known, dataset, settings | changed)
 
 
 def test_the_run_stays_as_it_was(folder: Path, both: Pair) -> None:

@@ -48,19 +48,17 @@ def fitted(collected: sp.csr_matrix, item_emb: torch.Tensor, counts: np.ndarray,
         length) and LINEAR were chosen on the valid rows of MyAnimeList users left out of training.
     """
     asked = np.flatnonzero((counts > 0) | (np.bincount(collected.indices, minlength=len(counts)) > 0))
-    rarity = np.maximum(counts, 1) ** -0.5
-    starts = sp.csr_matrix(collected.multiply(rarity))  # (n, n_items)
-    means = sp.csr_matrix(collected.multiply(1 / np.diff(collected.indptr)[:, None]))
-    towards = [torch.from_numpy(part @ item_emb.numpy()).float() for part in (means, starts)]
-    scale = length / towards[1].norm(dim=1, keepdim=True).clamp_min(1e-12)
-    towards[1] *= scale
-    fits = []
-    for block in torch.arange(collected.shape[0]).split(BLOCK):
+    titles, each, rarity = item_emb.contiguous().numpy(), 1 / np.diff(collected.indptr), np.maximum(counts, 1) ** -0.5
+    means, starts = (sp.csr_matrix(collected.multiply(scale), dtype=np.float32) for scale in (each[:, None], rarity))
+    mean, start = (torch.from_numpy(part @ titles) for part in (means, starts))  # (n, D) each
+    scale = length / start.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    fits, items = [], item_emb[asked]
+    for block in torch.arange(len(mean)).split(BLOCK):
         beside = 0.0 if linear is None else LINEAR * linear[0][block] @ linear[1][asked].T  # (b, m)
-        fits.append(_fit(towards[0][block], towards[1][block], item_emb[asked], beside, length, fixed))
+        fits.append(_fit(mean[block], (scale * start)[block], items, beside, length, fixed))
     users, shares = (torch.cat(part) for part in zip(*fits, strict=True))
-    shares = (shares * torch.cat([torch.ones_like(scale), scale], dim=1)).numpy()
-    return Fitted(users, sp.csr_matrix(means.multiply(shares[:, :1]) + starts.multiply(shares[:, 1:])))
+    of_mean, of_start = shares[:, :1].numpy(), (shares[:, 1:] * scale).numpy()  # (n, 1) each
+    return Fitted(users, sp.csr_matrix(means.multiply(of_mean) + starts.multiply(of_start)))
 
 
 def _fit(mean: torch.Tensor, start: torch.Tensor, items: torch.Tensor, beside: torch.Tensor | float,

@@ -1,0 +1,133 @@
+"""What serve.py takes and gives as JSON: the models that its OpenAPI description is made of."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 5000, 20, 200, 200
+Id = Annotated[str, Field(max_length=MAX_TEXT)]
+Year = Annotated[int, Field(ge=0, le=9999)]
+
+
+class Error(BaseModel):
+    """Why there is no answer."""
+
+    code: str = Field(description="for programs: one word a cause, such as invalid, unknown_title or too_large")
+    message: str = Field(description="for people: one sentence with what was found and what to do")
+
+
+class Title(BaseModel):
+    """A title of the data."""
+
+    subject_id: str
+    name: str = Field(description='all its names, parted by " / "')
+    tags: list[str]
+    year: int | None = Field(description="null where the data do not say")
+    is_new: bool = Field(description="whether nobody in the data had collected it when the run was trained")
+
+
+class Titles(BaseModel):
+    """Some titles."""
+
+    titles: list[Title]
+
+
+class Because(BaseModel):
+    """A collected title that spoke for a listed one."""
+
+    subject_id: str
+    name: str
+    share: float = Field(description="of all that the collected titles brought in its favour, from 0 to 1")
+
+
+class Listed(Title):
+    """A title in a list."""
+
+    score: float = Field(description="comparable within one answer alone")
+    because: list[Because] = Field(description="what spoke for it the most, best first; empty unless asked for")
+    parts: dict[str, float] = Field(description="what the score is the sum of; empty unless asked for")
+
+
+class Similar(BaseModel):
+    """The titles nearest to one, best first."""
+
+    title: Title
+    collectors: list[Listed] = Field(description="by who collects them")
+    text: list[Listed] = Field(description="by name, tags and summary; empty where the run knows no text of the title")
+
+
+class ListRequest(BaseModel):
+    """What a list is wanted for, and of what."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"titles": ["s1", "s2"], "k": 10}})
+
+    titles: list[Id] = Field(min_length=1, max_length=MAX_TITLES, description="subject_id of each collected title; "
+                             "those that the run does not know are counted, and an error if it knows none")
+    exclude: list[Id] = Field([], max_length=MAX_TITLES, description="titles that say nothing of taste and are not "
+                                                                     "listed either")
+    tags: list[Id] = Field([], max_length=MAX_TAGS, description="a listed title has all of them")
+    not_tags: list[Id] = Field([], max_length=MAX_TAGS, description="and none of these")
+    min_year: Year | None = Field(None, description="with either, titles of an unknown year are not listed")
+    max_year: Year | None = None
+    k: int = Field(20, ge=1, le=MAX_K, description="titles in the list")
+    new: bool = Field(False, description="whether to fill new_titles: the best of those that nobody had collected")
+    why: bool = Field(False, description="whether to say why each title is listed")
+
+
+class Lists(BaseModel):
+    """What is recommended, best first."""
+
+    collected: list[Title] = Field(description="the titles that the lists are made from")
+    excluded: list[Title]
+    n_unknown: int = Field(description="ids asked with that are of no title of the run")
+    titles: list[Listed] = Field(description="the best of all titles, as filtered")
+    new_titles: list[Listed] = Field(description="the best of those that nobody had collected, as filtered")
+
+
+class UserLists(Lists):
+    """What is recommended to a user of the data."""
+
+    user_id: str
+    username: str
+
+
+class Upload(BaseModel):
+    """What an uploaded list holds."""
+
+    format: str
+    n_rows: int = Field(description="entries of the file")
+    n_unknown: int = Field(description="of them, those that are of no title of the run")
+    collected: list[Title] = Field(description="the known ones that tell of taste")
+    excluded: list[Title] = Field(description="the known ones that do not: wished for, dropped, or rated too low")
+
+
+class Tag(BaseModel):
+    """A tag of the data."""
+
+    name: str
+    n_titles: int
+
+
+class Can(BaseModel):
+    """What the run can do."""
+
+    new_titles: bool = Field(description="list titles that nobody had collected")
+    text: bool = Field(description="tell titles alike by their text")
+    years: bool = Field(description="choose by year")
+    upload: bool = Field(description="read exported lists")
+    users: bool = Field(description="list for the users of the data (--users true)")
+
+
+class RunInfo(BaseModel):
+    """The run that is served."""
+
+    name: str = Field(description="the folder of its data")
+    n_users: int
+    n_titles: int
+    n_collected: int = Field(description="pairs of a user and a title")
+    n_new: int = Field(description="titles that nobody had collected")
+    years: tuple[int, int] | None = Field(description="the first and the last")
+    tags: list[Tag] = Field(description="those of most titles")
+    can: Can
+    max_upload_mib: int
+    languages: list[str] = Field(description="of the page")

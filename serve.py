@@ -213,7 +213,7 @@ async def on_failure(request: Request, error: Exception) -> JSONResponse:
 
 # --- who may ask ---
 
-WRONG_HOST = problem(421, "wrong_host", "this server is not called so; --host NAME gives it another name than localhost")
+WRONG_HOST = problem(421, "wrong_host", "this server is not called so; --host NAME gives it a name beside localhost")
 
 
 def guarded(app: ASGIApp, host: str) -> ASGIApp:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 5000, 20, 200, 200
+MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 20_000, 20, 200, 200
 Id = Annotated[str, Field(max_length=MAX_TEXT)]
 Year = Annotated[int, Field(ge=0, le=9999)]
 

@@ -78,7 +78,7 @@ def the_run(request: Request) -> Run:
 
 Served = Annotated[Run, Depends(the_run)]
 Length = Annotated[int, Query(ge=1, le=MAX_K)]
-NOT_FOUND = {404: {"model": Error}}
+NOT_FOUND, BROKEN, TOO_LARGE, WRONG_TYPE = ({status: {"model": Error}} for status in (404, 400, 413, 415))
 api, of_users = APIRouter(prefix="/api"), APIRouter(prefix="/api")
 
 
@@ -98,7 +98,7 @@ def titles(run: Served, q: Id = "", n: Length = 10) -> Titles:
     return {"titles": answers.found(run, q, n)}
 
 
-@api.post("/list")
+@api.post("/list", responses=BROKEN)
 def lists(run: Served, asked: ListRequest) -> Lists:
     """List titles for someone who collected some, on request with the reasons, and with the best of the new titles."""
     return answers.lists_for_new(run, asked)
@@ -116,7 +116,7 @@ def user(run: Served, user_id: Id, k: Length = 20) -> UserLists:
     return answers.lists_for_user(run, user_id, k)
 
 
-@api.post("/upload", responses={413: {"model": Error}, 415: {"model": Error}}, openapi_extra={"requestBody": {
+@api.post("/upload", responses=BROKEN | TOO_LARGE | WRONG_TYPE, openapi_extra={"requestBody": {
     "required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}})
 async def upload(run: Served, request: Request,
                  name: Annotated[Id, Query(description="of the file")] = "list") -> Upload:
@@ -183,8 +183,7 @@ def page(name: str, kind: str) -> Any:
 
 
 def problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
-    # what was asked may be no UTF-8
-    return JSONResponse({"code": code, "message": message.encode("utf-8", "replace").decode()}, status, headers)
+    return JSONResponse({"code": code, "message": message}, status, headers)
 
 
 async def on_refused(request: Request, error: Refused) -> JSONResponse:
@@ -289,8 +288,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise OSError(f"cannot listen at {host} port {port} ({error.strerror}); choose another --port or "
-                      "--host") from None
+        why = error.strerror.partition(" (while")[0]
+        raise OSError(f"cannot listen at {host} port {port} ({why}); choose another --port or --host") from None
 
 
 def main() -> None:

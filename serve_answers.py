@@ -14,13 +14,14 @@ import reasons
 import serving
 from fold_in import Fitted, fitted
 from importers import read_export
+from linear import linear_users
 from newcomers import SAYS_NOTHING, match
 from serve_models import ListRequest
 from serving import Filters, Run
 from title_names import folded
 
 N_TAGS, N_BECAUSE, N_NEW = 400, 3, 12
-PEOPLE = 1024  # whose vectors are kept: a few kilobytes each
+PEOPLE = 1024  # whose vectors are kept, and titles those like which are: some kilobytes each
 
 
 class Refused(ValueError):
@@ -128,13 +129,29 @@ def filtered(run: Run, asked: Filters) -> np.ndarray | None:
 
 @lru_cache(maxsize=PEOPLE)
 def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, Fitted]:
-    """Fit a vector to the titles someone collected, ascending; with what the trained columns of it are made of."""
-    dataset, dim = run.dataset, run.config["embedding_dim"]
-    collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, dataset.n_items))
-    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    length = run.user_emb[np.diff(dataset.train.indptr) > 0, :dim].norm(dim=1).mean().item()
-    return (serving.place(run, collected)[0],
-            fitted(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"]))
+    """Fit the vector of serving.place to the titles someone collected, and tell what its trained columns are made of.
+
+    Args:
+        run: as from serving.load_run.
+        items: rows of titles, ascending.
+    """
+    collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)),
+                              shape=(1, run.dataset.n_items))
+    trained = run.item_emb[:, :run.config["embedding_dim"]]
+    made = fitted(collected, trained, *counts_and_length(run), run.config["normalize"])
+    columns = [made.users] + [torch.ones(1, 1)] * run.has_bias
+    if run.linear:
+        columns.append(linear_users(*run.linear, collected))
+    vector = torch.cat(columns, dim=1)[0]
+    return torch.nn.functional.pad(vector, (0, run.item_emb.shape[1] - len(vector))), made
+
+
+@lru_cache(maxsize=2)
+def counts_and_length(run: Run) -> tuple[np.ndarray, float]:
+    """Return what fitted asks of a run: how many collect each title, and how long the users' vectors are."""
+    train, dim = run.dataset.train, run.config["embedding_dim"]
+    known = np.diff(train.indptr) > 0
+    return np.bincount(train.indices, minlength=train.shape[1]), run.user_emb[known, :dim].norm(dim=1).mean().item()
 
 
 def lists_for_new(run: Run, asked: ListRequest) -> dict[str, Any]:
@@ -176,8 +193,10 @@ def sources(run: Run) -> reasons.Sources:
 
 
 def _lists(run: Run, person: Person, k: int, new: bool, among: np.ndarray | None) -> dict[str, Any]:
+    scores = (run.item_emb @ person.vector)[:, None]  # as vectors of length 1, of which a part is cheaply taken
+
     def best(k: int, among: np.ndarray | None) -> list[dict[str, Any]]:
-        titles = serving.nearest(run, person.vector, run.item_emb, k, [*person.collected, *person.left_out], among)
+        titles = serving.nearest(run, torch.ones(1), scores, k, [*person.collected, *person.left_out], among)
         return listed(run, titles, person.made_of)
 
     fresh = placeable(run) if among is None else np.intersect1d(placeable(run), among)
@@ -195,6 +214,7 @@ def listed(run: Run, titles: list[dict[str, Any]], made_of: reasons.Composition 
             for row, entry, reason in zip(rows, titles, why, strict=True)]
 
 
+@lru_cache(maxsize=PEOPLE)
 def similar_to(run: Run, subject_id: str, k: int) -> dict[str, Any]:
     """List the titles nearest to one.
 

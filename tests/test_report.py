@@ -1,6 +1,5 @@
 """The page: what it shows, that it shows it right, and that it opens in a real browser."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from chromium import browser
 from conftest import write_data
 from markupsafe import escape
 
@@ -414,16 +414,6 @@ def test_a_loss_that_is_no_number_leaves_a_gap(saved: Path) -> None:
 
 
 # --- in a browser ---
-
-def browser() -> str | None:
-    """Find a Chromium on the path or in the cache of an installed Playwright."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if shutil.which(name):
-            return shutil.which(name)
-    playwright = importlib.util.find_spec("playwright")
-    cached = Path.home().glob(".cache/ms-playwright/chromium*/chrome-*/*") if playwright else ()
-    return next((str(path) for path in sorted(cached) if path.name in ("chrome", "headless_shell")), None)
-
 
 def browse(page: Path, width: int, height: int, *options: str) -> tuple[str, str]:
     """Open a page; returns what the browser wrote to stdout, and the lines of its console."""

@@ -1,0 +1,449 @@
+"""serve.py: its JSON, what it lets through and what not, and the script."""
+
+import gzip
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
+
+from fastapi.testclient import TestClient
+from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
+
+import serve
+import serve_answers
+import serve_models
+import serving
+from serve import create_app, guarded, is_ours, listening, parse
+from serving import Filters, Run
+
+ROOT = Path(__file__).parents[1]
+PICKED = [raw(item) for item in (0, 5, 9)]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return make_config(tmp_path_factory.mktemp("serve"))
+
+
+@pytest.fixture(scope="module")
+def run(config: dict[str, Any]) -> Run:
+    return serving.load_run(config)
+
+
+@pytest.fixture(scope="module")
+def client(run: Run) -> Iterator[TestClient]:
+    with TestClient(guarded(create_app(run), "127.0.0.1"), base_url="http://localhost:8000",
+                    raise_server_exceptions=False) as client:
+        yield client
+
+
+def list_of(client: TestClient, **asked: Any) -> dict[str, Any]:
+    reply = client.post("/api/list", json={"titles": PICKED, **asked})
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def ids(titles: list[dict[str, Any]]) -> list[str]:
+    return [title["subject_id"] for title in titles]
+
+
+def refused(reply: Any, status: int, code: str) -> str:
+    assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text
+    assert set(reply.json()) == {"code", "message"}
+    return reply.json()["message"]
+
+
+# --- the run and its titles ---
+
+def test_the_run_is_described(client: TestClient, run: Run) -> None:
+    info = client.get("/api/run").json()
+    assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
+    assert info["n_collected"] == run.dataset.seen.nnz
+    assert info["years"] == [1991, 1990 + N_ITEMS - 1]
+    assert info["can"] == {"new_titles": True, "text": True, "years": True, "upload": True, "users": False}
+    counts = {tag["name"]: tag["n_titles"] for tag in info["tags"]}
+    assert max(counts.values()) == counts[HOSTILE[:4]] == N_ITEMS
+    assert len({name.casefold() for name in counts}) == len(counts)  # tag1 and Tag1 are one
+    assert info["name"] == "data"  # of the folder, and not where it is
+
+
+@pytest.mark.parametrize("query", ["kimi no na wa", "你的名字", "君の名は。", "ＫＩＭＩ"])
+def test_a_title_is_found_by_any_of_its_names(query: str, client: TestClient) -> None:
+    found = client.get("/api/titles", params={"q": query, "n": 3}).json()["titles"]
+    assert found[0] == {"subject_id": raw(0), "name": "Kimi no Na wa. / 你的名字。 / 君の名は。", "year": None,
+                        "tags": ["tag0", "Tag0", "<img"], "is_new": False}
+
+
+def test_without_a_query_the_most_collected_are_found(client: TestClient, run: Run) -> None:
+    counts = np.bincount(run.dataset.train.indices, minlength=N_ITEMS)
+    found = ids(client.get("/api/titles", params={"n": 5}).json()["titles"])
+    assert [counts[run.item_rows[one]] for one in found] == sorted(counts, reverse=True)[:5]
+
+
+# --- lists ---
+
+def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
+    rows = [run.item_rows[one] for one in PICKED]
+    wanted = serving.list_for_new(run, rows, 10, None, [7])
+    found = list_of(client, k=10, exclude=[raw(7)])
+    assert ids(found["titles"]) == ids(wanted)
+    assert [one["score"] for one in found["titles"]] == pytest.approx([one["score"] for one in wanted], abs=1e-4)
+    assert ids(found["collected"]) == PICKED
+    assert ids(found["excluded"]) == [raw(7)]
+    assert found["new_titles"] == []
+
+
+def test_a_fitted_vector_is_that_of_serving(run: Run) -> None:
+    collected = sp.csr_matrix((np.ones(2, np.float32), ([0, 0], [3, 8])), shape=(1, N_ITEMS))
+    assert torch.allclose(serve_answers.fit(run, (3, 8))[0], serving.place(run, collected)[0], atol=1e-6)
+    assert serve_answers.fit.cache_info().maxsize == serve_answers.PEOPLE
+
+
+def test_the_order_of_titles_says_nothing(client: TestClient) -> None:
+    before = serve_answers.fit.cache_info()
+    assert list_of(client, titles=PICKED[::-1])["titles"] == list_of(client)["titles"]
+    assert serve_answers.fit.cache_info().hits > before.hits
+
+
+def test_everything_is_listed_but_what_was_named(client: TestClient) -> None:
+    found = list_of(client, k=200, exclude=[raw(7)], new=True)
+    assert len(found["titles"]) == N_ITEMS - 4
+    assert not {*PICKED, raw(7)} & {*ids(found["titles"]), *ids(found["new_titles"])}
+    assert set(ids(found["new_titles"])) == {raw(item) for item in range(NEW, N_ITEMS)}
+    assert all(one["is_new"] == (one["subject_id"] in ids(found["new_titles"])) for one in found["titles"])
+
+
+def test_reasons_add_up(client: TestClient) -> None:
+    found = list_of(client, why=True, new=True)
+    for one in found["titles"] + found["new_titles"]:
+        assert sum(one["parts"].values()) == pytest.approx(one["score"], abs=1e-4)
+        assert set(ids(one["because"])) <= set(PICKED)
+        shares = [because["share"] for because in one["because"]]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) <= 1 + 1e-9
+    assert any(one["because"] for one in found["titles"])
+    assert not any(one["because"] or one["parts"] for one in list_of(client)["titles"])
+
+
+def test_filters_hold(client: TestClient, run: Run) -> None:
+    found = list_of(client, tags=["TAG1"], not_tags=["tag3"], min_year=1991, max_year=2020, k=200, new=True)
+    rows = [run.item_rows[one] for one in ids(found["titles"])]
+    wanted = serving.allowed(run, Filters(("tag1",), ("tag3",), 1991, 2020))
+    assert set(rows) == set(wanted.tolist()) - {run.item_rows[one] for one in PICKED}
+    assert 0 < len(rows) < N_ITEMS
+    assert set(ids(found["new_titles"])) == {raw(row) for row in rows if row >= NEW}
+
+
+def test_where_filters_leave_nothing_the_list_is_empty(client: TestClient) -> None:
+    found = list_of(client, min_year=2020, max_year=1990, new=True)
+    assert (found["titles"], found["new_titles"]) == ([], [])
+
+
+def test_unknown_ids_are_counted(client: TestClient) -> None:
+    found = list_of(client, titles=[*PICKED, "no", "such", "no"], exclude=["title"])
+    assert (ids(found["collected"]), found["n_unknown"]) == (PICKED, 3)
+
+
+@pytest.mark.parametrize(("asked", "code", "says"), [
+    ({"titles": ["no"]}, "none_known", "none of the 1 titles"), ({"tags": ["no"]}, "unknown_tag", "'no'"),
+    ({"titles": []}, "invalid", "titles"), ({"k": 0}, "invalid", "k"), ({"k": 10**6}, "invalid", "k"),
+    ({"title": ["100"]}, "invalid", "title: "), ({"titles": ["\ud800"]}, "invalid", "titles"),
+    ({"\ud800": 1}, "invalid", "body"), ({"titles": [7]}, "invalid", "titles.0"),
+    ({"min_year": 1e9}, "invalid", "min_year")])
+def test_a_wrong_question_is_answered_with_a_sentence(asked: dict[str, Any], code: str, says: str,
+                                                      client: TestClient) -> None:
+    body = json.dumps({"titles": PICKED, **asked})
+    reply = client.post("/api/list", content=body, headers={"content-type": "application/json"})
+    assert says in refused(reply, 422, code)
+
+
+def test_a_body_that_is_no_json(client: TestClient) -> None:
+    for body, status in ((b"{", 422), (b"[]", 422), (b"", 422), (b"\xff", 400)):
+        refused(client.post("/api/list", content=body, headers={"content-type": "application/json"}), status, "invalid")
+
+
+def test_a_form_of_a_foreign_page_is_not_answered(client: TestClient) -> None:
+    body = json.dumps({"titles": PICKED})
+    assert client.post("/api/list", content=body, headers={"content-type": "text/plain"}).status_code == 422
+
+
+@pytest.mark.parametrize("item", [0, 5, NEW])
+def test_similar_titles_are_those_of_serving(item: int, client: TestClient, run: Run) -> None:
+    found = client.get(f"/api/similar/{urllib.request.quote(raw(item), safe='')}", params={"k": 4}).json()
+    assert found["title"]["subject_id"] == raw(item)
+    for side, titles in serving.similar(run, item, 4).items():
+        assert ids(found[side]) == ids(titles)
+        assert len(titles) == 4
+    refused(client.get("/api/similar/no"), 404, "unknown_title")
+
+
+# --- people ---
+
+def test_people_are_private_unless_asked_for(client: TestClient, run: Run) -> None:
+    refused(client.get("/api/user/u0"), 404, "not_found")
+    assert not [path for path in client.get("/openapi.json").json()["paths"] if "user" in path]
+    with TestClient(guarded(create_app(run, users=True), "127.0.0.1"), base_url="http://localhost") as opened:
+        found = opened.get("/api/user/u0", params={"k": 5}).json()
+        assert opened.get("/api/run").json()["can"]["users"]
+        refused(opened.get("/api/user/no"), 404, "unknown_user")
+    user = run.user_rows["u0"]
+    assert ids(found["titles"]) == ids(serving.list_for_user(run, user, 5))
+    assert set(ids(found["collected"])) == {run.dataset.raw_item_ids[item] for item in run.dataset.seen[user].indices}
+    for one in found["titles"]:
+        assert sum(one["parts"].values()) == pytest.approx(one["score"], abs=1e-3)
+        assert one["because"]
+
+
+# --- uploads ---
+
+ENTRIES = [(raw(0), "Completed", 9), (raw(1), "Watching", 0), (raw(2), "Plan to Watch", 0), (raw(3), "Dropped", 8),
+           (raw(4), "Completed", 1), ("999999", "Completed", 9)]
+
+
+def send(client: TestClient, content: Any, name: str = "list.xml", kind: str = "application/octet-stream") -> Any:
+    return client.post("/api/upload", params={"name": name}, content=content, headers={"content-type": kind})
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("name", ["list.xml", "../../../list.xml", "列表" * 90 + ".xml", ".", "", "\0/x"])
+def test_an_export_is_read(pack: Any, name: str, client: TestClient, tmp_path: Path,
+                           monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
+    reply = send(client, pack(export(tmp_path / "list.xml", ENTRIES).read_bytes()), name[:200])
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert (found["n_rows"], found["n_unknown"]) == (6, 1)
+    assert ids(found["collected"]) == [raw(0), raw(1)]
+    assert ids(found["excluded"]) == [raw(2), raw(3), raw(4)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.xml", "work"]
+    assert not list((tmp_path / "work").iterdir())  # nothing is kept
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"<myanimelist>", b"\x1f\x8bnot gzip", b"a,b\n1,2\n"])
+def test_what_is_no_list_is_a_sentence(content: bytes, client: TestClient) -> None:
+    said = refused(send(client, content, "mine.xml"), 422, "unreadable")
+    assert said.startswith("mine.xml")
+    assert "/" not in said.replace("n/a", "")  # the folder that it was put into
+
+
+def test_a_list_without_a_known_title(client: TestClient, tmp_path: Path) -> None:
+    body = export(tmp_path / "list.xml", [("999999", "Completed", 9), (raw(0), "Dropped", 9)]).read_bytes()
+    assert "none of the 2 entries" in refused(send(client, body), 422, "nothing_known")
+
+
+def test_a_large_file_is_refused_as_it_comes(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "UPLOAD_MIB", 1)
+    sent = []
+
+    def parts() -> Iterator[bytes]:
+        for number in range(40):
+            sent.append(number)
+            yield b"x" * 2**16
+
+    refused(send(client, parts()), 413, "too_large")
+    refused(send(client, b"x" * 2**20), 422, "unreadable")
+
+
+def test_an_upload_is_no_form(client: TestClient) -> None:
+    for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        refused(send(client, b"x", kind=kind), 415, "wrong_type")
+    refused(client.options("/api/upload"), 405, "not_allowed")
+
+
+def test_reading_a_list_holds_up_nobody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(run: Run, path: Path) -> dict[str, Any]:
+        inside.set()
+        assert go_on.wait(30)
+        raise serve.Refused("unreadable", "it took long")
+
+    monkeypatch.setattr(serve_answers, "uploaded", slow)
+    with running(run) as url:
+        request = urllib.request.Request(f"{url}/api/upload", b"x", {"Content-Type": "application/octet-stream"})
+        codes: list[int] = []
+        uploads = [threading.Thread(target=lambda: codes.append(status_of(request))) for _ in range(serve.AT_ONCE + 2)]
+        for thread in uploads:
+            thread.start()
+        assert inside.wait(30)
+        assert status_of(f"{url}/api/titles?q=title") == 200
+        go_on.set()
+        for thread in uploads:
+            thread.join(30)
+    assert codes == [422] * len(uploads)
+
+
+def status_of(request: Any) -> int:
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_client_that_goes_away_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with running(run) as url:
+        host, port = url[7:].split(":")
+        with socket.create_connection((host, int(port))) as half:
+            half.sendall(b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+                         b"Content-Length: 1000\r\n\r\n<myanimelist>")
+        assert status_of(f"{url}/api/run") == 200
+    assert not list(tmp_path.iterdir())
+    assert "Traceback" not in caplog.text
+
+
+# --- what protects the page ---
+
+@pytest.mark.parametrize("path", ["/", "/serve.js", "/api/run", "/api/similar/no", "/no", "/openapi.json"])
+def test_every_answer_has_the_headers(path: str, client: TestClient) -> None:
+    headers = client.get(path, headers={"origin": "http://evil.example"}).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+    assert "unsafe" not in policy
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_a_failure_has_them_too_and_tells_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_answers, "found", lambda *_: 1 / 0)
+    reply = client.get("/api/titles")
+    assert "division" not in refused(reply, 500, "failed")
+    assert "content-security-policy" in reply.headers
+
+
+@pytest.mark.parametrize(("called", "host", "ours"), [
+    ("localhost:8000", "127.0.0.1", True), ("127.0.0.1", "127.0.0.1", True), ("[::1]:8000", "::1", True),
+    ("LOCALHOST", "127.0.0.1", True), ("evil.example", "127.0.0.1", False), ("localhost.evil", "127.0.0.1", False),
+    ("127.0.0.1.evil.example", "127.0.0.1", False), ("", "127.0.0.1", False), ("192.168.1.5", "127.0.0.1", False),
+    ("[", "127.0.0.1", False), ("localhost:x@evil.example", "127.0.0.1", False), ("192.168.1.5:1", "192.168.1.5", True),
+    ("box.lan", "box.lan", True), ("192.168.1.5", "0.0.0.0", True), ("[fe80::1]", "::", True),
+    (socket.gethostname(), "0.0.0.0", True), ("evil.example", "0.0.0.0", False)])
+def test_only_our_names_are_answered(called: str, host: str, ours: bool) -> None:
+    assert is_ours(called, host) == ours
+
+
+def test_a_foreign_name_is_answered_nothing(client: TestClient) -> None:
+    for path in ("/", "/api/run"):
+        refused(client.get(path, headers={"host": "evil.example"}), 421, "wrong_host")
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_holds_no_code(client: TestClient) -> None:
+    page = client.get("/").text
+    linked = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert [link for link in linked if not link.startswith("data:")] == ["serve.css", "serve.js", "openapi.json"]
+    assert re.findall(r"<script[^>]*>", page) == ['<script src="serve.js" defer>']
+    assert not re.search(r"<style|\son\w+=|\sstyle=", page)
+    for path in ("/serve.css", "/serve.js"):
+        assert not re.search(r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(",
+                             client.get(path).text)
+    refused(client.get("/docs"), 404, "not_found")
+    refused(client.get("/redoc"), 404, "not_found")
+
+
+# --- the description ---
+
+def test_the_description_fits_what_is_answered(run: Run) -> None:
+    schemathesis = pytest.importorskip("schemathesis")
+    hypothesis = pytest.importorskip("hypothesis")
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    schema = schemathesis.openapi.from_asgi("/openapi.json", guarded(create_app(run, users=True), "testserver"))
+    tried = []
+    for operation in schema.get_all_operations():
+        @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None,
+                             suppress_health_check=list(hypothesis.HealthCheck))
+        @hypothesis.given(case=operation.ok().as_strategy())
+        def holds(case: Any) -> None:
+            tried.append(case.operation.path)
+            case.call_and_validate(excluded_checks=[positive_data_acceptance])  # what ids there are no schema says
+
+        holds()
+    assert len(set(tried)) == 6
+    assert len(tried) > 60
+
+
+def test_every_answer_is_described(client: TestClient) -> None:
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            assert operation["description"], path
+            schemas = {status: reply["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                       for status, reply in operation["responses"].items()}
+            assert issubclass(getattr(serve_models, schemas.pop("200")), serve_models.BaseModel)
+            assert set(schemas.values()) == {"Error"}
+            assert {"421", "422"} <= set(schemas)
+
+
+# --- the script ---
+
+def start(*words: str, program: str | None = None) -> subprocess.Popen:
+    command = [sys.executable, *(["-c", program] if program else [str(ROOT / "serve.py")]), *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def fails(*words: str, program: str | None = None) -> str:
+    """Run the script, which ends with one sentence, and return it."""
+    process = start(*words, program=program)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (1, 2)
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    return said
+
+
+def test_a_wrong_start_is_a_sentence(tmp_path: Path) -> None:
+    assert "best_model.pth is missing" in fails("--saved_dir", str(tmp_path), "--port", "0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port} (Address already in use); choose another --port" in fails("--port", port)
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--port", "x"], "'x'; it must be a whole number"), (["--port", "65536"], "'65536'"), (["--port", "-1"], "'-1'"),
+    (["--users", "maybe"], "'maybe'; use one of: true, false")])
+def test_a_wrong_flag_is_a_sentence(words: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(words)
+    assert parse(["--lr", "0.1"])[1] == ["--lr", "0.1"]
+
+
+def test_an_address_that_is_not_of_this_machine() -> None:
+    with pytest.raises(OSError, match=r"cannot listen at no\.such\.host\.invalid port 8000"):
+        listening("no.such.host.invalid", 8000)
+
+
+def test_without_fastapi_it_names_what_to_install() -> None:
+    hidden = ("import importlib.util as u, runpy, sys; real = u.find_spec; "
+              "u.find_spec = lambda name, *more: None if name == 'fastapi' else real(name, *more); "
+              "sys.argv = ['serve.py']; runpy.run_path('serve.py', run_name='__main__')")
+    assert "fastapi cannot be imported; run pip install -r requirements-serve.txt" in fails(program=hidden)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_ctrl_c(ending: signal.Signals, config: dict[str, Any]) -> None:
+    process = start("--port", "0", "--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"])
+    try:
+        url = next(found for line in process.stdout if (found := re.search(r"http://127.0.0.1:\d+", line))).group()
+        assert json.load(urllib.request.urlopen(f"{url}/api/run", timeout=30))["n_titles"] == N_ITEMS
+        process.send_signal(ending)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert said == ""
+    assert process.returncode == (0 if ending == signal.SIGINT else -ending)

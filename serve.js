@@ -2,69 +2,6 @@
 // The page of serve.py. What is asked for stands in the address, after #, and nowhere else: every change goes there, and
 // every change of the address is shown. Names and tags are text of strangers: they reach the page as text alone.
 
-// --- texts, by language ---
-
-const TEXTS = {
-  en: {
-    skip: "To the list", language: "Language", mine: "Titles you like", search: "Search by any name",
-    clear: "Remove all", more: n => `${n} more`, upload: "Open an exported list",
-    uploadHint: "Or drop it anywhere here. From Bangumi, MyAnimeList or AniList. It is read by this server and not kept.",
-    uploading: name => `Reading ${name} …`,
-    uploaded: a => `${a.collected} of ${a.rows} entries are known here and count as liked; ${a.excluded} planned, `
-      + `dropped or rated low are only left out; ${a.unknown} are unknown here.`,
-    tooLarge: mib => `That file is larger than ${mib} MiB, too much for one person's list.`,
-    filters: "Filters", tag: "Tag", years: "Years", from: "From", to: "To",
-    hidden: n => `Left out: ${n}`, hiddenTitles: "Left out titles", restore: name => `List ${name} again`,
-    start: "Name a few titles you like", startHint: "Three are enough for a first list. Some that many people know:",
-    forYou: "For you", shelf: "On the new shelf",
-    shelfHint: "Nobody in these data has collected them yet; they are placed by what they are about.",
-    status: (n, of) => `${n} ${n === 1 ? "title" : "titles"}, because of ${of} of yours`,
-    unknown: n => `${n} of the titles in this address are unknown here.`,
-    none: "No title passes these filters. Remove a tag, or allow more years.",
-    because: "Because of ", others: "others", similar: "Similar titles", add: "I like it", hide: "Leave out",
-    collectors: "Collected by the same people", text: "Alike in text", nothing: "None is known.",
-    noMatch: "No name is like that.", remove: name => `Remove ${name}`, without: "without ",
-    toggle: name => `With or without ${name}`, isNew: "new", filterBy: name => `Only titles with the tag ${name}`,
-    close: "Close", retry: "Try again", footer: "What you choose stays in the address of this page.",
-    api: "The JSON behind it", about: r => `${r.titles} titles, ${r.users} people, ${r.pairs} collected · ${r.name}`,
-    offline: "The server does not answer. Is it still running?",
-    none_known: "None of the titles in this address is known here. Search for some.",
-    unreadable: "No list could be read from this file. Open the export of Bangumi, MyAnimeList or AniList as it was saved.",
-    nothing_known: "The list was read, but none of its liked titles is known here.",
-    unknown_tag: "No title has this tag. Choose one of those that are offered.",
-    no_years: "These data do not know the years of titles.",
-  },
-  zh: {
-    skip: "跳到列表", language: "语言", mine: "你喜欢的作品", search: "用任意名称搜索",
-    clear: "全部移除", more: n => `还有 ${n} 部`, upload: "打开导出的列表",
-    uploadHint: "也可以把文件拖到页面上。支持 Bangumi、MyAnimeList、AniList。只由本服务器读取，不会保存。",
-    uploading: name => `正在读取 ${name} ……`,
-    uploaded: a => `共 ${a.rows} 条，其中 ${a.collected} 部在库中，算作喜欢；${a.excluded} 部是想看、抛弃或评分过低，只是不再推荐；`
-      + `${a.unknown} 部不在库中。`,
-    tooLarge: mib => `文件超过 ${mib} MiB，不像是一个人的列表。`,
-    filters: "筛选", tag: "标签", years: "年份", from: "从", to: "到",
-    hidden: n => `已排除：${n}`, hiddenTitles: "已排除的作品", restore: name => `重新列出 ${name}`,
-    start: "先说几部你喜欢的作品", startHint: "三部就能得到第一份列表。下面是很多人看过的：",
-    forYou: "推荐给你", shelf: "新作架",
-    shelfHint: "数据中还没有人收藏过它们，只凭内容推荐。",
-    status: (n, of) => `${n} 部，依据你的 ${of} 部`,
-    unknown: n => `地址中有 ${n} 部作品不在库中。`,
-    none: "没有作品符合这些条件。去掉一个标签，或放宽年份。",
-    because: "因为 ", others: "其他", similar: "相似作品", add: "喜欢", hide: "排除",
-    collectors: "同样的人也收藏", text: "内容相近", nothing: "没有。",
-    noMatch: "没有相近的名称。", remove: name => `移除 ${name}`, without: "不含 ",
-    toggle: name => `含或不含 ${name}`, isNew: "新", filterBy: name => `只看标签 ${name}`,
-    close: "关闭", retry: "重试", footer: "你的选择只保存在本页的地址里。",
-    api: "背后的 JSON", about: r => `${r.titles} 部作品，${r.users} 人，${r.pairs} 条收藏 · ${r.name}`,
-    offline: "服务器没有回应。它还在运行吗？",
-    none_known: "地址中的作品都不在库中。请重新搜索。",
-    unreadable: "无法从这个文件读出列表。请打开 Bangumi、MyAnimeList 或 AniList 导出的原文件。",
-    nothing_known: "列表已读取，但其中喜欢的作品都不在库中。",
-    unknown_tag: "没有作品带有这个标签。请从给出的标签中选择。",
-    no_years: "这些数据没有年份。",
-  },
-};
-const LANGUAGES = { en: "English", zh: "中文" };
 const MAX_CHIPS = 12, MAX_TAGS = 6;
 
 const $ = id => document.getElementById(id);
@@ -111,13 +48,15 @@ const hide = id => change({ exclude: [...state().exclude, id], titles: without(s
 class Problem extends Error {}
 
 async function ask(path, options = {}) {
-  let reply;
-  try { reply = await fetch(path, options); } catch (error) {
-    if (error.name === "AbortError") throw error;
+  let reply, found;
+  try {
+    reply = await fetch(path, options);
+    found = await reply.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error; // it may come between the head of an answer and its body
     throw new Problem(t("offline"));
   }
-  const found = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw new Problem(t(found.code) ?? found.message ?? t("offline"));
+  if (!reply.ok) throw new Problem(t(found.code) ?? found.message);
   for (const one of [found.titles, found.new_titles, found.collected, found.excluded].flat())
     if (one?.subject_id) titles.set(one.subject_id, one);
   return found;
@@ -233,7 +172,7 @@ async function findTags(query) {
   return has.slice(0, 8).map(tag => ({ id: tag.name, name: tag.name, more: numbers(tag.n_titles) }));
 }
 
-const addTag = tag => change({ tags: [...state().tags, tag], not_tags: without(state().not_tags, tag) });
+const addTag = tag => change({ tags: [...state().tags, tag], not_tags: without(state().not_tags, tag), similar: null });
 
 // --- the side of what is asked ---
 
@@ -346,12 +285,16 @@ async function showSimilar(now) {
     const [name] = names(found.title.name);
     titles.set(found.title.subject_id, found.title);
     $("similar-heading").textContent = `${t("similar")}: ${name}`;
-    $("sides").replaceChildren(...["collectors", "text"].filter(side => side === "collectors" || run.can.text).map(side =>
-      make("section", {}, make("h3", { textContent: t(side) }), found[side].length ? make("ol", {}, ...found[side].map(
-        one => entry(one, [["similar", () => change({ similar: one.subject_id })],
-                           ["add", () => add(one.subject_id)]]))) : make("p", { textContent: t("nothing") }))));
+    const acts = one => [["similar", () => change({ similar: one.subject_id })],
+                         now.titles.includes(one.subject_id) ? ["liked", () => drop(one.subject_id)]
+                           : ["add", () => add(one.subject_id)]];
+    const side = key => make("section", {}, make("h3", { textContent: t(key) }), found[key].length
+      ? make("ol", {}, ...found[key].map(one => entry(one, acts(one)))) : make("p", { textContent: t("nothing") }));
+    keepFocus($("sides"), $("close"), () =>
+      $("sides").replaceChildren(side("collectors"), ...(run.can.text ? [side("text")] : [])));
     if (!dialog.open) dialog.showModal();
-    dialog.scrollTop = 0;
+    if (dialog.dataset.of !== now.similar) dialog.scrollTop = 0;
+    dialog.dataset.of = now.similar;
   } catch (error) { if (error.name !== "AbortError") fail(error); }
 }
 

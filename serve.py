@@ -58,7 +58,7 @@ log = logging.getLogger("aglrec")
 
 HOME = Path(__file__).parent
 PAGE = {"/": ("serve.html", "text/html"), "/serve.css": ("serve.css", "text/css"),
-        "/serve.js": ("serve.js", "text/javascript")}
+        "/serve.js": ("serve.js", "text/javascript"), "/serve_texts.js": ("serve_texts.js", "text/javascript")}
 LANGUAGES = ["en", "zh"]
 UPLOAD_MIB = 20
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

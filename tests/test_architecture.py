@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # from the ground up; a module imports only from floors below its own
 FLOORS = (
     {"settings", "files", "processes", "readers", "splits", "encoders", "significance", "tables", "charts",
-     "shallow", "report_parts", "title_names"},
+     "shallow", "report_parts", "serve_models", "title_names"},
     {"config", "data_loader", "vector_cache", "model"},
     {"llm_embedding"},
     {"evaluator", "losses", "fold_in"},

@@ -347,10 +347,11 @@ def test_a_foreign_name_is_answered_nothing(client: TestClient) -> None:
 def test_the_page_loads_nothing_from_elsewhere_and_holds_no_code(client: TestClient) -> None:
     page = client.get("/").text
     linked = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert [link for link in linked if not link.startswith("data:")] == ["serve.css", "serve.js", "openapi.json"]
-    assert re.findall(r"<script[^>]*>", page) == ['<script src="serve.js" defer>']
+    assert [link for link in linked if not link.startswith("data:")] == ["serve.css", "serve_texts.js", "serve.js",
+                                                                        "openapi.json"]
+    assert re.findall(r"<script[^>]*>(.*?)</script>", page) == ["", ""]
     assert not re.search(r"<style|\son\w+=|\sstyle=", page)
-    for path in ("/serve.css", "/serve.js"):
+    for path in ("/serve.css", "/serve.js", "/serve_texts.js"):
         assert not re.search(r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(",
                              client.get(path).text)
     refused(client.get("/docs"), 404, "not_found")

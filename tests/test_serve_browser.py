@@ -10,7 +10,7 @@ from chromium import Tab, browser, opened
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 
-from served import HOSTILE, NEW, export, make_config, raw, running
+from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 
 from serving import load_run
 
@@ -93,7 +93,7 @@ def test_three_titles_by_keyboard_give_a_list_with_reasons(page: Tab) -> None:
     assert reason.startswith("Because of ")
     assert any(name in reason for name in ("Kimi no Na wa.", "title 3", "title 4"))
     assert re.search(r"\d+%", page.run("document.querySelector('#titles .shares').ariaLabel"))
-    assert text(page, "#new-titles .badge") == "new"
+    assert set(texts(page, "#new-titles h3")) == {"Quite new", *(f"title {item}" for item in range(NEW + 1, N_ITEMS))}
     assert page.messages == []
 
 
@@ -113,7 +113,19 @@ def test_what_is_typed_can_be_left(page: Tab) -> None:
     assert page.run("location.hash") == ""
 
 
-def test_similar_titles_open_close_and_give_the_focus_back(tab: Tab, url: str) -> None:
+def test_similar_titles_give_the_focus_back(tab: Tab, url: str) -> None:
+    page = show(tab, url, THREE)
+    page.run("document.querySelectorAll('#titles .acts')[2].firstChild.focus()")
+    label = page.run("document.activeElement.ariaLabel")
+    page.press("Enter")
+    page.wait("document.querySelector('#similar').open")
+    assert page.run("document.querySelector('#similar').contains(document.activeElement)")
+    page.press("Escape")
+    page.wait("!document.querySelector('#similar').open")
+    assert page.run("document.activeElement.ariaLabel") == label
+
+
+def test_similar_titles_open_close_and_come_back(tab: Tab, url: str) -> None:
     page = show(tab, url, THREE)
     name = text(page, "#titles h3")
     page.run("document.querySelector('#titles .acts button').focus()")
@@ -122,9 +134,12 @@ def test_similar_titles_open_close_and_give_the_focus_back(tab: Tab, url: str) -
     assert text(page, "#similar-heading") == f"Similar titles: {name}"
     assert texts(page, "#sides section > h3") == ["Collected by the same people", "Alike in text"]
     assert len(texts(page, "#sides li h3")) == 16
+    page.run("document.querySelectorAll('#sides .acts button')[1].click()")
+    page.wait("document.querySelectorAll('#sides .acts button')[1].innerText === '✓ Liked'")
+    page.run("history.back()")
+    page.wait("document.querySelectorAll('#sides .acts button')[1].innerText === 'I like it'")
     page.press("Escape")
     page.wait("!document.querySelector('#similar').open && !location.hash.includes('s=')")
-    assert page.run("document.activeElement.ariaLabel") == f"Similar titles: {name}"
     page.run("history.back()")
     page.wait("document.querySelector('#similar').open")
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from importers import read_export
 from serving import Run
 from title_names import BETWEEN, folded, key_of
 
@@ -31,11 +32,6 @@ def read_collected(run: Run, path: Path) -> Collected:
     Raises:
         FileNotFoundError, ValueError: the file is of no known format, or none of its titles tells anything.
     """
-    try:
-        from importers import read_export
-    except ImportError:
-        raise ValueError(f"{path} cannot be read, since this copy has no folder importers; name titles by their ids, "
-                         "parted by commas") from None
     name, rows = read_export(path)
     found, by_name = match(run, rows)
     is_positive = ~rows["status"].isin(SAYS_NOTHING) & ~rows["rate"].between(0, run.config["min_rate"], "neither")

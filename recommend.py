@@ -18,6 +18,8 @@ WHO and TITLE are ids, or names where only one fits; one that holds a comma
 stands in double quotes. Beside them can stand:
 
     --k N                                how many titles
+    --why                                which collected titles brought each,
+                                         and what its score is made of
     --new                                only titles nobody has collected
     --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags,
                                          with none of those
@@ -37,8 +39,8 @@ from config import answer_early
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
 # what is asked -> what can stand beside it
 BESIDE = {
-    "user": ("k", "out", *FILTERS),
-    "new_user": ("k", "out", *FILTERS),
+    "user": ("k", "out", "why", *FILTERS),
+    "new_user": ("k", "out", "why", *FILTERS),
     "users": ("k", "out", *FILTERS),
     "similar": ("k", *FILTERS),
     "new_item": ("k", *FILTERS),
@@ -46,7 +48,8 @@ BESIDE = {
     "out": ("k", *FILTERS),  # everybody's lists, to a file
     "everybody": ("k",),  # to recommendations.json, which holds what main.py wrote: nothing filtered
 }
-FLAGS = tuple(f"--{name}" for name in (*BESIDE, "k", *FILTERS) if name != "everybody")
+SWITCHES = ("--new", "--why")
+FLAGS = tuple(f"--{name}" for name in (*BESIDE, "k", "why", *FILTERS) if name != "everybody")
 
 if __name__ == "__main__":
     # before the imports below, which take seconds
@@ -59,8 +62,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from tqdm import tqdm
 
+import reasons
 from config import get_config, parse_overrides, run_script
 from exports import export
 from lists import check_format, each_list, write_lists
@@ -70,6 +75,7 @@ from serving import (
     Filters,
     Run,
     allowed,
+    fit_users,
     for_new_item,
     list_for_new,
     list_for_user,
@@ -97,7 +103,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in FLAGS:
         is_year = flag.endswith("_year")
-        parser.add_argument(flag, **{"action": "store_true"} if flag == "--new" else {"type": int if is_year else str})
+        parser.add_argument(flag, **{"action": "store_true"} if flag in SWITCHES else {"type": int if is_year else str})
     try:
         asked, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
@@ -105,6 +111,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     asked.what = what_is_asked([name for name, value in vars(asked).items() if value != parser.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
+    if asked.why and asked.out is not None:
+        raise ValueError("--why is for the screen; leave out --out, or ask serve.py, whose lists have reasons as JSON")
     if asked.out is not None:
         check_format(Path(asked.out))
     return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
@@ -143,6 +151,8 @@ def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
     user = user_row(run, asked.user)
     raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
     titles = list_for_user(run, user, k, candidates(run, asked))
+    if asked.why:
+        titles = explained(run, titles, reasons.composition(reasons.sources_of(run.dataset, run.config), user))
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
@@ -156,7 +166,19 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
         items = title_rows(run, asked.new_user)
         heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
     titles = list_for_new(run, items, k, candidates(run, asked), left_out)
+    if asked.why:
+        collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)),
+                                  shape=(1, run.dataset.n_items))
+        titles = explained(run, titles, reasons.newcomer(fit_users(run, collected)[1], run.item_emb,
+                                                         reasons.beside(run.checkpoint["state_dict"])))
     show_or_write(asked, heading, "new user", titles)
+
+
+def explained(run: Run, titles: list[dict[str, Any]], made_of: reasons.Composition) -> list[dict[str, Any]]:
+    """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
+    why = reasons.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
+    return [{**entry, "because": [title["name"] for title in reasons.named(reason, run.dataset)],
+             "parts": reason.parts} for entry, reason in zip(titles, why, strict=True)]
 
 
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: list[dict[str, Any]]) -> None:
@@ -229,6 +251,11 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
         name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
         start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({raw})"
         lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
+        if "parts" in entry:
+            indent = " " * (width + 2)
+            told = ("because of " + "; ".join(entry["because"] or ["no title alone"]),
+                    " + ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()))
+            lines += [indent + clipped(line, WIDTH - len(indent)) for line in told]
     return "\n".join(lines if entries else [*lines, "  there is none"])
 
 

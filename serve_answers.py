@@ -12,12 +12,11 @@ import torch
 
 import reasons
 import serving
-from fold_in import Fitted, fitted
+from fold_in import Fitted
 from importers import read_export
-from linear import linear_users
 from newcomers import SAYS_NOTHING, match
 from serve_models import ListRequest
-from serving import Filters, Run
+from serving import Filters, Run, fit_users
 from title_names import folded
 
 N_TAGS, N_BECAUSE, N_NEW = 400, 3, 12
@@ -137,21 +136,8 @@ def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, Fitted]:
     """
     collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)),
                               shape=(1, run.dataset.n_items))
-    trained = run.item_emb[:, :run.config["embedding_dim"]]
-    made = fitted(collected, trained, *counts_and_length(run), run.config["normalize"])
-    columns = [made.users] + [torch.ones(1, 1)] * run.has_bias
-    if run.linear:
-        columns.append(linear_users(*run.linear, collected))
-    vector = torch.cat(columns, dim=1)[0]
-    return torch.nn.functional.pad(vector, (0, run.item_emb.shape[1] - len(vector))), made
-
-
-@lru_cache(maxsize=2)
-def counts_and_length(run: Run) -> tuple[np.ndarray, float]:
-    """Return what fitted asks of a run: how many collect each title, and how long the users' vectors are."""
-    train, dim = run.dataset.train, run.config["embedding_dim"]
-    known = np.diff(train.indptr) > 0
-    return np.bincount(train.indices, minlength=train.shape[1]), run.user_emb[known, :dim].norm(dim=1).mean().item()
+    vectors, made = fit_users(run, collected)
+    return vectors[0], made
 
 
 def lists_for_new(run: Run, asked: ListRequest) -> dict[str, Any]:

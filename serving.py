@@ -14,7 +14,7 @@ import new_items
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items
 from files import load_torch
-from fold_in import fold_in
+from fold_in import Fitted, fitted
 from linear import linear_users
 from lists import recommend, titled
 from llm_embedding import TextVectors, fused_text
@@ -35,8 +35,7 @@ class Run:
     config: dict[str, Any]
     checkpoint: dict[str, Any]  # the content of best_model.pth
 
-    # what follows is made on first use
-
+    # made on first use:
     @cached_property
     def item_rows(self) -> dict[str, int]:
         return {raw: row for row, raw in enumerate(self.dataset.raw_item_ids)}
@@ -58,6 +57,13 @@ class Run:
             for tag in dict.fromkeys(map(folded, tags.splitlines())):
                 found.setdefault(tag, []).append(row)
         return {tag: np.array(rows) for tag, rows in found.items()}
+
+    @cached_property
+    def counts_and_length(self) -> tuple[np.ndarray, float]:
+        """(n_items,) how many users collect each title, and the mean length of trained users' vectors."""
+        train = self.dataset.train
+        users = self.user_emb[np.diff(train.indptr) > 0, : self.config["embedding_dim"]]
+        return np.bincount(train.indices, minlength=self.dataset.n_items), users.norm(dim=1).mean().item()
 
     @cached_property
     def trained_unit(self) -> torch.Tensor:
@@ -91,8 +97,7 @@ def load_run(config: dict[str, Any]) -> Run:
     Raises:
         FileNotFoundError, ValueError: a file is missing or not of a run, or the data are no longer those of training.
     """
-    saved = Path(config["saved_dir"])
-    checkpoint = load_torch(saved / "best_model.pth")
+    checkpoint = load_torch((saved := Path(config["saved_dir"])) / "best_model.pth")
     if not isinstance(checkpoint, dict) or not {"config", "state_dict", "dataset_fingerprint"} <= set(checkpoint):
         raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
     mine = {key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}
@@ -262,17 +267,20 @@ def place(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
     Returns:
         (n, D and the columns beside); a score is the dot product with a row of item_emb.
     """
-    dim, dataset = run.config["embedding_dim"], run.dataset
-    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    length = run.user_emb[np.diff(dataset.train.indptr) > 0, :dim].norm(dim=1).mean().item()
+    return fit_users(run, collected)[0]
+
+
+def fit_users(run: Run, collected: sp.csr_matrix) -> tuple[torch.Tensor, Fitted]:
+    """Do as place does, and tell what the trained columns are made of."""
+    dim, (counts, length) = run.config["embedding_dim"], run.counts_and_length
     columns, linear = [torch.ones(collected.shape[0], 1)] * run.has_bias, None
     if run.linear:
         start, columns = dim + run.has_bias, [*columns, linear_users(*run.linear, collected)]
         linear = columns[-1], run.item_emb[:, start:start + columns[-1].shape[1]]
-    trained = fold_in(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"], linear)
-    together = torch.cat([trained, *columns], dim=1)
+    trained = fitted(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"], linear)
+    together = torch.cat([trained.users, *columns], dim=1)
     # a last column of popularity, for users of whom nothing is known, is met by 0
-    return torch.nn.functional.pad(together, (0, run.item_emb.shape[1] - together.shape[1]))
+    return torch.nn.functional.pad(together, (0, run.item_emb.shape[1] - together.shape[1])), trained
 
 
 def similar(run: Run, item: int, k: int, among: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +18,7 @@ from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, 
 
 # asked in this order: pairs takes any table for its own, so it comes last
 MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
-FORMATS: dict[str, Format] = {made.name: made for module in MODULES if find_spec(f"importers.{module}")
+FORMATS: dict[str, Format] = {made.name: made for module in MODULES
                               for made in import_module(f"importers.{module}").FORMATS}
 # what a single person's list may take, unpacked: the longest known ones are a tenth of it
 EXPORT_MB = 64

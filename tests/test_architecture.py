@@ -19,7 +19,8 @@ FLOORS = (
     {"calibration", "report_lists", "report_decided", "new_items"},
     {"trainer", "report", "serving"},
     {"selection", "exports", "newcomers"},
-    {"main", "save_embeddings", "recommend", "run_ablation", "tune"},
+    {"serve_answers"},
+    {"main", "save_embeddings", "recommend", "run_ablation", "serve", "tune"},
 )
 SCRIPTS = FLOORS[-1]
 MODULES = sorted(path.stem for path in ROOT.glob("*.py"))

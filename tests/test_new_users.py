@@ -14,7 +14,7 @@ from conftest import write_data
 from config import get_config, run_script
 from data_loader import load_dataset
 from main import run
-from recommend import place
+from serving import place
 from splits import PARTS
 from tools import new_users
 from tools.new_users import Pair, drawn, measure, pair, without

@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from conftest import write_data, write_tsv
 
 import lists
 import main
+import newcomers
 import recommend
 from config import get_config, run_script
 from data_loader import load_dataset
@@ -187,9 +187,7 @@ def exported(*rows: tuple[str, ...], **more: list[str]) -> pd.DataFrame:
 def export_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[pd.DataFrame], str]:
     """Let a file hold such rows for the importers, and return its name."""
     def of(rows: pd.DataFrame) -> str:
-        module = types.ModuleType("importers")
-        module.read_export = lambda path: ("mal", rows)
-        monkeypatch.setitem(sys.modules, "importers", module)
+        monkeypatch.setattr(newcomers, "read_export", lambda path: ("mal", rows))
         (tmp_path / "list.xml").write_text("<x/>", encoding="utf-8")
         return str(tmp_path / "list.xml")
 
@@ -442,3 +440,34 @@ def test_help_names_every_flag_in_80_columns() -> None:
                           text=True, check=False, env={"COLUMNS": "80", "PATH": ""})
     assert done.returncode == 0
     assert "--not_tags TAG" in done.stdout
+
+
+# --- why ---
+
+def parts_of(line: str) -> float:
+    return sum(float(part.rsplit(" ", 1)[1]) for part in line.strip().split(" + "))
+
+
+@pytest.mark.parametrize("words", [("--user", "u3"), ("--new_user", "s1,s2,s5")])
+def test_why_names_collected_titles_and_parts_that_sum_to_the_score(call: Call, config: dict[str, Any],
+                                                                   words: tuple[str, ...]) -> None:
+    code, plain, _ = call(*words, "--k", "5")
+    code, told, _ = call(*words, "--k", "5", "--why")
+    assert code == 0
+    lines = told.splitlines()
+    entries = [line for line in lines if line.lstrip()[:1].isdigit()]
+    assert entries == [line for line in plain.splitlines() if line.lstrip()[:1].isdigit()]
+    dataset, collected = load_dataset(config), {"title 1", "title 2", "title 5"}
+    if words[0] == "--user":
+        collected = {dataset.item_names[item] for item in dataset.train[dataset.raw_user_ids.index("u3")].indices}
+    for entry in entries:
+        because, parts = lines[lines.index(entry) + 1:lines.index(entry) + 3]
+        names = because.strip().removeprefix("because of ").split("; ")
+        assert set(names) <= collected | {"no title alone"}
+        assert 1 <= len(names) <= 3
+        assert parts_of(parts) == pytest.approx(float(entry.split()[1]), abs=0.004)
+
+
+def test_why_is_for_the_screen_and_for_one_person(call: Call, tmp_path: Path) -> None:
+    assert call("--user", "u3", "--why", "--out", str(tmp_path / "a.json"))[0] == 2
+    assert "it goes with --user, --new_user" in call("--why")[2]

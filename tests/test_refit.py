@@ -13,7 +13,7 @@ from conftest import assert_inference_repeats, write_data, write_tsv
 import main
 from config import PRESETS, get_config
 from data_loader import load_dataset
-from recommend import load_run
+from serving import load_run
 
 TUNED = {**PRESETS["tuned"], "linear_dim": 6, "epochs": 4, "batch_size": 16}
 

@@ -32,8 +32,8 @@ from files import load_torch, save_torch
 from llm_embedding import text_vectors
 from main import text_origin
 from processes import resolve_device
-from serving import Run, load_run, place
 from selection import select
+from serving import Run, load_run, place
 from significance import spread
 from splits import PARTS
 from tables import markdown, mean_and_sd
@@ -111,9 +111,9 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
     checkpoint = load_torch(saved / "best_model.pth")
     state = checkpoint["state_dict"]
     linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
-    return known._replace(dataset=dataset, user_emb=load_torch(saved / "user_emb.pt"),
-                          item_emb=load_torch(saved / "item_emb.pt"), has_bias="item_bias" in state, linear=linear,
-                          config={**known.config, **checkpoint["config"]})
+    return dataclasses.replace(known, checkpoint=checkpoint, dataset=dataset, linear=linear,
+                               user_emb=load_torch(saved / "user_emb.pt"), item_emb=load_torch(saved / "item_emb.pt"),
+                               has_bias="item_bias" in state, config={**known.config, **checkpoint["config"]})
 
 
 def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:

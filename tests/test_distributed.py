@@ -297,7 +297,7 @@ def test_what_two_processes_save_looks_like_that_of_one(name: str, file: str, si
     torch.testing.assert_close(*beside, **OF_OFFSET)
     if name == "softmax" and file == "best_model.pth":
         assert all(column.any() for column in beside[0].values())
-        assert set(ours["decided"]) == {"weights", "tried", "linear", "cold_offset"}
+        assert set(ours["decided"]) == {"weights", "unit", "tried", "linear", "cold_offset"}
     torch.testing.assert_close(ours[key], theirs[key], **TOLERANCE)
     if file == "checkpoint.pth":
         for number, moments in theirs["optimizer"]["state"].items():

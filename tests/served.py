@@ -19,7 +19,7 @@ from serving import Run
 
 N_ITEMS, NEW = 40, 34  # from this title on nobody has collected any
 HOSTILE = "<img src=x onerror=\"window.ran = 1\">"
-NAMES = {0: "Kimi no Na wa. / 你的名字。 / 君の名は。", 1: HOSTILE, 2: "a title " + "of great length " * 20,
+NAMES = {0: "Kimi no Na wa. / 你的名字。 / 君の名は。", 1: HOSTILE, 2: "a title " + "ofgreatlength" * 20,
          NEW: "Quite new / 新作"}
 
 

@@ -54,11 +54,11 @@ def show(tab: Tab, url: str, state: str = "", width: int = 1280, dark: bool = Fa
     """Open the page anew, with what is asked for in its address."""
     tab.look(width, dark=dark)
     tab.open("about:blank")
+    tab.messages.clear()
     tab.open(f"{url}/{state}")
     tab.wait("document.readyState === 'complete' && document.querySelectorAll('#popular button').length")
     if state:
         tab.wait("!document.getElementById('lists').hidden || !document.getElementById('error').hidden")
-    tab.messages.clear()
     return tab
 
 
@@ -219,6 +219,11 @@ def test_filters_and_what_is_wrong_with_them(tab: Tab, url: str) -> None:
     assert text(page, "#error-text").startswith("None of the titles in this address is known")
     show(tab, url, f"{THREE}&t=nope")
     assert "1 of the titles in this address are unknown here." in text(page, "#status")
+
+
+def test_a_question_that_is_given_up_is_no_answer(page: Tab) -> None:
+    page.run("fetch = async () => ({ok: true, json: async () => { throw new DOMException('', 'AbortError'); }})")
+    assert page.run("ask('api/run').then(() => 'answered', error => error.name)") == "AbortError"
 
 
 def test_a_server_that_has_gone_is_told(tab: Tab, tmp_path: Path, url: str) -> None:

@@ -363,6 +363,7 @@ async function begin() {
   $("retry").onclick = () => { answered = ""; $("error").hidden = true; run ? show() : location.reload(); };
   try { run = await ask("api/run"); } catch (error) { fail(error); return; }
   showTexts();
+  $("filters").hidden = !run.can.years && !run.tags.length;
   $("years").hidden = !run.can.years;
   [$("from").min, $("from").max] = [$("to").min, $("to").max] = run.years ?? ["", ""];
   $("drop").hidden = !run.can.upload;

@@ -1,5 +1,6 @@
 """What serve.py answers with, as plain dicts: lists with their reasons, similar titles, uploads; knows no HTTP."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
@@ -18,6 +19,8 @@ from newcomers import SAYS_NOTHING, match
 from serve_models import ListRequest
 from serving import Filters, Run, fit_users
 from title_names import folded
+
+log = logging.getLogger("aglrec")
 
 N_TAGS, N_BECAUSE, N_NEW = 400, 3, 12
 PEOPLE = 1024  # whose vectors are kept, and titles those like which are: some kilobytes each
@@ -168,14 +171,19 @@ def lists_for_user(run: Run, user_id: str, k: int) -> dict[str, Any]:
         raise Refused("unknown_user", f"there is no user {user_id!r} in this run; give an id of interactions.tsv")
     user = run.user_rows[user_id]
     person = Person(run.user_emb[user], run.dataset.seen[user].indices.tolist(), [],
-                    reasons.composition(sources(run), user))
+                    reasons.composition(sources(run), user) if sources(run) else None)
     return {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0,
             **_lists(run, person, k, True, None)}
 
 
 @lru_cache(maxsize=2)
-def sources(run: Run) -> reasons.Sources:
-    return reasons.sources_of(run.dataset, run.config)
+def sources(run: Run) -> reasons.Sources | None:
+    """Return what the vectors of the run's users are made of; None where it can no longer be told."""
+    try:
+        return reasons.sources_of(run.dataset, run.config)
+    except (OSError, ValueError, KeyError) as error:  # a text has changed; or an older run did not write down which
+        log.warning(f"no reasons for users of the data: {error}")
+        return None
 
 
 def _lists(run: Run, person: Person, k: int, new: bool, among: np.ndarray | None) -> dict[str, Any]:

@@ -209,6 +209,18 @@ def test_people_are_private_unless_asked_for(client: TestClient, run: Run) -> No
         assert one["because"]
 
 
+def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(*_: Any) -> None:
+        raise ValueError("a text has changed")
+
+    monkeypatch.setattr(serve_answers.reasons, "sources_of", changed)
+    serve_answers.sources.cache_clear()
+    found = serve_answers.lists_for_user(run, "u0", 5)
+    serve_answers.sources.cache_clear()
+    assert ids(found["titles"]) == ids(serving.list_for_user(run, run.user_rows["u0"], 5))
+    assert not any(one["because"] for one in found["titles"])
+
+
 # --- uploads ---
 
 ENTRIES = [(raw(0), "Completed", 9), (raw(1), "Watching", 0), (raw(2), "Plan to Watch", 0), (raw(3), "Dropped", 8),
@@ -423,6 +435,12 @@ def test_a_wrong_flag_is_a_sentence(words: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(words)
     assert parse(["--lr", "0.1"])[1] == ["--lr", "0.1"]
+
+
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    with listening("127.0.0.1", 0) as taken, socket.create_connection(taken.getsockname()):
+        accepted, _ = taken.accept()
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_an_address_that_is_not_of_this_machine() -> None:

@@ -15,32 +15,44 @@ SAYS_NOTHING = ("wish", "dropped")
 
 
 class Collected(NamedTuple):
-    """Rows of titles, each once."""
+    """Rows of the titles of a list that a run knows, each once, and how many entries of the list it knows."""
 
     items: list[int]  # what tells of him
     left_out: list[int]  # what does not, and is not recommended back either
-    told: str  # a sentence: what was known and what not
+    n_known: int
+    n_by_name: int  # of them, those whose id it did not know
 
 
-def read_collected(run: Run, path: Path) -> Collected:
+def read_collected(run: Run, path: Path) -> tuple[Collected, str]:
     """Read an exported list, in any format of importers, and find its titles among those of a run.
 
-    A title is found by its id, or by another site's id where the list has one, or else by its name where exactly one
-    title has it. Ids whose names mostly belong to other titles of the run are those of another site, and count for
-    nothing. Titles wished for or dropped, or rated below min_rate, are no positives.
+    Returns:
+        What is known of it, and a sentence that tells so.
 
     Raises:
         FileNotFoundError, ValueError: the file is of no known format, or none of its titles tells anything.
     """
     name, rows = read_export(path)
+    found = collected_of(run, rows)
+    told = (f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
+            f"name) and {len(found.items):,} tell of taste; those wished for, dropped or rated badly are only not "
+            "listed")
+    if not found.items:
+        raise ValueError(f"{told}; with none there is nothing to go by")
+    return found, told
+
+
+def collected_of(run: Run, rows: pd.DataFrame) -> Collected:
+    """Find the titles of a list, as from importers.read_export, among those of a run, and part them by what they tell.
+
+    A title is found by its id, or by another site's id where the list has one, or else by its name where exactly one
+    title has it. Ids whose names mostly belong to other titles of the run are those of another site, and count for
+    nothing. Titles wished for or dropped, or rated below min_rate, are no positives.
+    """
     found, by_name = match(run, rows)
     is_positive = ~rows["status"].isin(SAYS_NOTHING) & ~rows["rate"].between(0, run.config["min_rate"], "neither")
     items, others = (np.unique(found[(found >= 0) & chosen]).tolist() for chosen in (is_positive, ~is_positive))
-    told = (f"{path.name} ({name}): of {len(rows):,} titles, {(found >= 0).sum():,} are known here ({by_name:,} by "
-            f"name) and {len(items):,} tell of taste; those wished for, dropped or rated badly are only not listed")
-    if not items:
-        raise ValueError(f"{told}; with none there is nothing to go by")
-    return Collected(items, sorted(set(others) - set(items)), told)
+    return Collected(items, sorted(set(others) - set(items)), int((found >= 0).sum()), by_name)
 
 
 def match(run: Run, rows: pd.DataFrame) -> tuple[np.ndarray, int]:

@@ -159,7 +159,8 @@ def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
 def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
     path, left_out = Path(asked.new_user), []
     if asked.new_user not in run.item_rows and path.is_file():
-        items, left_out, told = read_collected(run, path)
+        found, told = read_collected(run, path)
+        items, left_out = found.items, found.left_out
         log.info(told)
         heading = f"for whom {path.name} is the list of:"
     else:

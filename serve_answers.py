@@ -15,7 +15,7 @@ import reasons
 import serving
 from fold_in import Fitted
 from importers import read_export
-from newcomers import SAYS_NOTHING, match
+from newcomers import collected_of
 from serve_models import ListRequest
 from serving import Filters, Run, fit_users
 from title_names import folded
@@ -235,12 +235,10 @@ def uploaded(run: Run, path: Path) -> dict[str, Any]:
         name, rows = read_export(path)
     except (OSError, ValueError) as error:
         raise Refused("unreadable", str(error).replace(f"{path.parent}/", "")) from None
-    items, _ = match(run, rows)
-    positive = ~rows["status"].isin(SAYS_NOTHING) & ~rows["rate"].between(0, run.config["min_rate"], "neither")
-    collected, others = (np.unique(items[(items >= 0) & chosen]).tolist() for chosen in (positive, ~positive))
-    if not collected:
+    found = collected_of(run, rows)
+    if not found.items:
         raise Refused("nothing_known", f"none of the {len(rows):,} entries of {path.name} is a title of this run "
                                        "that was watched and liked; export another list")
-    return {"format": name, "n_rows": len(rows), "n_unknown": int((items < 0).sum()),
-            "collected": [title(run, item) for item in collected],
-            "excluded": [title(run, item) for item in others if item not in set(collected)]}
+    return {"format": name, "n_rows": len(rows), "n_unknown": len(rows) - found.n_known,
+            "collected": [title(run, item) for item in found.items],
+            "excluded": [title(run, item) for item in found.left_out]}

@@ -268,6 +268,8 @@ def _validate(config: dict[str, Any]) -> None:
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")
+    if config["refit"] and config["refit_valid"]:
+        raise ValueError("refit trains on every positive and refit_valid holds the test part out; set one of them")
     if config["linear_dim"] and not config["calibrate"]:
         raise ValueError(f"linear_dim is {config['linear_dim']}, but only calibrate decides what its columns count; "
                          "set --calibrate true")

@@ -118,7 +118,7 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     train.txt, at random; every pair is a positive, an item is named by its id, and nothing has a text.
 
     Args:
-        config: as from get_config; uses data_dir, min_rate, refit, split, split_seed, the ratios and
+        config: as from get_config; uses data_dir, min_rate, refit, refit_valid, split, split_seed, the ratios and
             train_rows_per_user.
 
     Returns:

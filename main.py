@@ -51,7 +51,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OSError, ValueError: one sentence that says what is wrong and what to do.
     """
-    if config["refit"] and config["mode"] == "train":
+    if (config["refit"] or config["refit_valid"]) and config["mode"] == "train":
         return refit(config)
     saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
     device = resolve_device(config["device"])
@@ -90,23 +90,25 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def refit(config: dict[str, Any]) -> dict[str, Any]:
-    """Measure in saved_dir/measured, then train once more on every positive, and write vectors and lists of that.
+    """Measure in saved_dir/measured, then train once more on more positives, and write vectors and lists of that.
 
-    The figures stay those of the measured run, since nothing is held out of the second. That is given the first one's
-    settings, its best epoch and all that it decided on valid. A measured run that is finished is not run again.
+    The second training is given the first one's settings, its best epoch and all that it decided on valid. With
+    refit_valid test figures are of the second model; with refit nothing is held out of that, and all figures stay those
+    of the measured run. A measured run that is finished is not run again.
 
     Returns:
         The content of metrics.json: the measured run's, and "refit", what the second was trained on.
     """
     saved, device = Path(config["saved_dir"]), resolve_device(config["device"])
-    first = {**config, "refit": False, "saved_dir": str(saved / "measured"),
+    first = {**config, "refit": False, "refit_valid": False, "saved_dir": str(saved / "measured"),
              "vectors_dir": config["vectors_dir"] or config["saved_dir"]}
     held_out = load_dataset(first)
     check_k(first, held_out)
     origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
     done = from_first(lambda: finished(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
     measured = from_first(lambda: done)
-    log.info(f"refit: {measured['epoch']} epochs on every positive, as {saved / 'measured'} decided")
+    what = "every positive" if config["refit"] else "train and valid"
+    log.info(f"training once more, {measured['epoch']} epochs on {what}, as {saved / 'measured'} decided")
     dataset = load_dataset(config)
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     settings = {**config, **measured["decided"].get("selected", {})}
@@ -119,6 +121,12 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     metrics = {**measured, "config": config, "refit": {
         "positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"],
         "fingerprint": dataset.fingerprint, "figures": "those of the run in measured, whose model is another"}}
+    if config["refit_valid"]:
+        metrics |= held_out_metrics(*final, dataset, config)
+        metrics["refit"]["figures"] = "valid of the run in measured; test of this model, trained on train and valid"
+        write_json(saved / "metrics.json", metrics)
+        write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+        return metrics
     write_json(saved / "metrics.json", metrics)
     with atomic_write(saved / "report.html") as page:
         page.write((saved / "measured" / "report.html").read_bytes())

@@ -72,8 +72,10 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
         A row each, baselines first; see summary.
     """
     results: dict[str, list[dict[str, Any]]] = {}
+    base = get_config(overrides)
+    if base["refit"] or base["refit_valid"]:
+        raise ValueError("rows are compared by models of the train part alone; leave out --refit and --refit_valid")
     for number in range(seeds):
-        base = get_config(overrides)
         mine = {**overrides, "vectors_dir": base["vectors_dir"] or base["saved_dir"],
                 **{key: base[key] + number for key in ("seed", "split_seed")}}
         dataset = load_dataset(get_config(mine))

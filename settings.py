@@ -139,6 +139,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                          "kept in saved_dir/measured. With its best epoch and all that it decided on valid, the model "
                          "is trained again with nothing held out. Vectors and lists are those of that model, the "
                          "figures those of the measured run."),
+        "refit_valid": Setting(False, "train once more on train and valid, and measure test with that", BOOL, "As "
+                               "refit, but the test part stays held out, and its figures are those of the second "
+                               "model: what published figures are, whose models learn from all of train.txt."),
         "resume": Setting("auto", "whether an interrupted run goes on", one_of("auto", "never"), "auto: from "
                           "checkpoint.pth when it belongs to this very experiment. never: start anew.", runtime=True),
     },

@@ -23,7 +23,7 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         times: (n,) seconds, NaN where unknown.
         shape: (n_users, n_items).
         config: split, split_seed, valid_ratio, test_ratio, cold_item_ratio, train_rows_per_user; and refit, with which
-            every row is in train.
+            every row is in train, or refit_valid, with which those of the valid parts are.
 
     Returns:
         (n,) codes: index into PARTS, or ASIDE. Unless one date cuts everyone (global_time), a user with fewer than 3
@@ -55,6 +55,8 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         train = rng.permutation(np.flatnonzero(part == 0))
         place = pd.Series(user_ids[train]).groupby(user_ids[train]).cumcount().to_numpy()
         part[train[place >= config["train_rows_per_user"]]] = ASIDE
+    if config["refit_valid"]:
+        part[np.isin(part, [PARTS.index("valid"), PARTS.index("cold_valid")])] = PARTS.index("train")
     return part
 
 

@@ -13,6 +13,8 @@ from conftest import assert_inference_repeats, write_data, write_tsv
 import main
 from config import PRESETS, get_config
 from data_loader import load_dataset
+from evaluator import evaluate, means
+from run_ablation import compare
 from serving import load_run
 
 TUNED = {**PRESETS["tuned"], "linear_dim": 6, "epochs": 4, "batch_size": 16}
@@ -138,6 +140,38 @@ def test_test_rows_of_text_files_are_trained_on(tmp_path: Path) -> None:
                                    "fusion_mode": "none", "embedding_dim": 4, "epochs": 2, "device": "cpu"}))
     assert metrics["refit"]["positives"] == 30 * 9
     assert metrics["data"]["test"] == 60
+
+
+@pytest.mark.parametrize("recipe", [{}, TUNED], ids=["defaults", "tuned"])
+def test_with_valid_alone_test_stays_held_out_and_is_measured_with_that_model(recipe: dict[str, Any],
+                                                                              config: dict[str, Any]) -> None:
+    config = get_config({**config, **recipe, "refit_valid": True, "cold_item_ratio": 0.2, "min_rate": 3,
+                         "embedding_dim": 8, "lsa_dim": 8})
+    saved = Path(config["saved_dir"])
+    metrics, held_out = main.run(config), load_dataset({**config, "refit_valid": False})
+    first = json.loads((saved / "measured" / "metrics.json").read_text(encoding="utf-8"))
+    with np.load(saved / "splits.npz") as parts:
+        pairs = {name: {tuple(pair) for pair in parts[name].tolist()} for name in parts.files}
+    for name in ("test", "cold_test"):
+        assert pairs[name] == set(map(tuple, np.argwhere(getattr(held_out, name).toarray()).tolist()))
+    learnt = held_out.train + held_out.valid + held_out.cold_valid
+    assert pairs["train"] == set(map(tuple, np.argwhere(learnt.toarray()).tolist()))
+    assert not pairs["valid"] | pairs["cold_valid"]
+    emb = [torch.load(saved / f"{side}_emb.pt", weights_only=True) for side in ("user", "item")]
+    assert metrics["test"] == means(evaluate(*emb, held_out.test, learnt, config))
+    assert metrics["test"] != first["test"]
+    assert (metrics["valid"], metrics["decided"]) == (first["valid"], first["decided"])
+    assert first == json.loads(json.dumps(main.run({**config, "refit_valid": False, "saved_dir": f"{saved}2"}))) | {
+        key: first[key] for key in ("timing", "config", "train_s", "encoder")}
+    assert_inference_repeats(config, metrics)
+
+
+def test_rows_of_a_comparison_are_not_refitted(config: dict[str, Any]) -> None:
+    for key in ("refit", "refit_valid"):
+        with pytest.raises(ValueError, match="leave out --refit"):
+            compare({}, {**config, key: True}, Path(config["saved_dir"]))
+    with pytest.raises(ValueError, match="set one of them"):
+        get_config({"refit": True, "refit_valid": True})
 
 
 def test_new_titles_keep_the_offset_that_was_decided(tmp_path: Path) -> None:

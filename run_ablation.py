@@ -1,9 +1,9 @@
 """Compare the 8 combinations of fusion_mode (sum, concat) and text (none, user, item, both), and the baselines.
 
-    python run_ablation.py [--seeds N] [--full] [--rerun] [--preset name] [--key value ...]
+    python run_ablation.py [--seeds N] [--full] [--only ROW,ROW] [--rerun] [--preset name] [--key value ...]
 
 --seeds N repeats everything with N seeds, each of a model and of a split; --full adds rows for the loss, the start, id
-dropout and the encoder.
+dropout and the encoder; --only names the rows to run, baselines or combinations (as sum-both,ease).
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
 """
@@ -13,7 +13,7 @@ import sys
 from config import answer_early
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--seeds", "--full", "--rerun"))  # before the imports below, which take seconds
+    answer_early(__doc__, ("--seeds", "--full", "--rerun", "--only"))  # before the imports below, which take seconds
 
 import argparse
 import itertools
@@ -58,7 +58,7 @@ FULL: dict[str, dict[str, Any]] = {
 
 
 def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], folder: Path, seeds: int = 1,
-            rerun: bool = False) -> list[dict[str, Any]]:
+            rerun: bool = False, baselines: list[str] | None = None) -> list[dict[str, Any]]:
     """Run every row with every seed, unless it is finished, and gather the results.
 
     Args:
@@ -67,6 +67,7 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
         folder: where the rows' folders go.
         seeds: how many seeds, from those of the overrides on; a row's n-th run has the same two seeds as any other's.
         rerun: run finished rows again as well.
+        baselines: which of them, None for all; those that the data do not allow are left out.
 
     Returns:
         A row each, baselines first; see summary.
@@ -81,6 +82,8 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
         dataset = load_dataset(get_config(mine))
         vectors = shared_vectors(dataset, get_config({**mine, **BOTH}))
         for name in possible_baselines(dataset, vectors):
+            if baselines is not None and name not in baselines:
+                continue
             where = _folder(folder, f"baseline-{name}", number)
             results.setdefault(name, []).append(baseline(name, where, dataset, vectors, get_config(mine), rerun))
         for tag, row in settings.items():
@@ -256,6 +259,21 @@ def listing_cost(row: dict[str, Any], metric: str) -> float:
     return 1 - row["listed"]["warm"][metric]["mean"] / warm if warm else 0.0
 
 
+def picked(settings: dict[str, dict[str, Any]], only: str) -> tuple[dict[str, dict[str, Any]], list[str] | None]:
+    """Pick the rows named in --only, parted by commas: settings of models, and baselines; all of them if it is empty.
+
+    Raises:
+        ValueError: there is no row of that name.
+    """
+    if not only:
+        return settings, None
+    names = [name.strip() for name in only.split(",")]
+    unknown = sorted(set(names) - set(settings) - set(BASELINES))
+    if unknown:
+        raise ValueError(f"--only names {', '.join(unknown)}; the rows are {', '.join([*BASELINES, *settings])}")
+    return {tag: row for tag, row in settings.items() if tag in names}, [name for name in BASELINES if name in names]
+
+
 def _folder(folder: Path, tag: str, number: int) -> Path:
     return folder / tag / f"seed_{number}" if number else folder / tag
 
@@ -269,13 +287,17 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, default=1)
     asked.add_argument("--full", action="store_true")
     asked.add_argument("--rerun", action="store_true")
+    asked.add_argument("--only", default="")
     asked, words = asked.parse_known_args()
     if asked.seeds < 1:
         raise ValueError(f"--seeds is {asked.seeds}; it must be at least 1")
     overrides = parse_overrides(words)
     folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
-    rows = compare({**COMBINATIONS, **(FULL if asked.full else {})}, overrides, folder, asked.seeds, asked.rerun)
-    if not any(row["tag"] in COMBINATIONS for row in rows):
+    settings, baselines = picked({**COMBINATIONS, **(FULL if asked.full else {})}, asked.only)
+    rows = compare(settings, overrides, folder, asked.seeds, asked.rerun, baselines)
+    if not settings and not rows:
+        raise ValueError(f"these data allow none of the baselines {asked.only}")
+    if settings and not any(row["tag"] in settings for row in rows):
         raise ValueError("the command line contradicts every combination; leave fusion_mode, use_user_llm and "
                          "use_item_llm to the ablation")
     write_json(folder / "results.json", rows)

@@ -57,7 +57,7 @@ def select(dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
     selected = best([{"temperature": temperature} for temperature in TEMPERATURES])
     if vectors.items is not None and config["use_item_llm"] and config["id_dropout"] < ID_DROPOUT:
         selected = best([selected, {**selected, "id_dropout": ID_DROPOUT}])
-    if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"] and config["use_item_llm"]:
+    if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"]:
         selected = best([selected, {**selected, "use_user_llm": False}])
     log.info("short runs on valid decided: " + ", ".join(f"{key} {value}" for key, value in selected.items()))
     return {**config, **selected}, {"selected": selected, "metric": config["early_stop_metric"], "by": tried}

@@ -616,6 +616,32 @@ def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], c
     assert f"{ndcg['mean']:.4f} ± {ndcg['sd']:.4f}" in line
 
 
+@pytest.mark.parametrize(("only", "tags", "names"), [
+    ("sum-item,ease", ["sum-item"], ["ease"]), ("popularity", [], ["popularity"]), ("sum-none", ["sum-none"], [])])
+def test_only_the_rows_that_are_named_are_run(overrides: dict[str, Any], runs: list[str], only: str, tags: list[str],
+                                              names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--only", only, *words])
+    assert run_script(run_ablation.main) == 0
+    assert [Path(folder).name for folder in runs] == tags
+    rows = read(Path(overrides["saved_dir"]) / "ablation" / "results.json")
+    assert [row["tag"] for row in rows] == names + tags
+
+
+@pytest.mark.parametrize(("only", "more", "said"), [
+    ("ease,eas", {}, "names eas; the rows are popularity"),
+    ("sum-none", {"fusion_mode": "concat"}, "contradicts every"),
+    ("content_blocks", {}, "allow none of the baselines content_blocks")])
+def test_rows_that_cannot_be_are_refused(overrides: dict[str, Any], runs: list[str], only: str, more: dict[str, str],
+                                         said: str, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for key, value in {**overrides, **more}.items() for word in (f"--{key}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--only", only, *words])
+    assert run_script(run_ablation.main) != 0
+    assert said in capsys.readouterr().err
+    assert not runs
+
+
 def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Dataset) -> None:
     items, users = (np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32)
                     for n in (dataset.n_items, dataset.n_users))

@@ -88,11 +88,12 @@ def test_the_best_figure_decides(dataset: Dataset, vectors: TextVectors, asked: 
 
 @pytest.mark.parametrize(("case", "more"), [
     ("no comment", [(TEMPERATURES[0], ID_DROPOUT, True)]), ("no users' text", [(TEMPERATURES[0], ID_DROPOUT, False)]),
-    ("no titles' text", []), ("no text", []), ("dropout is high", [(TEMPERATURES[0], 0.6, False)])])
+    ("no titles' text", [(TEMPERATURES[0], 0.1, False)]), ("no text", []),
+    ("dropout is high", [(TEMPERATURES[0], 0.6, False)])])
 def test_only_what_is_there_is_asked_about(dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], case: str,
                                            more: list[tuple[float, float, bool]],
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users' text where they wrote something and titles keep theirs, id dropout where it could rise."""
+    """Users' text where they wrote something, whatever titles have; id dropout where it could rise."""
     figures = Figures(TEMPERATURES[0])
     monkeypatch.setattr(selection, "short_run", figures)
     assert dataset.user_comments.texts

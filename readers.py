@@ -21,6 +21,7 @@ log = logging.getLogger("aglrec")
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary")
 USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
+KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 TEXT_FILES = ("train.txt", "test.txt")
 # optional columns of anime.tsv: the first one there says of what year a title is
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
@@ -103,6 +104,35 @@ def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFram
     if table.empty:
         raise ValueError(f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids")
     return table.reset_index(drop=True), facts
+
+
+def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Read the optional known.tsv: pairs that are no positives at any rate, as a title wished for or given up.
+
+    Args:
+        folder: of the data.
+        rows: as from read_interactions; what it has of a pair counts, and of a user it does not have nothing is known.
+        subject_ids: of anime.tsv.
+
+    Returns:
+        A table like rows, whose rate is NaN: below any min_rate. And counts, none without the file.
+    """
+    if not find_file(folder, "known.tsv"):
+        return rows[:0], {}
+    path, table = read_table(folder, "known.tsv", KNOWN_COLUMNS[:2], KNOWN_COLUMNS[2:])
+    for column in KNOWN_COLUMNS[:2]:
+        _refuse(path, table[column] == "", f"{column} is empty; fill it in or delete the line")
+    table["time"], _ = parse_times(table["updated_at"]) if "updated_at" in table else (np.nan, 0)
+    mine = table["user_id"].isin(rows["user_id"]) & table["subject_id"].isin(subject_ids)
+    pairs = [pd.MultiIndex.from_frame(some[["user_id", "subject_id"]]) for some in (table, rows)]
+    again = pairs[0].duplicated() | pairs[0].isin(pairs[1])
+    facts = {"known only": int((mine & ~again).sum())}
+    if not (mine & ~again).all():
+        log.warning(f"{path.name}: of {len(table):,} rows: {(~mine).sum():,} of titles that anime.tsv does not have or "
+                    f"users that interactions.tsv does not have, {(mine & again).sum():,} of pairs that are there "
+                    "already (dropped)")
+    kept = table[mine & ~again].assign(rate=np.nan)
+    return kept.reindex(columns=rows.columns, fill_value="").reset_index(drop=True), facts
 
 
 def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[str], list[str]]:

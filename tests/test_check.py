@@ -132,11 +132,12 @@ def test_figures_are_those_computed_by_hand(tmp_path: Path) -> None:
     write_tsv(tmp_path, "interactions.tsv", [
         ("u", "a", 0, "", "2020-01-01"), ("u", "b", 8, "好", "2020-01-01"), ("u", "c", 9, "ok", "2020-03-01"),
         ("v", "a", 9, "", ""), ("v", "a", 4, "", ""), ("v", "z", 9, "", "2020-01-01")])
+    (tmp_path / "known.tsv").write_text("user_id\tsubject_id\nv\td\nv\ta\n", encoding="utf-8")
     found = figures(tmp_path, min_rate=5)
     assert found["counts"] == {
-        "users": 2, "titles": 4, "rows": 6, "pairs": 4, "positives": 2, "density": 4 / 8, "titles without a row": 1,
-        "users with fewer than 3 positives": 2, "users in test": 0, "train": 2, "valid": 0, "test": 0, "cold_valid": 0,
-        "cold_test": 0}
+        "users": 2, "titles": 4, "rows": 6, "pairs": 4, "known only": 1, "positives": 2, "density": 4 / 8,
+        "titles without a row": 1, "users with fewer than 3 positives": 2, "users in test": 0, "train": 2,
+        "valid": 0, "test": 0, "cold_valid": 0, "cold_test": 0}
     assert found["rows per user"] == {"least": 1, "quarter": 1.5, "median": 2, "three quarters": 2.5, "most": 3}
     assert found["rows per title"] == {"least": 1, "quarter": 1, "median": 1, "three quarters": 1.5, "most": 2}
     assert found["rates"]["counts"] == {"4": 1, "8": 1, "9": 1}
@@ -288,6 +289,7 @@ def test_all_wrong_lines_are_named_at_once(packed: bool, data_dir: Path, call: C
     put("interactions.tsv", 7, 'u\ts1\ty\t"two\nlines"\t')(data_dir)
     put("interactions.tsv", 12, "u\ts1")(data_dir)
     put("interactions.tsv", 15, 'u\ts1\t5\t"open\t')(data_dir)
+    (data_dir / "known.tsv").write_text("user_id\tsubject_id\nu\t\n", encoding="utf-8")
     before = {path: path.read_bytes() for path in data_dir.iterdir()}
     name = "interactions.tsv"
     if packed:
@@ -298,7 +300,8 @@ def test_all_wrong_lines_are_named_at_once(packed: bool, data_dir: Path, call: C
     assert code == 2
     problems = json.loads(out)["problems"]
     assert [problem.split(": ")[0].removeprefix(f"{data_dir}/") for problem in problems] == [
-        "anime.tsv line 4", f"{name} line 12", f"{name} line 15", f"{name} line 5", f"{name} line 7"]
+        "anime.tsv line 4", f"{name} line 12", f"{name} line 15", f"{name} line 5", f"{name} line 7",
+        "known.tsv line 2"]
     assert error == f"error: {problems[0]}\n"
     assert {path: path.read_bytes() for path in data_dir.iterdir()} == before
 

@@ -206,6 +206,8 @@ def _counts(told: dict[str, Any], min_rate: float) -> list[str]:
             _row("titles", f"{counts['titles']:,}, {counts['titles without a row']:,} of them without any row"),
             _row("rows", f"{counts['rows']:,}" + f", of which {counts['pairs']:,} are used" * (
                 counts["rows"] != counts["pairs"])),
+            *[_row("known only", f"{counts['known only']:,} pairs of known.tsv: no positives, never listed")] * (
+                counts["known only"] > 0),
             _row("positives", f"{counts['positives']:,} ({positive}): {parts}"),
             _row("sparsity", f"{1 - counts['density']:.3%} of all pairs are not there"),
             _row("rows of a user", _quartiles(told["rows per user"])),

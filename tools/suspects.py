@@ -23,7 +23,7 @@ LONG_COMMENT = 20  # characters
 DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
 SINGLE, SINGLE_NOTE = "users with a single title", "they stay in train and are in no figure"
 MANY, MANY_NOTE = "users who have more than half of all titles", "or is it a program?"
-FILES = ("anime.tsv", "interactions.tsv", "user.tsv", *TEXT_FILES)
+FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "known.tsv", *TEXT_FILES)
 MOST_WRONG, PATIENCE_S = 50, 60
 
 

@@ -28,6 +28,7 @@ from readers import find_file
 log = logging.getLogger("aglrec")
 
 FEW = 10  # users, from whom nothing is learned
+NAMED = 5  # users whose lists are not whole
 UNKNOWN = "unknown"  # how the status of sources that know none is called on the command line
 ALL_STATUSES, DEFAULT_STATUSES = (",".join(status or UNKNOWN for status in some) for some in (STATUSES, POSITIVE))
 
@@ -64,6 +65,18 @@ def sources_of(name: str, paths: list[Path]) -> list[Source]:
     for path, (made, files) in sources.items():
         log.info(f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}")
     return list(sources.values())
+
+
+def warn_of_lacking(sources: list[Source], options: Options) -> None:
+    """Name users whose lists are not whole, the first few of them."""
+    for made, files in sources:
+        lacking = made.lacking(files.lists, options) if made.lacking else {}
+        for user, what in list(lacking.items())[:NAMED]:
+            log.warning(f"the list of {user} is not whole: {what}")
+        if lacking:
+            more = f", {len(lacking) - NAMED:,} more than are named" * (len(lacking) > NAMED)
+            log.warning(f"lists that are not whole: {len(lacking):,}{more}; they are taken as they are. Save the "
+                        "missing pages (tools/fetch_bangumi.py does) and convert again to have all of them")
 
 
 def told(result: Result, folder: Path) -> str:
@@ -116,7 +129,9 @@ def main() -> None:
                   asked.collected_only)
     options = Options(asked.user, named_columns(asked.columns))
     try:
-        result = convert(sources_of(asked.format, asked.sources), asked.out, options, rules)
+        sources = sources_of(asked.format, asked.sources)
+        result = convert(sources, asked.out, options, rules)
+        warn_of_lacking(sources, options)
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)

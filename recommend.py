@@ -19,7 +19,8 @@ stands in double quotes. Beside them can stand:
 
     --k N                                how many titles
     --why                                which collected titles brought each,
-                                         and what its score is made of
+                                         and what its score is made of; in a
+                                         --out .json as because and parts
     --new                                only titles nobody has collected
     --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags,
                                          with none of those
@@ -111,10 +112,11 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     asked.what = what_is_asked([name for name, value in vars(asked).items() if value != parser.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
-    if asked.why and asked.out is not None:
-        raise ValueError("--why is for the screen; leave out --out, or ask serve.py, whose lists have reasons as JSON")
     if asked.out is not None:
         check_format(Path(asked.out))
+        if asked.why and Path(asked.out).suffix not in (".json", ".jsonl"):
+            raise ValueError(f"{asked.out} has no place for reasons; let --out end in .json or .jsonl, or leave "
+                             "out --why")
     return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
 
 
@@ -152,7 +154,8 @@ def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
     raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
     titles = list_for_user(run, user, k, candidates(run, asked))
     if asked.why:
-        titles = explained(run, titles, reasons.composition(reasons.sources_of(run.dataset, run.config), user))
+        made_of = reasons.of_user(reasons.sources_of(run.dataset, run.config), user, run.user_emb[user])
+        titles = explained(run, titles, made_of)
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
@@ -178,8 +181,8 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
 def explained(run: Run, titles: list[dict[str, Any]], made_of: reasons.Composition) -> list[dict[str, Any]]:
     """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
     why = reasons.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
-    return [{**entry, "because": [title["name"] for title in reasons.named(reason, run.dataset)],
-             "parts": reason.parts} for entry, reason in zip(titles, why, strict=True)]
+    return [{**entry, "because": reasons.named(reason, run.dataset), "parts": reason.parts}
+            for entry, reason in zip(titles, why, strict=True)]
 
 
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: list[dict[str, Any]]) -> None:
@@ -254,7 +257,7 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
         lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
         if "parts" in entry:
             indent = " " * (width + 2)
-            told = ("because of " + "; ".join(entry["because"] or ["no title alone"]),
+            told = ("because of " + "; ".join([title["name"] for title in entry["because"]] or ["no title alone"]),
                     " + ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()))
             lines += [indent + clipped(line, WIDTH - len(indent)) for line in told]
     return "\n".join(lines if entries else [*lines, "  there is none"])

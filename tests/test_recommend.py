@@ -21,6 +21,7 @@ import newcomers
 import recommend
 from config import get_config, run_script
 from data_loader import load_dataset
+from files import load_torch
 
 Call = Callable[..., tuple[int, str, str]]
 N_ITEMS = 30
@@ -468,6 +469,39 @@ def test_why_names_collected_titles_and_parts_that_sum_to_the_score(call: Call, 
         assert parts_of(parts) == pytest.approx(float(entry.split()[1]), abs=0.004)
 
 
-def test_why_is_for_the_screen_and_for_one_person(call: Call, tmp_path: Path) -> None:
-    assert call("--user", "u3", "--why", "--out", str(tmp_path / "a.json"))[0] == 2
+@pytest.mark.parametrize("words", [("--user", "u3"), ("--new_user", "s1,s2,s5")])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_why_in_a_file_has_titles_with_shares_and_parts(words: tuple[str, ...], name: str, call: Call,
+                                                        tmp_path: Path) -> None:
+    path = tmp_path / name
+    assert call(*words, "--k", "5", "--why", "--out", str(path))[0] == 0
+    content = json.loads(path.read_text(encoding="utf-8"))
+    titles = content["titles"] if name.endswith("l") else next(iter(content.values()))
+    assert len(titles) == 5
+    for title in titles:
+        assert set(title) == {"subject_id", "name", "score", "because", "parts"}
+        assert all(set(one) == {"subject_id", "name", "share"} and 0 < one["share"] <= 1 for one in title["because"])
+        assert sum(title["parts"].values()) == pytest.approx(title["score"], abs=1e-4)
+    assert any(title["because"] for title in titles)
+
+
+def test_why_is_for_one_person_and_for_what_has_a_place_for_it(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("--user", "u3", "--why", "--out", str(tmp_path / "a.csv"))
+    assert (code, "let --out" in err, "end in .json or .jsonl" in err) == (2, True, True)
     assert "it goes with --user, --new_user" in call("--why")[2]
+
+
+def test_reasons_of_a_vector_that_is_not_the_models_are_refused(call: Call, config: dict[str, Any]) -> None:
+    path = Path(config["saved_dir"]) / "user_emb.pt"
+    before = path.read_bytes()
+    assert call("--user", "u3", "--why")[0] == 0
+    vectors = load_torch(path)
+    vectors[load_dataset(config).raw_user_ids.index("u3"), 0] += 0.05
+    try:
+        torch.save(vectors, path)
+        code, _, err = call("--user", "u3", "--why")
+        assert (code, call("--user", "u3")[0], call("--user", "u4", "--why")[0]) == (2, 0, 0)
+    finally:
+        path.write_bytes(before)
+    assert "user_emb.pt is not what best_model.pth makes" in err
+    assert len(err.splitlines()) == 1

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,10 @@ def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: py
     found = serve_answers.lists_for_user(run, "u0", 5)
     serve_answers.sources.cache_clear()
     assert ids(found["titles"]) == ids(serving.list_for_user(run, run.user_rows["u0"], 5))
+    assert not any(one["because"] for one in found["titles"])
+    changed_vectors = replace(run, user_emb=run.user_emb + 0.05)
+    found = serve_answers.lists_for_user(changed_vectors, "u0", 5)
+    assert len(found["titles"]) == 5
     assert not any(one["because"] for one in found["titles"])
 
 

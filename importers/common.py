@@ -199,7 +199,7 @@ def joined_names(*names: Any) -> str:
     for name in names:
         # a name keeps what looks like a tag: a film may be called "<i>"
         name = " ".join(unescaped(name).split())
-        if name and name.casefold() not in ("unknown", "nan", "none", "null"):
+        if name:
             known.setdefault(name.casefold(), name)
     return " / ".join(known.values())
 

@@ -474,9 +474,17 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 # --- texts ---
 
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
-    names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), "Unknown", "tom &amp;amp; jerry's", "猫\n鼠")
+    names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"
     assert plain("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>") == "It's\ngood <3"
+
+
+@pytest.mark.parametrize("name", ["Unknown", "None", "NULL", "Nan"])
+def test_a_title_may_be_called_like_nothing(name: str, tmp_path: Path) -> None:
+    """There are films called so; only the data sets of Kaggle write such words for a missing name."""
+    assert joined_names(name, "未知") == f"{name} / 未知"
+    converted(tmp_path, source([entry("u", "a")], [title("a", name)]), source(titles=[title("a", "x")], name="other"))
+    assert rows_of(tmp_path, "anime.tsv")[0][1] == f"{name} / x"
 
 
 # --- the tool ---

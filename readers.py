@@ -235,6 +235,8 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 def _find(folder: Path, name: str) -> Path:
     path = find_file(folder, name)
+    if path is None and not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; --data_dir names the one that holds the data")
     if path is None:
         both = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
         raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder"
@@ -250,6 +252,9 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
         if header is None:
             raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
         missing = [column for column in columns if column not in header]
+        if missing and len(header) == 1 and len(parts := re.split("[,;]", header[0])) > 1:
+            raise ValueError(f"{path} line 1: {len(parts)} columns parted by {header[0][len(parts[0])]!r}, not by tab; "
+                             "save it tab-separated, or make a data folder of it with tools/convert.py pairs")
         if missing:
             raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:99]}); add it "
                              "to the header, tab-separated; its cells may be empty unless they are ids")

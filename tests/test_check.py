@@ -1,8 +1,10 @@
 """tools/check.py: what it finds, where, and that it refuses what main.py refuses and nothing else."""
 
+import csv
 import gzip
 import json
 import logging
+import shlex
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import pytest
 from conftest import write_data, write_tsv
 
 import main
-from config import get_config, run_script
+from config import get_config, parse_overrides, run_script
 from data_loader import load_dataset
 from processes import resolve_device
 from readers import row_lines
@@ -335,7 +337,38 @@ def test_json_holds_what_the_page_is_made_of(odd: Path, call: Call) -> None:
 
 
 def advised(folder: Path, call: Call, *words: str) -> str:
-    return " ".join(call(check, str(folder), *QUICK, "--no_timing", *words)[1].split("advice")[-1].split())
+    page = call(check, str(folder), *QUICK, "--no_timing", *words)[1]
+    return " ".join(page.split("\nadvice\n")[-1].split("\nnext\n")[0].split())
+
+
+@pytest.mark.parametrize(("cells", "words", "wanted"), [
+    ({}, (), "--model_name lsa --preset tuned"),
+    ({"updated_at": "", "rate": ""}, ("--min_rate", "0"), "--model_name lsa --min_rate 0.0 --split random "
+     "--preset tuned"),
+    ({"updated_at": ""}, ("--split", "leave_one_out"), "--model_name lsa --split leave_one_out --preset tuned")])
+def test_the_next_command_has_what_was_given_and_what_is_advised(cells: dict[str, str], words: tuple[str, ...],
+                                                                 wanted: str, data_dir: Path, call: Call) -> None:
+    with open(data_dir / "interactions.tsv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    write_tsv(data_dir, "interactions.tsv", [{**row, **cells}.values() for row in rows])
+    code, page, _ = call(check, str(data_dir), *QUICK, "--no_timing", *words)
+    lines = page.split("next\n")[1].splitlines()
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    command = shlex.split(" ".join(line.removesuffix("\\") for line in lines))
+    assert command[:4] == ["python", "main.py", "--data_dir", str(data_dir)]
+    quick = [word for word in QUICK if word not in ("--model_name", "lsa")]
+    assert [word for word in command[4:] if word not in quick] == wanted.split()
+    get_config(parse_overrides(command[2:]))
+
+
+def test_a_time_of_many_rows_is_named(data_dir: Path, call: Call) -> None:
+    path = data_dir / "interactions.tsv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    for n_same, told in ((49, False), (50, True)):
+        same = [line.rsplit("\t", 1)[0] + "\t2000-01-01" for line in lines[:n_same]]
+        path.write_text("\n".join([header, *same, *lines[n_same:]]) + "\n", encoding="utf-8")
+        page = call(check, str(data_dir), *QUICK, "--no_timing")[1]
+        assert ("rows of one and the same time: 50 (a placeholder?" in page) == told
 
 
 def test_advice_follows_the_data(data_dir: Path, call: Call) -> None:

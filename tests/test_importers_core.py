@@ -373,6 +373,12 @@ def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytes
         recognise(tmp_path / "a.csv", "mal-xml")
 
 
+def test_auto_is_among_the_nearest_formats(tmp_path: Path) -> None:
+    for name, near in (("autoo", "auto"), ("movielense", "movielens")):
+        with pytest.raises(ValueError, match=f"there is no format '{name}', the nearest is {near};"):
+            recognise(tmp_path, name)
+
+
 def test_pairs_are_asked_last() -> None:
     """That format takes any table for its own."""
     assert importers.MODULES[-1] == "pairs"

@@ -556,6 +556,22 @@ def test_the_tool_overwrites_only_when_told(tmp_path: Path, call: Any) -> None:
     assert pairs(tmp_path / "out") == {("ann", "1"), ("ann", "2")}
 
 
+def test_ctrl_c_leaves_the_folder_as_it_was(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1, 2).replace(b"Dropped", b"Completed"))
+    words = ("mal-xml", tmp_path / "a.xml", "--out", tmp_path / "out", "--overwrite")
+    assert call(*words)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importers.pipeline.Users.chosen", interrupted)
+    with pytest.raises(SystemExit) as left:
+        call(*words)
+    assert left.value.code == 130
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (("--statuses", "done,seen"), "--statuses names 'seen'; use some of: wish,done,doing,on_hold,dropped,unknown"),
     (("--columns", "user_id"), "write OURS=THEIRS"), (("--users", "-1"), "must be 0 or more"),

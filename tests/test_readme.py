@@ -40,4 +40,4 @@ def test_both_tell_to_type_the_same() -> None:
 def test_pictures_are_small() -> None:
     pictures = list((ROOT / "docs").glob("*.png"))
     assert {path.name for path in pictures} >= {"report.png", "list.png", "serve.png"}
-    assert all(path.stat().st_size <= 250 * 1024 for path in pictures)
+    assert all(path.stat().st_size <= 200 * 1024 for path in pictures)

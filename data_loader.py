@@ -14,7 +14,15 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from readers import TEXT_FILES, find_file, read_anime, read_interactions, read_text_files, read_user_names
+from readers import (
+    TEXT_FILES,
+    find_file,
+    read_anime,
+    read_interactions,
+    read_known,
+    read_text_files,
+    read_user_names,
+)
 from splits import ASIDE, LATER, PARTS, older_than_test, split_rows
 
 log = logging.getLogger("aglrec")
@@ -35,7 +43,7 @@ class Dataset:
     train, valid, test, cold_valid, cold_test, aside and seen are CSR (n_users, n_items), float32, of ones. The
     first six are pairwise disjoint and lie within seen, the pairs that must not be recommended back. Those of aside
     were collected before the test part, but nothing learns from them and nothing asks for them: train rows cut by
-    train_rows_per_user, and rows below min_rate. They are masked where rows are compared.
+    train_rows_per_user, rows below min_rate, and those of known.tsv. They are masked where rows are compared.
 
     Raises:
         ValueError: on construction, if any of this does not hold.
@@ -112,10 +120,11 @@ def only(pairs: sp.csr_matrix, members: np.ndarray) -> sp.csr_matrix:
 def load_dataset(config: dict[str, Any]) -> Dataset:
     """Read data_dir, drop what can be dropped safely (and say how much), and split.
 
-    A folder holds either anime.tsv and interactions.tsv (and user.tsv, if there are names), or, without an
-    interactions.tsv, the text format of LightGCN: train.txt and test.txt with lines of "user item item ...", any ids
-    parted by spaces or tabs, a user possibly without items. There test.txt is the test part and valid is drawn from
-    train.txt, at random; every pair is a positive, an item is named by its id, and nothing has a text.
+    A folder holds either anime.tsv and interactions.tsv (user.tsv, if there are names, and known.tsv, if there are
+    pairs that are no positives and still never recommended back), or, without an interactions.tsv, the text format of
+    LightGCN: train.txt and test.txt with lines of "user item item ...", any ids parted by spaces or tabs, a user
+    possibly without items. There test.txt is the test part and valid is drawn from train.txt, at random; every pair is
+    a positive, an item is named by its id, and nothing has a text.
 
     Args:
         config: as from get_config; uses data_dir, min_rate, refit, refit_valid, split, split_seed, the ratios and
@@ -136,6 +145,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
 def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     anime = read_anime(folder)
     rows, facts = read_interactions(folder, anime["subject_id"])
+    known, more = read_known(folder, rows, anime["subject_id"])
+    rows, facts = pd.concat([rows, known], ignore_index=True) if len(known) else rows, facts | more
     user_ids, raw_user_ids = pd.factorize(rows["user_id"])
     item_ids = pd.Index(anime["subject_id"]).get_indexer(rows["subject_id"])
     positive = np.flatnonzero(rows["rate"] >= config["min_rate"])

@@ -21,6 +21,7 @@ log = logging.getLogger("aglrec")
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary")
 USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
+KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 TEXT_FILES = ("train.txt", "test.txt")
 # optional columns of anime.tsv: the first one there says of what year a title is
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
@@ -103,6 +104,35 @@ def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFram
     if table.empty:
         raise ValueError(f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids")
     return table.reset_index(drop=True), facts
+
+
+def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Read the optional known.tsv: pairs that are no positives at any rate, as a title wished for or given up.
+
+    Args:
+        folder: of the data.
+        rows: as from read_interactions; what it has of a pair counts, and of a user it does not have nothing is known.
+        subject_ids: of anime.tsv.
+
+    Returns:
+        A table like rows, whose rate is NaN: below any min_rate. And counts, none without the file.
+    """
+    if not find_file(folder, "known.tsv"):
+        return rows[:0], {}
+    path, table = read_table(folder, "known.tsv", KNOWN_COLUMNS[:2], KNOWN_COLUMNS[2:])
+    for column in KNOWN_COLUMNS[:2]:
+        _refuse(path, table[column] == "", f"{column} is empty; fill it in or delete the line")
+    table["time"], _ = parse_times(table["updated_at"]) if "updated_at" in table else (np.nan, 0)
+    mine = table["user_id"].isin(rows["user_id"]) & table["subject_id"].isin(subject_ids)
+    pairs = [pd.MultiIndex.from_frame(some[["user_id", "subject_id"]]) for some in (table, rows)]
+    again = pairs[0].duplicated() | pairs[0].isin(pairs[1])
+    facts = {"known only": int((mine & ~again).sum())}
+    if not (mine & ~again).all():
+        log.warning(f"{path.name}: of {len(table):,} rows: {(~mine).sum():,} of titles that anime.tsv does not have or "
+                    f"users that interactions.tsv does not have, {(mine & again).sum():,} of pairs that are there "
+                    "already (dropped)")
+    kept = table[mine & ~again].assign(rate=np.nan)
+    return kept.reindex(columns=rows.columns, fill_value="").reset_index(drop=True), facts
 
 
 def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[str], list[str]]:
@@ -205,6 +235,8 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 def _find(folder: Path, name: str) -> Path:
     path = find_file(folder, name)
+    if path is None and not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; --data_dir names the one that holds the data")
     if path is None:
         both = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
         raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder"
@@ -220,6 +252,9 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
         if header is None:
             raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
         missing = [column for column in columns if column not in header]
+        if missing and len(header) == 1 and len(parts := re.split("[,;]", header[0])) > 1:
+            raise ValueError(f"{path} line 1: {len(parts)} columns parted by {header[0][len(parts[0])]!r}, not by tab; "
+                             "save it tab-separated, or make a data folder of it with tools/convert.py pairs")
         if missing:
             raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:99]}); add it "
                              "to the header, tab-separated; its cells may be empty unless they are ids")

@@ -5,7 +5,7 @@ is what stands at a node before, i are the titles that he collected, and g = sum
 graph comes through them. The length that it is divided by where scores are cosines is a number known afterwards. His
 linear columns are a sum over the same titles, and so is a vector that was fitted to them (see fold_in.Fitted).
 
-    a run's user: composition(sources_of(...), user)      anyone else: newcomer(...)
+    a run's user: of_user(sources_of(...), user, his vector)      anyone else: newcomer(...)
     then explain(...), and named(...) for people to read
 """
 
@@ -21,6 +21,8 @@ from files import load_torch
 from fold_in import Fitted
 from llm_embedding import fused_text, text_vectors
 from model import propagate
+
+ROUNDING = 1e-3  # of a vector, that which float32 and the way over the graph may cost
 
 
 class Part(NamedTuple):
@@ -125,6 +127,21 @@ def beside(state: dict[str, torch.Tensor]) -> Beside:
     """Tell from the state_dict of best_model.pth which columns stand beside the trained ones."""
     linear = (state["linear_inputs"].numpy(), state["linear_power"].item()) if "linear_inputs" in state else None
     return Beside(state["id_emb"].shape[1], "item_bias" in state, linear)
+
+
+def of_user(made_of: Sources, user: int, vector: torch.Tensor) -> Composition:
+    """Do as composition does, for the vector (D and the columns beside,) that his list was made with.
+
+    Raises:
+        ValueError: the parts sum to another vector, so that user_emb.pt is not what best_model.pth makes.
+    """
+    apart, total = composition(made_of, user), np.zeros(len(vector))
+    for _, columns, part in apart.parts:
+        total[columns] += part.sum(axis=0) if part.ndim == 2 else part
+    if not np.allclose(total, vector.double().numpy(), rtol=ROUNDING, atol=ROUNDING * max(1.0, np.abs(total).max())):
+        raise ValueError("user_emb.pt is not what best_model.pth makes, so that no reason for its lists can be told; "
+                         "write it again with python main.py --mode inference")
+    return apart
 
 
 def composition(made_of: Sources, user: int) -> Composition:

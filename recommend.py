@@ -19,7 +19,8 @@ stands in double quotes. Beside them can stand:
 
     --k N                                how many titles
     --why                                which collected titles brought each,
-                                         and what its score is made of
+                                         and what its score is made of; in a
+                                         --out .json as because and parts
     --new                                only titles nobody has collected
     --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags,
                                          with none of those
@@ -56,6 +57,7 @@ if __name__ == "__main__":
     answer_early(__doc__, FLAGS)
 
 import argparse
+import difflib
 import logging
 import unicodedata
 from pathlib import Path
@@ -66,7 +68,7 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 import reasons
-from config import get_config, parse_overrides, run_script
+from config import CONFIG, get_config, parse_overrides, run_script
 from exports import export
 from lists import check_format, each_list, write_lists
 from new_items import read_fields
@@ -86,11 +88,12 @@ from serving import (
     title_rows,
     user_row,
 )
-from title_names import parted
+from title_names import BETWEEN, parted, search
 
 log = logging.getLogger("aglrec")
 
 WIDTH = 80
+EXPORTS = (".xml", ".gz", ".json", ".csv", ".tsv")
 SIDES = {"collectors": "by who collects them", "text": "by their text", "users": "the users whom it suits best"}
 
 
@@ -111,11 +114,25 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     asked.what = what_is_asked([name for name, value in vars(asked).items() if value != parser.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
-    if asked.why and asked.out is not None:
-        raise ValueError("--why is for the screen; leave out --out, or ask serve.py, whose lists have reasons as JSON")
+    if asked.k is not None and not (asked.k.isdecimal() and int(asked.k)):
+        raise ValueError(f"--k is {asked.k!r}; it must be a whole number of at least 1")
+    refuse_misspelt(rest)
     if asked.out is not None:
         check_format(Path(asked.out))
+        if asked.why and Path(asked.out).suffix not in (".json", ".jsonl"):
+            raise ValueError(f"{asked.out} has no place for reasons; let --out end in .json or .jsonl, or leave "
+                             "out --why")
     return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
+
+
+def refuse_misspelt(words: list[str]) -> None:
+    """Raise if a flag that is no setting looks more like one of this script's than like any setting."""
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name[2:] not in CONFIG:
+            near = difflib.get_close_matches(name, [*FLAGS, *(f"--{key}" for key in CONFIG)], n=1, cutoff=0.7)
+            if near and near[0] in FLAGS:
+                raise ValueError(f"unknown flag {name}; the nearest is {near[0]} (--help lists all of them)")
 
 
 def what_is_asked(given: list[str]) -> str:
@@ -152,7 +169,8 @@ def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
     raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
     titles = list_for_user(run, user, k, candidates(run, asked))
     if asked.why:
-        titles = explained(run, titles, reasons.composition(reasons.sources_of(run.dataset, run.config), user))
+        made_of = reasons.of_user(reasons.sources_of(run.dataset, run.config), user, run.user_emb[user])
+        titles = explained(run, titles, made_of)
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
@@ -163,6 +181,9 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
         items, left_out = found.items, found.left_out
         log.info(told)
         heading = f"for whom {path.name} is the list of:"
+    elif path.suffix in EXPORTS and not search(run.names, asked.new_user, 1):
+        raise FileNotFoundError(f"{path} is missing, and no title is called so; name an exported list, or titles "
+                                "parted by commas")
     else:
         items = title_rows(run, asked.new_user)
         heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
@@ -178,8 +199,8 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
 def explained(run: Run, titles: list[dict[str, Any]], made_of: reasons.Composition) -> list[dict[str, Any]]:
     """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
     why = reasons.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
-    return [{**entry, "because": [title["name"] for title in reasons.named(reason, run.dataset)],
-             "parts": reason.parts} for entry, reason in zip(titles, why, strict=True)]
+    return [{**entry, "because": reasons.named(reason, run.dataset), "parts": reason.parts}
+            for entry, reason in zip(titles, why, strict=True)]
 
 
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: list[dict[str, Any]]) -> None:
@@ -254,10 +275,25 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
         lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
         if "parts" in entry:
             indent = " " * (width + 2)
-            told = ("because of " + "; ".join(entry["because"] or ["no title alone"]),
-                    " + ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()))
-            lines += [indent + clipped(line, WIDTH - len(indent)) for line in told]
+            names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
+            parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()]
+            for words in (["because of", *_joined(names, ";")], _joined(parts, " +")):
+                lines += [indent + clipped(line, WIDTH - len(indent)) for line in filled(words, WIDTH - len(indent))]
     return "\n".join(lines if entries else [*lines, "  there is none"])
+
+
+def _joined(words: list[str], mark: str) -> list[str]:
+    return [*(word + mark for word in words[:-1]), *words[-1:]]
+
+
+def filled(words: list[str], width: int) -> list[str]:
+    """Put words, which stay whole, on lines of at most width columns where they fit."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and columns(f"{lines[-1]} {word}") > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
 
 
 def clipped(text: str, width: int) -> str:

@@ -170,10 +170,20 @@ def lists_for_user(run: Run, user_id: str, k: int) -> dict[str, Any]:
     if user_id not in run.user_rows:
         raise Refused("unknown_user", f"there is no user {user_id!r} in this run; give an id of interactions.tsv")
     user = run.user_rows[user_id]
-    person = Person(run.user_emb[user], run.dataset.seen[user].indices.tolist(), [],
-                    reasons.composition(sources(run), user) if sources(run) else None)
+    person = Person(run.user_emb[user], run.dataset.seen[user].indices.tolist(), [], made_of(run, user))
     return {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0,
             **_lists(run, person, k, True, None)}
+
+
+def made_of(run: Run, user: int) -> reasons.Composition | None:
+    """Return what the vector of a user of the data is made of; None where it can no longer be told."""
+    if sources(run) is None:
+        return None
+    try:
+        return reasons.of_user(sources(run), user, run.user_emb[user])
+    except ValueError as error:
+        log.warning(f"no reasons for user {run.dataset.raw_user_ids[user]}: {error}")
+        return None
 
 
 @lru_cache(maxsize=2)

@@ -47,7 +47,7 @@ CUTOFFS = Legal("whole numbers of at least 1, like 10,20", lambda value: bool(va
 SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
-                            "optionally, user.tsv; or else train.txt and test.txt in the format of LightGCN. Each may "
+                            "optionally, user.tsv and known.tsv; or else train.txt and test.txt of LightGCN. Each may "
                             "end in .gz. FORMAT: README, section Bring your data.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "

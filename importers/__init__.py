@@ -35,7 +35,7 @@ def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
         FileNotFoundError, ValueError: there is nothing, or nothing of this format (or any); the message says what is.
     """
     if name != "auto" and name not in FORMATS:
-        near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(name, ["auto", *FORMATS], n=1, cutoff=0.0)
         raise ValueError(f"there is no format {name!r}, the nearest is {near[0]}; use auto or one of: "
                          f"{', '.join(FORMATS)}")
     if not path.exists():

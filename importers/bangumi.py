@@ -176,6 +176,31 @@ def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> 
     yield table_of([title_of(subject) for subject in subjects if subject], TITLE_COLUMNS)
 
 
+def lacking_pages(paths: tuple[Path, ...], options: Options) -> dict[str, str]:
+    """Tell whose list is not whole: places up to its total that no page covers, or fewer titles than it says."""
+    pages: dict[str, list[dict[str, Any]]] = {}
+    for path in paths:
+        page = _page(path)
+        if isinstance(page.get("total"), int) and isinstance(page.get("offset"), int):
+            pages.setdefault(user_of(path, page, options), []).append(page)
+    told = {user: _lacking(sorted(of_one, key=lambda page: page["offset"])) for user, of_one in pages.items()}
+    return {user: what for user, what in told.items() if what}
+
+
+def _lacking(pages: list[dict[str, Any]]) -> str:
+    total, end, gaps = max(page["total"] for page in pages), 0, []
+    for page in [*pages, {"offset": total, "data": []}]:
+        if page["offset"] > end:
+            gaps.append(f"{end + 1:,} to {page['offset']:,}")
+        # a page has fewer titles than its limit where some are private
+        limit = page["limit"] if isinstance(page.get("limit"), int) else 0
+        end = max(end, page["offset"] + max(limit, len(page["data"])))
+    if gaps:
+        return f"no page has {', '.join(gaps)} of its {total:,} titles"
+    held = sum(len(page["data"]) for page in pages)
+    return f"its pages hold {held:,} of its {total:,} titles; private ones, or a page was cut" * (held < total)
+
+
 def _page(path: Path) -> dict[str, Any]:
     page = read_json(path)
     wanted = {"subject_id", "subject_type", "type", "rate"}
@@ -275,7 +300,7 @@ FORMATS = (
     Format("bangumi-archive", "titles: the dump of Bangumi Archive, a zip or its subject.jsonlines",
            find_archive, None, archive_titles),
     Format("bangumi-collections", "lists: answers of Bangumi's API saved as USERNAME/OFFSET.json, or takeout.json",
-           find_collections, collection_lists, collection_titles),
+           find_collections, collection_lists, collection_titles, lacking=lacking_pages),
     Format("bangumi-takeout", "one list: the CSV of the Bangumi takeout script", find_takeout, takeout_lists,
            takeout_titles),
     Format("bangumi-tsv", "lists: an older crawler's uid, iid, typ, state, adddate, rate, tags, comment", find_tsv,

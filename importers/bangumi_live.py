@@ -52,7 +52,7 @@ class Api(NamedTuple):
     sleep: Callable[[float], None]
 
 
-def fetch(usernames: Iterable[str], folder: Path, token: str = "", agent: str = "", base: str = BASE,
+def fetch(usernames: Iterable[str], folder: Path, agent: str, token: str = "", base: str = BASE,
           rate_s: float = 2.0, refresh: bool = False, sleep: Callable[[float], None] = time.sleep,
           clock: Callable[[], float] = time.monotonic) -> dict[str, int]:
     """Write what these users collected, a page of the API a file: folder/USERNAME/OFFSET.json, as it came.
@@ -63,8 +63,8 @@ def fetch(usernames: Iterable[str], folder: Path, token: str = "", agent: str = 
     Args:
         usernames: as in the address of a user's page; each once.
         folder: where to write.
+        agent: who asks; see agent_of.
         token: an access token, which shows its owner's private titles as well; sent to base and nowhere else.
-        agent: the User-Agent; empty: default_agent().
         base: where the API is; anything but https is for this machine alone.
         rate_s: seconds from one request to the next, at least.
         refresh: ask for lists anew that are there already; each stays until its first page has come.
@@ -105,10 +105,27 @@ def check_username(name: str) -> str:
     return name
 
 
-def default_agent() -> str:
-    """Return the User-Agent that names this program and its version, in the form that Bangumi asks of programs."""
+def agent_of(who: str) -> str:
+    """Return a User-Agent as Bangumi asks for, which names this program and by whom it is used.
+
+    Args:
+        who: a username of Bangumi, or a whole User-Agent with a page or an address of mail in it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    who = who.strip()
+    if re.fullmatch(r"[A-Za-z0-9_.-]+", who):
+        return f"{check_username(who)}/{_program()} (https://bgm.tv/user/{who})"
+    if not re.search(r"://|@", who):
+        raise ValueError("Bangumi wants to know whose program asks; name yourself with --agent: your username, as in "
+                         "bgm.tv/user/USERNAME, or 'NAME/VERSION (https://your.page)'")
+    return who
+
+
+def _program() -> str:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"{project['name']}/{project['version']} ({project['description']})"
+    return f"{project['name']}-{project['version']}"
 
 
 def paced(rate_s: float, sleep: Callable[[float], None], clock: Callable[[], float]) -> Callable[[], None]:
@@ -292,7 +309,7 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
 def _headers(token: str, agent: str) -> dict[str, str]:
     """Build the headers; what could not stand in one is refused without being shown, for it may be the token."""
-    headers = {"User-Agent": agent or default_agent(), "Accept": "application/json"}
+    headers = {"User-Agent": agent_of(agent), "Accept": "application/json"}
     if token.strip():
         headers["Authorization"] = f"Bearer {token.strip()}"
     for name, value in headers.items():

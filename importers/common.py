@@ -42,6 +42,7 @@ class Format(NamedTuple):
     with exactly ENTRY_COLUMNS and TITLE_COLUMNS, in the order of the file and never the whole of a large one; they
     raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
     under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
+    lacking is for lists in several files, all of which it is given: user -> what of his list is in none of them.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Format(NamedTuple):
     lists: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
     titles: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
     other_ids: Callable[[Path], dict[str, str]] | None = None
+    lacking: Callable[[tuple[Path, ...], Options], dict[str, str]] | None = None
 
 
 class Files(NamedTuple):
@@ -197,7 +199,7 @@ def joined_names(*names: Any) -> str:
     for name in names:
         # a name keeps what looks like a tag: a film may be called "<i>"
         name = " ".join(unescaped(name).split())
-        if name and name.casefold() not in ("unknown", "nan", "none", "null"):
+        if name:
             known.setdefault(name.casefold(), name)
     return " / ".join(known.values())
 

@@ -131,10 +131,15 @@ def _read_titles(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     for chunk in read(sheet, columns.values(), AS_DOWNLOADED):
         tags = parsed(sheet, chunk[columns["tags"]], _genres)
         yield titles(tags, subject_id=chunk[columns["subject_id"]],
-                     name=[joined_names(*of_one) for of_one in chunk[names].itertuples(index=False)],
+                     name=[_names(*of_one) for of_one in chunk[names].itertuples(index=False)],
                      summary=[_synopsis(text) for text in chunk[columns["summary"]]] if "summary" in columns else "",
                      year=[year_of(text) for text in chunk[columns["year"]]] if "year" in columns else "",
                      adult=["1" if "Hentai" in of_one else "" for of_one in tags])
+
+
+def _names(first: str, *others: str) -> str:
+    """Join a title's names, of which others are missing where they say so; the first may be a film called Unknown."""
+    return joined_names(first, *(name for name in others if name.casefold() not in NO_VALUE))
 
 
 def _genres(cell: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""Lists and titles of any importer -> anime.tsv, interactions.tsv and user.tsv, in one pass over files of any length.
+"""Lists and titles of any importer -> the files of a data folder, in one pass over files of any length.
 
 What is kept in memory grows with the number of users and titles, 16 bytes each, and never with the number of rows:
 ids are known by a hash of 64 bits, and everything else waits in DIR/converting.tmp until all of it is there. Then the
-three files take their places, interactions.tsv last: a folder that has it is whole.
+files take their places, interactions.tsv last: a folder that has it is whole.
 """
 
 import os
@@ -30,9 +30,10 @@ from importers.common import (
 from importers.spill import cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
 
-ANIME, USERS, ROWS = "anime.tsv", "user.tsv", "interactions.tsv"
+ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
 USER_COLUMNS = ("user_id", "username")
+KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 ROW_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 
 Source = tuple[Format, Files]
@@ -42,7 +43,7 @@ Dropped = dict[str, int]
 class Rules(NamedTuple):
     """What of the sources is kept."""
 
-    statuses: tuple[str, ...] = POSITIVE
+    statuses: tuple[str, ...] = POSITIVE  # whose rows may be positives; all others are only known
     users: int = 0  # how many, at random; 0 for all
     seed: int = 0
     min_rows: int = 1  # that a user must have
@@ -58,12 +59,13 @@ class Result(NamedTuple):
     described: bool  # whether any source said more of a title than its id
     rows: int
     unrated: int
+    known: int  # pairs of other statuses
     dropped_rows: Dropped
     dropped_titles: Dropped
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
-    """Write the three files of a data folder, all of them or none.
+    """Write the files of a data folder, all of them or none; known.tsv only if there is something for it.
 
     Titles come from files of titles first, then from lists that name theirs. Of a title described more than once the
     first tags, summary and year stay, and its names are joined. Where no file describes titles, an id is its name.
@@ -72,7 +74,7 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
         sources: as from recognise().
         folder: made if missing; files of these names in it are replaced.
         options: what the sources cannot say of themselves.
-        rules: what is kept. A wish or a title given up is no positive, and the files have no place for it.
+        rules: what is kept. A wish or a title given up is no positive, and goes to known.tsv.
 
     Raises:
         ValueError: a source is damaged, none has lists, or nothing is left.
@@ -84,8 +86,11 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
     work.mkdir(parents=True)
     try:
         result = _convert(sources, work, options, rules)
-        for name in (ANIME, USERS, ROWS):
-            os.replace(work / name, folder / name)
+        for name in FILES:
+            if name == KNOWN and not result.known:
+                (folder / name).unlink(missing_ok=True)  # of an earlier conversion
+            else:
+                os.replace(work / name, folder / name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return result
@@ -98,9 +103,9 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     entries = _batches((chunk for made, files in sources for file in files.lists
                         for chunk in chunks_of(made.lists, file, options, dropped_rows)), ENTRY_COLUMNS)
-    with create(work / USERS, USER_COLUMNS) as names:
-        users = Users(names, rules)
-        rows = _write_rows((users.meet(_wanted(chunk, titles.keys, hidden, rules, dropped_rows)) for chunk in entries),
+    with create(work / USERS, USER_COLUMNS) as names, create(work / KNOWN, KNOWN_COLUMNS) as known:
+        users = Users(names, known, rules)
+        rows = _write_rows((users.meet(_clean(chunk, titles.keys, hidden, dropped_rows)) for chunk in entries),
                            work / ROWS)
     kept = users.chosen(dropped_rows)
     if len(kept) < len(users.tally.keys):
@@ -111,13 +116,19 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
                            work / ROWS)
         before.unlink()
     if not rows.total:
-        raise ValueError("no row is left" + "".join(f"; {n:,} {why}" for why, n in dropped_rows.items())
-                         + "; name other statuses, fewer --min_rows, or the file of titles that goes with these lists")
+        why_none = "".join(f"; {n:,} {why}" for why, n in {**users.aside, **dropped_rows}.items())
+        raise ValueError(f"no row is left{why_none}; name other statuses, fewer --min_rows, or the file of titles that "
+                         "goes with these lists")
     if len(titles.keys):
-        n_titles = _finish_titles(work / ANIME, titles, hidden, rows.titles.keys, rules, dropped_titles)
+        left = _left(titles, hidden, rows.titles.keys, rules, dropped_titles)
+        _finish_titles(work / ANIME, titles, left)
     else:
-        n_titles = _bare_titles(work, len(rows.titles.keys))
-    return Result(len(kept), n_titles, len(titles.keys) > 0, rows.total, rows.unrated, dropped_rows, dropped_titles)
+        left = rows.titles.keys
+        _bare_titles(work)
+    n_known = _finish_known(work / KNOWN, kept, left, rules.seed)
+    count(dropped_rows, "of other statuses, of users or titles that are left out", sum(users.aside.values()) - n_known)
+    return Result(len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known, dropped_rows,
+                  dropped_titles)
 
 
 # --- titles ---
@@ -149,14 +160,18 @@ def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: 
     return titles, adult.keys
 
 
-def _finish_titles(path: Path, titles: Tally, hidden: np.ndarray, collected: np.ndarray, rules: Rules,
-                   dropped: Dropped) -> int:
-    """Leave out what is not wanted, and make one of the rows of a title described more than once."""
+def _left(titles: Tally, hidden: np.ndarray, collected: np.ndarray, rules: Rules, dropped: Dropped) -> np.ndarray:
+    """Return the keys of the titles that stay, ascending."""
     kept = titles.keys[~among(titles.keys, hidden)]
     count(dropped, "adult", len(titles.keys) - len(kept))
     if rules.collected_only:
         every, kept = kept, kept[among(kept, collected)]
         count(dropped, "not collected by anybody", len(every) - len(kept))
+    return kept
+
+
+def _finish_titles(path: Path, titles: Tally, kept: np.ndarray) -> None:
+    """Leave out what is not wanted, and make one of the rows of a title described more than once."""
     again, repeats = titles.keys[titles.counts > 1], []
 
     def once(table: pd.DataFrame) -> np.ndarray:
@@ -168,7 +183,6 @@ def _finish_titles(path: Path, titles: Tally, hidden: np.ndarray, collected: np.
     sieve(path, ANIME_COLUMNS, once)
     with open(path, "a", encoding="utf-8", newline="") as out:
         write(out, _merged(pd.concat(repeats)))
-    return len(kept)
 
 
 def _merged(table: pd.DataFrame) -> pd.DataFrame:
@@ -181,26 +195,20 @@ def _merged(table: pd.DataFrame) -> pd.DataFrame:
     return found.fillna(empty).reset_index()[list(ANIME_COLUMNS)]
 
 
-def _bare_titles(work: Path, n_titles: int) -> int:
+def _bare_titles(work: Path) -> None:
     """Write titles of which nothing is known but that they are in the rows; the id stands for the name."""
     known = Tally()
     with create(work / ANIME, ANIME_COLUMNS) as out:
         for table in read(work / ROWS):
             ids = table["subject_id"].iloc[known.add(keys_of(table["subject_id"]))]
             write(out, pd.DataFrame({"subject_id": ids, "name": ids, "tags_name": "[]", "summary": "", "year": ""}))
-    return n_titles
 
 
 # --- rows ---
 
-def _wanted(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, rules: Rules,
-            dropped: Dropped) -> pd.DataFrame:
-    """Return the rows that the rules keep, their ids clean; known and hidden are ascending keys of titles."""
-    for status, n in chunk["status"].value_counts().items():
-        if status not in rules.statuses:
-            count(dropped, f"of status {status or 'unknown'}", n)
-    table = chunk[chunk["status"].isin(rules.statuses)]
-    table = table.assign(user_id=cleaned(table["user_id"]), subject_id=cleaned(table["subject_id"]))
+def _clean(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, dropped: Dropped) -> pd.DataFrame:
+    """Return the rows of titles that stay, their ids clean; known and hidden are ascending keys of titles."""
+    table = chunk.assign(user_id=cleaned(chunk["user_id"]), subject_id=cleaned(chunk["subject_id"]))
     nameless = (table["user_id"] == "") | (table["subject_id"] == "")
     count(dropped, "without the id of a user or title", nameless.sum())
     table = table[~nameless]
@@ -212,19 +220,41 @@ def _wanted(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, rules: R
     return table[~is_hidden & ~strange]
 
 
-class Users:
-    """All users met so far: a hash and a number of rows each, and their names on disk."""
+def _finish_known(path: Path, users: np.ndarray, titles: np.ndarray, seed: int) -> int:
+    """Leave out what is of users or titles that do not stay, given by ascending keys; return how many rows stay."""
+    stay = []
 
-    def __init__(self, names: TextIO, rules: Rules) -> None:
-        self.tally, self.names, self.rules, self.last = Tally(), names, rules, np.uint64(2**64 - 1)
+    def of_both(table: pd.DataFrame) -> np.ndarray:
+        wanted = among(keys_of(table["user_id"], seed), users) & among(keys_of(table["subject_id"]), titles)
+        stay.append(int(wanted.sum()))
+        return wanted
+
+    sieve(path, KNOWN_COLUMNS, of_both)
+    return sum(stay)
+
+
+class Users:
+    """All users met so far: a hash and a number of rows each; on disk their names, and the titles they only know."""
+
+    def __init__(self, names: TextIO, known: TextIO, rules: Rules) -> None:
+        self.tally, self.names, self.known, self.rules = Tally(), names, known, rules
+        self.aside: Dropped = {}
+        self.last = np.uint64(2**64 - 1)
 
     def meet(self, table: pd.DataFrame) -> pd.DataFrame:
         """Count the users of some rows, and return the rows of those who may still be drawn.
 
-        Drawn are the users with enough rows and the smallest hashes; as more users have enough rows, the largest hash
-        among the drawn only falls, so who is above it once will never be drawn.
+        Rows of other statuses than asked for are put aside. Drawn are the users with enough rows and the smallest
+        hashes; as more users have enough rows, the largest hash among the drawn only falls, so who is above it once
+        will never be drawn.
         """
         keys = keys_of(table["user_id"], self.rules.seed)
+        is_asked = table["status"].isin(self.rules.statuses).to_numpy()
+        for status, n in table["status"][~is_asked].value_counts().items():
+            count(self.aside, f"of status {status or 'unknown'}", n)
+        aside = table[~is_asked & (keys <= self.last)]
+        write(self.known, aside[["user_id", "subject_id"]].assign(updated_at=cleaned(aside["updated_at"])))
+        table, keys = table[is_asked], keys[is_asked]
         new = self.tally.add(keys)
         if self.rules.users:
             enough = self.tally.keys[self.tally.counts >= self.rules.min_rows]

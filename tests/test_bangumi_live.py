@@ -113,7 +113,8 @@ def clock() -> Clock:
 @pytest.fixture
 def ask(bangumi: Bangumi, clock: Clock, tmp_path: Path) -> Callable[..., dict[str, int]]:
     def fetch_these(*names: str, **more: Any) -> dict[str, int]:
-        return fetch(names, tmp_path, **{"base": bangumi.url, "sleep": clock.sleep, "clock": clock, **more})
+        return fetch(names, tmp_path, **{"agent": "me", "base": bangumi.url, "sleep": clock.sleep, "clock": clock,
+                                         **more})
 
     return fetch_these
 
@@ -323,16 +324,25 @@ def test_requests_keep_their_distance(bangumi: Bangumi, ask: Ask, clock: Clock) 
     assert moments[-1] - moments[0] < 5 * 5 + 1  # and no longer than asked
 
 
-def test_the_agent_names_program_and_version(bangumi: Bangumi, ask: Ask) -> None:
-    ask("b_2")
-    assert bangumi.headers[0]["User-Agent"].startswith("aglrec/0.")
-    assert "(" in bangumi.headers[0]["User-Agent"]
+def test_the_agent_names_program_and_person(bangumi: Bangumi, ask: Ask) -> None:
+    ask("b_2", agent="sai.1")
+    assert re.fullmatch(r"sai\.1/aglrec-\d+\.\d+\.\d+ \(https://bgm\.tv/user/sai\.1\)",
+                        bangumi.headers[0]["User-Agent"])
     assert "Authorization" not in bangumi.headers[0]
+    ask("b_2", agent="mine/1 (https://example.org)", refresh=True)
+    assert bangumi.headers[-1]["User-Agent"] == "mine/1 (https://example.org)"
+
+
+@pytest.mark.parametrize("agent", ["", " ", "Python-urllib/3.11", "my program", "..", "名"])
+def test_nothing_is_asked_without_a_person_to_reach(agent: str, bangumi: Bangumi, ask: Ask) -> None:
+    with pytest.raises(ValueError, match="--agent|no username"):
+        ask("b_2", agent=agent)
+    assert not bangumi.asked
 
 
 def test_a_refused_agent_is_told_what_bangumi_wants(ask: Ask) -> None:
     with pytest.raises(ValueError, match="status 403.*User-Agent.*--agent"):
-        ask("b_2", agent="Python-urllib/3.11")
+        ask("b_2", agent="Python-urllib/3.11 (https://example.org)")
 
 
 def test_the_token_goes_to_the_api_and_to_no_other_host(bangumi: Bangumi, ask: Ask) -> None:
@@ -355,7 +365,7 @@ def test_a_redirect_on_the_same_host_is_followed(bangumi: Bangumi, ask: Ask, tmp
     assert titles_in(tmp_path / "old") == [1, 2, 3]
 
 
-@pytest.mark.parametrize("given", [{"token": "se\ncret"}, {"token": "密"}, {"agent": "a\r\nX: y"}])
+@pytest.mark.parametrize("given", [{"token": "se\ncret"}, {"token": "密"}, {"agent": "a@b\r\nX: y"}])
 def test_what_cannot_stand_in_a_header_is_refused_unseen(given: dict[str, str], bangumi: Bangumi, ask: Ask) -> None:
     with pytest.raises(ValueError, match="printable ASCII") as error:
         ask("b_2", **given)
@@ -388,7 +398,7 @@ def test_names_that_could_lead_elsewhere_are_refused(name: str, bangumi: Bangumi
 def test_a_fetch_that_was_killed_asks_for_the_missing_pages_only(bangumi: Bangumi, tmp_path: Path) -> None:
     bangumi.lists["sai"] = list(range(400))
     command = [sys.executable, "tools/fetch_bangumi.py", "sai", "--to", str(tmp_path), "--base", bangumi.url,
-               "--rate", "0.5"]
+               "--rate", "0.5", "--agent", "me"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ)
     deadline = time.monotonic() + 60
     while not (tmp_path / "sai" / "50.json").exists():
@@ -427,7 +437,7 @@ def script(bangumi: Bangumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["fetch_bangumi.py", *words, "--to", str(tmp_path / "to"), "--base",
-                                          bangumi.url, "--rate", "0.5"])
+                                          bangumi.url, "--rate", "0.5", "--agent", "me"])
         return run_script(fetch_bangumi.main), *capsys.readouterr()
 
     return run

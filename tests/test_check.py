@@ -1,8 +1,10 @@
 """tools/check.py: what it finds, where, and that it refuses what main.py refuses and nothing else."""
 
+import csv
 import gzip
 import json
 import logging
+import shlex
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import pytest
 from conftest import write_data, write_tsv
 
 import main
-from config import get_config, run_script
+from config import get_config, parse_overrides, run_script
 from data_loader import load_dataset
 from processes import resolve_device
 from readers import row_lines
@@ -132,11 +134,12 @@ def test_figures_are_those_computed_by_hand(tmp_path: Path) -> None:
     write_tsv(tmp_path, "interactions.tsv", [
         ("u", "a", 0, "", "2020-01-01"), ("u", "b", 8, "好", "2020-01-01"), ("u", "c", 9, "ok", "2020-03-01"),
         ("v", "a", 9, "", ""), ("v", "a", 4, "", ""), ("v", "z", 9, "", "2020-01-01")])
+    (tmp_path / "known.tsv").write_text("user_id\tsubject_id\nv\td\nv\ta\n", encoding="utf-8")
     found = figures(tmp_path, min_rate=5)
     assert found["counts"] == {
-        "users": 2, "titles": 4, "rows": 6, "pairs": 4, "positives": 2, "density": 4 / 8, "titles without a row": 1,
-        "users with fewer than 3 positives": 2, "users in test": 0, "train": 2, "valid": 0, "test": 0, "cold_valid": 0,
-        "cold_test": 0}
+        "users": 2, "titles": 4, "rows": 6, "pairs": 4, "known only": 1, "positives": 2, "density": 4 / 8,
+        "titles without a row": 1, "users with fewer than 3 positives": 2, "users in test": 0, "train": 2,
+        "valid": 0, "test": 0, "cold_valid": 0, "cold_test": 0}
     assert found["rows per user"] == {"least": 1, "quarter": 1.5, "median": 2, "three quarters": 2.5, "most": 3}
     assert found["rows per title"] == {"least": 1, "quarter": 1, "median": 1, "three quarters": 1.5, "most": 2}
     assert found["rates"]["counts"] == {"4": 1, "8": 1, "9": 1}
@@ -288,6 +291,7 @@ def test_all_wrong_lines_are_named_at_once(packed: bool, data_dir: Path, call: C
     put("interactions.tsv", 7, 'u\ts1\ty\t"two\nlines"\t')(data_dir)
     put("interactions.tsv", 12, "u\ts1")(data_dir)
     put("interactions.tsv", 15, 'u\ts1\t5\t"open\t')(data_dir)
+    (data_dir / "known.tsv").write_text("user_id\tsubject_id\nu\t\n", encoding="utf-8")
     before = {path: path.read_bytes() for path in data_dir.iterdir()}
     name = "interactions.tsv"
     if packed:
@@ -298,7 +302,8 @@ def test_all_wrong_lines_are_named_at_once(packed: bool, data_dir: Path, call: C
     assert code == 2
     problems = json.loads(out)["problems"]
     assert [problem.split(": ")[0].removeprefix(f"{data_dir}/") for problem in problems] == [
-        "anime.tsv line 4", f"{name} line 12", f"{name} line 15", f"{name} line 5", f"{name} line 7"]
+        "anime.tsv line 4", f"{name} line 12", f"{name} line 15", f"{name} line 5", f"{name} line 7",
+        "known.tsv line 2"]
     assert error == f"error: {problems[0]}\n"
     assert {path: path.read_bytes() for path in data_dir.iterdir()} == before
 
@@ -332,7 +337,38 @@ def test_json_holds_what_the_page_is_made_of(odd: Path, call: Call) -> None:
 
 
 def advised(folder: Path, call: Call, *words: str) -> str:
-    return " ".join(call(check, str(folder), *QUICK, "--no_timing", *words)[1].split("advice")[-1].split())
+    page = call(check, str(folder), *QUICK, "--no_timing", *words)[1]
+    return " ".join(page.split("\nadvice\n")[-1].split("\nnext\n")[0].split())
+
+
+@pytest.mark.parametrize(("cells", "words", "wanted"), [
+    ({}, (), "--model_name lsa --preset tuned"),
+    ({"updated_at": "", "rate": ""}, ("--min_rate", "0"), "--model_name lsa --min_rate 0.0 --split random "
+     "--preset tuned"),
+    ({"updated_at": ""}, ("--split", "leave_one_out"), "--model_name lsa --split leave_one_out --preset tuned")])
+def test_the_next_command_has_what_was_given_and_what_is_advised(cells: dict[str, str], words: tuple[str, ...],
+                                                                 wanted: str, data_dir: Path, call: Call) -> None:
+    with open(data_dir / "interactions.tsv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    write_tsv(data_dir, "interactions.tsv", [{**row, **cells}.values() for row in rows])
+    code, page, _ = call(check, str(data_dir), *QUICK, "--no_timing", *words)
+    lines = page.split("next\n")[1].splitlines()
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    command = shlex.split(" ".join(line.removesuffix("\\") for line in lines))
+    assert command[:4] == ["python", "main.py", "--data_dir", str(data_dir)]
+    quick = [word for word in QUICK if word not in ("--model_name", "lsa")]
+    assert [word for word in command[4:] if word not in quick] == wanted.split()
+    get_config(parse_overrides(command[2:]))
+
+
+def test_a_time_of_many_rows_is_named(data_dir: Path, call: Call) -> None:
+    path = data_dir / "interactions.tsv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    for n_same, told in ((49, False), (50, True)):
+        same = [line.rsplit("\t", 1)[0] + "\t2000-01-01" for line in lines[:n_same]]
+        path.write_text("\n".join([header, *same, *lines[n_same:]]) + "\n", encoding="utf-8")
+        page = call(check, str(data_dir), *QUICK, "--no_timing")[1]
+        assert ("rows of one and the same time: 50 (a placeholder?" in page) == told
 
 
 def test_advice_follows_the_data(data_dir: Path, call: Call) -> None:

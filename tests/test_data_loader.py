@@ -1134,3 +1134,51 @@ def test_mal_anime_loads_whole() -> None:
     dataset = load(MAL, min_rate=0, split="random")
     assert (dataset.n_users, dataset.n_items) == (4997, 6444)
     assert sum(getattr(dataset, part).nnz for part in PARTS) == dataset.seen.nnz == 513_137
+
+
+# --- known.tsv ---
+
+def write_known(folder: Path, *rows: tuple[str, ...], header: str = "user_id\tsubject_id\tupdated_at") -> Path:
+    (folder / "known.tsv").write_text("\n".join([header, *map("\t".join, rows)]) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("min_rate", [0, 1, 5])
+@pytest.mark.parametrize("split", SPLITS)
+def test_known_pairs_are_seen_and_no_positives_at_any_rate(split: str, min_rate: float, tmp_path: Path) -> None:
+    folder = write_timed(tmp_path, n_users=20, per_user=12)
+    plain = load(folder, split=split, min_rate=min_rate)
+    free = [next(title for title in plain.raw_item_ids if (user, title) not in pairs(plain, "seen"))
+            for user in plain.raw_user_ids]
+    known = {*zip(plain.raw_user_ids, free, strict=True)}
+    write_known(folder, *((*pair, "2019-12-31" if number % 2 else "2021-01-01")
+                          for number, pair in enumerate(zip(plain.raw_user_ids, free, strict=True))))
+    dataset = load(folder, split=split, min_rate=min_rate)
+    assert (dataset.raw_user_ids, dataset.raw_item_ids) == (plain.raw_user_ids, plain.raw_item_ids)
+    for part in PARTS:
+        assert pairs(dataset, part) == pairs(plain, part)
+    assert pairs(dataset, "seen") == pairs(plain, "seen") | known
+    older = known if split == "random" else {(plain.raw_user_ids[row], free[row])
+                                             for row in range(1, len(free), 2)}
+    assert pairs(dataset, "aside") == pairs(plain, "aside") | older
+    assert dataset.facts["known only"] == len(known)
+    assert dataset.user_comments.texts == plain.user_comments.texts
+
+
+def test_known_pairs_that_tell_nothing_are_dropped_and_counted(tmp_path: Path,
+                                                               caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_small(tmp_path, [("u", "a", 5), ("u", "b", 5), ("v", "a", 5)])
+    write_known(folder, ("u", "a"), ("u", "c"), ("u", "c"), ("v", "ghost"), ("w", "a"), header="user_id\tsubject_id")
+    with caplog.at_level(logging.WARNING, logger="aglrec"):
+        dataset = load(folder)
+    assert pairs(dataset, "seen") == {("u", "a"), ("u", "b"), ("v", "a"), ("u", "c")}
+    assert ("u", "a") in pairs(dataset, *PARTS)
+    assert dataset.raw_user_ids == ["u", "v"]
+    assert ("known.tsv: of 5 rows: 2 of titles that anime.tsv does not have or users that interactions.tsv does not "
+            "have, 2 of pairs that are there already (dropped)") in warnings_of(caplog)
+
+
+def test_known_pairs_without_an_id_are_refused(tmp_path: Path) -> None:
+    write_known(write_small(tmp_path, [("u", "a", 5)]), ("u", "", "2020-01-01"))
+    with pytest.raises(ValueError, match=r"known\.tsv line 2: subject_id is empty"):
+        load(tmp_path)

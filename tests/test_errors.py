@@ -115,8 +115,9 @@ def test_missing_file(name: str, data_dir: Path, complain: Complain) -> None:
     assert not mentions(complain(data_dir), str(data_dir / name), "missing", "--data_dir")
 
 
-def test_missing_folder(tmp_path: Path, complain: Complain) -> None:
-    assert not mentions(complain(tmp_path / "nowhere"), "nowhere", "anime.tsv", "--data_dir")
+def test_no_folder(data_dir: Path, complain: Complain) -> None:
+    for folder in (data_dir / "nowhere", data_dir / "anime.tsv"):
+        assert not mentions(complain(folder), str(folder), "is no folder", "--data_dir")
 
 
 @pytest.mark.parametrize(("name", "column"), [
@@ -130,12 +131,6 @@ def test_missing_column(name: str, column: str, data_dir: Path, complain: Compla
     assert at_line(1, error)
 
 
-def test_commas_in_place_of_tabs(data_dir: Path, complain: Complain) -> None:
-    text = (data_dir / "anime.tsv").read_text(encoding="utf-8")
-    (data_dir / "anime.tsv").write_text(text.replace("\t", ","), encoding="utf-8")
-    assert not mentions(complain(data_dir), "anime.tsv", "subject_id", "tab")
-
-
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n"])
 @pytest.mark.parametrize("name", ["anime.tsv", "interactions.tsv"])
 def test_empty_file(name: str, content: bytes, data_dir: Path, complain: Complain) -> None:
@@ -147,6 +142,15 @@ def test_empty_gz(data_dir: Path, complain: Complain) -> None:
     (data_dir / "anime.tsv").unlink()
     (data_dir / "anime.tsv.gz").write_bytes(b"")
     assert not mentions(complain(data_dir), "anime.tsv.gz", "empty")
+
+
+@pytest.mark.parametrize("comma", [",", ";"])
+def test_columns_parted_by_commas(comma: str, data_dir: Path, complain: Complain) -> None:
+    path = data_dir / "interactions.tsv"
+    path.write_text(path.read_text(encoding="utf-8").replace("\t", comma), encoding="utf-8")
+    error = complain(data_dir)
+    assert not mentions(error, "interactions.tsv", f"5 columns parted by {comma!r}", "tools/convert.py")
+    assert at_line(1, error)
 
 
 @pytest.mark.parametrize("tail", ["", "\n", "\n\n"])

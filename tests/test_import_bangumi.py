@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import logging
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from config import run_script
 from importers import bangumi, read_export, recognise
 from importers.common import CHUNK, ENTRY_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
+from tools import convert
 
 INFOBOX = """{{Infobox animanga/TVAnime\r
 |中文名= 水星领航员\r
@@ -145,6 +149,44 @@ def collected(number: int, **more: Any) -> dict[str, Any]:
 def page(*entries: dict[str, Any], offset: int = 0) -> str:
     return json.dumps({"data": list(entries), "total": len(entries), "limit": 50, "offset": offset},
                       ensure_ascii=False)
+
+
+def write_page(folder: Path, user: str, offset: int, n: int, total: int, limit: int | None = 50) -> None:
+    (folder / user).mkdir(exist_ok=True, parents=True)
+    entries = [collected(offset + place + 1, subject=None) for place in range(n)]
+    said = {"data": entries, "total": total, "offset": offset, **({} if limit is None else {"limit": limit})}
+    (folder / user / f"{offset}.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("pages", "told"), [
+    ([(0, 50), (50, 50), (100, 20)], ""), ([(0, 50), (100, 20)], "no page has 51 to 100 of its 120 titles"),
+    ([(50, 50)], "no page has 1 to 50, 101 to 120 of its 120 titles"),
+    ([(0, 50)], "no page has 51 to 120 of its 120 titles"),
+    ([(0, 48), (50, 50), (100, 20)], "its pages hold 118 of its 120 titles; private ones, or a page was cut")])
+@pytest.mark.parametrize("limit", [50, None])
+def test_lists_of_which_pages_are_missing_are_named(pages: list[tuple[int, int]], told: str, limit: int | None,
+                                                    tmp_path: Path) -> None:
+    for offset, n in pages:
+        write_page(tmp_path, "ann", offset, n, 120, limit)
+    write_page(tmp_path, "bo", 0, 3, 3)
+    made, files = recognise(tmp_path)
+    if limit is None and told.startswith("its pages"):
+        told = "no page has 49 to 50 of its 120 titles"
+    assert made.lacking(files.lists, NO_OPTIONS) == ({"ann": told} if told else {})
+
+
+def test_convert_warns_of_missing_pages_and_counts_the_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        write_page(tmp_path / "lists", f"user{number}", 50, 10, 60 if number else 110)
+    write_page(tmp_path / "lists", "whole", 0, 2, 2)
+    monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
+    monkeypatch.setattr(sys, "argv", ["convert.py", "auto", str(tmp_path / "lists"), "--out", str(tmp_path / "data")])
+    assert run_script(convert.main) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "the list of user0 is not whole: no page has 1 to 50, 101 to 110 of its 110 titles" in printed
+    assert sum("is not whole" in line for line in printed) == 5
+    assert any(line.startswith("lists that are not whole: 7, 2 more than are named") for line in printed)
 
 
 def test_a_page_is_read(tmp_path: Path) -> None:

@@ -245,3 +245,10 @@ def test_a_name_with_a_comma_that_is_not_quoted_is_refused(tmp_path: Path) -> No
         file.write("30,Oh, Family,Action,TV,26,8,9\n")
     with pytest.raises(ValueError, match=r"anime\.csv line 4: 8 fields where there should be 7"):
         titles_of(SET["2016"], folder)
+
+
+def test_a_film_called_unknown_keeps_its_name_and_loses_the_missing_ones(tmp_path: Path) -> None:
+    write(tmp_path, anime__csv=(
+        "MAL_ID,Name,Score,Genres,English name,Japanese name,Type,Episodes,Aired,Premiered,Rating\n"
+        "9,Unknown,Unknown,Unknown,UNKNOWN,アンノウン,TV,1,2009,Unknown,PG\n"))
+    assert titles_of(SET["2020"], tmp_path)["name"].tolist() == ["Unknown / アンノウン"]

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import tracemalloc
@@ -18,12 +19,14 @@ import pytest
 
 import importers
 import main
-from config import get_config, run_script
+from config import get_config, parse_overrides, run_script
+from data_loader import load_dataset
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, joined_names, plain, table_of
 from importers.pipeline import Result, Rules, convert
 from importers.tally import Tally
 from readers import read_anime, read_interactions, read_user_names
+from splits import PARTS
 from tools import convert as tool
 
 ROOT = Path(main.__file__).resolve().parent
@@ -85,7 +88,7 @@ def test_what_is_written_is_what_the_readers_read(tmp_path: Path) -> None:
     assert table["comment"].tolist() == ['"quoted" and a tab end', "", ""]
     assert table["time"].tolist()[0] == pd.Timestamp("2020-01-01T19:04:05Z").timestamp()
     assert read_user_names(tmp_path, pd.Index(["7", "8"])) == ['Ann "A"', "Bo"]
-    assert result == Result(2, 3, True, 3, 1, {}, {})
+    assert result == Result(2, 3, True, 3, 1, 0, {}, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["anime.tsv", "interactions.tsv", "user.tsv"]
 
 
@@ -97,13 +100,52 @@ def test_a_row_is_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("asked", "kept"), [
     ({}, {"done", "doing", "on_hold", ""}), ({"statuses": ("wish", "done")}, {"wish", "done"}),
     ({"statuses": ("dropped",)}, {"dropped"})])
-def test_statuses_decide_which_rows_stay_and_the_others_are_counted(tmp_path: Path, asked: dict[str, Any],
-                                                                    kept: set[str]) -> None:
+def test_statuses_decide_which_rows_stay_and_the_others_are_known(tmp_path: Path, asked: dict[str, Any],
+                                                                  kept: set[str]) -> None:
     statuses = ("wish", "done", "doing", "on_hold", "dropped", "")
     result = converted(tmp_path, source([entry("u", f"of {status}", status=status) for status in statuses],
                                         [title(f"of {status}".strip()) for status in statuses]), **asked)
     assert pairs(tmp_path) == {("u", f"of {status}".strip()) for status in kept}
-    assert result.dropped_rows == {f"of status {status or 'unknown'}": 1 for status in statuses if status not in kept}
+    assert {row[1] for row in rows_of(tmp_path, "known.tsv")} == {f"of {status}".strip() for status in statuses
+                                                                  if status not in kept}
+    assert (result.rows, result.known, result.dropped_rows) == (len(kept), len(statuses) - len(kept), {})
+
+
+def test_known_is_of_the_users_and_titles_that_stay_and_is_read_as_seen(tmp_path: Path) -> None:
+    entries = [entry("u", "a", 5), entry("u", "b", 9, "wish", updated_at="2020-01-02"), entry("u", "adult", 0, "wish"),
+               entry("only wishes", "a", 0, "wish"), entry("few", "b", 5), entry("few", "a", 0, "dropped"),
+               entry("u", "c", 5), entry("u", "c", 0, "wish"), entry("u", "ghost", 0, "wish")]
+    titles = [title("a"), title("b"), title("c"), title("adult", adult="1")]
+    result = converted(tmp_path, source(entries, titles), min_rows=2)
+    assert rows_of(tmp_path, "known.tsv") == [["u", "b", "2020-01-02"], ["u", "c", ""]]
+    assert result.known == 2
+    assert result.dropped_rows == {"of users with fewer than 2 rows": 1, "of adult titles": 1,
+                                   "of titles that no file describes": 1,
+                                   "of other statuses, of users or titles that are left out": 2}
+    dataset = load_dataset(get_config({"data_dir": str(tmp_path), "min_rate": 0}))
+    assert dataset.seen.toarray().tolist() == [[1, 1, 1]]
+    assert sum(getattr(dataset, part) for part in PARTS).toarray().tolist() == [[1, 0, 1]]
+    converted(tmp_path, source(entries[:1], titles))
+    assert not (tmp_path / "known.tsv").exists()
+
+
+def test_known_holds_no_titles_that_are_left_out(tmp_path: Path) -> None:
+    """Where no file describes titles, or only collected ones are wanted, a title that is only wished for is none."""
+    entries = [entry("u", "a", 5), entry("u", "b", 0, "wish"), entry("v", "a", 0, "wish"), entry("v", "c", 5)]
+    for folder, titles, rules in (("bare", [], {}), ("few", [title(raw) for raw in "abc"], {"collected_only": True})):
+        converted(tmp_path / folder, source(entries, titles), **rules)
+        assert [row[:2] for row in rows_of(tmp_path / folder, "known.tsv")] == [["v", "a"]]
+        assert {row[0] for row in rows_of(tmp_path / folder, "anime.tsv")} == {"a", "c"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_known_of_drawn_users_is_whole_in_any_order(order: int, tmp_path: Path) -> None:
+    entries = [entry(f"u{user}", raw, 5, status) for raw, status in (("a", "wish"), ("b", "done"), ("c", "dropped"))
+               for user in range(30)][::order]
+    converted(tmp_path, source(entries, [title(raw) for raw in "abc"]), users=7)
+    drawn = {row[0] for row in rows_of(tmp_path, "interactions.tsv")}
+    assert len(drawn) == 7
+    assert {(row[0], row[1]) for row in rows_of(tmp_path, "known.tsv")} == {(who, raw) for who in drawn for raw in "ac"}
 
 
 def test_adult_titles_and_their_rows_go_unless_asked_for(tmp_path: Path) -> None:
@@ -331,6 +373,12 @@ def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytes
         recognise(tmp_path / "a.csv", "mal-xml")
 
 
+def test_auto_is_among_the_nearest_formats(tmp_path: Path) -> None:
+    for name, near in (("autoo", "auto"), ("movielense", "movielens")):
+        with pytest.raises(ValueError, match=f"there is no format '{name}', the nearest is {near};"):
+            recognise(tmp_path, name)
+
+
 def test_pairs_are_asked_last() -> None:
     """That format takes any table for its own."""
     assert importers.MODULES[-1] == "pairs"
@@ -432,9 +480,17 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 # --- texts ---
 
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
-    names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), "Unknown", "tom &amp;amp; jerry's", "猫\n鼠")
+    names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"
     assert plain("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>") == "It's\ngood <3"
+
+
+@pytest.mark.parametrize("name", ["Unknown", "None", "NULL", "Nan"])
+def test_a_title_may_be_called_like_nothing(name: str, tmp_path: Path) -> None:
+    """There are films called so; only the data sets of Kaggle write such words for a missing name."""
+    assert joined_names(name, "未知") == f"{name} / 未知"
+    converted(tmp_path, source([entry("u", "a")], [title("a", name)]), source(titles=[title("a", "x")], name="other"))
+    assert rows_of(tmp_path, "anime.tsv")[0][1] == f"{name} / x"
 
 
 # --- the tool ---
@@ -460,8 +516,31 @@ def test_the_tool_says_what_it_read_kept_and_dropped_and_what_comes_next(tmp_pat
     assert out.splitlines() == [
         f"{tmp_path / 'a.xml'}: mal-xml; files of lists: 1, of titles: 1",
         f"{tmp_path / 'my data'}: 1 rows of 1 users, 1 of them unrated; 2 titles",
-        "left out of the rows: 1 of status dropped", "next:", f"    python tools/check.py '{tmp_path / 'my data'}'",
-        f"    python main.py --data_dir '{tmp_path / 'my data'}' --preset tuned --model_name lsa --min_rate 0"]
+        "known.tsv: 1 rows of other statuses, no positives and not recommended back",
+        "lists of 10 people and more teach what goes with what; with fewer, add theirs, or convert a data set and give "
+        "this list to recommend.py --new_user", "next:",
+        f"    python tools/check.py '{tmp_path / 'my data'}'",
+        f"    python main.py --data_dir '{tmp_path / 'my data'}' --preset tuned --refit true --model_name lsa "
+        "--min_rate 0", f"    python recommend.py --data_dir '{tmp_path / 'my data'}' --user WHO"]
+
+
+@pytest.mark.parametrize(("described", "text"), [(True, "--model_name lsa"), (False, "--fusion_mode none")])
+def test_the_next_commands_are_ones_that_run(described: bool, text: str, tmp_path: Path) -> None:
+    """Their settings are legal, the lists come from every positive, and there is no text asked of bare titles."""
+    folder = tmp_path / "data"
+    result = converted(folder, source([entry(f"u{user}", f"{(user + 3 * place) % 30}", 7) for user in range(12)
+                                       for place in range(8)], [title(str(n)) for n in range(30)] * described))
+    check, train, listing = (shlex.split(line) for line in tool.told(result, folder).splitlines()[-3:])
+    assert (check[:2], train[:2], listing[:2]) == (["python", "tools/check.py"], ["python", "main.py"],
+                                                   ["python", "recommend.py"])
+    assert check[2:] == [str(folder)]
+    assert " ".join(train).endswith(text)
+    config = get_config(parse_overrides([*train[2:], "--saved_dir", str(tmp_path / "saved"), "--epochs", "1",
+                                         "--embedding_dim", "4", "--lsa_dim", "4", "--device", "cpu"]))
+    assert config["refit"]
+    main.run(config)
+    lists = json.loads((tmp_path / "saved" / "recommendations.json").read_text(encoding="utf-8"))
+    assert len(lists) == 12
 
 
 def test_the_tool_overwrites_only_when_told(tmp_path: Path, call: Any) -> None:
@@ -475,6 +554,22 @@ def test_the_tool_overwrites_only_when_told(tmp_path: Path, call: Any) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["anime.tsv.gz"]
     assert call(*words, "--overwrite")[0] == 0
     assert pairs(tmp_path / "out") == {("ann", "1"), ("ann", "2")}
+
+
+def test_ctrl_c_leaves_the_folder_as_it_was(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1, 2).replace(b"Dropped", b"Completed"))
+    words = ("mal-xml", tmp_path / "a.xml", "--out", tmp_path / "out", "--overwrite")
+    assert call(*words)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importers.pipeline.Users.chosen", interrupted)
+    with pytest.raises(SystemExit) as left:
+        call(*words)
+    assert left.value.code == 130
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize(("words", "message"), [

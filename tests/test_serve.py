@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,13 @@ def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: py
     serve_answers.sources.cache_clear()
     assert ids(found["titles"]) == ids(serving.list_for_user(run, run.user_rows["u0"], 5))
     assert not any(one["because"] for one in found["titles"])
+
+
+def test_vectors_that_are_not_the_models_have_lists_without_reasons(run: Run) -> None:
+    for shift, told in ((0, True), (0.05, False)):
+        found = serve_answers.lists_for_user(replace(run, user_emb=run.user_emb + shift), "u0", 5)
+        assert len(found["titles"]) == 5
+        assert any(one["because"] for one in found["titles"]) == told
 
 
 # --- uploads ---

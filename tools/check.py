@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 import textwrap
 import time
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from config import get_config, parse_overrides, run_script
+from config import get_config, parse_overrides, run_script, shown
 from data_loader import Dataset, load_dataset
 from encoders import NO_TEXT, find_model
 from llm_embedding import uses_text
@@ -50,14 +51,15 @@ def check(folder: Path, overrides: dict[str, Any], timing: bool) -> dict[str, An
         timing: whether to estimate how long a run takes.
 
     Returns:
-        {"folder", "min_rate", "problems"}: the sentences with which main.py would stop; without any, {"profile",
-        "suspects", "advice", "encoder"} as well, and with timing "seconds" of the parts of a run.
+        {"folder", "min_rate", "settings", "problems"}: the sentences with which main.py would stop; without any,
+        {"profile", "suspects", "advice", "encoder"} as well, and with timing "seconds" of the parts of a run.
 
     Raises:
         ValueError: a setting is unknown or illegal.
     """
     config = get_config({**overrides, "data_dir": str(folder), "mode": "train"})
-    found: dict[str, Any] = {"folder": str(folder), "min_rate": config["min_rate"], "problems": []}
+    found: dict[str, Any] = {"folder": str(folder), "min_rate": config["min_rate"], "settings": overrides,
+                             "problems": []}
     with quiet():
         try:
             dataset, encoder, load_s = admit(config)
@@ -173,6 +175,15 @@ def _text_advice(texts: dict[str, float], comments: dict[str, Any]) -> str:
             f"{_percent(texts['tags'])} tags.")
 
 
+def command(found: dict[str, Any]) -> str:
+    """Return the command of a first run, with the settings that were given and those that differ from the defaults."""
+    advised = [told.split(":")[0] for told in found["advice"] if told.startswith("--") and "(the default)" not in told]
+    given = {flag: value for flag, value in found["settings"].items() if flag != "data_dir"}
+    words = [f"--{key} {shlex.quote(shown(value))}" for key, value in given.items()]
+    words += [advice for advice in advised if advice.split()[0].removeprefix("--") not in given]
+    return " ".join(["python main.py --data_dir", shlex.quote(found["folder"]), *words])
+
+
 # --- the page ---
 
 def page(found: dict[str, Any]) -> str:
@@ -194,6 +205,7 @@ def page(found: dict[str, Any]) -> str:
     lines += ["", "advice"]
     for sentence in found["advice"]:
         lines += _wrapped(sentence, 4, 2)
+    lines += ["", "next", " \\\n".join(_wrapped(command(found), 6, 2, WIDTH - 2))]  # as a shell takes it
     return "\n".join(lines + (["", *_seconds(found["seconds"], found["encoder"])] if "seconds" in found else []))
 
 
@@ -206,6 +218,8 @@ def _counts(told: dict[str, Any], min_rate: float) -> list[str]:
             _row("titles", f"{counts['titles']:,}, {counts['titles without a row']:,} of them without any row"),
             _row("rows", f"{counts['rows']:,}" + f", of which {counts['pairs']:,} are used" * (
                 counts["rows"] != counts["pairs"])),
+            *[_row("known only", f"{counts['known only']:,} pairs of known.tsv: no positives, never listed")] * (
+                counts["known only"] > 0),
             _row("positives", f"{counts['positives']:,} ({positive}): {parts}"),
             _row("sparsity", f"{1 - counts['density']:.3%} of all pairs are not there"),
             _row("rows of a user", _quartiles(told["rows per user"])),
@@ -301,8 +315,8 @@ def _cut(text: str) -> str:
     return text + "\u2026"
 
 
-def _wrapped(text: str, indent: int, first: int = 0) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * first, subsequent_indent=" " * indent,
+def _wrapped(text: str, indent: int, first: int = 0, width: int = WIDTH) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=" " * first, subsequent_indent=" " * indent,
                          break_long_words=False, break_on_hyphens=False)
 
 

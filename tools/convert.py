@@ -1,4 +1,4 @@
-"""Turn the exports, dumps and data sets that people have into a data folder: anime.tsv, interactions.tsv, user.tsv.
+"""Turn the exports, dumps and data sets that people have into a data folder: anime.tsv, interactions.tsv and the like.
 
     python tools/convert.py auto SOURCE [SOURCE ...] --out DIR
     python tools/convert.py --list
@@ -7,8 +7,8 @@ FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder o
 formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
 list holds stays: that new titles can be recommended from their text is the point.
 
-What a user only wishes for, or gave up, is no positive, and the files have no place for it; such rows are left out and
-counted, and these titles may then be recommended to him. --statuses decides otherwise.
+What a user only wishes for, or gave up, is no positive: such rows go to known.tsv, so that nothing learns from them and
+these titles are not recommended to him either. --statuses decides otherwise.
 """
 
 import argparse
@@ -22,11 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from config import run_script
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
-from importers.pipeline import ANIME, ROWS, USERS, Result, Rules, Source, convert
+from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert
 from readers import find_file
 
 log = logging.getLogger("aglrec")
 
+FEW = 10  # users, from whom nothing is learned
+NAMED = 5  # users whose lists are not whole
 UNKNOWN = "unknown"  # how the status of sources that know none is called on the command line
 ALL_STATUSES, DEFAULT_STATUSES = (",".join(status or UNKNOWN for status in some) for some in (STATUSES, POSITIVE))
 
@@ -51,7 +53,7 @@ def named_columns(text: str) -> dict[str, str]:
 
 def refuse_to_overwrite(folder: Path) -> None:
     """Raise if the folder has any of the files that a conversion writes."""
-    there = [found.name for name in (ANIME, ROWS, USERS) if (found := find_file(folder, name))]
+    there = [found.name for name in FILES if (found := find_file(folder, name))]
     if there:
         raise ValueError(f"{folder} has {', '.join(there)} already; name another --out, or replace "
                          "them with --overwrite")
@@ -65,22 +67,38 @@ def sources_of(name: str, paths: list[Path]) -> list[Source]:
     return list(sources.values())
 
 
+def warn_of_lacking(sources: list[Source], options: Options) -> None:
+    """Name users whose lists are not whole, the first few of them."""
+    for made, files in sources:
+        lacking = made.lacking(files.lists, options) if made.lacking else {}
+        for user, what in list(lacking.items())[:NAMED]:
+            log.warning(f"the list of {user} is not whole: {what}")
+        if lacking:
+            more = f", {len(lacking) - NAMED:,} more than are named" * (len(lacking) > NAMED)
+            log.warning(f"lists that are not whole: {len(lacking):,}{more}; they are taken as they are. Save the "
+                        "missing pages (tools/fetch_bangumi.py does) and convert again to have all of them")
+
+
 def told(result: Result, folder: Path) -> str:
     """Lay out what was written and what was not, and the commands that come next."""
     lines = [f"{folder}: {result.rows:,} rows of {result.users:,} users, {result.unrated:,} of them unrated; "
              f"{result.titles:,} titles" + ", named by their ids" * (not result.described)]
+    if result.known:
+        lines.append(f"{KNOWN}: {result.known:,} rows of other statuses, no positives and not recommended back")
     for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
         if any(dropped.values()):
             lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
-    data = shlex.quote(str(folder))
-    train = ["python main.py --data_dir", data, "--preset tuned"]
-    if result.described:
-        train.append("--model_name lsa")
-    else:
-        train.append("--fusion_mode none")
+    if result.users < FEW:
+        lines.append(f"lists of {FEW} people and more teach what goes with what; with fewer, add theirs, or convert a "
+                     "data set and give this list to recommend.py --new_user")
+    data = f"--data_dir {shlex.quote(str(folder))}"
+    train = ["python main.py", data, "--preset tuned --refit true"]
+    train.append("--model_name lsa" if result.described else "--fusion_mode none")
     if 2 * result.unrated > result.rows:
         train.append("--min_rate 0")
-    return "\n".join([*lines, "next:", f"    python tools/check.py {data}", f"    {' '.join(train)}"])
+    following = (f"python tools/check.py {shlex.quote(str(folder))}", " ".join(train),
+                 f"python recommend.py {data} --user WHO")
+    return "\n".join([*lines, "next:", *(f"    {command}" for command in following)])
 
 
 def main() -> None:
@@ -93,7 +111,7 @@ def main() -> None:
     asked.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
     asked.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
     asked.add_argument("--statuses", default=DEFAULT_STATUSES,
-                       help=f"whose rows are kept, of {ALL_STATUSES} (default %(default)s)")
+                       help=f"whose rows may be positives, of {ALL_STATUSES} (default %(default)s)")
     asked.add_argument("--users", type=int, default=0, metavar="N", help="keep N users, drawn at random (default all)")
     asked.add_argument("--seed", type=int, default=0, help="of that draw (default %(default)s)")
     asked.add_argument("--min_rows", type=int, default=1, metavar="N", help="rows a user needs (default %(default)s)")
@@ -111,7 +129,9 @@ def main() -> None:
                   asked.collected_only)
     options = Options(asked.user, named_columns(asked.columns))
     try:
-        result = convert(sources_of(asked.format, asked.sources), asked.out, options, rules)
+        sources = sources_of(asked.format, asked.sources)
+        result = convert(sources, asked.out, options, rules)
+        warn_of_lacking(sources, options)
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)

@@ -50,8 +50,10 @@ def profile(dataset: Dataset, tables: Tables, min_rate: float) -> dict[str, Any]
         {"counts", "rows per user", "rows per title"}, and of TSV files {"rates", "times", "comments", "texts"}; rows
         per title are those of titles that have any.
     """
-    per_user, per_title = (np.bincount(ids, minlength=n) for ids, n in zip(dataset.seen.nonzero(), dataset.seen.shape,
-                                                                           strict=True))
+    pairs = dataset.seen.nonzero() if tables.rows is None else [  # of known.tsv, seen has more than rows
+        pd.Index(ids).get_indexer(tables.rows[column]) for ids, column in
+        ((dataset.raw_user_ids, "user_id"), (dataset.raw_item_ids, "subject_id"))]
+    per_user, per_title = (np.bincount(ids, minlength=n) for ids, n in zip(pairs, dataset.seen.shape, strict=True))
     found = {"counts": counts(dataset, tables, per_title), "rows per user": quartiles(per_user),
              "rows per title": quartiles(per_title[per_title > 0])}
     if tables.rows is not None:
@@ -67,8 +69,8 @@ def counts(dataset: Dataset, tables: Tables, per_title: np.ndarray) -> dict[str,
                                                                           "cold_test")))
     few = np.bincount(positives.nonzero()[0], minlength=n_users)
     return {"users": n_users, "titles": n_items, "rows": tables.read["rows"] if tables.read else facts["rows"],
-            "pairs": int(dataset.seen.nnz), "positives": facts["positives"],
-            "density": dataset.seen.nnz / (n_users * n_items), "titles without a row": int((per_title == 0).sum()),
+            "pairs": int(per_title.sum()), "known only": facts.get("known only", 0), "positives": facts["positives"],
+            "density": per_title.sum() / (n_users * n_items), "titles without a row": int((per_title == 0).sum()),
             "users with fewer than 3 positives": int((few < 3).sum()),
             "users in test": int((np.diff(dataset.test.indptr) > 0).sum()),
             **{name: facts[name] for name in ("train", "valid", "test", "cold_valid", "cold_test")}}

@@ -1,11 +1,12 @@
 """Fetch the public lists of Bangumi users: what they collected, rated and wrote, a JSON file a page of the API.
 
-    python tools/fetch_bangumi.py USERNAME [USERNAME ...] --to FOLDER
-    python tools/fetch_bangumi.py --users_file FILE --to FOLDER      a username a line
+    python tools/fetch_bangumi.py USERNAME [USERNAME ...] --to FOLDER --agent ME
+    python tools/fetch_bangumi.py --users_file FILE --to FOLDER --agent ME      a username a line
 
-USERNAME is the last part of the address of a user's page, bgm.tv/user/USERNAME. The pages become
-FOLDER/USERNAME/OFFSET.json. Interrupted, the same command goes on after the last whole page; convert the folder once it
-is done. A list of 500 titles takes 10 requests, 20 seconds. Please leave --rate as it is, and publish no one's list.
+ME is your own username, by which Bangumi may reach you: it wants to know whose program asks. USERNAME is the last
+part of the address of a user's page, bgm.tv/user/USERNAME. The pages become FOLDER/USERNAME/OFFSET.json. Interrupted,
+the same command goes on after the last whole page; convert the folder once it is done. A list of 500 titles takes 10
+requests, 20 seconds. Please leave --rate as it is, and publish no one's list.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def parsed() -> argparse.Namespace:
                             "variable BANGUMI_TOKEN, where other users of this machine do not see it")
     asked.add_argument("--rate", type=float, default=2.0, metavar="SECONDS",
                        help="from one request to the next (default: 2)")
-    asked.add_argument("--agent", default="", metavar="'NAME/VERSION (URL)'",
-                       help="the User-Agent, by which Bangumi may reach you; default: that of AGLRec")
+    asked.add_argument("--agent", default="", metavar="ME",
+                       help="your username, or a whole User-Agent such as 'NAME/VERSION (https://your.page)'")
     asked.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
     asked.add_argument("--base", default=BASE, metavar="URL", help=f"address of the API (default: {BASE})")
     return asked.parse_args()
@@ -76,7 +77,7 @@ def main() -> None:
         raise ValueError("whose list? Name users, or a --users_file with a username a line")
     if not 0.5 <= asked.rate < float("inf"):
         raise ValueError(f"--rate is {asked.rate:g}; it must be at least half a second, and 2 are polite")
-    counts = fetch(names, asked.to, asked.token, asked.agent, asked.base, asked.rate, asked.refresh)
+    counts = fetch(names, asked.to, asked.agent, asked.token, asked.base, asked.rate, asked.refresh)
     log.info(summary(counts, asked.to))
 
 

@@ -21,9 +21,10 @@ LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long
 LONG_COMMENT = 20  # characters
 DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
+SHARED, MANY_ROWS = 0.05, 50  # a time of so many of the rows with one looks like a placeholder
 SINGLE, SINGLE_NOTE = "users with a single title", "they stay in train and are in no figure"
 MANY, MANY_NOTE = "users who have more than half of all titles", "or is it a program?"
-FILES = ("anime.tsv", "interactions.tsv", "user.tsv", *TEXT_FILES)
+FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "known.tsv", *TEXT_FILES)
 MOST_WRONG, PATIENCE_S = 50, 60
 
 
@@ -115,6 +116,10 @@ def _times(rows: pd.DataFrame) -> Iterable[Kind]:
             ("times in the future", seconds > time.time() + DAY, "these rows count as the newest, and go to test"),
             ("times before 1990", seconds < EARLIEST, "these rows count as the oldest; a placeholder?")):
         yield (what, _said(rows[chosen], "updated_at"), note)
+    often = seconds.value_counts()
+    for moment in often.index[(often >= MANY_ROWS) & (often > SHARED * often.sum())]:
+        yield ("rows of one and the same time", _said(rows[seconds == moment], "updated_at"),
+               "a placeholder? It says nothing of their order")
 
 
 def _comments(rows: pd.DataFrame) -> Kind:

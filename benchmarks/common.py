@@ -72,15 +72,17 @@ def median_seconds(function: Callable[[], Any], repeats: int, device: str | torc
     return statistics.median(seconds_of(function, device) for _ in range(repeats))
 
 
-def peak_rss() -> int:
-    """Return the largest resident memory this process has had, in bytes.
+def peak_rss(process: int | str = "self") -> int:
+    """Return the largest resident memory this process, or another by its number, has had, in bytes.
 
     getrusage is the fallback only: a process started by vfork inherits its parent's ru_maxrss over exec, so
     that the child of a large process looks large, while VmHWM belongs to the new program alone.
     """
     try:
-        return _status("VmHWM")
+        return _status("VmHWM", process)
     except FileNotFoundError:
+        if process != "self":
+            raise
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -197,8 +199,8 @@ def _cpu_name() -> str:
                 platform.processor())
 
 
-def _status(key: str) -> int:
-    return _kib(Path("/proc/self/status"), key)
+def _status(key: str, process: int | str = "self") -> int:
+    return _kib(Path(f"/proc/{process}/status"), key)
 
 
 def _kib(path: Path, key: str) -> int:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
 
-from benchmarks import common, evaluate, load, scale, softmax, train
+from benchmarks import common, convert, evaluate, load, scale, softmax, train
 from benchmarks.graphs import Graph, read_text_graph, synthetic_graph
 from benchmarks.reference import plain_adjacency, plain_evaluate, plain_sample, user_sets
 from data_loader import normalized_adjacency
@@ -178,3 +179,17 @@ def test_both_forms_of_the_softmax_step_have_one_loss(monkeypatch: pytest.Monkey
     chunks, whole = (softmax.step(form, 7, 60, 4) for form in ("chunks", "whole"))
     assert chunks["loss"] == pytest.approx(whole["loss"])
     assert chunks["s"] > 0
+
+
+def test_a_made_list_is_converted_whole(tmp_path: Path) -> None:
+    convert.make(tmp_path, 1000, seed=0)
+    rows = pd.read_csv(tmp_path / "animelist.csv")
+    assert len(rows) == 1000
+    assert not rows.duplicated(["user_id", "anime_id"]).any()
+    assert set(rows["watching_status"]) == set(convert.STATUSES)
+    cost = convert.converted(tmp_path)
+    written = [len(pd.read_csv(tmp_path / "converted" / name, sep="\t")) for name in ("interactions.tsv", "known.tsv")]
+    assert sum(written) == 1000
+    assert min(written) > 100
+    assert cost["wall s"] > 0
+    assert 10 < cost["peak MiB"] < 2000

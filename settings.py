@@ -139,8 +139,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                          "kept in saved_dir/measured. With its best epoch and all that it decided on valid, the model "
                          "is trained again with nothing held out. Vectors and lists are those of that model, the "
                          "figures those of the measured run."),
-        "resume": Setting("auto", "whether an interrupted run goes on", one_of("auto", "never"), "auto: from "
-                          "checkpoint.pth when it belongs to this very experiment. never: start anew.", runtime=True),
+        "resume": Setting("auto", "whether what is there is gone on with", one_of("auto", "never"), "auto: an "
+                          "interrupted run goes on from checkpoint.pth, one of other settings or data is refused, and "
+                          "a finished run is not run again. never: start anew, and drop what is there.", runtime=True),
     },
     "evaluation and output": {
         "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
@@ -171,6 +172,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "linear_dim": 1024, "cold_cost": 0.005,
     },
 }
+
+DEFAULTS = {key: setting.default for section in SETTINGS.values() for key, setting in section.items()}
 
 # keys that move files or work around without changing any number
 RUNTIME_KEYS = frozenset(key for section in SETTINGS.values() for key, setting in section.items() if setting.runtime)

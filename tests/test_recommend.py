@@ -17,10 +17,12 @@ from conftest import write_data, write_tsv
 
 import lists
 import main
+import manifest
 import newcomers
 import recommend
 from config import get_config, run_script
 from data_loader import load_dataset
+from runs import OUTPUTS
 
 Call = Callable[..., tuple[int, str, str]]
 N_ITEMS = 30
@@ -77,6 +79,11 @@ def test_everybodys_lists_are_written_again(call: Call, config: dict[str, Any],
     path.unlink()
     assert call()[0] == 0
     assert json.loads(path.read_text(encoding="utf-8")) == saved_lists
+    whole = path.read_bytes()
+    assert call("--recommend_k", "3")[0] == 0
+    assert path.read_bytes() != whole
+    manifest.check(path.parent, *OUTPUTS)  # it is still of the run
+    assert call()[0] == 0
 
 
 @pytest.mark.parametrize("who", ["u3", "ann"])

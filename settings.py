@@ -76,10 +76,14 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                               "lsa is TF-IDF over character n-grams and a truncated SVD, fitted to the titles, and "
                               "needs no download. Where the model hub is out of reach, the environment variable "
                               "HF_ENDPOINT names a mirror."),
+        "model_revision": Setting("", "commit, tag or branch of a hub model; empty: its main branch", TEXT, "The "
+                                  "vectors of each commit are kept apart, and a commit pins them whatever becomes of "
+                                  "the model on the hub."),
         "encoder_fallback": Setting("lsa", "if that encoder is neither on disk nor reachable", one_of("lsa", "none"),
                                     "lsa: warn and use lsa. none: stop with an error."),
         "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
         "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
+        "half_vectors": Setting(False, "keep encoded texts as float16: half of the disk, rounded", BOOL),
         "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
         "text_blocks": Setting("", "vectors to stand beside the encoder's", BLOCKS, "lsa: the whole text once more. "
                                "names: the titles' names alone, by character n-grams; sequels share them. tags: a bag "

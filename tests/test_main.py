@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +256,9 @@ def test_inference_keeps_to_the_encoder_it_was_trained_with(config: dict[str, An
     assert main.run({**config, "mode": "inference", "model_name": "lsa"}) == metrics
     assert (saved / "item_emb.pt").read_bytes() == before
     (saved / "item_llm_embeddings.npy").unlink()
+    assert main.run({**config, "mode": "inference"}) == metrics
+    (saved / "item_llm_embeddings.npy").unlink()
+    shutil.rmtree(saved / "encoded")
     with pytest.raises(ValueError, match="other text vectors.*'lsa' now"):
         main.run({**config, "mode": "inference"})
 

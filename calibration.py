@@ -99,6 +99,7 @@ def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarr
     unit, beside = 0.0, None
     if linear is not None:
         beside = tuple(part.to(item_emb.device) for part in (linear[0][torch.from_numpy(users)], linear[1]))
+    if beside and len(users) and len(dataset.warm_items) > 1:  # nobody's scores, and those of one title, have no spread
         spreads = [(a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean() for a, b in
                    ((mine, item_emb), beside)]
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from settings import PRESETS, RUNTIME_KEYS, SETTINGS, Setting
+from settings import DEFAULTS, PRESETS, RUNTIME_KEYS, SETTINGS, Setting
 
 _SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
 
 # every setting with its default: what people read and write
-CONFIG: dict[str, Any] = {key: setting.default for key, setting in _SETTING.items()}
+CONFIG: dict[str, Any] = dict(DEFAULTS)
 
 _HELP_FLAGS = ("--help", "-h")
 

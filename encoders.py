@@ -1,7 +1,6 @@
 """Text encoders: any sentence-transformers model, or lsa and a bag of tags, which need no download."""
 
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
     """Open the encoder the config names, or its fallback where that cannot be had.
 
     Args:
-        config: uses model_name, encoder_fallback, max_seq_length, encode_batch_size and lsa_dim.
+        config: uses model_name, model_revision, encoder_fallback, max_seq_length, encode_batch_size and lsa_dim.
         device: where a transformer runs.
         corpus: the texts "lsa" is fitted to.
 
@@ -37,7 +36,7 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
     if name == "lsa":
         return name, lsa_encoder(corpus, config["lsa_dim"])
     try:
-        return name, transformer_encoder(find_model(name), config, device)
+        return name, transformer_encoder(find_model(name, config["model_revision"]), config, device)
     except OSError as error:
         if config["encoder_fallback"] == "none":
             raise
@@ -89,24 +88,54 @@ def _reduced(counter: Any, corpus: list[str], dim: int) -> Encode:
     return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
 
 
-def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:
+def transformer_encoder(name: str, config: dict[str, Any], device: str) -> "Transformer":
     """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens."""
     from sentence_transformers import SentenceTransformer
-    model = SentenceTransformer(name, device=device)
+    # of a snapshot on disk, which is a folder, the revision is settled
+    model = SentenceTransformer(name, device=device, revision=config["model_revision"] or None)
     if device.startswith("cuda"):
         model = model.half()
     model.max_seq_length = min(config["max_seq_length"], model.max_seq_length or config["max_seq_length"])
+    return Transformer(model, config["encode_batch_size"])
 
-    def encode(texts: list[str]) -> np.ndarray:
-        log.info(f"{name}: encoding {len(texts):,} texts")
-        vectors = model.encode(texts, batch_size=config["encode_batch_size"], normalize_embeddings=True,
-                               convert_to_numpy=True, show_progress_bar=sys.stderr.isatty())
+
+class Transformer:
+    """Encodes with a sentence-transformers model, in batches of texts alike in length, and counts the tokens."""
+
+    def __init__(self, model: Any, batch_size: int) -> None:
+        self.model, self.batch_size, self.masked = model, batch_size, []
+        model[0].register_forward_pre_hook(lambda module, args: self.masked.append(args[0]["attention_mask"].sum()))
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        vectors = self.model.encode(texts, batch_size=self.batch_size, normalize_embeddings=True,
+                                    convert_to_numpy=True, show_progress_bar=False)
         return vectors.astype(np.float32)
 
-    return encode
+    @property
+    def tokens(self) -> int:
+        """How many tokens were read so far; counted here, so that no batch waits for a GPU to tell."""
+        self.masked = [sum(int(count) for count in self.masked)]
+        return self.masked[0]
 
 
-def find_model(name: str) -> str:
+def revision_on_disk(name: str, revision: str) -> str | None:
+    """Return the commit of a hub model that is in the hub's cache folder; None for what is not there, or no hub model.
+
+    Args:
+        name: model_name.
+        revision: model_revision; empty is the main branch.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+    if Path(name).expanduser().is_dir():
+        return None
+    try:
+        return Path(snapshot_download(name, revision=revision or None, local_files_only=True)).name
+    except (HFValidationError, OSError):
+        return None
+
+
+def find_model(name: str, revision: str = "") -> str:
     """Return what to load: a folder, a snapshot on disk, or the name of a model the hub just confirmed."""
     path = Path(name).expanduser()
     if path.is_dir():
@@ -116,24 +145,25 @@ def find_model(name: str) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
     try:
-        return snapshot_download(name, local_files_only=True)
+        return snapshot_download(name, revision=revision or None, local_files_only=True)
     except HFValidationError as error:
         raise ValueError(f"model_name {name!r} is neither a folder nor a hub name ({error})") from None
     except OSError:
-        size = _ask_hub(name)
+        size = _ask_hub(name, revision)
     log.info(f"{name}: downloading about {size / 1e9:.1f} GB, once; it is kept in the hub's cache folder")
     return name
 
 
-def _ask_hub(name: str) -> int:
+def _ask_hub(name: str, revision: str) -> int:
     """Return the model's size in bytes; the answer, or its absence, is known after PROBE_SECONDS."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
     answer: list[Any] = [TimeoutError("no answer")]
 
     def ask() -> None:
         try:
-            answer[0] = HfApi().model_info(name, timeout=PROBE_SECONDS / 2, files_metadata=True)
+            answer[0] = HfApi().model_info(name, revision=revision or None, timeout=PROBE_SECONDS / 2,
+                                           files_metadata=True)
         except Exception as error:  # whatever the client's network stack raises means: not reachable
             answer[0] = error
 
@@ -142,6 +172,8 @@ def _ask_hub(name: str) -> int:
     thread.join(PROBE_SECONDS)
     if isinstance(answer[0], RepositoryNotFoundError):
         raise ValueError(f"the model hub has no model {name!r} (or it is private); check model_name")
+    if isinstance(answer[0], RevisionNotFoundError):
+        raise ValueError(f"the model {name!r} has no revision {revision!r}; check model_revision")
     if isinstance(answer[0], Exception):
         raise OSError(f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]}); connect, "
                       "name a folder, or set --model_name lsa")

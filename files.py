@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and read without running what is in them."""
 
+import errno
 import json
 import os
 import pickle
@@ -10,18 +11,43 @@ from typing import IO, Any
 
 import torch
 
+FULL, CLOSED = "free some space, or name another disk", "make the folder writable, or name another one"
+REMEDIES = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL,
+            errno.EROFS: CLOSED, errno.EACCES: CLOSED, errno.EPERM: CLOSED}
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of path once it is whole; on any failure path stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Open a temporary file that takes the place of path once all of it is on the disk; on any failure path stays.
+
+    Raises:
+        OSError: in a sentence that names the path, where the disk is full or the folder cannot be written to.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn a failure to write into an OSError that says what could not be written, and what to do."""
     try:
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch's writer raises an error of its own while it handles the system's
+        number = getattr(error if isinstance(error, OSError) else error.__context__, "errno", None)
+        if number not in REMEDIES:
+            raise
+        raise OSError(f"{path} cannot be written ({os.strerror(number)}); {REMEDIES[number]}. What was there before "
+                      "stays") from None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -2,20 +2,22 @@
 
 import json
 import logging
+import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
+from encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, revision_on_disk, tag_encoder
+from text_store import missing, stamps_like, store_of, vectors_of
 from vector_cache import Block, Cache, digest, path_of, read_caches, write_cache
 
 log = logging.getLogger("aglrec")
 
 WHITEN_SAMPLE = 100_000
+NO_REVISION = digest(b"[]")  # in the stamp of a hub model whose commit is not known
 
 
 class TextVectors(NamedTuple):
@@ -65,7 +67,7 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     blocks, texts, parts = [encoder_block(dataset, config, device, keys, folder)], 0, []
     blocks += further_blocks(dataset, config, blocks[0].stamp["model_name"])
     for block in blocks:
-        found, counted = read_caches(folder, block), _Counting(block.open)
+        found, counted = read_caches(folder, block), _Counting(block)
         if block.name == "encoder":
             items = found["item"].fill(keys["item"], lambda rows, counted=counted: counted(
                 [dataset.item_texts[row] for row in rows]))
@@ -78,7 +80,7 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
             users = user_vectors(dataset, items, np.arange(dataset.n_users), None)
         parts.append((items, users))
         texts += counted.texts
-    items, users = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
+    items, users = (np.concatenate(side, axis=1) if len(side) > 1 else side[0] for side in zip(*parts, strict=True))
     widths = [len(part[0].T) for part in parts]
     for side, vectors, ids, split in (("item", items, dataset.raw_item_ids, None),
                                       ("user", users, dataset.raw_user_ids, dataset.fingerprint)):
@@ -106,12 +108,37 @@ def uses_text(dataset: Any, config: dict[str, Any]) -> bool:
 def encoder_block(dataset: Any, config: dict[str, Any], device: str, keys: dict[str, list[str]],
                   folder: Path) -> Block:
     """Describe the vectors of model_name, or of its fallback where they are not all cached and it cannot be had."""
-    name = config["model_name"]
-    block = Block("encoder", _stamp(name, config, dataset.item_texts), dataset.item_texts, _cannot_encode)
-    if _must_encode(dataset, keys, read_caches(folder, block)):
-        used, encode = open_encoder(config, device, dataset.item_texts)
-        block = block._replace(open=lambda: encode, stamp=_stamp(used, config, dataset.item_texts))
-    return block
+    known = _known_stamps(config, dataset.item_texts, folder)
+    for stamp in known:
+        block = _stored(Block("encoder", stamp, dataset.item_texts, _cannot_encode), folder)
+        if not _must_encode(dataset, keys, read_caches(folder, block)) or (
+                block.store and not missing(block.store, [*dataset.item_texts, *dataset.user_comments.texts])):
+            return block
+    used, encode = open_encoder(config, device, dataset.item_texts)
+    stamp = _stamp(used, config, dataset.item_texts)
+    like = stamps_like(folder, stamp)
+    if like and stamp not in like:
+        log.info(f"{used} is now that of {stamp['model']}; the vectors in {folder} are those of {like[0]['model']} "
+                 "(--model_revision keeps to one)")
+    return _stored(Block("encoder", stamp, dataset.item_texts, lambda: encode), folder)
+
+
+def _known_stamps(config: dict[str, Any], item_texts: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Return the stamps by which vectors of model_name may be known, the best first.
+
+    A hub model is known by its commit, and where it is not on disk, by those of which there are vectors; an older
+    version did not write the commit.
+    """
+    stamp = _stamp(config["model_name"], config, item_texts)
+    if config["model_name"] == "lsa" or Path(config["model_name"]).expanduser().is_dir():
+        return [stamp]
+    like = [other for other in stamps_like(folder, stamp) if other["model"].startswith(config["model_revision"])]
+    return [stamp, {**stamp, "model": NO_REVISION}] if stamp["model"] != NO_REVISION else [stamp, *like]
+
+
+def _stored(block: Block, folder: Path) -> Block:
+    """Give a block the store of its encoder; lsa has none, since it is fitted again to any other text."""
+    return block._replace(store=None if block.stamp["model_name"] == "lsa" else store_of(folder, block.stamp))
 
 
 def further_blocks(dataset: Any, config: dict[str, Any], used: str) -> list[Block]:
@@ -122,7 +149,7 @@ def further_blocks(dataset: Any, config: dict[str, Any], used: str) -> list[Bloc
     asked = [name for name in config["text_blocks"].split(",") if name and name != used and len(set(sources[name])) > 1]
     return [Block(name, {"model_name": name, "settings": {"dim": dims[name]},
                          "model": digest("\0".join(sources[name]).encode())}, sources[name],
-                  lambda name=name: makers[name](sources[name], dims[name]), name == "lsa") for name in asked]
+                  lambda name=name: makers[name](sources[name], dims[name]), None, name == "lsa") for name in asked]
 
 
 def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
@@ -243,10 +270,14 @@ def _row_means(weights: sp.csr_matrix) -> sp.csr_matrix:
 class _Counting:
     """Encodes each distinct text once, and counts them; the encoder is opened when there is one to encode."""
 
-    def __init__(self, open_one: Callable[[], Encode]) -> None:
-        self.open, self.encode, self.texts = open_one, None, 0
+    def __init__(self, block: Block) -> None:
+        self.open, self.store, self.encode, self.texts = block.open, block.store, None, 0
 
     def __call__(self, texts: list[str]) -> np.ndarray:
+        if self.store:
+            vectors, n_encoded = vectors_of(self.store, texts, self.open)
+            self.texts += n_encoded
+            return vectors
         self.encode = self.encode or self.open()
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))
         self.texts += len(distinct)
@@ -266,8 +297,10 @@ def _stamp(name: str, config: dict[str, Any], item_texts: list[str]) -> dict[str
     folder = Path(name).expanduser()
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return {"model_name": name, "settings": {"max_seq_length": config["max_seq_length"]},
-            "model": digest(json.dumps(listing).encode())}
+    settings = {"max_seq_length": config["max_seq_length"], **({"half": True} if config["half_vectors"] else {})}
+    pinned = config["model_revision"] if re.fullmatch("[0-9a-f]{40}", config["model_revision"]) else None
+    commit = None if folder.is_dir() else pinned or revision_on_disk(name, config["model_revision"])
+    return {"model_name": name, "settings": settings, "model": commit or digest(json.dumps(listing).encode())}
 
 
 def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:

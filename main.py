@@ -16,6 +16,7 @@ import logging
 import pickle
 import platform
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ import numpy as np
 import scipy
 import torch
 
-from config import CONFIG, RUNTIME_KEYS, experiment, get_config, parse_overrides, run_script
+import manifest
+from checkpoints import CHECKPOINT
+from config import CONFIG, RUNTIME_KEYS, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
 from files import atomic_write, load_torch, save_torch, write_json
@@ -31,6 +34,7 @@ from lists import recommend
 from llm_embedding import TextVectors, text_vectors
 from processes import from_first, in_turn, processes, rank, resolve_device
 from report import write_report
+from runs import OUTPUTS, WRITTEN, check_origin, finished, refuse_other, signature, text_origin, told_by
 from selection import select
 from splits import PARTS
 from trainer import build_model, fit, restore
@@ -39,52 +43,78 @@ log = logging.getLogger("aglrec")
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
-    """Run one experiment and write everything to config["saved_dir"].
+    """Run one experiment and write everything to config["saved_dir"], where one process at a time may write.
 
     Args:
         config: as from get_config. With mode "inference" nothing is trained: best_model.pth is reloaded,
             with the settings it was trained with, and vectors and recommendations are written again.
 
     Returns:
-        The content of metrics.json.
+        The content of metrics.json. A run that is finished is not run again.
 
     Raises:
         OSError, ValueError: one sentence that says what is wrong and what to do.
     """
-    if (config["refit"] or config["refit_valid"]) and config["mode"] == "train":
-        return refit(config)
+    twice = config["refit"] or config["refit_valid"]
+    one_run = {"inference": infer, "train": refit if twice else train}[config["mode"]]
+    with manifest.alone(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
+        return one_run(config)
+
+
+def train(config: dict[str, Any]) -> dict[str, Any]:
+    """Train, measure, and write everything; see run."""
     saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
-    device = resolve_device(config["device"])
-    checkpoint = load_torch(saved / "best_model.pth") if config["mode"] == "inference" else None
-    if checkpoint:
-        config = trained_config(checkpoint, config)
-    dataset = load_dataset(config)
+    device, dataset = resolve_device(config["device"]), load_dataset(config)
     check_k(config, dataset)
+    refuse_other(config, dataset)
     clock["load_s"] = time.perf_counter()
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     clock["encode_s"] = time.perf_counter()
-    if checkpoint:
-        check_origin(checkpoint, dataset, vectors.info)
+    if done := from_first(lambda: finished(saved, config, dataset.fingerprint, text_origin(vectors.info))):
+        return told_finished(done, config)
     settings, selected = select(dataset, vectors, config, device)
-    model = build_model(dataset, vectors, settings, device)
-    if checkpoint:
-        restore(model, checkpoint["state_dict"], dataset)
-    else:
-        fitted = fit(model, dataset, settings, signature(config, dataset, vectors), selected)
+    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset, vectors)
+    fitted = fit(model, dataset, settings, made_by, selected)
     clock["fit_s"] = time.perf_counter()
     final = model.embeddings()
     if rank() > 0:  # under torchrun the first process alone evaluates and writes
         return {}
-    save_outputs(saved, dataset, *final, model.new_items(), config)
-    there = [path for path in (saved / "metrics.json", saved / "measured" / "metrics.json") if path.exists()]
-    if checkpoint and there:
-        return json.loads(there[0].read_text(encoding="utf-8"))
     metrics = held_out_metrics(*final, dataset, config)
+    save_outputs(saved, dataset, *final, model.new_items(), config)
     clock["evaluate_s"] = time.perf_counter()
-    metrics |= fitted if not checkpoint else {"epoch": checkpoint["epoch"], "valid": checkpoint["valid"]}
-    metrics |= {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info,
-                "config": config, "versions": versions(), "timing": seconds(clock)}
+    metrics |= {**fitted, **circumstances(dataset, vectors, config), "timing": seconds(clock),
+                "run": manifest.run_id(made_by)}
+    finish(saved, metrics)
+    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+    return metrics
+
+
+def infer(config: dict[str, Any]) -> dict[str, Any]:
+    """Write vectors and lists of a trained model again, and its figures where there are none; see run."""
+    saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
+    checkpoint = load_torch(saved / "best_model.pth")
+    manifest.check(saved, "best_model.pth", "history.jsonl", "metrics.json")
+    config, device = trained_config(checkpoint, config), resolve_device(config["device"])
+    dataset = load_dataset(config)
+    check_k(config, dataset)
+    vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
+    check_origin(checkpoint, dataset, vectors.info)
+    model = build_model(dataset, vectors, config, device)
+    restore(model, checkpoint["state_dict"], dataset)
+    final = model.embeddings()
+    if rank() > 0:
+        return {}
+    save_outputs(saved, dataset, *final, model.new_items(), config)
+    manifest.enter_again(saved, *WRITTEN)
+    for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+    metrics = held_out_metrics(*final, dataset, config)
+    clock["infer_s"] = time.perf_counter()
+    metrics |= {**told_by(checkpoint, saved), **circumstances(dataset, vectors, config), "timing": seconds(clock),
+                "run": manifest.run_of(saved)}
     write_json(saved / "metrics.json", metrics)
+    manifest.enter_again(saved, "metrics.json")
     write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
     return metrics
 
@@ -94,7 +124,7 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
 
     The second training is given the first one's settings, its best epoch and all that it decided on valid. With
     refit_valid test figures are of the second model; with refit nothing is held out of that, and all figures stay those
-    of the measured run. A measured run that is finished is not run again.
+    of the measured run. What is finished is not run again.
 
     Returns:
         The content of metrics.json: the measured run's, and "refit", what the second was trained on.
@@ -104,7 +134,10 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
              "vectors_dir": config["vectors_dir"] or config["saved_dir"]}
     held_out = load_dataset(first)
     check_k(first, held_out)
+    refuse_other(config)
     origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
+    if done := from_first(lambda: finished(saved, config, held_out.fingerprint, origin)):
+        return told_finished(done, config)
     done = from_first(lambda: finished(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
     measured = from_first(lambda: done)
     what = "every positive" if config["refit"] else "train and valid"
@@ -112,30 +145,53 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     dataset = load_dataset(config)
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     settings = {**config, **measured["decided"].get("selected", {})}
-    model = build_model(dataset, vectors, settings, device)
-    fitted = fit(model, dataset, settings, signature(config, dataset, vectors), measured=measured)
+    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset, vectors)
+    fitted = fit(model, dataset, settings, made_by, measured=measured)
     final = model.embeddings()
     if rank() > 0:
         return {}
     save_outputs(saved, dataset, *final, model.new_items(), config)
-    metrics = {**measured, "config": config, "refit": {
+    metrics = {**measured, "config": config, "run": manifest.run_id(made_by), "refit": {
         "positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"],
         "fingerprint": dataset.fingerprint, "figures": "those of the run in measured, whose model is another"}}
     if config["refit_valid"]:
         metrics |= held_out_metrics(*final, dataset, config)
         metrics["refit"]["figures"] = "valid of the run in measured; test of this model, trained on train and valid"
-        write_json(saved / "metrics.json", metrics)
+    finish(saved, metrics)
+    if config["refit_valid"]:
         write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
         return metrics
-    write_json(saved / "metrics.json", metrics)
     with atomic_write(saved / "report.html") as page:
         page.write((saved / "measured" / "report.html").read_bytes())
     return metrics
 
 
-def signature(config: dict[str, Any], dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
-    """Say what makes a training this one: a checkpoint of another is not gone on from."""
-    return {"config": experiment(config), "dataset": dataset.fingerprint, "text": text_origin(vectors.info)}
+def finish(saved: Path, metrics: dict[str, Any]) -> None:
+    """Write metrics.json, enter what was written, and drop the checkpoint, from which nothing will be gone on."""
+    write_json(saved / "metrics.json", metrics)
+    manifest.enter(saved, metrics["run"], *OUTPUTS)
+    (saved / CHECKPOINT).unlink(missing_ok=True)
+
+
+def told_finished(done: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Say that a run is finished; if longer or shorter lists are asked for, write them alone."""
+    saved, k = Path(config["saved_dir"]), config["recommend_k"]
+    if done["config"]["recommend_k"] == k:
+        log.info(f"{saved}: this very run is finished, and nothing is run again (--resume never does)")
+        return done
+    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (--resume never runs it again)")
+    infer({**config, "mode": "inference"})
+    metrics = {**done, "config": {**done["config"], "recommend_k": k}}
+    if rank() == 0:
+        write_json(saved / "metrics.json", metrics)
+        manifest.enter_again(saved, "metrics.json")
+    return metrics
+
+
+def circumstances(dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
+    """Say what figures were made from and with, for metrics.json."""
+    return {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info,
+            "config": config, "versions": versions()}
 
 
 def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
@@ -176,39 +232,11 @@ def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[s
     return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
 
 
-def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None."""
-    path = folder / "metrics.json"
-    if not path.exists():
-        return None
-    metrics = json.loads(path.read_text(encoding="utf-8"))
-    if "digest" not in metrics["encoder"]:  # an older version's, whose figures mean something else
-        return None
-    of_run = experiment(metrics["config"]), metrics["data"]["fingerprint"], text_origin(metrics["encoder"])
-    return metrics if of_run == (experiment(config), fingerprint, origin) else None
-
-
-def text_origin(info: dict[str, Any]) -> dict[str, Any]:
-    """Say what text vectors were made of: the encoder that was used, and the digest of it and of all texts."""
-    return {"encoder": info["used"], "digest": info["digest"]}
-
-
 def check_k(config: dict[str, Any], dataset: Dataset) -> None:
     """Refuse lists longer than the catalogue before anything is encoded or trained."""
     for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
         if k > dataset.n_items:
             raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")
-
-
-def check_origin(checkpoint: dict[str, Any], dataset: Dataset, info: dict[str, Any] | None = None) -> None:
-    """Refuse weights trained on other data, whose rows would belong to other users and titles, or on other texts."""
-    if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
-        raise ValueError("best_model.pth was trained on other data (or another split of it); restore the files in "
-                         "data_dir, or train again with --mode train")
-    if info is not None and checkpoint.get("text") != text_origin(info):
-        raise ValueError("best_model.pth was trained on other text vectors: a text of anime.tsv or a comment has "
-                         f"changed since, or the encoder has (it is {info['used']!r} now); restore them, or train "
-                         "again with --mode train")
 
 
 def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb: torch.Tensor,

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -34,6 +36,33 @@ def processes() -> Iterator[int]:
         yield dist.get_rank()
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def patiently() -> Iterator[Callable[[], bool]]:
+    """Let a first Ctrl-C be asked about, so that a step can be finished and saved; a second one stops at once.
+
+    Among several processes, and outside the main thread, Ctrl-C stops as ever.
+
+    Yields:
+        A function that tells whether there was one.
+    """
+    if dist.is_initialized() or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked: list[bool] = []
+
+    def at_first(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(True)
+        log.info("interrupted: this step is finished and saved; Ctrl-C once more stops at once")
+
+    before = signal.signal(signal.SIGINT, at_first)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def rank() -> int:

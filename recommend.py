@@ -67,6 +67,7 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
+import manifest
 import reasons
 from config import CONFIG, get_config, parse_overrides, run_script
 from exports import export
@@ -222,6 +223,8 @@ def for_users(run: Run, asked: argparse.Namespace, k: int) -> None:
         return
     path = Path(config["saved_dir"]) / "recommendations.json" if asked.out is None else Path(asked.out)
     write_lists(path, tqdm(lists, total=len(users), unit="user", leave=False, disable=None))
+    if asked.out is None:
+        manifest.enter_again(path.parent, path.name)
     log.info(f"{path}: up to {k} titles for each of {len(users):,} users")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+import manifest
 from baselines import BASELINES
 from charts import HEIGHT, LEFT, MARKERS, WIDTH, bars, lines, ticks
 from files import atomic_write
@@ -289,6 +290,8 @@ def main() -> None:
     if not folder.is_dir():
         sys.exit(f"error: {folder} is no folder; name the saved_dir of a run")
     try:
+        manifest.check(folder, "metrics.json", "history.jsonl", "recommendations.json", "splits.npz", "user_emb.pt",
+                       "item_emb.pt")
         print(write_report(folder))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

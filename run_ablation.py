@@ -31,9 +31,10 @@ from data_loader import Dataset, load_dataset
 from evaluator import beyond_accuracy, evaluate_warm, means, rank_items
 from files import atomic_write, load_torch, write_json
 from llm_embedding import TextVectors, fused_text, text_vectors
-from main import finished, held_out_metrics, run, text_origin
+from main import held_out_metrics, run
 from processes import resolve_device
 from report import write_report
+from runs import finished, text_origin
 from significance import holm, paired_test, spread
 from tables import markdown, mean_and_sd
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+import manifest
 import new_items
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items
@@ -35,8 +36,7 @@ class Run:
     config: dict[str, Any]
     checkpoint: dict[str, Any]  # the content of best_model.pth
 
-    # made on first use:
-    @cached_property
+    @cached_property  # as all that follows, made on first use
     def item_rows(self) -> dict[str, int]:
         return {raw: row for row, raw in enumerate(self.dataset.raw_item_ids)}
 
@@ -100,6 +100,7 @@ def load_run(config: dict[str, Any]) -> Run:
     checkpoint = load_torch((saved := Path(config["saved_dir"])) / "best_model.pth")
     if not isinstance(checkpoint, dict) or not {"config", "state_dict", "dataset_fingerprint"} <= set(checkpoint):
         raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
+    manifest.check(saved, "best_model.pth", "user_emb.pt", "item_emb.pt")
     mine = {key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}
     config = {**config, **checkpoint["config"], **mine}  # an older run lacks newer settings
     if "text" in checkpoint:  # the encoder that was really used, perhaps the fallback
@@ -110,8 +111,7 @@ def load_run(config: dict[str, Any]) -> Run:
                          "again, or name the data of that run with --data_dir")
     user_emb, item_emb = load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt")
     if (len(user_emb), len(item_emb)) != (dataset.n_users, dataset.n_items):
-        raise ValueError(f"{saved / 'user_emb.pt'} or item_emb.pt is of another run than best_model.pth; write them "
-                         "again with python main.py --mode inference")
+        raise ValueError(f"{saved / 'user_emb.pt'} or item_emb.pt is of another run; give --mode inference to main.py")
     state = checkpoint["state_dict"]
     linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
     return Run(dataset, user_emb, item_emb, "item_bias" in state, linear, config, checkpoint)

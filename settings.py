@@ -76,10 +76,14 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                               "lsa is TF-IDF over character n-grams and a truncated SVD, fitted to the titles, and "
                               "needs no download. Where the model hub is out of reach, the environment variable "
                               "HF_ENDPOINT names a mirror."),
+        "model_revision": Setting("", "commit, tag or branch of a hub model; empty: its main branch", TEXT, "The "
+                                  "vectors of each commit are kept apart, and a commit pins them whatever becomes of "
+                                  "the model on the hub."),
         "encoder_fallback": Setting("lsa", "if that encoder is neither on disk nor reachable", one_of("lsa", "none"),
                                     "lsa: warn and use lsa. none: stop with an error."),
         "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
         "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
+        "half_vectors": Setting(False, "keep encoded texts as float16: half of the disk, rounded", BOOL),
         "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
         "text_blocks": Setting("", "vectors to stand beside the encoder's", BLOCKS, "lsa: the whole text once more. "
                                "names: the titles' names alone, by character n-grams; sequels share them. tags: a bag "
@@ -142,8 +146,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "refit_valid": Setting(False, "train once more on train and valid, and measure test with that", BOOL, "As "
                                "refit, but the test part stays held out, and its figures are those of the second "
                                "model: what published figures are, whose models learn from all of train.txt."),
-        "resume": Setting("auto", "whether an interrupted run goes on", one_of("auto", "never"), "auto: from "
-                          "checkpoint.pth when it belongs to this very experiment. never: start anew.", runtime=True),
+        "resume": Setting("auto", "whether what is there is gone on with", one_of("auto", "never"), "auto: an "
+                          "interrupted run goes on from checkpoint.pth, one of other settings or data is refused, and "
+                          "a finished run is not run again. never: start anew, and drop what is there.", runtime=True),
     },
     "evaluation and output": {
         "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
@@ -174,6 +179,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "linear_dim": 1024, "cold_cost": 0.005,
     },
 }
+
+DEFAULTS = {key: setting.default for section in SETTINGS.values() for key, setting in section.items()}
 
 # keys that move files or work around without changing any number
 RUNTIME_KEYS = frozenset(key for section in SETTINGS.values() for key, setting in section.items() if setting.runtime)

@@ -6,25 +6,31 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.distributed as dist
 from tqdm import tqdm
 
+import manifest
 from calibration import calibrate
+from checkpoints import Saving, load_state, optimizer_state, resume
 from data_loader import Dataset, normalized_adjacency
 from evaluator import evaluate_warm, means
-from files import atomic_write, load_torch, save_torch
+from files import atomic_write, save_torch
 from linear import linear_users
 from llm_embedding import TextVectors, fused_text
 from losses import BATCHES, id_dropout
 from model import LightGCN
-from processes import from_first, rank
+from processes import from_first, patiently, rank
 from shallow import normalized
 
 log = logging.getLogger("aglrec")
+
+# of training that a kill can cost, in epochs that last longer
+SAVE_SECONDS = 300.0
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
@@ -67,12 +73,14 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         selected: dict[str, Any] | None = None, measured: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train with early stopping on valid, write checkpoint, history and best model, restore the best epoch.
 
+    Ctrl-C finishes the step, saves, and then stops.
+
     Args:
         model: as from build_model; holds the best epoch's weights afterwards.
         dataset: its test parts are not looked at.
         config: as from get_config.
-        signature: what makes this experiment this one; a checkpoint with another is not gone on from. Its "text"
-            says what the text vectors were made of.
+        signature: what makes this experiment this one; a checkpoint with another is refused. Its "text" says what the
+            text vectors were made of.
         selected: what was decided before training, which is reported along with what is decided after it.
         measured: metrics of the same settings with parts held out, where this run has none: training lasts until its
             best epoch, and what it decided is taken over.
@@ -83,34 +91,18 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
 
     Raises:
         FloatingPointError: the loss is no longer finite.
+        ValueError: the folder has the checkpoint of another experiment.
     """
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
     optimizer = adam(model, config["lr"])
     rng = np.random.default_rng([config["seed"], 3])
-    state = from_first(lambda: _resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
-    if state["epoch"]:
-        _load_state(state, model, optimizer, rng)
-    if rank() == 0:
-        (folder / "metrics.json").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
+    state = from_first(lambda: resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
+    if "model" in state:
+        load_state(state, model, optimizer, rng)
     last = measured["epoch"] if measured else config["epochs"]
-    while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
-        start = time.perf_counter()
-        loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1)
-        seconds = time.perf_counter() - start
-        state["epoch"] += 1
-        vectors = model.embeddings()
-        valid = from_first(lambda vectors=vectors: means(evaluate_warm(*vectors, dataset, "valid", config)))
-        state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds, **valid})
-        score = valid[metric]
-        # without valid rows there is nothing to choose by, and the last epoch stays
-        better = not dataset.valid.nnz or state["best"] is None or score > state["best"]["valid"][metric]
-        state |= {"model": model.whole_state(model.state_dict()), "optimizer": _optimizer_state(model, optimizer)}
-        if better:
-            state["best"] = {"state_dict": state["model"], "epoch": state["epoch"], "valid": valid}
-        log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s  valid {metric} {score:.4f}"
-                 f"{' *' if better else ''}")
-        if rank() == 0:
-            _write_state(folder, {**state, "rng": rng.bit_generator.state, "signature": signature})
+    with patiently() as is_asked:
+        while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
+            _one_epoch(state, model, optimizer, dataset, config, rng, Saving(folder, signature, is_asked))
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
     decided = calibrate(model, dataset, config, measured and measured["decided"])
@@ -121,22 +113,73 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
     decided = (selected or {}) | decided
     best["state_dict"] = model.whole_state(model.state_dict())
     if rank() == 0:
+        with atomic_write(folder / "history.jsonl") as file:
+            file.writelines(json.dumps(line).encode() + b"\n" for line in state["history"])
         save_torch(folder / "best_model.pth", {**best, "config": config, "text": signature["text"], "decided": decided,
                                                "dataset_fingerprint": dataset.fingerprint})
+        manifest.enter(folder, manifest.run_id(signature), "history.jsonl", "best_model.pth")
     return {"epoch": best["epoch"], "valid": best["valid"], "epochs_run": state["epoch"], "decided": decided,
             "train_s": sum(line["seconds"] for line in state["history"])}
 
 
+def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset,
+               config: dict[str, Any], rng: np.random.Generator, saving: Saving) -> None:
+    """Train an epoch, or what is left of it, evaluate on valid, and enter both into the state, which is saved."""
+    metric, start, at_start = config["early_stop_metric"], time.perf_counter(), rng.bit_generator.state
+    before = state.get("middle") or {"seconds": 0.0}
+
+    def whole() -> dict[str, Any]:
+        return {"model": model.whole_state(model.state_dict()), "optimizer": optimizer_state(model, optimizer)}
+
+    def keep(middle: dict[str, Any]) -> None:
+        middle["seconds"] = before["seconds"] + time.perf_counter() - start
+        saving.write({**state, **whole(), "rng": at_start, "middle": middle})
+
+    loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1, middle=state.pop("middle", None),
+                       pause=Pause(saving.is_asked, keep))
+    seconds = before["seconds"] + time.perf_counter() - start
+    state["epoch"] += 1
+    vectors = model.embeddings()
+    valid = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+    state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds, **valid})
+    score = valid[metric]
+    # without valid rows there is nothing to choose by, and the last epoch stays
+    better = not dataset.valid.nnz or state["best"] is None or score > state["best"]["valid"][metric]
+    state |= whole()
+    if better:
+        state["best"] = {"state_dict": state["model"], "epoch": state["epoch"], "valid": valid}
+    log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s  valid {metric} {score:.4f}"
+             f"{' *' if better else ''}")
+    saving.write({**state, "rng": rng.bit_generator.state})
+
+
+class Pause(NamedTuple):
+    """When an epoch is interrupted to save what was done of it: every SAVE_SECONDS, and when the user asks for it."""
+
+    is_asked: Callable[[], bool]
+    keep: Callable[[dict[str, Any]], None]  # takes what train_epoch needs to go on from here
+
+
 def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],
-                rng: np.random.Generator, epoch: int) -> float:
-    """Take a step on every batch of the train pairs and return the mean loss a pair, without the penalty."""
+                rng: np.random.Generator, epoch: int, middle: dict[str, Any] | None = None,
+                pause: Pause | None = None) -> float:
+    """Take a step on every batch of the train pairs and return the mean loss a pair, without the penalty.
+
+    With middle, what pause.keep was given in an interrupted epoch, the steps before it are left out; rng must be as at
+    the start of that epoch.
+    """
     device = model.id_emb.device
     loss_of, batches = BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
     generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
     drop = id_dropout(model, config["id_dropout"], generator)
-    total, n_pairs = torch.zeros((), device=device), 0
+    done, total, n_pairs, saved_at = 0, torch.zeros((), device=device), 0, time.monotonic()
+    if middle:
+        done, total, n_pairs = middle["steps"], middle["total"].to(device), middle["n_pairs"]
+        generator.set_state(middle["generator"])
     for step, (batch, weight) in enumerate(tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False,
                                                 mininterval=0.5, disable=True if rank() > 0 else None)):
+        if step < done:
+            continue
         set_lr(optimizer, config, epoch - 1 + step / len(batches))
         loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
         optimizer.zero_grad(set_to_none=True)
@@ -144,10 +187,21 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
         optimizer.step()
         total += loss.detach() * weight
         n_pairs += weight
+        if pause and _is_due(pause, step, saved_at) and step + 1 < len(batches):
+            pause.keep({"steps": step + 1, "total": total.cpu(), "n_pairs": n_pairs,
+                        "generator": generator.get_state()})
+            saved_at = time.monotonic()
     mean = total.item() / max(n_pairs, 1)
     if not math.isfinite(mean):
         raise FloatingPointError(f"the loss became {mean} in epoch {epoch}; lower --lr (it is {config['lr']:g})")
     return mean
+
+
+def _is_due(pause: Pause, step: int, saved_at: float) -> bool:
+    """Tell whether to save now; processes that train together ask the first one, and not at every step."""
+    if dist.is_initialized():
+        return step % 64 == 63 and from_first(lambda: time.monotonic() - saved_at > SAVE_SECONDS)
+    return pause.is_asked() or time.monotonic() - saved_at > SAVE_SECONDS
 
 
 def adam(model: LightGCN, lr: float) -> torch.optim.Adam:
@@ -175,46 +229,3 @@ def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done
 
 def _is_stale(state: dict[str, Any], rounds: int) -> bool:
     return rounds > 0 and state["best"] is not None and state["epoch"] - state["best"]["epoch"] >= rounds
-
-
-def _resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state of the checkpoint if it belongs to this experiment and that was not finished."""
-    path = folder / "checkpoint.pth"
-    # metrics.json is the last thing a run writes: where it stands, there is nothing to go on with
-    if config["resume"] == "never" or not path.exists() or (folder / "metrics.json").exists():
-        return None
-    state = load_torch(path)
-    if state.pop("signature") != signature:
-        log.warning(f"{path} belongs to other settings or data; training starts anew")
-        return None
-    log.info(f"going on after epoch {state['epoch']} of {path} (--resume never starts anew)")
-    return state
-
-
-def _optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
-    state = optimizer.state_dict()
-    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
-
-
-def _load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
-                rng: np.random.Generator) -> None:
-    """Go on from a checkpoint, each process with its share."""
-    model.load_state_dict(model.own_state(state["model"]))
-    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
-    optimizer.load_state_dict({**state["optimizer"], "state": moments})
-    rng.bit_generator.state = state["rng"]
-
-
-def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
-                 convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
-    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
-    names = [name for name, _ in model.named_parameters()]
-    return {number: {key: value if key == "step" else convert({names[number]: value})[names[number]]
-                     for key, value in of_one.items()} for number, of_one in moments.items()}
-
-
-def _write_state(folder: Path, state: dict[str, Any]) -> None:
-    save_torch(folder / "checkpoint.pth", state)
-    with atomic_write(folder / "history.jsonl") as file:
-        file.writelines(json.dumps(line).encode() + b"\n" for line in state["history"])

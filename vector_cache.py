@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +22,7 @@ class Block(NamedTuple):
     stamp: dict[str, Any]
     sources: list[str]  # (n_items,) what of each title is encoded
     open: Callable[[], Encode]
+    store: Any = None  # a text_store.Store that keeps each text's vector as it is made, or None
     reads_comments: bool = True  # or else a user's vector is always the mean of his titles'
 
 
@@ -53,7 +52,7 @@ def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
     try:
         sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
         vectors = np.load(path, allow_pickle=False)
-        intact = sidecar["vectors_sha256"] == digest(vectors.tobytes()) and len(sidecar["keys"]) == len(vectors)
+        intact = sidecar["vectors_sha256"] == digest(vectors) and len(sidecar["keys"]) == len(vectors)
         blocks = sidecar.get("blocks", [sidecar])  # an older version wrote a single one
         ends = np.cumsum([block["dim"] for block in blocks])
         found = [slice(end - block["dim"], end) for block, end in zip(blocks, ends, strict=True)
@@ -74,60 +73,28 @@ def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
 
 def write_cache(path: Path, vectors: np.ndarray, blocks: list[Block], widths: list[int], keys: list[str],
                 ids: list[str], split: str | None) -> None:
-    """Write the vectors and their sidecar, unless just these are there already; those of another encoder move aside."""
+    """Write the vectors and their sidecar, unless just these are there already."""
     stamp = blocks[0].stamp
     sidecar = {**stamp, "dim": vectors.shape[1],
                "blocks": [{"name": block.name, "dim": width, **block.stamp}
                           for block, width in zip(blocks, widths, strict=True)],
                "ids_sha256": digest("\n".join(ids).encode()),
                "texts_sha256": digest("\n".join(keys).encode()), "split": split,
-               "vectors_sha256": digest(vectors.tobytes()), "keys": keys}
+               "vectors_sha256": digest(vectors), "keys": keys}
     text = json.dumps(sidecar)
     if _sidecar(path).exists() and _sidecar(path).read_bytes() == text.encode() and read_cache(path, stamp).row_of:
         return
-    _move_aside(path, stamp)
     # no sidecar may ever stand beside vectors it does not describe, not even after a kill
     _sidecar(path).unlink(missing_ok=True)
     with atomic_write(path) as file:
         np.save(file, vectors, allow_pickle=False)
     with atomic_write(_sidecar(path)) as file:
         file.write(text.encode())
-    for kept in (_sidecar(_aside(path, stamp)), _aside(path, stamp)):
-        kept.unlink(missing_ok=True)
 
 
 def read_caches(folder: Path, block: Block) -> dict[str, Cache]:
-    """Read both sides' vectors of a block, from their place or, of an encoder, from where another's moved them."""
-    caches = {}
-    for side in ("item", "user"):
-        path = path_of(folder, side)
-        caches[side] = read_cache(path, block.stamp)
-        if not caches[side].row_of and block.name == "encoder":
-            caches[side] = read_cache(_aside(path, block.stamp), block.stamp)
-    return caches
-
-
-def _aside(path: Path, stamp: dict[str, Any]) -> Path:
-    """Name the file that keeps an encoder's vectors while those of another one are in their place."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", str(stamp["model_name"])[-40:]).strip("-")
-    return path.with_name(f"{path.stem}.{name}-{digest(json.dumps(stamp, sort_keys=True).encode())[:8]}{path.suffix}")
-
-
-def _move_aside(path: Path, stamp: dict[str, Any]) -> None:
-    """Keep the vectors at path that another encoder made, so that going back to it encodes nothing again."""
-    try:
-        sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-        theirs = {key: sidecar[key] for key in stamp}
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    # what lsa made, it makes again in seconds, and other titles make it another encoder
-    if theirs != stamp and theirs["model_name"] != "lsa" and path.exists():
-        kept = _aside(path, theirs)
-        # in an order in which a kill leaves no sidecar beside vectors it does not describe
-        _sidecar(kept).unlink(missing_ok=True)
-        os.replace(path, kept)
-        os.replace(_sidecar(path), _sidecar(kept))
-        log.info(f"{path.name}: the vectors of {theirs['model_name']!r} are kept as {kept.name}")
+    """Read both sides' vectors of a block."""
+    return {side: read_cache(path_of(folder, side), block.stamp) for side in ("item", "user")}
 
 
 def path_of(folder: Path, side: str) -> Path:
@@ -138,6 +105,6 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def digest(data: bytes) -> str:
-    """Return the sha256 of some bytes in hex."""
-    return hashlib.sha256(data).hexdigest()
+def digest(data: bytes | np.ndarray) -> str:
+    """Return the sha256 of some bytes, or of an array's, in hex."""
+    return hashlib.sha256(np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data).hexdigest()

@@ -12,14 +12,15 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"settings", "files", "processes", "readers", "splits", "encoders", "significance", "tables", "charts",
      "shallow", "report_parts", "serve_models", "title_names"},
-    {"config", "data_loader", "vector_cache", "model"},
+    {"config", "data_loader", "vector_cache", "text_store", "model", "manifest"},
     {"llm_embedding"},
-    {"evaluator", "losses", "fold_in"},
+    {"evaluator", "losses", "fold_in", "checkpoints"},
     {"baselines", "linear", "lists", "reasons", "report_files"},
     {"calibration", "report_lists", "report_decided", "new_items"},
     {"trainer", "report", "serving"},
     {"selection", "exports", "newcomers"},
     {"serve_answers"},
+    {"runs"},
     {"main", "save_embeddings", "recommend", "run_ablation", "serve", "tune"},
 )
 SCRIPTS = FLOORS[-1]

@@ -264,7 +264,7 @@ def test_the_exit_code_is_that_of_main(case: str, data_dir: Path, tmp_path: Path
 
 
 def test_a_model_that_must_be_downloaded_is_not(data_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "find_model", lambda name: name)
+    monkeypatch.setattr(check, "find_model", lambda name, revision: name)
     monkeypatch.setattr(run_time, "transformer_encoder", lambda *args: pytest.fail("it was loaded"))
     code, page, _ = call(check, str(data_dir), "--model_name", "some/model", "--device", "cpu")
     assert code == 0
@@ -273,7 +273,7 @@ def test_a_model_that_must_be_downloaded_is_not(data_dir: Path, call: Call, monk
 
 
 def test_an_encoder_out_of_reach_is_lsa_or_an_end(data_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_found(name: str) -> str:
+    def not_found(name: str, revision: str) -> str:
         raise OSError("the hub is not reachable; connect")
 
     monkeypatch.setattr(check, "find_model", not_found)

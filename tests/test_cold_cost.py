@@ -12,6 +12,7 @@ import torch
 from conftest import write_data
 
 import calibration
+import manifest
 from config import get_config, run_script
 from data_loader import load_dataset
 from main import run
@@ -199,6 +200,7 @@ def test_data_that_moved_are_found(made: Path, rows: cold_cost.Rows, tmp_path: P
     state = torch.load(tmp_path / "saved" / "best_model.pth", weights_only=True)
     state["config"]["data_dir"] = str(tmp_path / "gone")
     torch.save(state, tmp_path / "saved" / "best_model.pth")
+    manifest.enter(tmp_path / "saved", manifest.run_of(tmp_path / "saved"), "best_model.pth")
     with pytest.raises(FileNotFoundError):
         cold_cost.measure(tmp_path / "saved", [COST])
     assert cold_cost.measure(tmp_path / "saved", [COST], str(tmp_path / "moved"))["none listed"] == rows["none listed"]

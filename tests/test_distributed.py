@@ -75,10 +75,10 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
     in_epoch = [False]
     train_epoch, forward, all_reduce = trainer.train_epoch, LightGCN.forward, dist.all_reduce
 
-    def noted_epoch(*args: Any) -> float:
+    def noted_epoch(*args: Any, **kwargs: Any) -> float:
         epochs.append(args[-1])
         in_epoch[0] = True
-        loss = train_epoch(*args)
+        loss = train_epoch(*args, **kwargs)
         in_epoch[0] = False
         return loss
 
@@ -92,11 +92,23 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
         return all_reduce(tensor, *args, **more)
 
     with pytest.MonkeyPatch.context() as patch:
+        keep_checkpoint(patch)
         patch.setattr(trainer, "train_epoch", noted_epoch)
         patch.setattr(LightGCN, "forward", noted_forward)
         patch.setattr(dist, "all_reduce", noted_all_reduce)
         main.run(config)
     return {"epochs": epochs, "steps": steps}
+
+
+def keep_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    """Let a finished run keep its last checkpoint, by another name."""
+    finish = main.finish
+
+    def keep(saved: Path, metrics: dict[str, Any]) -> None:
+        shutil.copy(saved / "checkpoint.pth", saved / "last.pth")
+        finish(saved, metrics)
+
+    patch.setattr(main, "finish", keep)
 
 
 def bytes_of_a_step(n_more: int) -> list[int]:
@@ -176,10 +188,10 @@ def killed_in(epoch: int, overrides: dict[str, Any]) -> None:
     """Begin a run in this process and end it when an epoch begins."""
     train_epoch = trainer.train_epoch
 
-    def killed(*args: Any) -> float:
+    def killed(*args: Any, **kwargs: Any) -> float:
         if args[-1] == epoch:
             raise KeyboardInterrupt
-        return train_epoch(*args)
+        return train_epoch(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "train_epoch", killed)
@@ -197,8 +209,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def single(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """The folder with every run, done in this process."""
     folder = tmp_path_factory.mktemp("single")
-    for name in RUNS:
-        main.run(get_config(overrides_of(name, folder / name, data)))
+    with pytest.MonkeyPatch.context() as patch:
+        keep_checkpoint(patch)
+        for name in RUNS:
+            main.run(get_config(overrides_of(name, folder / name, data)))
     return folder
 
 
@@ -285,12 +299,12 @@ def built_from(folder: Path) -> tuple[Any, ...]:
     return dataset, main.text_vectors(dataset, config, "cpu"), config, torch.device("cpu")
 
 
-@pytest.mark.parametrize("file", ["checkpoint.pth", "best_model.pth"])
+@pytest.mark.parametrize("file", ["last.pth", "best_model.pth"])
 @pytest.mark.parametrize("name", RUNS)
 def test_what_two_processes_save_looks_like_that_of_one(name: str, file: str, single: Path, double: Path) -> None:
     ours, theirs = read(double / name, file), read(single / name, file)
     assert forms(ours) == forms(theirs)
-    key = "model" if file == "checkpoint.pth" else "state_dict"
+    key = "model" if file == "last.pth" else "state_dict"
     assert ours[key]["id_emb"].shape[1] == DIM
     beside = [{column: state[key].pop(column) for column in [*state[key]] if column.startswith(("item_", "linear_"))}
               for state in (ours, theirs)]
@@ -299,7 +313,7 @@ def test_what_two_processes_save_looks_like_that_of_one(name: str, file: str, si
         assert all(column.any() for column in beside[0].values())
         assert set(ours["decided"]) == {"weights", "unit", "tried", "linear", "cold_offset"}
     torch.testing.assert_close(ours[key], theirs[key], **TOLERANCE)
-    if file == "checkpoint.pth":
+    if file == "last.pth":
         for number, moments in theirs["optimizer"]["state"].items():
             torch.testing.assert_close(ours["optimizer"]["state"][number], moments, rtol=1e-3, atol=1e-6)
 
@@ -313,7 +327,8 @@ def test_a_run_begun_by_two_is_gone_on_with_alone(killed: tuple[Any, Path, Path]
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[int] = []
     train_epoch = trainer.train_epoch
-    monkeypatch.setattr(trainer, "train_epoch", lambda *args: epochs.append(args[-1]) or train_epoch(*args))
+    monkeypatch.setattr(trainer, "train_epoch",
+                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
     main.run(get_config(overrides_of("concat", killed[2], data)))
     assert epochs == list(range(2, EPOCHS + 1))
     assert_same_run(killed[2], single / "concat")

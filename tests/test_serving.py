@@ -346,7 +346,8 @@ def test_a_folder_that_holds_no_whole_run_is_a_sentence(run: Run, tmp_path: Path
         torch.save(run.item_emb, saved / "user_emb.pt")
     if wrong == "other data":
         config["data_dir"] = str(write_data(tmp_path / "data"))
-    told = {"nothing": "run python main.py", "other file": "is no model of main.py", "other vectors": "of another run",
+    told = {"nothing": "run python main.py", "other file": "is no model of main.py",
+            "other vectors": "user_emb.pt not as run .* wrote it",
             "other data": "was trained on other data"}
     with pytest.raises((FileNotFoundError, ValueError), match=told[wrong]):
         load_run(config)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,10 @@ def killed_before(epoch: int, dataset: Dataset, config: dict[str, Any], monkeypa
     """Train until a kill at the start of an epoch."""
     train_epoch = trainer.train_epoch
 
-    def killed(*args: Any) -> float:
+    def killed(*args: Any, **kwargs: Any) -> float:
         if args[-1] == epoch:
             raise KeyboardInterrupt
-        return train_epoch(*args)
+        return train_epoch(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "train_epoch", killed)
@@ -177,7 +178,7 @@ def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset
     config = {**config, "epochs": 6, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, **more}
     whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
     killed_before(4, dataset, config, monkeypatch)
-    assert len(history(config)) == 3
+    assert len(torch.load(Path(config["saved_dir"]) / "checkpoint.pth", weights_only=True)["history"]) == 3
     resumed, _ = fitted(dataset, config)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -185,20 +186,86 @@ def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset
     assert without_seconds(history(config)) == without_seconds(whole_lines)
 
 
-@pytest.mark.parametrize("change", ["data", "text", "never", "finished"])
-def test_a_checkpoint_is_not_gone_on_from(dataset: Dataset, config: dict[str, Any], change: str,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("change", "said"), [
+    ({"dataset": "another"}, "the data, or how they are split"),
+    ({"text": {"encoder": "lsa", "digest": "other"}}, "the model that encodes it"),
+    ({"config": {**SIGNATURE["config"], "epochs": 99, "lr": 0.5}}, "epochs was .*now it is 99; lr was .*now it is 0.5"),
+])
+def test_a_checkpoint_of_something_else_is_refused_with_what_differs(dataset: Dataset, config: dict[str, Any],
+                                                                     change: dict[str, Any], said: str) -> None:
+    fitted(dataset, config)
+    path = Path(config["saved_dir"]) / "checkpoint.pth"
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"{said}.*--resume never"):
+        trainer.fit(built(dataset, config), dataset, config, {**SIGNATURE, **change})
+    assert path.read_bytes() == before
+
+
+def test_resume_never_starts_anew(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     fitted(dataset, config)
     epochs: list[int] = []
     train_epoch = trainer.train_epoch
-    monkeypatch.setattr(trainer, "train_epoch", lambda *args: epochs.append(args[-1]) or train_epoch(*args))
-    if change == "finished":
-        (Path(config["saved_dir"]) / "metrics.json").write_text("{}")
-    config = {**config, "resume": "never" if change == "never" else "auto"}
-    signature = {**SIGNATURE, **{"data": {"dataset": "another"}, "text": {"text": {"encoder": "lsa", "digest": "other"}}
-                                 }.get(change, {})}
-    trainer.fit(built(dataset, config), dataset, config, signature)
+    monkeypatch.setattr(trainer, "train_epoch",
+                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
+    config = {**config, "resume": "never"}
+    trainer.fit(built(dataset, config), dataset, config, {**SIGNATURE, "dataset": "another"})
     assert epochs == [1, 2, 3]
+
+
+INSIDE = [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize": True}]
+
+
+@pytest.mark.parametrize("more", INSIDE, ids=["bpr", "softmax", "dropout"])
+@pytest.mark.parametrize("how", ["asked", "by time"])
+def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(more: dict[str, Any], how: str, dataset: Dataset,
+                                                           config: dict[str, Any],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**config, "epochs": 4, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, "batch_size": 16, **more}
+    config = {**config, "batch_size": 8}
+    whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
+    set_lr, steps = trainer.set_lr, []
+
+    def interrupting(*args: Any) -> None:
+        set_lr(*args)
+        steps.append(args[-1])
+        if len(steps) == (7 if more else 70):
+            if how == "asked":
+                signal.raise_signal(signal.SIGINT)
+            else:
+                raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "set_lr", interrupting)
+        patch.setattr(trainer, "SAVE_SECONDS", 300.0 if how == "asked" else 0.0)
+        with pytest.raises(KeyboardInterrupt if how == "asked" else SystemExit):
+            fitted(dataset, config)
+    state = torch.load(Path(config["saved_dir"]) / "checkpoint.pth", weights_only=True)
+    assert state["middle"]["steps"] > 0
+    assert state["epoch"] >= 1
+    resumed, _ = fitted(dataset, config)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert without_seconds(history(config)) == without_seconds(history(
+        {**config, "saved_dir": config["saved_dir"] + "/whole"}))
+
+
+def test_a_second_interrupt_stops_at_once(dataset: Dataset, config: dict[str, Any],
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted(dataset, {**config, "epochs": 1})
+    path, set_lr, steps = Path(config["saved_dir"]) / "checkpoint.pth", trainer.set_lr, []
+    path.unlink()
+
+    def interrupting(*args: Any) -> None:
+        set_lr(*args)
+        steps.append(args[-1])
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(trainer, "set_lr", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(dataset, config)
+    assert len(steps) == 1
+    assert not path.exists()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(dataset: Dataset, config: dict[str, Any],

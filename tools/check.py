@@ -100,7 +100,7 @@ def chosen_encoder(dataset: Dataset, config: dict[str, Any]) -> Encoder:
     name = source = config["model_name"]
     if name != "lsa":
         try:
-            source = find_model(name)
+            source = find_model(name, config["model_revision"])
         except OSError:
             if config["encoder_fallback"] == "none":
                 raise

@@ -19,13 +19,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import manifest
 from calibration import cold_offset
 from config import run_script
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means, rank_items
 from files import load_torch
-from main import check_origin
 from model import UNLISTED
+from runs import check_origin
 from significance import spread
 from tables import markdown, mean_and_sd
 
@@ -51,6 +52,7 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
     Raises:
         ValueError: the run has no offset, no cold titles or no valid part, or the data have changed.
     """
+    manifest.check(folder, "best_model.pth", "user_emb.pt", "item_emb.pt")
     checkpoint = load_torch(folder / "best_model.pth")
     decided, config = checkpoint.get("decided", {}).get("cold_offset"), run_config(folder, data_dir)
     if decided is None or not config["cold_item_ratio"]:

@@ -25,13 +25,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from checkpoints import CHECKPOINT
 from config import experiment, get_config, run_script
 from data_loader import Comments, Dataset, only
 from evaluator import evaluate, means
 from files import load_torch, save_torch
 from llm_embedding import text_vectors
-from main import text_origin
 from processes import resolve_device
+from runs import text_origin
 from selection import select
 from serving import Run, load_run, place
 from significance import spread
@@ -106,6 +107,7 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
         model = build_model(dataset, vectors, settings, device)
         fit(model, dataset, settings, {"config": experiment(config), "dataset": dataset.fingerprint,
                                        "text": text_origin(vectors.info)}, selected)
+        (saved / CHECKPOINT).unlink()
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())
     checkpoint = load_torch(saved / "best_model.pth")

@@ -1,0 +1,102 @@
+"""The state of an unfinished training on disk, which that training alone goes on from."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from files import load_torch, save_torch
+from model import LightGCN
+from processes import rank
+from settings import DEFAULTS
+
+log = logging.getLogger("aglrec")
+
+CHECKPOINT = "checkpoint.pth"
+
+
+class Saving(NamedTuple):
+    """Where the state of training goes, of which experiment it is, and whether the user wants to stop."""
+
+    folder: Path
+    signature: dict[str, Any]
+    is_asked: Callable[[], bool]
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint (the first process alone), and stop here if that is wanted."""
+        if rank() == 0:
+            save_torch(self.folder / CHECKPOINT, {**state, "signature": self.signature})
+        if self.is_asked():
+            raise KeyboardInterrupt
+
+
+def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the state of the checkpoint, which an interrupted run leaves, if there is one.
+
+    Raises:
+        ValueError: it belongs to another experiment; the message says what differs.
+    """
+    state = refuse_other(folder, signature, config)
+    if state:
+        steps = f" and {state['middle']['steps']:,} steps" if state.get("middle") else ""
+        log.info(f"going on after epoch {state['epoch']}{steps} of {folder / CHECKPOINT} (--resume never starts anew)")
+    return state
+
+
+def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the state of a checkpoint that is to be gone on with, as far as a part of its signature tells.
+
+    Raises:
+        ValueError: it belongs to another experiment; the message says what differs.
+    """
+    path = folder / CHECKPOINT
+    if config["resume"] == "never" or not path.exists():
+        return None
+    state = load_torch(path)
+    differences = differing(state.pop("signature"), signature)
+    if differences:
+        raise ValueError(f"{path} is that of an interrupted run of other settings or data: {'; '.join(differences)}. "
+                         "Give that run's command to go on with it, --resume never to drop it, or another --saved_dir")
+    return state
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say in which settings, data and texts two signatures differ, key by key, as far as the new one tells."""
+    now = new["config"]
+    was = {**{key: DEFAULTS[key] for key in now if key in DEFAULTS}, **old["config"]}  # an older run lacks new settings
+    said = [f"{key} was {was.get(key, 'unknown')}, now it is {now.get(key, 'unknown')}"
+            for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
+    if new.get("dataset", old["dataset"]) != old["dataset"]:
+        said.append("the data, or how they are split, have changed")
+    text = new.get("text", old["text"])
+    if text["encoder"] != old["text"]["encoder"]:
+        said.append(f"the text vectors were those of {old['text']['encoder']!r}, now they are of {text['encoder']!r}")
+    elif text != old["text"]:
+        said.append("a text, or the model that encodes it, has changed")
+    return said
+
+
+def optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
+    state = optimizer.state_dict()
+    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
+
+
+def load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
+               rng: np.random.Generator) -> None:
+    """Go on from a checkpoint, each process with its share."""
+    model.load_state_dict(model.own_state(state["model"]))
+    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
+    optimizer.load_state_dict({**state["optimizer"], "state": moments})
+    rng.bit_generator.state = state["rng"]
+
+
+def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
+                 convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
+    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
+    names = [name for name, _ in model.named_parameters()]
+    return {number: {key: value if key == "step" else convert({names[number]: value})[names[number]]
+                     for key, value in of_one.items()} for number, of_one in moments.items()}

@@ -1,0 +1,128 @@
+"""Which run wrote each file of a folder, and the lock that lets one run at a time write there."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from files import told, write_json
+
+NAME, LOCK = "manifest.json", ".lock"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which a process loses when it dies, and clear away what killed ones left half-written.
+
+    A folder made for this in which nothing was written is removed again.
+
+    Raises:
+        OSError: another process holds it, or nothing can be written there.
+    """
+    is_new = not folder.exists()
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OSError(f"another process is writing to {folder}; wait for it to end, or give another "
+                          "--saved_dir") from None
+    try:
+        clear(folder)
+        yield
+    finally:
+        if is_new and [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()
+        lock.release()
+
+
+def clear(folder: Path) -> None:
+    """Remove what atomic_write left in a folder for processes that were killed in it."""
+    for left in folder.glob("*.*.tmp"):
+        if _is_dead(left.suffixes[-2][1:]):
+            left.unlink(missing_ok=True)
+
+
+def run_id(signature: dict[str, Any]) -> str:
+    """Name a run by what makes it that run: the same settings, data and texts have the same name."""
+    return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def enter(folder: Path, run: str, *names: str) -> None:
+    """Write into manifest.json that these files of a folder are this run's, with their sha256."""
+    files = _entries(folder) if (folder / NAME).exists() else {}
+    files |= {name: {"run": run, "sha256": _sha256(folder / name)} for name in names}
+    write_json(folder / NAME, {"files": files})
+
+
+def enter_again(folder: Path, *names: str) -> None:
+    """Enter files that were written anew from the model of a folder, if its run is known."""
+    if run := run_of(folder):
+        enter(folder, run, *names)
+
+
+def run_of(folder: Path) -> str | None:
+    """Name the run that wrote the model of a folder; None if an older version did."""
+    return _entries(folder).get("best_model.pth", {}).get("run") if (folder / NAME).exists() else None
+
+
+def check(folder: Path, *names: str) -> None:
+    """Refuse files that are not of one run, or are no longer what it wrote.
+
+    Files that are missing are left to who needs them; a folder of an older version has no manifest, and is taken as it
+    is.
+
+    Raises:
+        ValueError: tells which file is of which run, and what to do.
+    """
+    if not (folder / NAME).exists():
+        return
+    entries, said = _entries(folder), {}
+    for name in names:
+        if (folder / name).exists():
+            said.setdefault(_origin(folder / name, entries.get(name)), []).append(name)
+    if len(said) > 1 or any(not origin.startswith("of run") for origin in said):
+        files = "; ".join(f"{', '.join(found)} {origin}" for origin, found in said.items())
+        raise ValueError(f"{folder} holds files that do not belong together: {files}. A run was interrupted while it "
+                         "wrote them, or one was changed or replaced; give the run's command again")
+
+
+def _origin(path: Path, entry: dict[str, str] | None) -> str:
+    if entry is None:
+        return "of no run that is known"
+    return f"of run {entry['run']}" if _sha256(path) == entry["sha256"] else f"not as run {entry['run']} wrote it"
+
+
+def _entries(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / NAME
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {name: {"run": str(entry["run"]), "sha256": str(entry["sha256"])} for name, entry in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read ({error!r}); delete it to take the files beside it as they "
+                         "are") from None
+
+
+def _is_dead(pid: str) -> bool:
+    """Tell whether no process has this number; where that cannot be asked, none is taken for dead."""
+    if os.name != "posix" or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

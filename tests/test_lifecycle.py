@@ -1,0 +1,415 @@
+"""Runs that are killed, repeated, or meet another one in their folder: nothing is lost, mixed, or run in vain."""
+
+import errno
+import json
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import write_data
+from test_main import words
+
+import files
+import main
+import manifest
+import report
+import runs
+import trainer
+from config import get_config, run_script
+from runs import OUTPUTS
+from serving import load_run
+from tools import cold_cost
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def trains(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the epochs that are trained."""
+    epochs: list[int] = []
+    train_epoch = trainer.train_epoch
+    monkeypatch.setattr(trainer, "train_epoch",
+                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
+    return epochs
+
+
+def contents(saved: Path) -> dict[str, bytes]:
+    return {name: (saved / name).read_bytes() for name in OUTPUTS if (saved / name).exists()}
+
+
+def untimed(saved: Path) -> dict[str, Any]:
+    """Read the outputs of a run without what differs from one time to the next: seconds, and where it lies."""
+    found: dict[str, Any] = {name: content for name, content in contents(saved).items() if name.endswith(("t", "z"))}
+    found |= {name: json.loads((saved / name).read_text()) for name in ("recommendations.json", "new_titles.json")}
+    lines = (saved / "history.jsonl").read_text().splitlines()
+    found["history"] = [{**json.loads(line), "seconds": 0} for line in lines]
+    metrics = json.loads((saved / "metrics.json").read_text())
+    found["metrics"] = {key: value for key, value in metrics.items() if key not in ("timing", "train_s", "config",
+                                                                                    "encoder")}
+    model = torch.load(saved / "best_model.pth", weights_only=True)
+    found["model"] = {name: value.tolist() for name, value in model["state_dict"].items()}
+    return found
+
+
+def killed_at(name: str, config: dict[str, Any], folder: Path | None = None) -> None:
+    """Run until a file of this name is about to take its place, in this folder if one is given."""
+    replace = os.replace
+
+    def deadly(source: Any, target: Any) -> None:
+        if Path(target).name == name and folder in (None, Path(target).parent):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files.os, "replace", deadly)
+        with pytest.raises(KeyboardInterrupt):
+            main.run(config)
+
+
+# --- files that belong together ---
+
+def test_every_output_is_entered_with_its_run(config: dict[str, Any]) -> None:
+    metrics, saved = main.run(config), Path(config["saved_dir"])
+    entries = json.loads((saved / "manifest.json").read_text())["files"]
+    assert {entry["run"] for entry in entries.values()} == {metrics["run"]}
+    assert set(entries) == set(OUTPUTS)
+    other = main.run({**config, "seed": 1, "saved_dir": str(saved / "other")})
+    assert other["run"] != metrics["run"]
+
+
+# what an old run left is used until the first of these is replaced; from then on nothing is until all of them are
+WRITES = ["checkpoint.pth", *OUTPUTS, "manifest.json"]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_run_killed_over_an_old_one_is_whole_or_refused(name: str, config: dict[str, Any], tmp_path: Path,
+                                                          trains: list[int]) -> None:
+    main.run(config)
+    saved, other = Path(config["saved_dir"]), {**config, "lr": 0.05}
+    before = contents(saved)
+    killed_at(name, other)
+    if name in ("checkpoint.pth", "history.jsonl"):
+        assert contents(saved) == before
+        assert load_run(config).item_emb.isfinite().all()
+        manifest.check(saved, *OUTPUTS)
+    else:
+        with pytest.raises(ValueError, match=r"not belong together: .*of run \w+.*give the run's command again"):
+            manifest.check(saved, *OUTPUTS)
+    trains.clear()
+    main.run(other)
+    assert trains == ([1, 2, 3] if name == "checkpoint.pth" else [])
+    whole = {**other, "saved_dir": str(tmp_path / "whole")}
+    main.run(whole)
+    assert untimed(saved) == untimed(tmp_path / "whole")
+    manifest.check(saved, *OUTPUTS)
+    assert not (saved / "checkpoint.pth").exists()
+
+
+@pytest.fixture
+def mixed(config: dict[str, Any]) -> dict[str, Any]:
+    """A run over which another was killed while it wrote its vectors."""
+    main.run(config)
+    killed_at("item_emb.pt", {**config, "embedding_dim": 4})
+    return config
+
+
+def test_each_who_reads_a_mix_says_which_file_is_of_which_run(mixed: dict[str, Any],
+                                                              monkeypatch: pytest.MonkeyPatch,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    saved = Path(mixed["saved_dir"])
+    old = json.loads((saved / "metrics.json").read_text())["run"]
+    new = manifest.run_of(saved)
+    said = rf"best_model.pth of run {new}; user_emb.pt not as run {old} wrote it; item_emb.pt of run {old}"
+    for read in (lambda: load_run(mixed), lambda: cold_cost.measure(saved, [0.1])):
+        with pytest.raises(ValueError, match=said):
+            read()
+    with pytest.raises(ValueError, match=f"best_model.pth, history.jsonl of run {new}; metrics.json of run {old}"):
+        main.run({**mixed, "mode": "inference"})
+    monkeypatch.setattr(sys, "argv", ["report.py", str(saved)])
+    with pytest.raises(SystemExit, match=f"history.jsonl of run {new}"):
+        report.main()
+
+
+def test_a_file_that_was_changed_or_came_from_elsewhere_is_named(config: dict[str, Any]) -> None:
+    run, saved = main.run(config)["run"], Path(config["saved_dir"])
+    main.run({**config, "seed": 1, "saved_dir": str(saved / "other")})
+    shutil.copy(saved / "other" / "user_emb.pt", saved)
+    with pytest.raises(ValueError, match=rf"best_model.pth, item_emb.pt of run {run}; user_emb.pt not as run {run}"):
+        load_run(config)
+    main.run({**config, "mode": "inference"})
+    assert load_run(config)
+
+
+def test_a_file_of_no_known_run_is_refused(config: dict[str, Any]) -> None:
+    main.run(config)
+    path = Path(config["saved_dir"]) / "manifest.json"
+    entries = json.loads(path.read_text())
+    del entries["files"]["item_emb.pt"]
+    path.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match="item_emb.pt of no run that is known"):
+        load_run(config)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": {"item_emb.pt": 7}}'])
+def test_a_damaged_manifest_is_a_sentence(content: str, config: dict[str, Any]) -> None:
+    main.run(config)
+    (Path(config["saved_dir"]) / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match="manifest.json cannot be read .*; delete it"):
+        load_run(config)
+
+
+def test_what_an_older_version_wrote_is_taken_as_it_is(config: dict[str, Any]) -> None:
+    main.run(config)
+    (Path(config["saved_dir"]) / "manifest.json").unlink()
+    assert load_run(config)
+    main.run({**config, "mode": "inference"})
+    assert not (Path(config["saved_dir"]) / "manifest.json").exists()
+
+
+# --- one at a time ---
+
+def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
+    saved = Path(config["saved_dir"])
+    with manifest.alone(saved), pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"):
+        main.run(config)
+    assert main.run(config)
+
+
+@pytest.mark.parametrize("mode", ["train", "inference"])
+def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> None:
+    main.run(config)
+    program = (f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nimport manifest\nfrom pathlib import Path\n"
+               f"with manifest.alone(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(OSError, match="another process"):
+            main.run({**config, "mode": mode})
+        other.kill()
+    assert main.run({**config, "mode": mode})
+
+
+def test_what_dead_processes_left_half_written_goes(config: dict[str, Any]) -> None:
+    saved = Path(config["saved_dir"])
+    saved.mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    gone = [saved / f"checkpoint.pth.{dead.pid}.tmp", saved / f"item_emb.pt.{dead.pid}.tmp"]
+    stays = [saved / f"checkpoint.pth.{os.getppid()}.tmp", saved / "notes.tmp", saved / "my.own.tmp"]
+    for path in (*gone, *stays):
+        path.write_bytes(b"x")
+    main.run(config)
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in stays)
+
+
+# --- nothing is run that should not be ---
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_finished_run_is_not_run_again_and_says_so(refit: bool, config: dict[str, Any], trains: list[int],
+                                                     caplog: pytest.LogCaptureFixture) -> None:
+    config = {**config, "refit": refit}
+    metrics, saved = main.run(config), Path(config["saved_dir"])
+    before, n_epochs = contents(saved), len(trains)
+    with caplog.at_level(logging.INFO, "aglrec"):
+        assert main.run(config) == metrics
+    assert "this very run is finished, and nothing is run again (--resume never does)" in caplog.text
+    assert len(trains) == n_epochs
+    assert contents(saved) == before
+    main.run({**config, "resume": "never"})
+    assert len(trains) > n_epochs
+
+
+def test_other_lengths_of_lists_train_nothing(config: dict[str, Any], trains: list[int]) -> None:
+    main.run(config)
+    saved, n_epochs = Path(config["saved_dir"]), len(trains)
+    metrics = main.run({**config, "recommend_k": 3})
+    lists = json.loads((saved / "recommendations.json").read_text())
+    assert {len(titles) for titles in lists.values()} == {3}
+    assert len(trains) == n_epochs
+    assert metrics["config"]["recommend_k"] == 3
+    assert json.loads((saved / "metrics.json").read_text()) == metrics
+    manifest.check(saved, *OUTPUTS)
+
+
+@pytest.mark.parametrize("damage", ["metrics.json", "item_emb.pt", "best_model.pth", "splits.npz"])
+def test_a_damaged_run_is_run_again_and_says_why(damage: str, config: dict[str, Any], trains: list[int],
+                                                 caplog: pytest.LogCaptureFixture) -> None:
+    main.run(config)
+    path, n_epochs = Path(config["saved_dir"]) / damage, len(trains)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1:-1])
+    main.run(config)
+    assert len(trains) == 2 * n_epochs
+    assert damage in caplog.text
+    manifest.check(path.parent, *OUTPUTS)
+
+
+def interrupted(config: dict[str, Any], folder: Path | None = None) -> None:
+    """Stop a run at the end of its training, before anything but the checkpoint is written."""
+    killed_at("history.jsonl", config, folder)
+
+
+@pytest.mark.parametrize(("change", "said"), [({"lr": 0.5}, "lr was 0.001, now it is 0.5"),
+                                              ({"epochs": 9}, "epochs was 3, now it is 9"),
+                                              ({"split_seed": 3}, "split_seed was 0, now it is 3; the data")])
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_checkpoint_of_other_settings_is_refused_before_anything_is_encoded(
+        refit: bool, change: dict[str, Any], said: str, config: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    config, saved = {**config, "refit": refit}, Path(config["saved_dir"])
+    interrupted(config, saved)
+    before = (saved / "checkpoint.pth").read_bytes()
+    said = said.partition(";")[0] if refit else said  # the whole data are read after the measured run alone
+    with monkeypatch.context() as patch:
+        patch.setattr(main, "text_vectors", lambda *args: pytest.fail("encoded"))
+        with pytest.raises(ValueError, match=f"{said}.*Give that run's command to go on with it, --resume never"):
+            main.run({**config, **change})
+    assert (saved / "checkpoint.pth").read_bytes() == before
+    assert main.run({**config, **change, "resume": "never"})
+    assert not (saved / "checkpoint.pth").exists()
+
+
+def test_an_interrupted_run_does_not_mind_longer_lists(config: dict[str, Any], trains: list[int]) -> None:
+    interrupted(config)
+    trains.clear()
+    assert main.run({**config, "recommend_k": 3})["config"]["recommend_k"] == 3
+    assert trains == []
+
+
+def test_a_finished_run_is_told_so_beside_the_checkpoint_of_another(config: dict[str, Any]) -> None:
+    metrics = main.run(config)
+    interrupted({**config, "lr": 0.5})
+    assert main.run(config) == metrics
+    assert main.run({**config, "mode": "inference"}) == metrics
+    assert (Path(config["saved_dir"]) / "checkpoint.pth").exists()
+
+
+def test_a_checkpoint_from_before_a_setting_was_added_is_gone_on_from(config: dict[str, Any],
+                                                                      trains: list[int]) -> None:
+    interrupted(config)
+    path = Path(config["saved_dir"]) / "checkpoint.pth"
+    state = torch.load(path, weights_only=True)
+    del state["signature"]["config"]["whiten"]
+    torch.save(state, path)
+    trains.clear()
+    assert main.run(config)
+    assert trains == []
+
+
+def test_inference_brings_the_figures_that_a_killed_run_did_not_come_to(config: dict[str, Any], tmp_path: Path) -> None:
+    whole = main.run({**config, "saved_dir": str(tmp_path / "whole")})
+    killed_at("user_emb.pt", config)
+    metrics, saved = main.run({**config, "mode": "inference"}), Path(config["saved_dir"])
+    assert set(metrics) == set(whole)
+    assert metrics["train_s"] > 0
+    for key in ("run", "test", "warm", "decided", "epochs_run", "epoch"):
+        assert metrics[key] == whole[key], key
+    manifest.check(saved, *OUTPUTS)
+
+
+# --- disks ---
+
+def on_a_disk_of(n_bytes: int, config: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+    """Run main.py in a process that can write no file longer than n_bytes."""
+    program = (f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, {n_bytes}))\n"
+               f"sys.argv = {[*words(config), *more]!r}; sys.path[:0] = [{str(ROOT)!r}]\n"
+               f"runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')")
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
+
+
+@pytest.mark.parametrize("n_bytes", [2_000, 9_000])
+def test_a_full_disk_is_a_sentence_and_costs_nothing(n_bytes: int, config: dict[str, Any]) -> None:
+    main.run(config)
+    saved = Path(config["saved_dir"])
+    before = contents(saved)
+    done = on_a_disk_of(n_bytes, config, "--lr", "0.5")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert "cannot be written (File too large); free some space" in done.stderr
+    assert contents(saved) == before
+    assert not list(saved.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("at", ["lock", "file"])
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(number: int, at: str, config: dict[str, Any],
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **more: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(*((Path, "mkdir") if at == "lock" else (files.os, "fsync")), refuse)
+    remedy = "free some space" if number == errno.ENOSPC else "make the folder writable"
+    with pytest.raises(OSError, match=f"saved.* cannot be written .{os.strerror(number)}.; {remedy}"):
+        main.run(config)
+
+
+def test_a_full_disk_under_torchs_writer_is_a_sentence(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="x.pt cannot be written .File too large.; free some space"):
+            files.save_torch(tmp_path / "x.pt", {"a": torch.ones(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_is_no_disks_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="of the model"), files.atomic_write(tmp_path / "x"):
+        raise RuntimeError("of the model, which could not write")
+
+
+# --- screens ---
+
+def test_a_screen_that_cannot_show_a_title_or_goes_away_costs_nothing(tmp_path: Path) -> None:
+    program = ("import logging, sys; from config import run_script\n"
+               "def main():\n log = logging.getLogger('aglrec')\n"
+               " for n in range(500): log.info('进击的巨人 %d', n)\n open(sys.argv[1], 'w').write('done')\n"
+               "sys.exit(run_script(main))")
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([*command, str(tmp_path / "a")], cwd=ROOT, env=environment, capture_output=True, text=True,
+                          check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 500
+    with subprocess.Popen([*command, str(tmp_path / "b")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as script:
+        script.stdout.readline()
+        script.stdout.close()
+        errors = script.stderr.read()
+    assert "Logging error" not in errors
+    assert len(errors.splitlines()) < 3
+    assert (tmp_path / "b").read_text() == "done"
+
+
+# --- a user who has every title ---
+
+@pytest.mark.parametrize("more", [{"preset": "tuned"}, {"loss": "softmax"}])
+@pytest.mark.parametrize("n_users", [1, 3])
+def test_users_who_have_every_title_are_no_nan(n_users: int, more: dict[str, Any], config: dict[str, Any],
+                                               tmp_path: Path) -> None:
+    write_data(tmp_path / "all", n_users, 30, per_user=30)
+    keys = ("saved_dir", "model_name", "lsa_dim", "embedding_dim", "device")
+    asked = get_config({**{key: config[key] for key in keys}, "data_dir": str(tmp_path / "all"), "epochs": 2, **more})
+    metrics = main.run(asked)
+    assert "NaN" not in json.dumps(metrics)
+    assert torch.isfinite(torch.load(Path(config["saved_dir"]) / "item_emb.pt", weights_only=True)).all()
+
+
+def test_an_unreadable_metrics_file_is_no_finished_run(config: dict[str, Any]) -> None:
+    main.run(config)
+    (Path(config["saved_dir"]) / "metrics.json").write_text("[]")
+    assert runs.figures_of(Path(config["saved_dir"]), config) is None
+
+
+def test_a_wrong_setting_leaves_no_folder(config: dict[str, Any], tmp_path: Path) -> None:
+    assert run_script(lambda: main.run({**config, "data_dir": str(tmp_path / "none")})) == 2
+    assert not Path(config["saved_dir"]).exists()

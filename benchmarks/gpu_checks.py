@@ -1,7 +1,6 @@
 """What benchmarks.gpu checks: that a device gives what the CPU gives, each check apart from the others."""
 
 import itertools
-import json
 import os
 import socket
 import tempfile
@@ -19,9 +18,11 @@ import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
 from calibration import calibrate, cold_offset
+from checkpoints import CHECKPOINT
 from config import get_config
 from data_loader import Comments, Dataset
 from evaluator import evaluate, evaluate_warm, means, rank_items
+from files import load_torch
 from llm_embedding import TextVectors
 from losses import BATCHES, Drop, id_dropout
 from model import LightGCN
@@ -249,18 +250,18 @@ def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kil
     config = {**setup.config, "saved_dir": str(folder), "epochs": epochs + kill}
     train_epoch = trainer.train_epoch
 
-    def killed(*args: Any) -> float:
-        if args[-1] > epochs:
+    def killed(*args: Any, **more: Any) -> float:
+        if args[5] > epochs:
             raise Killed
-        return train_epoch(*args)
+        return train_epoch(*args, **more)
 
     with mock.patch.object(trainer, "train_epoch", killed):
         try:
-            trainer.fit(build(setup, device), setup.dataset, config, {"of": "the check", "text": {}})
+            trainer.fit(build(setup, device), setup.dataset, config, {"config": {}, "dataset": "", "text": {}})
         except Killed:
             if not kill:
                 raise
-    return [json.loads(line)["loss"] for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in load_torch(folder / CHECKPOINT)["history"]]
 
 
 def check_resume(setup: Setup) -> str:

@@ -165,7 +165,7 @@ def launch(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as job:
         try:
-            out, err = job.communicate(timeout=120)
+            out, err = job.communicate(timeout=400)
         except subprocess.TimeoutExpired:
             workers = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True,
                                      check=False).stdout.split()

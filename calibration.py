@@ -1,6 +1,7 @@
 """What is decided on valid after training: how much popularity and the linear columns count, where new titles go."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,7 @@ def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarr
         spreads = [(a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean() for a, b in
                    ((mine, item_emb), beside)]
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
+        unit = unit if math.isfinite(unit) else 1.0  # without a user, or with a single title, nothing spreads
     found: dict[tuple[float, float], float] = {}
 
     def value(weights: tuple[float, float]) -> float:

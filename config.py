@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memory import is_out_of_memory, told
 from settings import PRESETS, RUNTIME_KEYS, SETTINGS, Setting
 
 _SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
@@ -64,7 +65,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing; --config names a JSON file of settings, or a run's metrics.json")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); write settings as {{\"lr\": 0.01, \"epochs\": 5}}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no settings; write them as {{\"lr\": 0.01, \"epochs\": 5}}")
@@ -200,6 +201,11 @@ def run_script(main: Callable[[], None]) -> int:
         return 0
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)

@@ -34,6 +34,7 @@ from report import write_report
 from selection import select
 from splits import PARTS
 from trainer import build_model, fit, restore
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -78,7 +79,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     save_outputs(saved, dataset, *final, model.new_items(), config)
     there = [path for path in (saved / "metrics.json", saved / "measured" / "metrics.json") if path.exists()]
     if checkpoint and there:
-        return json.loads(there[0].read_text(encoding="utf-8"))
+        return parse_json(there[0].read_text(encoding="utf-8"))
     metrics = held_out_metrics(*final, dataset, config)
     clock["evaluate_s"] = time.perf_counter()
     metrics |= fitted if not checkpoint else {"epoch": checkpoint["epoch"], "valid": checkpoint["valid"]}
@@ -173,7 +174,7 @@ def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dic
     path = folder / "metrics.json"
     if not path.exists():
         return None
-    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics = parse_json(path.read_text(encoding="utf-8"))
     if "digest" not in metrics["encoder"]:  # an older version's, whose figures mean something else
         return None
     of_run = experiment(metrics["config"]), metrics["data"]["fingerprint"], text_origin(metrics["encoder"])

@@ -3,6 +3,7 @@
 import ast
 import csv
 import gzip
+import io
 import itertools
 import json
 import logging
@@ -11,10 +12,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
+
+from untrusted import open_gzip
 
 log = logging.getLogger("aglrec")
 
@@ -242,14 +245,17 @@ def _csv_rows(file: TextIO) -> Any:
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[TextIO]:
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield file
+        with (open_gzip if path.suffix == ".gz" else _open_plain)(path) as file:
+            yield io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     except UnicodeDecodeError:
         raise ValueError(f"{path} line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error}); compress it again") from None
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    return open(path, "rb")
 
 
 def row_lines(path: Path) -> Iterator[int]:
@@ -269,7 +275,7 @@ def _line_of(path: Path, row: int) -> int:
 
 
 def _undecodable_line(path: Path) -> int:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+    with (open_gzip if path.suffix == ".gz" else _open_plain)(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")

@@ -36,6 +36,7 @@ from processes import resolve_device
 from report import write_report
 from significance import holm, paired_test, spread
 from tables import markdown, mean_and_sd
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -259,7 +260,7 @@ def _folder(folder: Path, tag: str, number: int) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def main() -> None:

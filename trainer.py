@@ -20,11 +20,14 @@ from files import atomic_write, load_torch, save_torch
 from linear import linear_users
 from llm_embedding import TextVectors, fused_text
 from losses import BATCHES, id_dropout
+from memory import enough_for
 from model import LightGCN
 from processes import from_first, rank
 from shallow import normalized
 
 log = logging.getLogger("aglrec")
+
+EXPLODED = 1000  # times the loss of guessing
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
@@ -82,7 +85,7 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         trained, what was decided on valid, and the seconds spent in training steps.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss is no longer finite, or exploded; the best epoch stays in checkpoint.pth.
     """
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
     optimizer = adam(model, config["lr"])
@@ -95,7 +98,10 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
     last = measured["epoch"] if measured else config["epochs"]
     while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
         start = time.perf_counter()
-        loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1)
+        try:
+            loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}{_kept(folder, state)}") from None
         seconds = time.perf_counter() - start
         state["epoch"] += 1
         vectors = model.embeddings()
@@ -127,6 +133,7 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
             "train_s": sum(line["seconds"] for line in state["history"])}
 
 
+@enough_for("a step of training", "lower --batch_size, or else --embedding_dim")
 def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],
                 rng: np.random.Generator, epoch: int) -> float:
     """Take a step on every batch of the train pairs and return the mean loss a pair, without the penalty."""
@@ -134,7 +141,7 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
     loss_of, batches = BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
     generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
     drop = id_dropout(model, config["id_dropout"], generator)
-    total, n_pairs = torch.zeros((), device=device), 0
+    total, n_pairs, n_sane = torch.zeros((), device=device), 0, torch.zeros((), device=device)
     for step, (batch, weight) in enumerate(tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False,
                                                 mininterval=0.5, disable=True if rank() > 0 else None)):
         set_lr(optimizer, config, epoch - 1 + step / len(batches))
@@ -144,9 +151,15 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
         optimizer.step()
         total += loss.detach() * weight
         n_pairs += weight
+        n_sane += total.isfinite()  # looked at after the epoch alone: a GPU is not waited for
     mean = total.item() / max(n_pairs, 1)
     if not math.isfinite(mean):
-        raise FloatingPointError(f"the loss became {mean} in epoch {epoch}; lower --lr (it is {config['lr']:g})")
+        raise FloatingPointError(f"the loss became {mean} in epoch {epoch}, batch {int(n_sane) + 1} of {len(batches)}; "
+                                 f"lower --lr (it is {config['lr']:g})")
+    # to guess costs the logarithm of the number of titles, or less
+    if mean > EXPLODED * math.log(dataset.n_items + 2):
+        raise FloatingPointError(f"the loss grew to {mean:.3g} in epoch {epoch}, {EXPLODED:,} times that of guessing; "
+                                 f"lower --lr (it is {config['lr']:g})")
     return mean
 
 
@@ -171,6 +184,12 @@ def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done
     factor = 0.5 * (1 + math.cos(math.pi * share)) if config["lr_schedule"] == "cosine" else 1.0
     for group in optimizer.param_groups:
         group["lr"] = config["lr"] * factor * group["share"]
+
+
+def _kept(folder: Path, state: dict[str, Any]) -> str:
+    """Say where the best epoch is when a later one fails."""
+    best = state["best"]
+    return f"; {folder / 'checkpoint.pth'} keeps epoch {best['epoch']}, the best so far" if best else ""
 
 
 def _is_stale(state: dict[str, Any], rounds: int) -> bool:

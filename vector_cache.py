@@ -118,7 +118,7 @@ def _move_aside(path: Path, stamp: dict[str, Any]) -> None:
     try:
         sidecar = json.loads(_sidecar(path).read_text(encoding="utf-8"))
         theirs = {key: sidecar[key] for key in stamp}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return
     # what lsa made, it makes again in seconds, and other titles make it another encoder
     if theirs != stamp and theirs["model_name"] != "lsa" and path.exists():

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
+from untrusted import check_zip
 
 HEAD = 8192  # bytes that tell a file
 # RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing
@@ -106,6 +107,7 @@ def open_any(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
             yield text
         return
     try:
+        check_zip(archive)
         with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
             yield io.TextIOWrapper(file, encoding=encoding, newline="")
     except UnicodeDecodeError as error:

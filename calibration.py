@@ -1,7 +1,6 @@
 """What is decided on valid after training: how much popularity and the linear columns count, where new titles go."""
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -100,10 +99,10 @@ def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarr
     unit, beside = 0.0, None
     if linear is not None:
         beside = tuple(part.to(item_emb.device) for part in (linear[0][torch.from_numpy(users)], linear[1]))
-        spreads = [(a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean() for a, b in
-                   ((mine, item_emb), beside)]
-        unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
-        unit = unit if math.isfinite(unit) else 1.0  # without a user, or with a single title, nothing spreads
+        if len(users) and len(dataset.warm_items) > 1:  # or else nothing spreads
+            spreads = [(a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean() for a, b in
+                       ((mine, item_emb), beside)]
+            unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
     found: dict[tuple[float, float], float] = {}
 
     def value(weights: tuple[float, float]) -> float:

@@ -21,6 +21,7 @@ _SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() fo
 # every setting with its default: what people read and write
 CONFIG: dict[str, Any] = {key: setting.default for key, setting in _SETTING.items()}
 
+LARGEST = 2**32  # of whole numbers: what seeds and sizes are put into ends not far above
 _HELP_FLAGS = ("--help", "-h")
 
 
@@ -40,7 +41,7 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     overrides = dict(overrides or {})
     preset, file = overrides.pop("preset", None), overrides.pop("config", None)
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and preset not in list(PRESETS):
         raise ValueError(f"preset {preset!r} is unknown; use one of: {', '.join(PRESETS)}")
     said = {**PRESETS.get(preset, {}), **(read_config(Path(file)) if file is not None else {}), **overrides}
     config = copy.deepcopy(CONFIG)
@@ -242,7 +243,7 @@ def _typed(key: str, value: Any) -> Any:
             return float(value)
         if isinstance(default, list):
             return [_as_int(v) for v in (value.split(",") if isinstance(value, str) else value)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kind = {bool: "true or false", int: "a whole number", float: "a number", list: "whole numbers like 10,20"}
         raise ValueError(f"{key} takes {kind[type(default)]}, not {value!r}") from None
     if not isinstance(value, str):
@@ -271,6 +272,8 @@ def _validate(config: dict[str, Any]) -> None:
             if setting.legal.choices:
                 raise ValueError(f"{key} is {config[key]!r}; use one of: {', '.join(setting.legal.choices)}")
             raise ValueError(f"{key} is {shown(config[key]) or 'empty'}; it must be {setting.legal.words}")
+        if isinstance(config[key], int) and config[key] >= LARGEST:
+            raise ValueError(f"{key} is {config[key]}; it must be below {LARGEST:,}")
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")

@@ -216,18 +216,13 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
-    """Raise unless the header names the columns and every row has a field for each name."""
+    """Raise unless the header names the columns, each once, and every row has a field for each name."""
     with _open_text(path) as file:
-        reader = _csv_rows(file)
-        header = next(reader, None)
-        if header is None:
-            raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
-        missing = [column for column in columns if column not in header]
-        if missing:
-            raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:99]}); add it "
-                             "to the header, tab-separated; its cells may be empty unless they are ids")
-        line = 1
+        reader, line = _csv_rows(file), 0
         try:
+            header = next(reader, None)
+            _check_header(path, header, columns)
+            line = reader.line_num
             for row in reader:
                 if len(row) != len(header) and row:
                     raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; "
@@ -236,6 +231,24 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
         except csv.Error as error:
             raise ValueError(f"{path} line {line + 1}: {error}; a double quote that starts a field must be closed at "
                              "its end, and quotes inside it doubled") from None
+
+
+def _check_header(path: Path, header: list[str] | None, columns: tuple[str, ...]) -> None:
+    if header is None:
+        raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {in_a_line(', '.join(header))}); add "
+                         "it to the header, tab-separated; its cells may be empty unless they are ids")
+    again = [column for column in columns if header.count(column) > 1]
+    if again:
+        raise ValueError(f"{path} line 1: {header.count(again[0])} columns are called {again[0]}; leave one of them, "
+                         "or give the others another name")
+
+
+def in_a_line(text: str, most: int = 99) -> str:
+    """Return the start of what a file holds for an error, without line ends and tabs."""
+    return " ".join(text.split())[:most]
 
 
 def _csv_rows(file: TextIO) -> Any:

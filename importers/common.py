@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import numpy as np
 import pandas as pd
 
+from readers import in_a_line
 from untrusted import open_gzip
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
@@ -181,7 +182,8 @@ def rate_of(path: Path, title: Any, rate: Any) -> float:
     except (TypeError, ValueError):
         number = np.nan
     if not 0 <= number < np.inf:
-        raise ValueError(f"{path} title {title}: the rate {rate!r} is not a number of 0 or more; write 0 for unrated")
+        raise ValueError(f"{path} title {in_a_line(str(title))}: the rate {rate!r} is not a number of 0 or more; "
+                         "write 0 for unrated")
     return number
 
 

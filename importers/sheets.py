@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
+from readers import in_a_line
 from untrusted import check_zip
 
 HEAD = 8192  # bytes that tell a file
@@ -129,7 +130,7 @@ def check_columns(sheet: Sheet, columns: Iterable[str], expected: str) -> list[s
     missing = [column for column in columns if column not in names]
     if missing:
         raise ValueError(f"{sheet.path} line 1: no column {', '.join(missing)} "
-                         f"(found: {', '.join(names)[:99] or 'nothing'}); give {expected}")
+                         f"(found: {in_a_line(', '.join(names)) or 'nothing'}); give {expected}")
     return names
 
 

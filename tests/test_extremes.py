@@ -28,8 +28,8 @@ from splits import NOTHING_LEFT
 
 Pairs = Iterable[tuple[int, int]]
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
-                   "to allocate 900 bytes. Error code 12 (Cannot allocate memory)")
+CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+                   "tried to allocate 900 bytes. Error code 12 (Cannot allocate memory)")
 WINDOWS = RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried")
 SHORT_OF_MEMORY = [MemoryError(), np._core._exceptions._ArrayMemoryError((3,), np.dtype(int)), CUDA, CPU, WINDOWS]
 SOME = [(user, item) for user in range(20) for item in range(30) if (user * 7 + item * 11) % 3 == 0]

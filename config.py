@@ -244,7 +244,8 @@ def _typed(key: str, value: Any) -> Any:
         if isinstance(default, list):
             return [_as_int(v) for v in (value.split(",") if isinstance(value, str) else value)]
     except (TypeError, ValueError, OverflowError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number", list: "whole numbers like 10,20"}
+        kind = {bool: "true or false", int: f"a whole number below {LARGEST:,}", float: "a number",
+                list: "whole numbers like 10,20"}
         raise ValueError(f"{key} takes {kind[type(default)]}, not {value!r}") from None
     if not isinstance(value, str):
         raise ValueError(f"{key} takes text like {default!r}, not {value!r}")
@@ -263,7 +264,9 @@ def _as_bool(value: Any) -> bool:
 def _as_int(value: Any) -> int:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError
-    return int(value)
+    if abs(number := int(value)) >= LARGEST:
+        raise ValueError
+    return number
 
 
 def _validate(config: dict[str, Any]) -> None:
@@ -272,8 +275,6 @@ def _validate(config: dict[str, Any]) -> None:
             if setting.legal.choices:
                 raise ValueError(f"{key} is {config[key]!r}; use one of: {', '.join(setting.legal.choices)}")
             raise ValueError(f"{key} is {shown(config[key]) or 'empty'}; it must be {setting.legal.words}")
-        if isinstance(config[key], int) and config[key] >= LARGEST:
-            raise ValueError(f"{key} is {config[key]}; it must be below {LARGEST:,}")
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")

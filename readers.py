@@ -25,6 +25,7 @@ ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary")
 USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 TEXT_FILES = ("train.txt", "test.txt")
+MOST_RATE = 10**9  # rates weigh comments, in float32
 # optional columns of anime.tsv: the first one there says of what year a title is
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
 
@@ -176,11 +177,11 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     values, kinds = pd.factorize(cells)
     rates = pd.to_numeric(pd.Series(kinds.where(kinds != "", "0"), dtype=object), errors="coerce").to_numpy(float)
-    bad = ~(np.isfinite(rates) & (rates >= 0))
+    bad = ~((rates >= 0) & (rates <= MOST_RATE))
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
-        raise ValueError(f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more; "
-                         "write a number, or leave it empty for collected but unrated")
+        raise ValueError(f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more "
+                         f"(up to {MOST_RATE:,}); write a number, or leave it empty for collected but unrated")
     return rates[values]
 
 

@@ -53,7 +53,7 @@ def lines(title: str, series: dict[str, list[tuple[float, float, float]]], x_tic
     y_ticks = ticks(0 if from_zero else min(ys), max(tops))
     xs = [*xs, *(x for x, _ in x_ticks)]  # so that charts with the same ticks have the same scale
     x_scale = (WIDTH - LEFT - 24) / ((max(xs) - min(xs)) or 1)
-    y_scale = (HEIGHT - 44) / (y_ticks[-1] - y_ticks[0])
+    y_scale = (HEIGHT - 44) / ((y_ticks[-1] - y_ticks[0]) or 1)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return round(LEFT + 8 + (x - min(xs)) * x_scale, 1), round(HEIGHT - 36 - (y - y_ticks[0]) * y_scale, 1)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memory import is_out_of_memory, told
 from settings import DEFAULTS, PRESETS, RUNTIME_KEYS, SETTINGS, Setting
 
 _SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
@@ -20,6 +21,7 @@ _SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() fo
 # every setting with its default: what people read and write
 CONFIG: dict[str, Any] = dict(DEFAULTS)
 
+LARGEST = 2**32  # of whole numbers: what seeds and sizes are put into ends not far above
 _HELP_FLAGS = ("--help", "-h")
 
 
@@ -39,7 +41,7 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     overrides = dict(overrides or {})
     preset, file = overrides.pop("preset", None), overrides.pop("config", None)
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and preset not in list(PRESETS):
         raise ValueError(f"preset {preset!r} is unknown; use one of: {', '.join(PRESETS)}")
     said = {**PRESETS.get(preset, {}), **(read_config(Path(file)) if file is not None else {}), **overrides}
     config = copy.deepcopy(CONFIG)
@@ -64,7 +66,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing; --config names a JSON file of settings, or a run's metrics.json")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); write settings as {{\"lr\": 0.01, \"epochs\": 5}}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no settings; write them as {{\"lr\": 0.01, \"epochs\": 5}}")
@@ -201,6 +203,11 @@ def run_script(main: Callable[[], None]) -> int:
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {told(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)
         return 130
@@ -236,8 +243,9 @@ def _typed(key: str, value: Any) -> Any:
             return float(value)
         if isinstance(default, list):
             return [_as_int(v) for v in (value.split(",") if isinstance(value, str) else value)]
-    except (TypeError, ValueError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number", list: "whole numbers like 10,20"}
+    except (TypeError, ValueError, OverflowError):
+        kind = {bool: "true or false", int: f"a whole number below {LARGEST:,}", float: "a number",
+                list: "whole numbers like 10,20"}
         raise ValueError(f"{key} takes {kind[type(default)]}, not {value!r}") from None
     if not isinstance(value, str):
         raise ValueError(f"{key} takes text like {default!r}, not {value!r}")
@@ -256,7 +264,9 @@ def _as_bool(value: Any) -> bool:
 def _as_int(value: Any) -> int:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError
-    return int(value)
+    if abs(number := int(value)) >= LARGEST:
+        raise ValueError
+    return number
 
 
 def _validate(config: dict[str, Any]) -> None:

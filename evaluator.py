@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import only
+from memory import in_blocks
 
 CHUNK = 64
 Factor = torch.Tensor | sp.csr_matrix
@@ -61,21 +62,29 @@ def rank_blocks(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked
     if k > n_items:
         raise ValueError(f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or "
                          "recommend_k")
-    rng = np.random.default_rng([seed, 2])
+    rng, n_masked = np.random.default_rng([seed, 2]), np.diff(masked.indptr)
     columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
     block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
-    n_masked = np.diff(masked.indptr)
     # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    buffer = (torch.empty(0) if sp.issparse(item_emb) else item_emb).new_empty(min(block, len(user_ids)), width)
-    for start in range(0, len(user_ids), block):
-        users = user_ids[start:start + block]
-        scores = buffer[: len(users)]  # (b, width), width being n_items rounded up to CHUNK
-        _fill_scores(scores, user_emb, columns, users)
-        scores[:, n_items:] = -torch.inf
-        rows, items = _pairs(masked, users, scores.device)
-        scores[rows, items] = -torch.inf
-        best = _top_k(scores, k, rng)
-        yield Ranking(users, *best, None if target is None else _auc(scores, target[users], n_items - n_masked[users]))
+    buffer = torch.empty(0) if sp.issparse(item_emb) else item_emb[:0]
+
+    def ranked(rows: slice) -> Ranking:
+        nonlocal buffer
+        users, state, scores = user_ids[rows], rng.bit_generator.state, buffer[: rows.stop - rows.start]
+        try:
+            if len(scores) < len(users):
+                buffer = scores = buffer.new_empty(len(users), width)  # (b, width), n_items rounded up to CHUNK
+            _fill_scores(scores, user_emb, columns, users)
+            scores[:, n_items:] = -torch.inf
+            scores[_pairs(masked, users, scores.device)] = -torch.inf
+            best = _top_k(scores, k, rng)
+            auc = None if target is None else _auc(scores, target[users], n_items - n_masked[users])
+        except (MemoryError, RuntimeError):  # in_blocks asks again, for fewer users: the same lots, and room for them
+            rng.bit_generator.state, buffer = state, buffer[:0].clone()
+            raise
+        return Ranking(users, *best, auc)
+
+    yield from in_blocks(len(user_ids), block, ranked)
 
 
 def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:

@@ -3,13 +3,14 @@
 import errno
 import json
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+
+from untrusted import check_torch
 
 FULL, CLOSED = "free some space, or name another disk", "make the folder writable, or name another one"
 REMEDIES = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL,
@@ -71,6 +72,7 @@ def load_torch(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run python main.py with the same --saved_dir first")
     try:
+        check_torch(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged or crafted file can raise nearly anything
         raise ValueError(f"{path} cannot be read ({str(error)[:120]}); delete it and train again") from None

@@ -38,6 +38,7 @@ from runs import OUTPUTS, WRITTEN, check_origin, finished, refuse_other, signatu
 from selection import select
 from splits import PARTS
 from trainer import build_model, fit, restore
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -108,7 +109,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     manifest.enter_again(saved, *WRITTEN)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
+            return parse_json(path.read_text(encoding="utf-8"))
     metrics = held_out_metrics(*final, dataset, config)
     clock["infer_s"] = time.perf_counter()
     metrics |= {**told_by(checkpoint, saved), **circumstances(dataset, vectors, config), "timing": seconds(clock),

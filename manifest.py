@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from files import told, write_json
+from untrusted import parse_json
 
 NAME, LOCK = "manifest.json", ".lock"
 
@@ -103,7 +104,7 @@ def _origin(path: Path, entry: dict[str, str] | None) -> str:
 def _entries(folder: Path) -> dict[str, dict[str, str]]:
     path = folder / NAME
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files = parse_json(path.read_text(encoding="utf-8"))["files"]
         return {name: {"run": str(entry["run"]), "sha256": str(entry["sha256"])} for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read ({error!r}); delete it to take the files beside it as they "

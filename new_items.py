@@ -1,7 +1,6 @@
 """Titles that a run has never seen, placed by their text just as it placed its own titles without a history."""
 
 import csv
-import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from encoders import Encode, open_encoder
 from linear import by_text, spreads
 from llm_embedding import TextVectors, further_blocks, fused_titles, text_vectors
 from readers import parse_tags, title_text
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -75,7 +75,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            rows = [json.loads(text)]
+            rows = [parse_json(text)]
         else:
             table = csv.DictReader(text.splitlines(keepends=True), delimiter="\t", strict=True)
             rows = [{key: row[key] or "" for key in FIELDS if key in row} for row in table]

@@ -3,6 +3,7 @@
 import ast
 import csv
 import gzip
+import io
 import itertools
 import json
 import logging
@@ -11,10 +12,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
+
+from untrusted import open_gzip
 
 log = logging.getLogger("aglrec")
 
@@ -23,6 +26,7 @@ USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 TEXT_FILES = ("train.txt", "test.txt")
+MOST_RATE = 10**9  # rates weigh comments, in float32
 # optional columns of anime.tsv: the first one there says of what year a title is
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
 
@@ -203,11 +207,11 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     values, kinds = pd.factorize(cells)
     rates = pd.to_numeric(pd.Series(kinds.where(kinds != "", "0"), dtype=object), errors="coerce").to_numpy(float)
-    bad = ~(np.isfinite(rates) & (rates >= 0))
+    bad = ~((rates >= 0) & (rates <= MOST_RATE))
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
-        raise ValueError(f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more; "
-                         "write a number, or leave it empty for collected but unrated")
+        raise ValueError(f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more "
+                         f"(up to {MOST_RATE:,}); write a number, or leave it empty for collected but unrated")
     return rates[values]
 
 
@@ -245,21 +249,13 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
-    """Raise unless the header names the columns and every row has a field for each name."""
+    """Raise unless the header names the columns, each once, and every row has a field for each name."""
     with _open_text(path) as file:
-        reader = _csv_rows(file)
-        header = next(reader, None)
-        if header is None:
-            raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
-        missing = [column for column in columns if column not in header]
-        if missing and len(header) == 1 and len(parts := re.split("[,;]", header[0])) > 1:
-            raise ValueError(f"{path} line 1: {len(parts)} columns parted by {header[0][len(parts[0])]!r}, not by tab; "
-                             "save it tab-separated, or make a data folder of it with tools/convert.py pairs")
-        if missing:
-            raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {', '.join(header)[:99]}); add it "
-                             "to the header, tab-separated; its cells may be empty unless they are ids")
-        line = 1
+        reader, line = _csv_rows(file), 0
         try:
+            header = next(reader, None)
+            _check_header(path, header, columns)
+            line = reader.line_num
             for row in reader:
                 if len(row) != len(header) and row:
                     raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; "
@@ -270,6 +266,27 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
                              "its end, and quotes inside it doubled") from None
 
 
+def _check_header(path: Path, header: list[str] | None, columns: tuple[str, ...]) -> None:
+    if header is None:
+        raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
+    missing = [column for column in columns if column not in header]
+    if missing and len(header) == 1 and len(parts := re.split("[,;]", header[0])) > 1:
+        raise ValueError(f"{path} line 1: {len(parts)} columns parted by {header[0][len(parts[0])]!r}, not by tab; "
+                         "save it tab-separated, or make a data folder of it with tools/convert.py pairs")
+    if missing:
+        raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {in_a_line(', '.join(header))}); add "
+                         "it to the header, tab-separated; its cells may be empty unless they are ids")
+    again = [column for column in columns if header.count(column) > 1]
+    if again:
+        raise ValueError(f"{path} line 1: {header.count(again[0])} columns are called {again[0]}; leave one of them, "
+                         "or give the others another name")
+
+
+def in_a_line(text: str, most: int = 99) -> str:
+    """Return the start of what a file holds for an error, without line ends and tabs."""
+    return " ".join(text.split())[:most]
+
+
 def _csv_rows(file: TextIO) -> Any:
     csv.field_size_limit(2**31 - 1)
     return csv.reader(file, delimiter="\t", strict=True)
@@ -277,14 +294,17 @@ def _csv_rows(file: TextIO) -> Any:
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[TextIO]:
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield file
+        with (open_gzip if path.suffix == ".gz" else _open_plain)(path) as file:
+            yield io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     except UnicodeDecodeError:
         raise ValueError(f"{path} line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error}); compress it again") from None
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    return open(path, "rb")
 
 
 def row_lines(path: Path) -> Iterator[int]:
@@ -304,7 +324,7 @@ def _line_of(path: Path, row: int) -> int:
 
 
 def _undecodable_line(path: Path) -> int:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+    with (open_gzip if path.suffix == ".gz" else _open_plain)(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")

@@ -1,6 +1,5 @@
 """What the report reads from a saved/ folder: runs, rows, histories, vectors and lists."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +8,9 @@ import scipy.sparse as sp
 import torch
 
 from evaluator import rank_items
+from files import load_torch
 from readers import read_anime
+from untrusted import load_arrays, parse_json
 
 THIS_RUN = "this run"
 
@@ -48,9 +49,9 @@ def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torc
     if not all(path.exists() for path in paths):
         return None
     try:
-        with np.load(paths[0], allow_pickle=False) as archive:
-            parts = {name: archive[name] for name in ("train", "valid", "test", "aside")}
-        return parts, *(torch.load(path, map_location="cpu", weights_only=True) for path in paths[1:])
+        arrays = load_arrays(paths[0])
+        parts = {name: arrays[name] for name in ("train", "valid", "test", "aside")}
+        return parts, *(load_torch(path) for path in paths[1:])
     except Exception as error:  # a damaged file can raise nearly anything
         raise ValueError(f"{folder}: {', '.join(path.name for path in paths)} cannot be read ({error}); run main.py "
                          "again") from None
@@ -108,6 +109,6 @@ def read_json(path: Path, by_line: bool = False) -> Any:
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()] if by_line else json.loads(text)
+        return [parse_json(line) for line in text.splitlines()] if by_line else parse_json(text)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again what made it") from None

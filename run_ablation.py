@@ -37,6 +37,7 @@ from report import write_report
 from runs import finished, text_origin
 from significance import holm, paired_test, spread
 from tables import markdown, mean_and_sd
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -280,7 +281,7 @@ def _folder(folder: Path, tag: str, number: int) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def main() -> None:

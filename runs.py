@@ -1,6 +1,5 @@
 """What makes a run that run and no other: whether it is finished, and what belongs to it."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from data_loader import Dataset
 from llm_embedding import TextVectors
 from processes import rank
 from settings import DEFAULTS, RUNTIME_KEYS
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -53,7 +53,7 @@ def figures_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     if config["resume"] == "never" or not all((folder / name).exists() for name in OUTPUTS):
         return None
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = parse_json((folder / "metrics.json").read_text(encoding="utf-8"))
         # an older version's figures mean something else
         is_it = "digest" in metrics["encoder"] and settings_of(metrics["config"]) == settings_of(config)
     except (ValueError, KeyError, TypeError) as error:
@@ -85,5 +85,5 @@ def told_by(checkpoint: dict[str, Any], saved: Path) -> dict[str, Any]:
     """Return what fit returned when it trained the model of a checkpoint, as far as its files tell."""
     path, told = saved / "history.jsonl", {key: checkpoint[key] for key in ("epoch", "valid")}
     told["decided"] = checkpoint.get("decided", {})
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     return {**told, "epochs_run": len(lines), "train_s": sum(line["seconds"] for line in lines)}

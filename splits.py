@@ -12,6 +12,7 @@ PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
 # beside the indices into PARTS: a row that takes part in no ranking before the test, and is no positive there: a train
 # row beyond train_rows_per_user, or one below min_rate that is older than the user's test part; and a newer one
 ASIDE, LATER = -1, -2
+NOTHING_LEFT = "the split leaves no training pair; lower cold_item_ratio, valid_ratio or test_ratio"
 
 
 def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, shape: tuple[int, int],
@@ -38,6 +39,8 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
         part[np.isin(item_ids, cold_valid)] = PARTS.index("cold_valid")
         part[np.isin(item_ids, cold_test)] = PARTS.index("cold_test")
     warm = np.flatnonzero(part == 0)
+    if not warm.size:
+        raise ValueError(NOTHING_LEFT)
     # the random order breaks ties of time, and stands in where there is no time
     order = rng.permutation(len(warm))
     if config["split"] == "random":
@@ -50,7 +53,7 @@ def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, sh
     else:
         part[warm] = _cut_per_user(user_ids[warm], age, shape[0], config)
     if not (part == 0).any():
-        raise ValueError("the split leaves no training pair; lower cold_item_ratio, valid_ratio or test_ratio")
+        raise ValueError(NOTHING_LEFT)
     if config["train_rows_per_user"]:
         train = rng.permutation(np.flatnonzero(part == 0))
         place = pd.Series(user_ids[train]).groupby(user_ids[train]).cumcount().to_numpy()

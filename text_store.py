@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from encoders import Encode
 from files import told, write_json
+from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -58,7 +59,7 @@ def stamps_like(folder: Path, stamp: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob(f"{FOLDER}/*/about.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))["stamp"]
+            theirs = parse_json(path.read_text(encoding="utf-8"))["stamp"]
         except (ValueError, KeyError, TypeError):
             continue
         if {**theirs, "model": ""} == {**stamp, "model": ""}:
@@ -184,7 +185,7 @@ def _n_whole(store: Store, dim: int) -> int:
 def _dim(store: Store) -> int | None:
     """Return the length of the vectors, None where that is not known yet, or no longer: the next commit writes it."""
     try:
-        return int(json.loads((store.folder / "about.json").read_text(encoding="utf-8"))["dim"])
+        return int(parse_json((store.folder / "about.json").read_text(encoding="utf-8"))["dim"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 import manifest
 from calibration import calibrate
-from checkpoints import Saving, load_state, optimizer_state, resume
+from checkpoints import CHECKPOINT, Saving, load_state, optimizer_state, resume
 from data_loader import Dataset, normalized_adjacency
 from evaluator import evaluate_warm, means
 from files import atomic_write, save_torch
 from linear import linear_users
 from llm_embedding import TextVectors, fused_text
 from losses import BATCHES, id_dropout
+from memory import enough_for
 from model import LightGCN
 from processes import from_first, patiently, rank
 from shallow import normalized
@@ -31,6 +32,7 @@ log = logging.getLogger("aglrec")
 
 # of training that a kill can cost, in epochs that last longer
 SAVE_SECONDS = 300.0
+EXPLODED = 1000  # times the loss of guessing
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
@@ -90,7 +92,7 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         trained, what was decided on valid, and the seconds spent in training steps.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss is no longer finite, or exploded; the best epoch stays in checkpoint.pth.
         ValueError: the folder has the checkpoint of another experiment.
     """
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
@@ -135,8 +137,11 @@ def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Op
         middle["seconds"] = before["seconds"] + time.perf_counter() - start
         saving.write({**state, **whole(), "rng": at_start, "middle": middle})
 
-    loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1, middle=state.pop("middle", None),
-                       pause=Pause(saving.is_asked, keep))
+    try:
+        loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1, middle=state.pop("middle", None),
+                           pause=Pause(saving.is_asked, keep))
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}{_kept(saving.folder, state)}") from None
     seconds = before["seconds"] + time.perf_counter() - start
     state["epoch"] += 1
     vectors = model.embeddings()
@@ -160,6 +165,7 @@ class Pause(NamedTuple):
     keep: Callable[[dict[str, Any]], None]  # takes what train_epoch needs to go on from here
 
 
+@enough_for("a step of training", "lower --batch_size, or else --embedding_dim")
 def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],
                 rng: np.random.Generator, epoch: int, middle: dict[str, Any] | None = None,
                 pause: Pause | None = None) -> float:
@@ -173,6 +179,7 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
     generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
     drop = id_dropout(model, config["id_dropout"], generator)
     done, total, n_pairs, saved_at = 0, torch.zeros((), device=device), 0, time.monotonic()
+    n_sane = torch.zeros((), device=device)
     if middle:
         done, total, n_pairs = middle["steps"], middle["total"].to(device), middle["n_pairs"]
         generator.set_state(middle["generator"])
@@ -187,13 +194,19 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
         optimizer.step()
         total += loss.detach() * weight
         n_pairs += weight
+        n_sane += total.isfinite()  # looked at after the epoch alone: a GPU is not waited for
         if pause and _is_due(pause, step, saved_at) and step + 1 < len(batches):
             pause.keep({"steps": step + 1, "total": total.cpu(), "n_pairs": n_pairs,
                         "generator": generator.get_state()})
             saved_at = time.monotonic()
     mean = total.item() / max(n_pairs, 1)
     if not math.isfinite(mean):
-        raise FloatingPointError(f"the loss became {mean} in epoch {epoch}; lower --lr (it is {config['lr']:g})")
+        raise FloatingPointError(f"the loss became {mean} in epoch {epoch}, batch {done + int(n_sane) + 1} of "
+                                 f"{len(batches)}; lower --lr (it is {config['lr']:g})")
+    # to guess costs the logarithm of the number of titles, or less
+    if mean > EXPLODED * math.log(dataset.n_items + 2):
+        raise FloatingPointError(f"the loss grew to {mean:.3g} in epoch {epoch}, {EXPLODED:,} times that of guessing; "
+                                 f"lower --lr (it is {config['lr']:g})")
     return mean
 
 
@@ -225,6 +238,12 @@ def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done
     factor = 0.5 * (1 + math.cos(math.pi * share)) if config["lr_schedule"] == "cosine" else 1.0
     for group in optimizer.param_groups:
         group["lr"] = config["lr"] * factor * group["share"]
+
+
+def _kept(folder: Path, state: dict[str, Any]) -> str:
+    """Say where the best epoch is when a later one fails."""
+    best = state["best"]
+    return f"; {folder / CHECKPOINT} keeps epoch {best['epoch']}, the best so far" if best else ""
 
 
 def _is_stale(state: dict[str, Any], rounds: int) -> bool:

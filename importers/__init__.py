@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text, open_bytes
+from readers import in_a_line
 
 # asked in this order: pairs takes any table for its own, so it comes last
 MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
@@ -101,8 +102,9 @@ def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
     if len(users) > 1 and options.user in users:
         rows = rows[rows["user_id"] == options.user].reset_index(drop=True)
     elif len(users) > 1:
-        raise ValueError(f"{path} holds the lists of {len(users):,} people ({', '.join(users[:3])}, ...); give the "
-                         "export of one, or name the user")
+        some = in_a_line(", ".join(users[:3]))
+        raise ValueError(f"{path} holds the lists of {len(users):,} people ({some}, ...); give the export of one, or "
+                         "name the user")
     if rows.empty:
         raise ValueError(f"{path} holds a list without a title; add titles to it and save it again")
     return rows

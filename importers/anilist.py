@@ -26,6 +26,7 @@ from importers.common import (
     read_json,
     table_of,
 )
+from readers import in_a_line
 
 STATUS = {"CURRENT": "doing", "PLANNING": "wish", "COMPLETED": "done", "DROPPED": "dropped", "PAUSED": "on_hold",
           "REPEATING": "done"}
@@ -74,7 +75,8 @@ def _collection(path: Path) -> dict[str, Any]:
     answer = read_json(path)
     if isinstance(answer, dict) and answer.get("errors"):
         said = answer["errors"][0].get("message", "") if isinstance(answer["errors"], list) else ""
-        raise ValueError(f"{path}: AniList answered with an error ({said}); make the list public and save it again")
+        raise ValueError(f"{path}: AniList answered with an error ({in_a_line(str(said))}); make the "
+                         "list public and save it again")
     for key in ("data", "MediaListCollection"):
         answer = answer.get(key, answer) if isinstance(answer, dict) else answer
     entries = [entry for group in answer["lists"] for entry in group["entries"]] if _is_collection(answer) else [None]

@@ -32,6 +32,7 @@ from importers.common import (
     unescaped,
     year_of,
 )
+from untrusted import check_zip, parse_json
 
 ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}
@@ -98,6 +99,7 @@ def _open_archive(path: Path) -> Iterator[BinaryIO]:
             yield file
         return
     try:
+        check_zip(path)
         with zipfile.ZipFile(path) as archive, archive.open(_member(path)) as file:
             yield file
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
@@ -113,7 +115,7 @@ def archive_titles(path: Path, options: Options, dropped: dict[str, int]) -> Ite
             if not re.search(rb'"type":\s*2\b', line):
                 continue
             try:
-                subject = json.loads(line)
+                subject = parse_json(line)
             except ValueError as error:
                 raise ValueError(f"{path} line {number}: no JSON ({error}); the dump is cut off or was edited, "
                                  "download it again") from None

@@ -14,6 +14,9 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import numpy as np
 import pandas as pd
 
+from readers import in_a_line
+from untrusted import open_gzip
+
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at")
 # a chunk of titles: name holds every name, joined; tags_name is a JSON list; year an int as text or ""; adult "1" or ""
@@ -70,7 +73,7 @@ def chunks_of(read: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFr
     """
     try:
         yield from read(path, options, dropped)
-    except (AttributeError, LookupError, OverflowError, TypeError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: something in it is not as its format says ({type(error).__name__}: {error}); save "
                          "it again") from error
 
@@ -99,7 +102,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         FileNotFoundError, ValueError: it is missing or cut off.
     """
     try:
-        with open(path, "rb") as raw, gzip.open(raw) if is_gzip(path) else raw as file:
+        with open_gzip(path) if is_gzip(path) else open(path, "rb") as file:
             yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error}); download it again") from None
@@ -181,7 +184,8 @@ def rate_of(path: Path, title: Any, rate: Any) -> float:
     except (TypeError, ValueError):
         number = np.nan
     if not 0 <= number < np.inf:
-        raise ValueError(f"{path} title {title}: the rate {rate!r} is not a number of 0 or more; write 0 for unrated")
+        raise ValueError(f"{path} title {in_a_line(str(title))}: the rate {rate!r} is not a number of 0 or more; "
+                         "write 0 for unrated")
     return number
 
 

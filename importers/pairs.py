@@ -9,7 +9,7 @@ from importers import kaggle, movielens, recbole
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, first_rows, head
-from readers import parse_tags
+from readers import in_a_line, parse_tags
 
 DELIMITERS = "\t,;|"
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab")
@@ -59,8 +59,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     sheet, columns = _layout(path, options.columns)
     missing = [ours for ours in needed if ours not in columns]
     if missing:
-        found = ", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"]))
-        raise ValueError(f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found[:99]}); "
+        found = in_a_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
+        raise ValueError(f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found}); "
                          f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
                          "if there is no header")
     return sheet, columns

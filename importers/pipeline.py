@@ -29,6 +29,7 @@ from importers.common import (
 )
 from importers.spill import cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
+from readers import MOST_RATE
 
 ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
@@ -286,7 +287,7 @@ def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
     with create(path, ROW_COLUMNS) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
         for table in tables:
             rates = pd.to_numeric(table["rate"]).to_numpy(float)
-            rates = np.where(np.isfinite(rates) & (rates > 0), rates, 0)
+            rates = np.where((rates > 0) & (rates <= MOST_RATE), rates, 0)
             write(out, pd.DataFrame({"user_id": table["user_id"], "subject_id": table["subject_id"],
                                      "rate": _rate_texts(rates), "comment": cleaned(table["comment"]),
                                      "updated_at": cleaned(table["updated_at"])}))

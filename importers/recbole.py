@@ -9,6 +9,7 @@ import pandas as pd
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, header
+from readers import in_a_line
 
 TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
 
@@ -48,8 +49,8 @@ def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tupl
     found = {ours: fields.get(name, name) for ours, name in guess(list(fields), options.columns, wanted).items()}
     for ours in needed:
         if ours not in found:
-            raise ValueError(f"{path} line 1: which field is the {ours}? (found: {', '.join(fields)[:99]}); rename it "
-                             f"to {ours.replace('subject', 'item')}:token")
+            raise ValueError(f"{path} line 1: which field is the {ours}? (found: {in_a_line(', '.join(fields))}); call "
+                             f"it {ours.replace('subject', 'item')}:token")
     return found
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
+from readers import in_a_line
+from untrusted import check_zip
 
 HEAD = 8192  # bytes that tell a file
 # RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing
@@ -106,6 +108,7 @@ def open_any(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
             yield text
         return
     try:
+        check_zip(archive)
         with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
             yield io.TextIOWrapper(file, encoding=encoding, newline="")
     except UnicodeDecodeError as error:
@@ -127,7 +130,7 @@ def check_columns(sheet: Sheet, columns: Iterable[str], expected: str) -> list[s
     missing = [column for column in columns if column not in names]
     if missing:
         raise ValueError(f"{sheet.path} line 1: no column {', '.join(missing)} "
-                         f"(found: {', '.join(names)[:99] or 'nothing'}); give {expected}")
+                         f"(found: {in_a_line(', '.join(names)) or 'nothing'}); give {expected}")
     return names
 
 

@@ -1,7 +1,6 @@
 """Whole runs: the files in saved/, inference, ablation, recommendations, the cache filled ahead."""
 
 import json
-import pickle
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import save_embeddings
 import trainer
 from config import PRESETS, run_script
 from data_loader import load_dataset
+from untrusted import read_user_dict
 
 ROOT = Path(__file__).parents[1]
 FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json",
@@ -60,7 +60,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
         assert splits[name].tolist() == np.argwhere(getattr(dataset, name)).tolist()
     ids = json.loads((saved / "id_mappings.json").read_text())
     assert ids == {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids}
-    train = pickle.loads((saved / "train_user_dict.pkl").read_bytes())
+    train = read_user_dict(saved / "train_user_dict.pkl")
     assert sum(map(len, train.values())) == dataset.train.nnz
     lists = json.loads((saved / "recommendations.json").read_text())
     assert list(lists) == dataset.raw_user_ids

@@ -1,0 +1,129 @@
+"""Any data folder is a Dataset whose invariants hold, or one sentence that names a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+from inputs import assert_a_sentence, cells, damaged, folder, ids, put, written
+
+from config import get_config
+from data_loader import Dataset, load_dataset
+from readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_tags, parse_times
+from splits import NOTHING_LEFT, PARTS
+
+FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "train.txt", "test.txt")
+CONFIG = get_config({})
+RATES = st.sampled_from(("", "0", "1", "5", "10", "7.5", " 3 ", "1e1", "00"))
+TAGS = st.sampled_from(("", "a", "a,b", '["a", "b"]', "['x', 'y\"']", "[1, 2]", "名、b", "a|a", " ; a"))
+SETTINGS = st.fixed_dictionaries({
+    "split": st.sampled_from(("user_time", "leave_one_out", "random", "global_time")),
+    "min_rate": st.sampled_from((0.0, 1.0, 5.0)), "cold_item_ratio": st.sampled_from((0.0, 0.0, 0.3, 0.99)),
+    "valid_ratio": st.sampled_from((0.0, 0.1, 0.5)), "test_ratio": st.sampled_from((0.1, 0.4)),
+    "train_rows_per_user": st.sampled_from((0, 0, 1)), "refit": st.booleans()})
+
+
+def loaded(home: Path, settings: dict[str, Any]) -> Dataset | None:
+    """Load a folder; None for a sentence."""
+    try:
+        dataset = load_dataset({**CONFIG, "data_dir": str(home), **settings})
+    except (ValueError, OSError) as error:
+        assert_a_sentence(error, *FILES, NOTHING_LEFT, str(home))
+        return None
+    assert_invariants(dataset)
+    return dataset
+
+
+def assert_invariants(dataset: Dataset) -> None:
+    """Check what a Dataset does not check of itself on construction."""
+    for raw in (dataset.raw_user_ids, dataset.raw_item_ids):
+        assert len(set(raw)) == len(raw)
+        assert all(isinstance(one, str) and one and one == one.strip() for one in raw)
+    texts = (dataset.item_names, dataset.item_texts, dataset.item_tags)
+    assert [len(part) for part in texts] == [dataset.n_items] * 3
+    assert all(isinstance(text, str) for part in (*texts, dataset.user_names) for text in part)
+    assert len(dataset.user_names) == dataset.n_users
+    assert dataset.train.nnz
+    assert sum(getattr(dataset, part).nnz for part in (*PARTS, "aside")) <= dataset.seen.nnz
+    wrote = dataset.user_comments
+    assert len(wrote.user_ids) == len(wrote.texts) == len(wrote.weights) <= dataset.train.nnz
+    assert np.isfinite(wrote.weights).all()
+    assert not len(wrote.user_ids) or wrote.user_ids.max() < dataset.n_users
+    assert dataset.item_years == [] or len(dataset.item_years) == dataset.n_items
+
+
+def rows_of(*columns: st.SearchStrategy[str], most: int) -> st.SearchStrategy[list[list[str]]]:
+    return st.lists(st.tuples(*columns).map(list), min_size=1, max_size=most)
+
+
+# cells as they should be, and now and then any
+anime_rows = st.one_of(*[rows_of(ids, cells, TAGS, cells, most=6)] * 8, rows_of(cells, cells, cells, cells, most=6))
+interaction_rows = st.one_of(*[rows_of(ids, ids, RATES, cells, cells, most=12)] * 8,
+                             rows_of(cells, ids, cells, cells, cells, most=12))
+
+
+@given(anime=anime_rows, rows=interaction_rows, settings=SETTINGS, data=st.data())
+def test_whole_tables_keep_every_id(anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any],
+                                    data: st.DataObject) -> None:
+    """Cells of any kind, written as they must be: what is in them is what arrives."""
+    with folder() as home:
+        some = data.draw(st.sampled_from((True, True, True, False)))
+        rows = [[row[0], anime[n % len(anime)][0] if some else row[1], *row[2:]] for n, row in enumerate(rows)]
+        put(home / "anime.tsv", data.draw(written(ANIME_COLUMNS, anime)), data.draw(st.booleans()))
+        put(home / "interactions.tsv", data.draw(written(INTERACTION_COLUMNS, rows)), data.draw(st.booleans()))
+        dataset = loaded(home, settings)
+    if dataset is None:
+        return
+    titles = list(dict.fromkeys(row[0].strip() for row in anime))
+    assert dataset.raw_item_ids == titles
+    known = [(row[0].strip(), row[1].strip()) for row in rows if row[1].strip() in titles]
+    assert set(dataset.raw_user_ids) == {user for user, _ in known}
+    seen = {(dataset.raw_user_ids[user], dataset.raw_item_ids[item])
+            for user, item in np.argwhere(dataset.seen.toarray())}
+    assert seen == set(known)
+
+
+@given(anime=anime_rows, rows=interaction_rows, settings=SETTINGS, data=st.data())
+def test_damaged_tables(anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any],
+                        data: st.DataObject) -> None:
+    with folder() as home:
+        for name, columns, content in (("anime.tsv", ANIME_COLUMNS, anime),
+                                       ("interactions.tsv", INTERACTION_COLUMNS,
+                                        [[row[0], anime[n % len(anime)][0], *row[2:]] for n, row in enumerate(rows)]),
+                                       ("user.tsv", ("user_id", "username"), [row[:2] for row in rows])):
+            if name != "user.tsv" or data.draw(st.booleans()):
+                put(home / name, data.draw(damaged(data.draw(written(columns, content)), 2)), data.draw(st.booleans()))
+        loaded(home, settings)
+
+
+@given(train=st.lists(st.lists(ids, max_size=5), max_size=6), test=st.lists(st.lists(ids, max_size=4), max_size=4),
+       settings=SETTINGS, data=st.data())
+def test_text_files_of_pairs(train: list[list[str]], test: list[list[str]], settings: dict[str, Any],
+                             data: st.DataObject) -> None:
+    with folder() as home:
+        for name, lines in (("train.txt", train), ("test.txt", test)):
+            content = data.draw(st.sampled_from(("\n", "\r\n", "\r"))).join(
+                data.draw(st.sampled_from((" ", "\t", "  "))).join(words) for words in lines).encode()
+            put(home / name, data.draw(damaged(content, 1)), data.draw(st.booleans()))
+        loaded(home, {**settings, "cold_item_ratio": 0.0})
+
+
+@given(cell=st.one_of(cells, st.text(st.sampled_from("[]{}()\"'\\,-+ abu01#\n"), max_size=12)))
+def test_tags(cell: str) -> None:
+    try:
+        tags = parse_tags(cell)
+    except ValueError as error:
+        assert_a_sentence(error, "no tag can be read")
+        return
+    assert all(isinstance(tag, str) and tag == tag.strip() and tag for tag in tags)
+    assert bool(tags) or not cell or cell.startswith("[")
+
+
+@given(column=st.lists(st.one_of(cells, st.datetimes().map(str), st.floats().map(str)), max_size=5))
+def test_times(column: list[str]) -> None:
+    seconds, unparsable = parse_times(pd.Series(column, dtype=object))
+    assert len(seconds) == len(column)
+    assert not np.isinf(seconds).any()
+    assert unparsable == sum(cell != "" for cell in column) - int(seconds.notna().sum())

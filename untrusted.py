@@ -1,0 +1,136 @@
+"""Files that anyone may have made: nothing in them is run, and none takes much more memory than its size is worth."""
+
+import gzip
+import io
+import json
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+# what a packed file may always unpack to, and how often its size beyond that: text packs 3 to 30 times, zeros 1,000
+UNPACKED_MB, RATIO = 256, 200
+# all that a dict of lists of texts is written with: nothing that names a class, calls, or asks for room it does not use
+OPCODES = frozenset({"PROTO", "FRAME", "MARK", "STOP", "MEMOIZE", "BINGET", "LONG_BINGET", "EMPTY_DICT", "EMPTY_LIST",
+                     "SETITEM", "SETITEMS", "APPEND", "APPENDS", "SHORT_BINUNICODE", "BINUNICODE"})
+
+
+class _Bounded(io.RawIOBase):
+    """A stream of unpacked bytes that ends in an error where there are too many for the file."""
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self.stream, self.path = stream, path
+        self.left = most_unpacked(path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        n = self.stream.readinto(buffer)
+        self.left -= n
+        if self.left < 0:
+            raise ValueError(_too_large(self.path))
+        return n
+
+
+@contextmanager
+def open_gzip(path: Path) -> Iterator[BinaryIO]:
+    """Open a gzip file as bytes, of which reading ends at most_unpacked.
+
+    Raises:
+        ValueError: while reading, it is a bomb.
+        gzip.BadGzipFile, EOFError, zlib.error: while reading, it is damaged.
+    """
+    with gzip.open(path) as unpacked:
+        yield io.BufferedReader(_Bounded(unpacked, path), 2**17)
+
+
+def most_unpacked(size: int) -> int:
+    """Return how many bytes a packed file of some bytes may unpack to."""
+    return max(UNPACKED_MB * 2**20, RATIO * size)
+
+
+def check_zip(path: Path) -> None:
+    """Refuse a zip whose files would unpack to more than most_unpacked; zipfile reads no more than a file declares.
+
+    Raises:
+        zipfile.BadZipFile: it is no zip.
+        ValueError: it is a bomb.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sum(info.file_size for info in archive.infolist()) > most_unpacked(path.stat().st_size):
+            raise ValueError(_too_large(path))
+
+
+def check_torch(path: Path) -> None:
+    """Refuse what torch.save never writes: no zip, packed records, or such that share the same bytes.
+
+    Raises:
+        zipfile.BadZipFile, ValueError: it is one of these.
+    """
+    with zipfile.ZipFile(path) as archive:
+        files = archive.infolist()
+    if any(info.compress_type != zipfile.ZIP_STORED for info in files):
+        raise ValueError("it holds packed records")
+    if sum(info.file_size for info in files) > path.stat().st_size:
+        raise ValueError("its records are larger than the file")
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz of plain numbers and texts, such as splits.npz.
+
+    Raises:
+        Exception: nearly any, where it is damaged, holds objects, or is a bomb.
+    """
+    check_zip(path)
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def read_user_dict(path: Path) -> dict[str, list[str]]:
+    """Read train_user_dict.pkl, user id -> ids of his train titles; only what is written for such a dict is read.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, damaged, or holds anything else, which is not looked into.
+    """
+    content = path.read_bytes()
+    try:
+        strange = next((code.name for code, _, _ in pickletools.genops(content) if code.name not in OPCODES), None)
+        found = None if strange else _Builtins(io.BytesIO(content)).load()
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise ValueError(f"{path} cannot be read ({str(error)[:120]}); write it again with python main.py") from None
+    if not isinstance(found, dict) or not all(isinstance(user, str) and isinstance(titles, list)
+                                              and all(isinstance(title, str) for title in titles)
+                                              for user, titles in found.items()):
+        raise ValueError(f"{path} is no dict of lists of ids{f' (it has {strange})' if strange else ''}; nothing in it "
+                         "was run; write it again with python main.py")
+    return found
+
+
+class _Builtins(pickle.Unpickler):
+    """Knows no class and no function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON of any depth.
+
+    Raises:
+        ValueError: it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _too_large(path: Path) -> str:
+    return (f"{path} unpacks to more than {UNPACKED_MB} MB and {RATIO} times its size, as no table or text does; "
+            "unpack it yourself if you trust it")

@@ -204,7 +204,7 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
         raise FloatingPointError(f"the loss became {mean} in epoch {epoch}, batch {done + int(n_sane) + 1} of "
                                  f"{len(batches)}; lower --lr (it is {config['lr']:g})")
     # to guess costs the logarithm of the number of titles, or less
-    if mean > EXPLODED * math.log(dataset.n_items + 2):
+    if mean > EXPLODED * math.log(dataset.train.shape[1] + 2):
         raise FloatingPointError(f"the loss grew to {mean:.3g} in epoch {epoch}, {EXPLODED:,} times that of guessing; "
                                  f"lower --lr (it is {config['lr']:g})")
     return mean

@@ -248,7 +248,7 @@ def check_columns(setup: Setup) -> str:
 def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kill: bool = False) -> list[float]:
     """Train with trainer.fit, going on from what lies in folder; the losses of all epochs, killed after them or not."""
     config = {**setup.config, "saved_dir": str(folder), "epochs": epochs + kill}
-    train_epoch = trainer.train_epoch
+    train_epoch, signature = trainer.train_epoch, {"config": {}, "dataset": "", "text": {"encoder": None}}
 
     def killed(*args: Any, **more: Any) -> float:
         if args[5] > epochs:
@@ -257,7 +257,7 @@ def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kil
 
     with mock.patch.object(trainer, "train_epoch", killed):
         try:
-            trainer.fit(build(setup, device), setup.dataset, config, {"config": {}, "dataset": "", "text": {}})
+            trainer.fit(build(setup, device), setup.dataset, config, signature)
         except Killed:
             if not kill:
                 raise

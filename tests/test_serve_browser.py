@@ -134,10 +134,13 @@ def test_similar_titles_open_close_and_come_back(tab: Tab, url: str) -> None:
     assert text(page, "#similar-heading") == f"Similar titles: {name}"
     assert texts(page, "#sides section > h3") == ["Collected by the same people", "Alike in text"]
     assert len(texts(page, "#sides li h3")) == 16
-    page.run("document.querySelectorAll('#sides .acts button')[1].click()")
-    page.wait("document.querySelectorAll('#sides .acts button')[1].innerText === '✓ Liked'")
+    # the first that is not liked already
+    place = texts(page, "#sides .acts button").index("I like it")
+    acts = f"document.querySelectorAll('#sides .acts button')[{place}]"
+    page.run(f"{acts}.click()")
+    page.wait(f"{acts}.innerText === '✓ Liked'")
     page.run("history.back()")
-    page.wait("document.querySelectorAll('#sides .acts button')[1].innerText === 'I like it'")
+    page.wait(f"{acts}.innerText === 'I like it'")
     page.press("Escape")
     page.wait("!document.querySelector('#similar').open && !location.hash.includes('s=')")
     page.run("history.back()")

@@ -223,61 +223,33 @@ def item_groups(train: sp.csr_matrix) -> dict[str, np.ndarray]:
     return {"cold": counts == 0, "tail": (counts > 0) & ~head, "head": head}
 
 
-def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.ndarray | None) -> dict[str, float]:
-    """Describe the lists themselves: how much of the catalogue they reach, how popular and how alike their titles are.
+class SparseColumns(NamedTuple):
+    """A sparse (D, width) of which some rows are mostly filled, as those of a low-rank part are."""
 
-    Coverage  = titles that stand in any list / titles
-    Gini      = of how often each title of the catalogue is listed; 0 all alike, near 1 a few titles take all
-    Novelty   = mean over listed titles of -log2((users who collected it in train + 1) / (users + 1)), in bits
-    Diversity = 1 - mean cosine of the text vectors of two titles of a list, averaged over lists of two or more
-
-    Args:
-        items: (n, k) item rows, -1 for none, as Ranking.items.
-        train: CSR (n_users, n_items).
-        item_vectors: (n_items, L) or None, which leaves Diversity out.
-
-    Source:
-        Castells et al. 2015, Novelty and diversity in recommender systems; Ziegler et al. 2005 for the last.
-    """
-    n_users, n_items = train.shape
-    listed = np.bincount(items[items >= 0], minlength=n_items)
-    counts = np.bincount(train.indices, minlength=n_items)
-    ranked = np.sort(listed)
-    gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ ranked) / max(n_items * ranked.sum(), 1)
-    bits = -np.log2((counts + 1) / (n_users + 1))
-    found = {"Coverage": float((listed > 0).mean()), "Gini": float(gini),
-             "Novelty": float(listed @ bits / max(listed.sum(), 1))}
-    if item_vectors is not None:
-        lengths = np.linalg.norm(item_vectors, axis=1, keepdims=True)
-        unit = item_vectors / np.where(lengths > 0, lengths, 1)
-        pairs = items[(items >= 0).sum(axis=1) > 1]
-        alike = [_alike(unit, block) for block in np.array_split(pairs, len(pairs) // 256 + 1)]
-        found["Diversity"] = float(1 - np.concatenate(alike).mean()) if len(pairs) else 0.0
-    return found
+    sparse: sp.csr_matrix  # (D, width), where those rows are empty
+    rows: np.ndarray  # (d,)
+    dense: np.ndarray  # (d, width)
 
 
-def _alike(unit: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Return the mean cosine of two titles of each list (b, k), -1 being none: from |sum of v|^2 - sum of |v|^2."""
-    there = items >= 0
-    vectors = unit[items] * there[:, :, None]  # (b, k, L)
-    sizes = there.sum(axis=1)
-    together = np.square(vectors.sum(axis=1)).sum(axis=1) - np.square(vectors).sum(axis=(1, 2))
-    return together / (sizes * (sizes - 1))
-
-
-def _columns(item_emb: Factor, width: int) -> Factor:
+def _columns(item_emb: Factor, width: int) -> torch.Tensor | SparseColumns:
     """Turn (n_items, D) into (D, width); the columns beyond the items are zero."""
     if sp.issparse(item_emb):
         transposed = sp.csr_matrix(item_emb.T)
         transposed.resize(transposed.shape[0], width)
-        return transposed
+        filled = np.diff(transposed.indptr) > width // 2
+        return SparseColumns(sp.csr_matrix(sp.diags_array((~filled).astype(np.float32)) @ transposed),
+                             np.flatnonzero(filled), transposed[filled].toarray())
     return torch.nn.functional.pad(item_emb, (0, 0, 0, width - len(item_emb))).T.contiguous()
 
 
-def _fill_scores(scores: torch.Tensor, user_emb: Factor, item_columns: Factor, users: np.ndarray) -> None:
+def _fill_scores(scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns,
+                 users: np.ndarray) -> None:
     """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
-    if sp.issparse(item_columns):
-        scores.copy_(torch.from_numpy((user_emb[users] @ item_columns).toarray()))
+    if isinstance(item_columns, SparseColumns):
+        mine = user_emb[users]
+        scores.copy_(torch.from_numpy((mine @ item_columns.sparse).toarray()))
+        if len(item_columns.rows):
+            scores += torch.from_numpy(mine[:, item_columns.rows].toarray() @ item_columns.dense)
     elif sp.issparse(user_emb):
         scores.copy_(torch.from_numpy(user_emb[users] @ item_columns.numpy()))
     else:

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
+from beyond import beyond_accuracy
 from config import get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
-from evaluator import beyond_accuracy, evaluate_warm, means, rank_items
+from evaluator import evaluate_warm, means, rank_items
 from files import atomic_write, load_torch, write_json
 from llm_embedding import TextVectors, fused_text, text_vectors
 from main import held_out_metrics, run

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"memory", "untrusted"},
     {"settings", "files", "processes", "readers", "splits", "encoders", "significance", "tables", "charts",
-     "shallow", "report_parts", "serve_models", "title_names"},
+     "shallow", "beyond", "report_parts", "serve_models", "title_names"},
     {"config", "data_loader", "vector_cache", "text_store", "model", "manifest"},
     {"llm_embedding"},
     {"evaluator", "losses", "fold_in", "checkpoints"},

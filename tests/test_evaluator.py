@@ -13,10 +13,11 @@ import torch
 from conftest import dataset_of
 from sklearn.metrics import ndcg_score, roc_auc_score
 
+from beyond import beyond_accuracy
 from data_loader import Dataset, only
 from evaluator import (
     Ranking,
-    beyond_accuracy,
+    _columns,
     evaluate,
     evaluate_groups,
     evaluate_listed,
@@ -744,3 +745,18 @@ def test_beyond_accuracy_of_no_lists_is_zero_and_json() -> None:
     found = beyond_accuracy(np.full((3, 2), -1), nothing(3, 4), np.ones((4, 2), np.float32))
     assert found == {"Coverage": 0, "Gini": 0, "Novelty": 0, "Diversity": 0}
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("width", [0, 7])
+def test_sparse_factors_rank_as_dense_ones_do(width: int) -> None:
+    """Columns that are mostly filled are multiplied apart; what comes out is the same."""
+    rng = np.random.default_rng(0)
+    parts = [np.concatenate([(rng.random((n, 50)) < 0.1) * rng.normal(size=(n, 50)), rng.normal(size=(n, width))],
+                            axis=1).astype(np.float32) for n in (30, 90)]
+    assert len(_columns(to_csr(parts[1]), 128).rows) == width
+    masked, target = nothing(30, 90), to_csr(rng.random((30, 90)) < 0.05)
+    sparse, dense = (rank_items(*factors, np.arange(30), masked, 9, target) for factors in (
+        map(to_csr, parts), map(torch.from_numpy, parts)))
+    np.testing.assert_allclose(sparse.scores, dense.scores, atol=1e-5)
+    np.testing.assert_allclose(sparse.auc, dense.auc, atol=1e-6)
+    assert (sparse.items == dense.items).mean() > 0.99

@@ -18,10 +18,11 @@ import encoders
 import llm_embedding
 import run_ablation
 from baselines import BASELINES, GRIDS
+from beyond import beyond_accuracy
 from config import get_config, run_script
 from data_loader import Dataset, load_dataset
 from encoders import lsa_encoder
-from evaluator import beyond_accuracy, evaluate, rank_items
+from evaluator import evaluate, rank_items
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
 from significance import holm, paired_test, spread

@@ -41,7 +41,7 @@ def test_what_a_row_or_a_request_leaves_behind_is_seen(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(("what", "grows"), [("RSS MiB", soak.NOISE_MIB + 1), ("open files", 1), ("tensors", 1)])
-def test_only_what_grows_after_the_middle_counts(what: str, grows: float) -> None:
+def test_only_what_grows_in_the_last_two_fifths_counts(what: str, grows: float) -> None:
     seen = [{"done": number, "RSS MiB": 100.0, "open files": 5, "tensors": 7} for number in range(6)]
     assert soak.grown([{**seen[0], what: 0}, *seen[1:]]) == []
     assert [line.split(":")[0] for line in soak.grown([*seen[:5], {**seen[5], what: seen[5][what] + grows}])] == [what]

@@ -138,6 +138,20 @@ def test_where_no_list_of_valid_can_tell_nothing_is_lowered() -> None:
     assert figures["chosen"] == figures["none listed"] == 1
 
 
+def test_of_two_heights_alike_the_one_that_lists_more_is_taken() -> None:
+    found, figures = cold_offset(*toy([5.0], [3.0], 0.05))  # half are hit above 5, nobody in between, half below 3
+    assert found <= 3
+    assert figures == {"metric": "NDCG@1", "chosen": 0.5, "highest": 0.5, "none listed": 0.5}
+
+
+def test_a_list_with_too_few_titles_counts_none_twice() -> None:
+    scores, target = torch.tensor([[1.0, 10.0, 5.0, 7.0]]), sp.csr_matrix([[0.0, 1.0, 1.0, 0.0]])
+    known = sp.csr_matrix([[1.0, 0.0, 0.0, 1.0]])  # two titles are left for a list of three, both of them targets
+    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, known={"valid": known}.get)
+    config = get_config({"top_k": "3", "early_stop_metric": "NDCG@3", "cold_cost": 0.0})
+    assert cold_offset(scores, torch.eye(4), np.arange(4) > 2, dataset, config)[1]["highest"] == 1
+
+
 def test_auc_knows_no_lists_so_ndcg_stands_in() -> None:
     arguments = toy(UP_TO_TEN, [], 0.3, "AUC")
     assert cold_offset(*arguments) == cold_offset(*toy(UP_TO_TEN, [], 0.3))

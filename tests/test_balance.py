@@ -171,6 +171,16 @@ def test_scores_are_the_trained_ones_with_what_was_decided_beside_them(monkeypat
     np.testing.assert_allclose(later, model.linear_users, atol=1e-5)
 
 
+def test_linear_columns_that_count_nothing_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    decide(monkeypatch, 0.2, 0.0, 7.0)
+    dataset = parted()
+    model, config = model_of(dataset, texts())
+    width = model.embeddings()[0].shape[1]
+    assert calibrate(model, dataset, config)["linear"]
+    assert model.linear_users is None
+    assert model.embeddings()[0].shape[1] == width
+
+
 def test_what_is_decided_is_best_on_valid_as_the_model_scores() -> None:
     dataset = parted(2)
     model, config = model_of(dataset, texts(2))

@@ -83,6 +83,7 @@ def test_the_sidecar_names_the_blocks(config: dict[str, Any], fake: FakeEncoder,
     told = json.loads(sidecar_path(config, side).read_text(encoding="utf-8"))
     assert {block["name"]: block["dim"] for block in told["blocks"]} == vectors.blocks
     assert [block["name"] for block in told["blocks"]] == BLOCKS
+    assert told["model_name"] == config["model_name"] != told["blocks"][-1]["model_name"]
     saved = np.load(Path(config["saved_dir"]) / f"{side}_llm_embeddings.npy")
     np.testing.assert_array_equal(saved, vectors.items if side == "item" else vectors.users)
 

@@ -121,6 +121,37 @@ def test_targets_that_are_out_of_reach_bury_no_other_title() -> None:
     assert figures["chosen"] == 0.5
 
 
+def test_none_listed_is_that_not_even_the_best_of_several_cold_titles_is() -> None:
+    scores, target = np.tile(np.float32([10, 5, 30, 12]), (3, 1)), sp.csr_matrix(np.eye(1, 4)[[0, 0, 0]])
+    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, known={"valid": target * 0}.get)
+    config = get_config({"top_k": "2", "early_stop_metric": "NDCG@2", "cold_cost": 0.0})
+    found, figures = cold_offset(torch.from_numpy(scores), torch.eye(4), np.arange(4) > 1, dataset, config)
+    assert figures == {"metric": "NDCG@2", "chosen": 1.0, "highest": 1.0, "none listed": 1.0}
+    assert 20 <= found < 20.1  # the target scores 10, the best cold title 30
+
+
+def test_where_no_list_of_valid_can_tell_nothing_is_lowered() -> None:
+    user_emb, item_emb, is_raised, dataset, config = toy([1.0, 2.0], [], 0.05)
+    dataset.known = {"valid": pairs_with_the_cold_title(dataset, 0, 1)}.get
+    found, figures = cold_offset(user_emb, item_emb, is_raised, dataset, config)
+    assert found == 0
+    assert figures["chosen"] == figures["none listed"] == 1
+
+
+def test_of_two_heights_alike_the_one_that_lists_more_is_taken() -> None:
+    found, figures = cold_offset(*toy([5.0], [3.0], 0.05))  # half are hit above 5, nobody in between, half below 3
+    assert found <= 3
+    assert figures == {"metric": "NDCG@1", "chosen": 0.5, "highest": 0.5, "none listed": 0.5}
+
+
+def test_a_list_with_too_few_titles_counts_none_twice() -> None:
+    scores, target = torch.tensor([[1.0, 10.0, 5.0, 7.0]]), sp.csr_matrix([[0.0, 1.0, 1.0, 0.0]])
+    known = sp.csr_matrix([[1.0, 0.0, 0.0, 1.0]])  # two titles are left for a list of three, both of them targets
+    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, known={"valid": known}.get)
+    config = get_config({"top_k": "3", "early_stop_metric": "NDCG@3", "cold_cost": 0.0})
+    assert cold_offset(scores, torch.eye(4), np.arange(4) > 2, dataset, config)[1]["highest"] == 1
+
+
 def test_auc_knows_no_lists_so_ndcg_stands_in() -> None:
     arguments = toy(UP_TO_TEN, [], 0.3, "AUC")
     assert cold_offset(*arguments) == cold_offset(*toy(UP_TO_TEN, [], 0.3))

@@ -491,6 +491,12 @@ def test_users_with_fewer_than_three_rows_stay_in_train(split: str, tmp_path: Pa
     assert {("one", "a"), ("two", "a"), ("two", "b"), ("low", "a")} <= pairs(dataset, "train")
 
 
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    folder = write_small(tmp_path, [(user, title, 5) for user in "uvw" for title in "ab"])
+    with pytest.raises(ValueError, match="leaves no training pair; lower cold_item_ratio"):
+        load(folder, cold_item_ratio=0.5)  # one title to each of the cold parts
+
+
 @pytest.mark.parametrize("split", TIME_SPLITS)
 def test_missing_times_fall_back_to_the_seeded_random_order(split: str, data_dir: Path,
                                                             caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,8 @@
 """Two processes that share the columns of the vectors against one that has them all.
 
-A launch imports torch three times over, so there are three: one works through several runs and writes down what its
-processes did (this very file is its script), one is killed, and one is the command line itself, going on after that.
+A launch imports torch three times over, so there are few: one works through several runs and writes down what its
+processes did (this very file is its script), two are killed, and two are the command line itself, going on after that.
+tests/ranks.py kills at random moments.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ranks
 import scipy.sparse as sp
 import torch
 import torch.distributed as dist
@@ -374,6 +376,15 @@ def test_a_killed_process_ends_the_job_and_the_same_command_goes_on(
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == list(map(str, range(2, EPOCHS + 1)))
     assert ["going on after epoch 1 " in line for line in lines].count(True) == 1
     assert done.stdout.count("for user u0:") == 1
+
+
+def test_the_first_process_killed_ends_the_job_within_seconds_and_the_same_command_ends_equal(
+        double: Path, data: Path, tmp_path: Path) -> None:
+    overrides = overrides_of("concat", tmp_path / "saved", data)
+    del overrides["saved_dir"]
+    seconds, wrong = ranks.survived(tmp_path / "saved", double / "concat", words_of(overrides), (5, 0.0, 0))
+    assert wrong == []
+    assert seconds is not None
 
 
 # --- alone ---

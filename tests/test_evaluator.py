@@ -24,6 +24,7 @@ from evaluator import (
     evaluate_warm,
     item_groups,
     means,
+    rank_blocks,
     rank_items,
     user_metrics,
 )
@@ -315,6 +316,15 @@ def test_a_list_as_long_as_the_catalogue_holds_every_item() -> None:
         assert np.sort(ranking.items).tolist() == [list(range(n_items))] * 2
 
 
+def test_auc_of_one_target_and_one_other_title_and_of_none_of_either() -> None:
+    scores = np.tile([0.0, 1.0, 2.0], (5, 1))
+    scores[2] = 1  # a tie
+    target = to_csr(np.eye(5, 3)[[0, 1, 0, 3, 2]])  # user 3 has none
+    masked = to_csr(np.array([[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 1], [1, 1, 0]]))  # user 4 has no other title
+    found = rank_items(*vectors_scoring(scores), np.arange(5), masked, 1, target).auc
+    np.testing.assert_array_equal(found, [0, 0, 0.5, math.nan, math.nan])
+
+
 # --- blocks of users ---
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -327,6 +337,23 @@ def test_results_do_not_depend_on_the_block_size(ties: bool) -> None:
     one, many = (rank_items(*vectors, users, masked, 20, target, 0, memory_mb) for memory_mb in (512, 1))
     for a, b in zip(one, many, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("memory_mb", "users_a_block"), [(1, 64), (2, 128), (3, 192)])
+def test_a_block_holds_as_many_users_as_memory_mb_has_room_for(memory_mb: int, users_a_block: int) -> None:
+    blocks = rank_blocks(torch.ones(300, 2), torch.ones(1000, 2), np.arange(300), nothing(300, 1000), 5,
+                         memory_mb=memory_mb)  # 1,024 columns of 16 bytes a user
+    assert next(blocks).items.shape == (users_a_block, 5)
+    assert sum(len(block.items) for block in blocks) == 300 - users_a_block
+
+
+def test_a_catalogue_of_more_than_a_million_titles_is_ranked_a_user_at_a_time() -> None:
+    n_items, item_emb = 2**20 + 1, torch.zeros(2**20 + 1, 1)
+    item_emb[[7, 2**20], 0] = torch.tensor([1.0, 2.0])
+    target = sp.csr_matrix(([1.0, 1.0], ([0, 1], [7, 2**20])), shape=(2, n_items))
+    blocks = list(rank_blocks(torch.ones(2, 1), item_emb, np.arange(2), nothing(2, n_items), 2, target, memory_mb=1))
+    assert [block.items.tolist() for block in blocks] == [[[2**20, 7]]] * 2
+    assert [block.auc.tolist() for block in blocks] == [[1 - 1 / 2**20], [1.0]]
 
 
 def test_metrics_do_not_depend_on_memory_mb() -> None:

@@ -505,15 +505,17 @@ def test_a_changed_corpus_refits_lsa_for_every_row(config: dict[str, Any], tmp_p
     assert_same(vectors_of(config), from_scratch(config, tmp_path))
 
 
-def test_a_folder_with_another_model_in_it_re_encodes(config: dict[str, Any], fake: FakeEncoder,
-                                                      tmp_path: Path) -> None:
+def test_a_folder_with_another_model_in_it_re_encodes(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
+                                                      caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "weights").write_bytes(b"first")
     first = vectors_of(config, model_name=str(folder))
     assert vectors_of(config, model_name=str(folder)).info["texts_encoded"] == 0
     (folder / "weights").write_bytes(b"others")
-    assert vectors_of(config, model_name=str(folder)).info["texts_encoded"] == first.info["texts_encoded"]
+    with caplog.at_level(logging.INFO, "aglrec"):
+        assert vectors_of(config, model_name=str(folder)).info["texts_encoded"] == first.info["texts_encoded"]
+    assert f"{saved(config).name}: none made by {str(folder)!r} with these settings" in caplog.text
 
 
 # --- the cache, damaged ---

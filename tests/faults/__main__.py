@@ -23,7 +23,7 @@ from tables import markdown
 
 from .artefacts import artefacts, differing
 from .cases import CASES, Case
-from .processes import Ended, run
+from .processes import Ended, apart, run
 
 TRIES = 4  # a kill, for moments that come when the script has ended already
 
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     differed: dict[str, int]  # what differed, or was said -> how often
 
 
-def ready() -> None:
+def ready(names: list[str]) -> None:
     """Import what the scripts do, so that no moment falls into their start."""
     import optuna
     import sklearn.covariance
@@ -50,12 +50,15 @@ def ready() -> None:
     import run_ablation
     import save_embeddings
     import tune
+    if "save_embeddings" in names:
+        import sentence_transformers
+        del sentence_transformers
     del importers, main, optuna, run_ablation, save_embeddings, sklearn, tune
 
 
 def outcome(name: str, case: Case, kills: int, seed: int, folder: Path) -> Outcome:
     """Run a command undisturbed once, and killed and repeated as often as is asked for."""
-    case.prepare(folder / "sources")
+    apart(lambda: case.prepare(folder / "sources"))
     words = [word.replace("FOLDER", str(folder / "sources")) for word in case.words]
     (folder / "whole").mkdir()
     _, seconds = run(words, folder / "whole")
@@ -87,7 +90,7 @@ def main() -> int:
     asked.add_argument("--only", default=",".join(CASES), help="some of %(default)s")
     asked.add_argument("--seed", type=int, default=0, help="of the moments (default %(default)s)")
     asked = asked.parse_args()
-    ready()
+    ready(asked.only.split(","))
     rows, is_well = [["command", "seconds", "killed", "survived", "what differed"]], True
     for name in asked.only.split(","):
         with tempfile.TemporaryDirectory() as folder:

@@ -6,11 +6,14 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .cases import ROOT
+
+LIMIT = 300.0  # seconds, after which a script hangs
 
 
 class Ended(Exception):
@@ -29,7 +32,7 @@ def run(words: list[str], folder: Path, kill_after: float | None = None) -> tupl
         Whether it was killed, and the seconds it ran.
 
     Raises:
-        Ended: it ended by itself, and not with 0.
+        Ended: it ended by itself, and not with 0, or not at all.
     """
     start, process = time.perf_counter(), os.fork()
     if process == 0:
@@ -40,14 +43,29 @@ def run(words: list[str], folder: Path, kill_after: float | None = None) -> tupl
     while not ended:
         time.sleep(0.002)
         ended, status = os.waitpid(process, os.WNOHANG)
-        if not ended and kill_after is not None and time.perf_counter() - start >= kill_after:
+        if not ended and time.perf_counter() - start >= (LIMIT if kill_after is None else kill_after):
             os.killpg(process, signal.SIGKILL)
             ended, status = os.waitpid(process, 0)
+            if kill_after is None:
+                raise Ended(f"{Path(words[0]).name} did not end in {LIMIT:.0f} s")
     seconds, code = time.perf_counter() - start, os.waitstatus_to_exitcode(status)
     if code not in (0, -signal.SIGKILL):
         last = (folder / "said.txt").read_text(encoding="utf-8").splitlines()[-1:]
         raise Ended(f"{Path(words[0]).name} ended with {code}: {' '.join(last)[:300]}")
     return code != 0, seconds
+
+
+def apart(prepare: Callable[[], Any]) -> None:
+    """Do something in a process of its own: threads that it starts would hang in those forked after it."""
+    process = os.fork()
+    if process == 0:
+        try:
+            prepare()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(process, 0)[1]:
+        raise Ended("what the script needs could not be made")
 
 
 def _become(words: list[str], folder: Path) -> NoReturn:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from files import atomic_write
+from files import atomic_write, write_array
 from readers import find_file, read_interactions
 from serving import Run
 from splits import PARTS
@@ -61,7 +61,7 @@ def export(run: Run, folder: Path) -> None:
                                ("item", run.item_emb, dataset.raw_item_ids)):
         _write_ids(folder / f"{side}_ids.txt", ids)
         with atomic_write(folder / f"{side}_vectors.npy") as file:
-            np.save(file, vectors.numpy().astype(np.float32), allow_pickle=False)
+            write_array(file, vectors.numpy().astype(np.float32))
     _write_split(run, folder / name / name)
     with atomic_write(folder / "README.md") as file:
         file.write(README.format(name=name, n_users=dataset.n_users, n_items=dataset.n_items,

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
-import torch
+import numpy as np
 
 from untrusted import check_torch
 
@@ -27,6 +28,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear(path.parent, path.name)
         try:
             with open(temporary, "wb") as file:
                 yield file
@@ -35,6 +37,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def clear(folder: Path, name: str = "") -> None:
+    """Remove what atomic_write left half-written in a folder, of a file or of all, for processes that were killed."""
+    for left in folder.glob("*.*.tmp"):
+        if left.name.startswith(f"{name}." * bool(name)) and _is_dead(left.suffixes[-2][1:]):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -57,8 +66,18 @@ def write_json(path: Path, content: Any) -> None:
         file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
+def write_array(file: IO[bytes], array: np.ndarray) -> None:
+    """Write .npy to a file of atomic_write.
+
+    Given the file itself, numpy would write through a buffer of its own, and not say that the disk is full.
+    """
+    np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
+    file.flush()  # what the disk has no room for is known before anything else is done
+
+
 def save_torch(path: Path, content: dict[str, Any]) -> None:
     """Write with torch.save, whole or not at all."""
+    import torch  # here, since who converts files needs none of it, and it takes seconds
     with atomic_write(path) as file:
         torch.save(content, file)
 
@@ -67,12 +86,26 @@ def load_torch(path: Path) -> dict[str, Any]:
     """Read a file of save_torch, tensors on the CPU and builtins only.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing, damaged, or holds code.
+        FileNotFoundError, ValueError: it is missing, damaged (a single bit is noticed), or holds code.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run python main.py with the same --saved_dir first")
+    import torch
     try:
         check_torch(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or crafted file can raise nearly anything
         raise ValueError(f"{path} cannot be read ({str(error)[:120]}); delete it and train again") from None
+
+
+def _is_dead(pid: str) -> bool:
+    """Tell whether no process has this number; where that cannot be asked, none is taken for dead."""
+    if os.name != "posix" or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

@@ -144,6 +144,7 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     what = "every positive" if config["refit"] else "train and valid"
     log.info(f"training once more, {measured['epoch']} epochs on {what}, as {saved / 'measured'} decided")
     dataset = load_dataset(config)
+    check_same_data(held_out, dataset)
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     settings = {**config, **measured["decided"].get("selected", {})}
     model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset, vectors)
@@ -238,6 +239,13 @@ def check_k(config: dict[str, Any], dataset: Dataset) -> None:
     for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
         if k > dataset.n_items:
             raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")
+
+
+def check_same_data(first: Dataset, now: Dataset) -> None:
+    """Refuse to train once more on data that were edited since they were measured."""
+    ids = [(data.raw_user_ids, data.raw_item_ids) for data in (first, now)]
+    if ids[0] != ids[1] or (first.seen != now.seen).nnz:
+        raise ValueError("the data were changed while the run was measured; give the command again")
 
 
 def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb: torch.Tensor,

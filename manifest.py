@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from files import told, write_json
+from files import clear, told, write_json
 from untrusted import parse_json
 
 NAME, LOCK = "manifest.json", ".lock"
@@ -44,21 +43,20 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def clear(folder: Path) -> None:
-    """Remove what atomic_write left in a folder for processes that were killed in it."""
-    for left in folder.glob("*.*.tmp"):
-        if _is_dead(left.suffixes[-2][1:]):
-            left.unlink(missing_ok=True)
-
-
 def run_id(signature: dict[str, Any]) -> str:
     """Name a run by what makes it that run: the same settings, data and texts have the same name."""
     return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def enter(folder: Path, run: str, *names: str) -> None:
-    """Write into manifest.json that these files of a folder are this run's, with their sha256."""
-    files = _entries(folder) if (folder / NAME).exists() else {}
+    """Write into manifest.json that these files of a folder are this run's, with their sha256.
+
+    After a damaged manifest the others are of no run that is known.
+    """
+    try:
+        files = _entries(folder) if (folder / NAME).exists() else {}
+    except ValueError:
+        files = {}
     files |= {name: {"run": run, "sha256": _sha256(folder / name)} for name in names}
     write_json(folder / NAME, {"files": files})
 
@@ -109,19 +107,6 @@ def _entries(folder: Path) -> dict[str, dict[str, str]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read ({error!r}); delete it to take the files beside it as they "
                          "are") from None
-
-
-def _is_dead(pid: str) -> bool:
-    """Tell whether no process has this number; where that cannot be asked, none is taken for dead."""
-    if os.name != "posix" or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
 
 
 def _sha256(path: Path) -> str:

@@ -219,6 +219,7 @@ def read_table(folder: Path, name: str, columns: tuple[str, ...],
                 optional: tuple[str, ...] = ()) -> tuple[Path, pd.DataFrame]:
     """Read the named columns of a TSV file (or its .gz) as stripped text; every row must be whole."""
     path = _find(folder, name)
+    before = path.stat()
     try:
         _check_rows(path, columns)
         with _open_text(path) as file:
@@ -227,6 +228,10 @@ def read_table(folder: Path, name: str, columns: tuple[str, ...],
     except (pd.errors.ParserError, csv.Error) as error:
         raise ValueError(f"{path}: {error}; a field that holds a tab, a line break or starts with a quote must stand "
                          "in double quotes, quotes inside it doubled") from None
+    finally:
+        after = path.stat()
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            raise ValueError(f"{path} was written to while it was read; give the command again once it is whole")
     if table.empty:
         raise ValueError(f"{path} has a header but no rows; put data below it")
     return path, table.apply(lambda column: column.str.strip())

@@ -8,6 +8,7 @@ escapes whatever reaches the page, and the page's own policy forbids scripts bes
 """
 
 import math
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -281,18 +282,26 @@ def _against(row: dict[str, Any]) -> list[str]:
     return ["" if row.get("gain") is None else f"{row['gain']:+.4f}", "" if row.get("p") is None else f"{row['p']:.1g}"]
 
 
+def said(text: str | None) -> None:
+    """Print; a reader that goes away, as in | head, is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again when it ends
+
+
 def main() -> None:
     words = sys.argv[1:]
     if {"-h", "--help"} & set(words) or len(words) > 1:
-        print(__doc__)
+        said(__doc__)
         return
     folder = Path(words[0] if words else "saved")
     if not folder.is_dir():
         sys.exit(f"error: {folder} is no folder; name the saved_dir of a run")
     try:
-        manifest.check(folder, "metrics.json", "history.jsonl", "recommendations.json", "splits.npz", "user_emb.pt",
-                       "item_emb.pt")
-        print(write_report(folder))
+        manifest.check(folder, "metrics.json", "history.jsonl", "recommendations.json", "new_titles.json",
+                       "id_mappings.json", "splits.npz", "user_emb.pt", "item_emb.pt")
+        said(str(write_report(folder)))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 

@@ -35,10 +35,10 @@ from llm_embedding import TextVectors, fused_text, text_vectors
 from main import held_out_metrics, run
 from processes import resolve_device
 from report import write_report
+from report_files import read_json
 from runs import finished, text_origin
 from significance import holm, paired_test, spread
 from tables import markdown, mean_and_sd
-from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -134,7 +134,7 @@ def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun:
     if not _is_of(folder / "comparison.json", vectors):
         factors = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
         write_json(folder / "comparison.json", comparison(factors, dataset, vectors, config))
-    return {**done, **_read(folder / "comparison.json"), "folder": str(folder)}
+    return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
 
 
 def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
@@ -145,7 +145,7 @@ def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, co
                "text": text_origin(vectors.info),
                **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")}}
     path = folder / "metrics.json"
-    done = _read(path) if path.exists() and not rerun else {}
+    done = read_json(path) if path.exists() and not rerun else {}
     same = all(done.get(key) == value for key, value in json.loads(json.dumps(made_of)).items())
     if not same or not (folder / "comparison.json").exists():
         log.info(f"{folder}: fitting")
@@ -156,7 +156,7 @@ def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, co
         done = {**made_of, "point": point, "valid": valid, "train_s": time.perf_counter() - start, "epoch": 0,
                 **held_out_metrics(*factors, dataset, config)}
         write_json(path, done)
-    return {**done, **_read(folder / "comparison.json"), "folder": str(folder)}
+    return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
 
 
 def vectors_for(name: str, vectors: TextVectors) -> np.ndarray | None:
@@ -200,7 +200,7 @@ def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config:
 
 def _is_of(path: Path, vectors: TextVectors) -> bool:
     """Tell whether a comparison.json is there and its Diversity is that of these vectors."""
-    return path.exists() and _read(path)["text"] == vectors.info["digest"]
+    return path.exists() and read_json(path)["text"] == vectors.info["digest"]
 
 
 # --- statistics ---
@@ -279,10 +279,6 @@ def picked(settings: dict[str, dict[str, Any]], only: str) -> tuple[dict[str, di
 
 def _folder(folder: Path, tag: str, number: int) -> Path:
     return folder / tag / f"seed_{number}" if number else folder / tag
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def main() -> None:

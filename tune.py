@@ -4,7 +4,8 @@
 
 A trial is a training with settings drawn by what the trials before it showed; one that lags behind the median of the
 others at its epoch is stopped. A setting that the command line names is kept and not searched. The study is in
-saved_dir/tuning/; the same command goes on with it. It writes saved_dir/tuned.json after every trial:
+saved_dir/tuning/; the same command goes on with it, for as many minutes again, or until it has N trials. It writes
+saved_dir/tuned.json after every trial:
 
     python main.py --config saved/tuned.json
 
@@ -22,6 +23,7 @@ if __name__ == "__main__":
 import argparse
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,7 @@ from typing import Any
 
 import torch
 
+import manifest
 from config import experiment, get_config, parse_overrides, run_script
 from data_loader import Dataset, load_dataset
 from files import write_json
@@ -64,39 +67,67 @@ def search(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space
         config: what is not searched.
         space: as from searched.
         folder: for the study and its table; saved_dir/tuning.
-        stop: takes the number of this call's finished trials.
+        stop: takes the number of trials that the study has finished.
 
     Returns:
         The content of tuning.json: {"metric", "best", "settings", "trials", "importance"}.
 
     Raises:
-        ValueError: Optuna is not installed, or the folder holds a study of other settings or data.
+        OSError: another process searches in that folder.
+        ValueError: Optuna is not installed, or the folder holds a study of other settings or data, or a damaged one.
     """
     optuna = _optuna()
-    folder.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
-    study = optuna.create_study(storage=storage, study_name="aglrec", direction="maximize", load_if_exists=True,
-                                pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
-    made_of = json.loads(json.dumps({"config": {key: value for key, value in experiment(config).items()
-                                                if key not in space}, "data": dataset.fingerprint,
-                                     "text": vectors.info["digest"], "space": space}))
-    if study.user_attrs.get("made_of", made_of) != made_of:
-        raise ValueError(f"{folder} holds a study of other settings or data; give another --saved_dir, or delete it")
-    study.set_user_attr("made_of", made_of)
-    finished, found = 0, {}
-    while not stop(finished):
-        # each trial draws by its number, so that a study that was interrupted goes on as if it had not been
-        study.sampler = optuna.samplers.TPESampler(seed=config["seed"] * 10_000 + len(study.trials))
-        study.optimize(lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned), n_trials=1)
-        finished += 1
-        found = report(study, config, space, optuna)
-        write_json(folder / "tuning.json", found)
-        if found["settings"]:
-            write_json(folder.parent / "tuned.json", found["settings"])
-        last = study.trials[-1]
-        log.info(f"trial {last.number}: {'stopped' if last.state.name == 'PRUNED' else 'finished'} at "
-                 f"{found['metric']} {last.value or 0:.4f}; best so far {found['best']:.4f}")
-    return found or report(study, config, space, optuna)
+    with manifest.alone(folder):
+        study = opened(folder / "study.log", optuna)
+        made_of = json.loads(json.dumps({"config": {key: value for key, value in experiment(config).items()
+                                                    if key not in space}, "data": dataset.fingerprint,
+                                         "text": vectors.info["digest"], "space": space}))
+        if study.user_attrs.get("made_of", made_of) != made_of:
+            raise ValueError(f"{folder} holds a study of other settings or data; give another --saved_dir, or delete "
+                             "it")
+        study.set_user_attr("made_of", made_of)
+        found = written(study, config, space, folder, optuna)
+        while not stop(len(found["trials"])):
+            # each trial draws by its number, so that a study that was interrupted goes on as if it had not been
+            study.sampler = optuna.samplers.TPESampler(seed=config["seed"] * 10_000 + len(found["trials"]))
+            study.optimize(lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned),
+                           n_trials=1)
+            found = written(study, config, space, folder, optuna)
+            last = found["trials"][-1]
+            log.info(f"trial {last['number']}: {'stopped' if last['state'] == 'pruned' else 'finished'} at "
+                     f"{found['metric']} {last['valid'] or 0:.4f}; best so far {found['best']:.4f}")
+    return found
+
+
+def opened(path: Path, optuna: Any) -> Any:
+    """Open or make a study, whose folder this process has to itself, and take what a killed one left for failed.
+
+    Optuna itself would end at a half-written line, wait for a lock that nobody holds, and take a trial for running.
+    """
+    for left in path.parent.glob(f"{path.name}.lock*"):
+        left.unlink()
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    try:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        study = optuna.create_study(storage=storage, study_name="aglrec", direction="maximize", load_if_exists=True,
+                                    pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
+    except (ValueError, LookupError, TypeError, AssertionError) as error:
+        raise ValueError(f"{path} cannot be read ({error!r}); delete {path.parent} to search anew") from None
+    for trial in study.trials:
+        if not trial.state.is_finished():
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def written(study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]], folder: Path,
+            optuna: Any) -> dict[str, Any]:
+    """Write what a study found so far, and return it."""
+    found = report(study, config, space, optuna)
+    write_json(folder / "tuning.json", found)
+    if found["settings"]:
+        write_json(folder.parent / "tuned.json", found["settings"])
+    return found
 
 
 def attempt(trial: Any, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
@@ -110,7 +141,11 @@ def attempt(trial: Any, dataset: Dataset, vectors: TextVectors, config: dict[str
         if trial.should_prune():
             raise pruned
 
-    return trained_valid(dataset, vectors, settings, resolve_device(config["device"]), after_epoch)
+    try:
+        return trained_valid(dataset, vectors, settings, resolve_device(config["device"]), after_epoch)
+    except FloatingPointError as error:  # settings under which training explodes are no good, and the search goes on
+        log.info(f"trial {trial.number}: {error}")
+        raise pruned from None
 
 
 def drawn(trial: Any, key: str, kind: str, *bounds: Any) -> Any:
@@ -123,14 +158,18 @@ def drawn(trial: Any, key: str, kind: str, *bounds: Any) -> Any:
 
 
 def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: Any) -> dict[str, Any]:
-    """Gather a study: the best settings, every trial, and how much of the differences each key explains."""
-    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    """Gather a study: the best settings, every trial, and how much of the differences each key explains.
+
+    A trial that was interrupted is none, and the next one draws what it drew.
+    """
+    tried = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    done = [trial for trial in tried if trial.state.name == "COMPLETE"]
     importance = optuna.importance.get_param_importances(study) if len(done) > 3 and len(space) > 1 else {}
     best = study.best_trial if done else None
     return {"metric": config["early_stop_metric"], "best": best.value if best else 0.0,
             "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
-            "trials": [{"number": trial.number, "state": trial.state.name.lower(), "valid": trial.value,
-                        **trial.params} for trial in study.trials], "importance": importance}
+            "trials": [{"number": number, "state": trial.state.name.lower(), "valid": trial.value, **trial.params}
+                       for number, trial in enumerate(tried)], "importance": importance}
 
 
 def _optuna() -> Any:

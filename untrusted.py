@@ -68,7 +68,7 @@ def check_zip(path: Path) -> None:
 
 
 def check_torch(path: Path) -> None:
-    """Refuse what torch.save never writes: no zip, packed records, or such that share the same bytes.
+    """Refuse what torch.save never writes: no zip, packed records, records that share their bytes, or damaged ones.
 
     Raises:
         zipfile.BadZipFile, ValueError: it is one of these.
@@ -79,6 +79,9 @@ def check_torch(path: Path) -> None:
         raise ValueError("it holds packed records")
     if sum(info.file_size for info in files) > path.stat().st_size:
         raise ValueError("its records are larger than the file")
+    with zipfile.ZipFile(path) as archive:  # torch itself does not look at the sums of what it reads
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from encoders import Encode
-from files import atomic_write
+from files import atomic_write, write_array
 
 log = logging.getLogger("aglrec")
 
@@ -84,10 +84,10 @@ def write_cache(path: Path, vectors: np.ndarray, blocks: list[Block], widths: li
     text = json.dumps(sidecar)
     if _sidecar(path).exists() and _sidecar(path).read_bytes() == text.encode() and read_cache(path, stamp).row_of:
         return
-    # no sidecar may ever stand beside vectors it does not describe, not even after a kill
-    _sidecar(path).unlink(missing_ok=True)
     with atomic_write(path) as file:
-        np.save(file, vectors, allow_pickle=False)
+        write_array(file, vectors)
+        # no sidecar may ever stand beside vectors it does not describe, not even after a kill
+        _sidecar(path).unlink(missing_ok=True)
     with atomic_write(_sidecar(path)) as file:
         file.write(text.encode())
 

@@ -2,7 +2,7 @@
 
 What is kept in memory grows with the number of users and titles, 16 bytes each, and never with the number of rows:
 ids are known by a hash of 64 bits, and everything else waits in DIR/converting.tmp until all of it is there. Then the
-files take their places, interactions.tsv last: a folder that has it is whole.
+files take their places, interactions.tsv last, an old one of which goes first: a folder that has it is whole.
 """
 
 import os
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from files import told
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -29,9 +30,10 @@ from importers.common import (
 )
 from importers.spill import cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
-from readers import MOST_RATE
+from readers import MOST_RATE, find_file
 
 ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
+WORK = "converting.tmp"
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
 USER_COLUMNS = ("user_id", "username")
 KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
@@ -78,23 +80,42 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
         rules: what is kept. A wish or a title given up is no positive, and goes to known.tsv.
 
     Raises:
+        OSError: the disk is full, or the folder cannot be written to; it is as it was.
         ValueError: a source is damaged, none has lists, or nothing is left.
     """
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
-    work = folder / "converting.tmp"
-    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
-    work.mkdir(parents=True)
-    try:
-        result = _convert(sources, work, options, rules)
-        for name in FILES:
-            if name == KNOWN and not result.known:
-                (folder / name).unlink(missing_ok=True)  # of an earlier conversion
-            else:
-                os.replace(work / name, folder / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    work = folder / WORK
+    with told(folder):
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+        work.mkdir(parents=True)
+        try:
+            result = _convert(sources, work, options, rules)
+            _put_in_place(work, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Tell whether what a folder has of FILES is what a conversion was killed over, while it put them in place."""
+    return (folder / WORK).exists() and not find_file(folder, ROWS)
+
+
+def _put_in_place(work: Path, folder: Path) -> None:
+    """Replace the files of a folder; one that stood there before, and is not among the new ones, goes."""
+    for name in FILES:
+        if (work / name).exists():
+            with open(work / name, "rb") as file:
+                os.fsync(file.fileno())
+    for name in reversed(FILES):
+        (folder / f"{name}.gz").unlink(missing_ok=True)
+    (folder / ROWS).unlink(missing_ok=True)
+    for name in FILES:
+        if (work / name).exists():
+            os.replace(work / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) -> Result:
@@ -127,6 +148,8 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         left = rows.titles.keys
         _bare_titles(work)
     n_known = _finish_known(work / KNOWN, kept, left, rules.seed)
+    if not n_known:
+        (work / KNOWN).unlink()
     count(dropped_rows, "of other statuses, of users or titles that are left out", sum(users.aside.values()) - n_known)
     return Result(len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known, dropped_rows,
                   dropped_titles)

@@ -390,6 +390,22 @@ def test_a_screen_that_cannot_show_a_title_or_goes_away_costs_nothing(tmp_path: 
     assert (tmp_path / "b").read_text() == "done"
 
 
+@pytest.mark.parametrize("words", [["--help"], []])
+def test_a_reader_of_report_that_goes_away_costs_nothing(words: list[str], config: dict[str, Any]) -> None:
+    main.run(config)
+    given, place = os.pipe()
+    os.close(given)
+    page = Path(config["saved_dir"]) / "report.html"
+    page.unlink()
+    try:
+        done = subprocess.run([sys.executable, ROOT / "report.py", *(words or [config["saved_dir"]])], stdout=place,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.exists() == (words == [])
+
+
 # --- a user who has every title ---
 
 @pytest.mark.parametrize("more", [{"preset": "tuned"}, {"loss": "softmax"}])

@@ -160,7 +160,7 @@ def test_a_vector_that_is_not_finite_is_refused(store: Store) -> None:
 
 
 def test_odd_texts_are_found_again(store: Store) -> None:
-    odd = ["", "\0", "a\0", "😀", "\ud800", "é", "e\u0301", "x" * 100_000]
+    odd = ["", "\0", "a\0", "😀", "\ud800", "é", "e\u0301", "x", "X", "x ", " x", "x" * 100_000, "x" * 99_999 + "y"]
     encoder = Encoder()
     vectors = vectors_of(store, odd, lambda: lambda texts: np.arange(len(texts) * DIM, dtype=float).reshape(-1, DIM))
     assert len(np.unique(vectors[:, 0])) == len(odd)
@@ -215,3 +215,15 @@ def test_a_killed_process_leaves_what_it_made_and_no_lock(tmp_path: Path) -> Non
 
 def test_a_record_takes_36_bytes() -> None:
     assert RECORD.itemsize == 36
+
+
+def test_vectors_are_gathered_by_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_store, "GATHER", 7)
+    np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder()), expected(TEXTS))
+
+
+def test_vectors_of_another_length_are_refused(store: Store) -> None:
+    vectors_of(store, TEXTS, Encoder())
+    with pytest.raises(ValueError, match="gives vectors of 3 numbers, but .* of 6; delete that folder"):
+        vectors_of(store, ["new"], lambda: lambda texts: np.ones((len(texts), 3)))
+    np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder(fails_after=0)), expected(TEXTS))

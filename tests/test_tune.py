@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import manifest
 import tune
 from config import get_config, parse_overrides
 from data_loader import Dataset
@@ -37,8 +40,76 @@ def drawn(found: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_search_that_was_interrupted_goes_on_as_if_it_had_not_been(dataset: Dataset, bare: dict[str, Any]) -> None:
     whole = searched(dataset, {**bare, "saved_dir": bare["saved_dir"] + "_whole"}, 5)
     searched(dataset, bare, 3)
-    assert drawn(searched(dataset, bare, 2)) == drawn(whole)
+    assert drawn(searched(dataset, bare, 5)) == drawn(whole)
     assert len({json.dumps(one) for one in drawn(whole)}) > 1
+
+
+@pytest.fixture
+def killed(dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a study that was killed in its third trial."""
+    def deadly(trial: Any, *more: Any) -> float:
+        if trial.number == 2:
+            raise SystemExit  # which Optuna does not catch, so that the trial is left running
+        return attempt(trial, *more)
+
+    attempt = tune.attempt
+    with monkeypatch.context() as patch:
+        patch.setattr(tune, "attempt", deadly)
+        with pytest.raises(SystemExit):
+            searched(dataset, bare, 5)
+    return Path(bare["saved_dir"]) / "tuning"
+
+
+def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(killed: Path, dataset: Dataset,
+                                                               bare: dict[str, Any]) -> None:
+    whole = searched(dataset, {**bare, "saved_dir": bare["saved_dir"] + "_whole"}, 5)
+    found = searched(dataset, bare, 5)
+    assert found == whole
+    assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3, 4]
+    assert '"state":3' in (killed / "study.log").read_text()  # the killed trial is marked as failed
+
+
+def test_what_a_kill_leaves_in_the_study_stops_nothing(killed: Path, dataset: Dataset, bare: dict[str, Any]) -> None:
+    whole = searched(dataset, {**bare, "saved_dir": bare["saved_dir"] + "_whole"}, 4)
+    os.symlink("study.log", killed / "study.log.lock")  # Optuna would wait for half a minute
+    (killed / "study.log.lock7.rename").touch()
+    with open(killed / "study.log", "a") as file:
+        file.write('{"op_code":5,"wor')
+    start = time.monotonic()
+    assert searched(dataset, bare, 4) == whole
+    assert time.monotonic() - start < 25
+    assert {path.name for path in killed.iterdir()} <= {"study.log", "tuning.json", ".lock"}
+
+
+@pytest.mark.parametrize("content", ["{}\n{}\n", "no JSON\n{}\n", "[]\n", '{"op_code":0}\n', '{"op_code":99}\n'])
+def test_a_damaged_study_is_a_sentence(content: str, dataset: Dataset, bare: dict[str, Any]) -> None:
+    searched(dataset, bare, 1)
+    path = Path(bare["saved_dir"]) / "tuning" / "study.log"
+    path.write_text(path.read_text() + content)
+    with pytest.raises(ValueError, match="study.log cannot be read .*; delete .*tuning to search anew"):
+        searched(dataset, bare, 2)
+
+
+def test_two_searches_in_a_folder_are_refused(dataset: Dataset, bare: dict[str, Any]) -> None:
+    folder = Path(bare["saved_dir"]) / "tuning"
+    with manifest.alone(folder), pytest.raises(OSError, match="another process is writing to .*tuning"):
+        searched(dataset, bare, 1)
+
+
+def test_settings_under_which_training_explodes_are_a_trial_and_no_end(
+        dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = iter([0.5, None, 0.6])
+
+    def training(*arguments: Any) -> float:
+        figure = next(figures)
+        if figure is None:
+            raise FloatingPointError("the loss became nan in epoch 1; lower --lr (it is 9)")
+        return figure
+
+    monkeypatch.setattr(tune, "trained_valid", training)
+    found = searched(dataset, bare, 3)
+    assert [trial["state"] for trial in found["trials"]] == ["complete", "pruned", "complete"]
+    assert found["best"] == 0.6
 
 
 def test_the_best_trial_becomes_the_settings_that_config_reads(dataset: Dataset, bare: dict[str, Any]) -> None:

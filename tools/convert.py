@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from config import run_script
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
-from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert
+from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert, is_unfinished
 from readers import find_file
 
 log = logging.getLogger("aglrec")
@@ -52,9 +52,9 @@ def named_columns(text: str) -> dict[str, str]:
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raise if the folder has any of the files that a conversion writes."""
+    """Raise if the folder has any of the files that a conversion writes, unless one was killed over them."""
     there = [found.name for name in FILES if (found := find_file(folder, name))]
-    if there:
+    if there and not is_unfinished(folder):
         raise ValueError(f"{folder} has {', '.join(there)} already; name another --out, or replace "
                          "them with --overwrite")
 

@@ -38,11 +38,11 @@ def test_other_usual_names(tmp_path: Path, user: str, item: str, rate: str) -> N
 def test_names_that_are_not_usual_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, set__inter="reader:token\titem_id:token\n1\t2\n") / "set.inter"
     with pytest.raises(ValueError, match=r"set\.inter line 1: which field is the user_id\? \(found: reader, item_id\); "
-                                         r"rename it to user_id:token"):
+                                         r"call it user_id:token"):
         all_of(RECBOLE.lists, path)
     assert all_of(RECBOLE.lists, path, Options(columns={"user_id": "reader"}))["user_id"].tolist() == ["1"]
     write(tmp_path, set__item="code:token\tname:token\n1\t2\n")
-    with pytest.raises(ValueError, match=r"which field is the subject_id\?.*rename it to item_id:token"):
+    with pytest.raises(ValueError, match=r"which field is the subject_id\?.*call it item_id:token"):
         all_of(RECBOLE.titles, tmp_path / "set.item")
 
 

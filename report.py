@@ -117,12 +117,13 @@ def curves(saved: Saved) -> list[Part]:
     """Draw valid metric and loss by epoch, with a chart for every kind of loss."""
     if not saved.histories:
         return [missing("No epochs", "run")]
-    metric = max((key for key in next(iter(saved.histories.values()))[0] if key.startswith("NDCG@")), key=cut_off)
+    metric = max((key for key in next(iter(saved.histories.values()))[-1] if key.startswith("NDCG@")), key=cut_off)
     losses: dict[str, dict[str, Any]] = {}
     for tag, epochs in saved.histories.items():
         kind = saved.runs.get(tag, {}).get("config", {}).get("loss", "train")
         losses.setdefault(kind, {})[tag] = [(epoch["epoch"], epoch["loss"], 0) for epoch in epochs]
-    found = {tag: [(epoch["epoch"], epoch[metric], 0) for epoch in epochs] for tag, epochs in saved.histories.items()}
+    found = {tag: [(epoch["epoch"], epoch[metric], 0) for epoch in epochs if metric in epoch]
+             for tag, epochs in saved.histories.items()}
     last = max(x for line in found.values() for x, _, _ in line)
     between = [tick for tick in _round_ticks(last) if 1 + last / 10 < tick < last * 0.9]
     x_ticks = [(tick, f"{tick:g}") for tick in dict.fromkeys([1, *between, last])]

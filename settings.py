@@ -132,6 +132,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "id_dropout": Setting(0.0, "share of a step's titles placed by their text alone", BELOW_1, "As new titles are. "
                               "Titles without text are never drawn. Source: Volkovs et al. 2017, DropoutNet."),
         "reg_lambda": Setting(0.0001, "weight of the L2 penalty on the id vectors of a batch", NOT_NEGATIVE),
+        "eval_every": Setting(1, "epochs from one evaluation on valid to the next", AT_LEAST_1, "The last epoch is "
+                              "evaluated always."),
         "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
                                      "NDCG@k or Hit@k for a k of top_k, or AUC; among the titles with a history. Where "
                                      "top_k alone is given, NDCG at its largest cut-off."),
@@ -169,7 +171,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # LightGCN as published: He et al. 2020, section 4.1
     "paper": {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
-        "reg_lambda": 0.0001, "epochs": 1000, "early_stop_round": 50,
+        "reg_lambda": 0.0001, "epochs": 1000, "eval_every": 10, "early_stop_round": 50,
     },
     # what the README recommends
     "tuned": {

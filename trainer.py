@@ -104,7 +104,7 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
     last = measured["epoch"] if measured else config["epochs"]
     with patiently() as is_asked:
         while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
-            _one_epoch(state, model, optimizer, dataset, config, rng, Saving(folder, signature, is_asked))
+            _one_epoch(state, model, optimizer, dataset, config, rng, Saving(folder, signature, is_asked), last)
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
     decided = calibrate(model, dataset, config, measured and measured["decided"])
@@ -125,9 +125,9 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
 
 
 def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset,
-               config: dict[str, Any], rng: np.random.Generator, saving: Saving) -> None:
-    """Train an epoch, or what is left of it, evaluate on valid, and enter both into the state, which is saved."""
-    metric, start, at_start = config["early_stop_metric"], time.perf_counter(), rng.bit_generator.state
+               config: dict[str, Any], rng: np.random.Generator, saving: Saving, last: int) -> None:
+    """Train an epoch, or what is left of it, evaluate if it is due, and enter both into the state, which is saved."""
+    start, at_start = time.perf_counter(), rng.bit_generator.state
     before = state.get("middle") or {"seconds": 0.0}
 
     def whole() -> dict[str, Any]:
@@ -144,18 +144,25 @@ def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Op
         raise FloatingPointError(f"{error}{_kept(saving.folder, state)}") from None
     seconds = before["seconds"] + time.perf_counter() - start
     state["epoch"] += 1
-    vectors = model.embeddings()
-    valid = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
-    state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds, **valid})
-    score = valid[metric]
-    # without valid rows there is nothing to choose by, and the last epoch stays
-    better = not dataset.valid.nnz or state["best"] is None or score > state["best"]["valid"][metric]
+    state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds})
     state |= whole()
+    said = ""
+    if state["epoch"] % config["eval_every"] == 0 or state["epoch"] == last:
+        said = _evaluated(state, model, dataset, config)
+    log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s{said}")
+    saving.write({**state, "rng": rng.bit_generator.state})
+
+
+def _evaluated(state: dict[str, Any], model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> str:
+    """Evaluate the epoch that has ended on valid, keep it in the state if it is the best, and say how it did."""
+    vectors, metric = model.embeddings(), config["early_stop_metric"]
+    valid = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+    state["history"][-1] |= valid
+    # without valid rows there is nothing to choose by, and the last epoch stays
+    better = not dataset.valid.nnz or state["best"] is None or valid[metric] > state["best"]["valid"][metric]
     if better:
         state["best"] = {"state_dict": state["model"], "epoch": state["epoch"], "valid": valid}
-    log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s  valid {metric} {score:.4f}"
-             f"{' *' if better else ''}")
-    saving.write({**state, "rng": rng.bit_generator.state})
+    return f"  valid {metric} {valid[metric]:.4f}{' *' if better else ''}"
 
 
 class Pause(NamedTuple):
@@ -247,4 +254,6 @@ def _kept(folder: Path, state: dict[str, Any]) -> str:
 
 
 def _is_stale(state: dict[str, Any], rounds: int) -> bool:
-    return rounds > 0 and state["best"] is not None and state["epoch"] - state["best"]["epoch"] >= rounds
+    """Tell whether the epoch that was evaluated last came so many after the best one."""
+    evaluated = [line["epoch"] for line in state["history"] if len(line) > len(("epoch", "loss", "seconds"))]
+    return rounds > 0 and bool(evaluated) and evaluated[-1] - state["best"]["epoch"] >= rounds

@@ -20,7 +20,8 @@ from markupsafe import escape
 import charts
 from config import get_config
 from main import run
-from report import MAKERS, write_report
+from report import MAKERS, curves, write_report
+from report_files import read_saved
 from run_ablation import summary
 
 NASTY = "<script>alert(1)</script>&\"'"
@@ -372,6 +373,17 @@ def test_a_run_alone_has_curves_groups_and_figures(saved: Path) -> None:
     group = metrics["groups"]["users"]["6-20"]
     assert re.search(rf"6-20 \({group['n_users']} users\)</text><text[^>]*>{group['NDCG@20']:.4f}<", text)
     assert MAKERS["sd"] in text
+
+
+def test_epochs_that_were_not_evaluated_have_a_loss_alone(saved: Path) -> None:
+    shutil.rmtree(saved / "ablation")
+    lines = [{"epoch": epoch, "loss": 1 / epoch, "seconds": 1.0,
+              **({"NDCG@20": epoch / 10, "NDCG@10": 0.3} if epoch % 3 == 0 else {})} for epoch in range(1, 7)]
+    (saved / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (saved / "manifest.json").unlink()
+    valid, loss = curves(read_saved(saved))[1]["charts"]
+    assert [len(chart["lines"][0]["marks"]) for chart in (valid, loss)] == [2, 6]
+    assert [is_best for *_, is_best in valid["lines"][0]["marks"]] == [False, True]
 
 
 def test_rows_without_cold_titles_or_histories(saved: Path) -> None:

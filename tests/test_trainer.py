@@ -128,6 +128,27 @@ def test_best_epoch_on_valid_is_restored_and_saved(dataset: Dataset, config: dic
     assert result["valid"]["NDCG@20"] == max(scores)
 
 
+def test_valid_is_looked_at_every_so_many_epochs_and_after_the_last(dataset: Dataset, config: dict[str, Any]) -> None:
+    config = {**config, "epochs": 10, "lr": 0.05, "early_stop_round": 0}
+    fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/each"})
+    each = history({**config, "saved_dir": config["saved_dir"] + "/each"})
+    _, result = fitted(dataset, {**config, "eval_every": 4})
+    lines = history(config)
+    evaluated = [line["epoch"] for line in lines if "NDCG@20" in line]
+    assert evaluated == [4, 8, 10]
+    assert without_seconds([lines[epoch - 1] for epoch in evaluated]) == without_seconds(
+        [each[epoch - 1] for epoch in evaluated])
+    assert [line["loss"] for line in lines] == [line["loss"] for line in each]
+    assert result["valid"]["NDCG@20"] == max(lines[epoch - 1]["NDCG@20"] for epoch in evaluated)
+    assert result["epoch"] in evaluated
+
+
+def test_training_stops_only_where_valid_was_looked_at(dataset: Dataset, config: dict[str, Any]) -> None:
+    config = {**config, "epochs": 60, "lr": 0.1, "early_stop_round": 3, "eval_every": 2}
+    _, result = fitted(dataset, config)
+    assert result["epoch"] + 4 == result["epochs_run"] < 60
+
+
 @pytest.fixture
 def lost(config: dict[str, Any], data_dir: Path) -> tuple[dict[str, Any], Dataset]:
     """A config and its dataset in which two titles have no train row: one lost all to valid, the other to test."""
@@ -171,8 +192,8 @@ def killed_before(epoch: int, dataset: Dataset, config: dict[str, Any], monkeypa
             fitted(dataset, config)
 
 
-@pytest.mark.parametrize("more", [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize": True}],
-                         ids=["bpr", "softmax", "dropout"])
+@pytest.mark.parametrize("more", [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize": True},
+                                  {"eval_every": 5}], ids=["bpr", "softmax", "dropout", "eval"])
 def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset, config: dict[str, Any],
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**config, "epochs": 6, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, **more}

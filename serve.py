@@ -41,6 +41,7 @@ import anyio
 import anyio.to_thread
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import HTTPException as FastAPIException
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -68,7 +69,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache",
     "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
 }
-STATUS = {"unknown_title": 404, "unknown_user": 404, "too_large": 413, "wrong_type": 415}  # of Refused, else 422
+STATUS = {"unknown_title": 404, "unknown_user": 404, "wrong_type": 415}  # of Refused, else 422
 AT_ONCE = 4  # questions that are worked on; others wait, for there is no gain in more of them than cores
 
 
@@ -98,7 +99,7 @@ def titles(run: Served, q: Id = "", n: Length = 10) -> Titles:
     return {"titles": answers.found(run, q, n)}
 
 
-@api.post("/list", responses=BROKEN)
+@api.post("/list", responses=BROKEN | TOO_LARGE)
 def lists(run: Served, asked: ListRequest) -> Lists:
     """List titles for someone who collected some, on request with the reasons, and with the best of the new titles."""
     return answers.lists_for_new(run, asked)
@@ -134,14 +135,9 @@ async def upload(run: Served, request: Request,
 
 
 async def save(request: Request, path: Path) -> None:
-    """Write the body of a request to a file as it comes, and stop where it is too large."""
-    size = 0
+    """Write the body of a request to a file as it comes."""
     with open(path, "wb") as file:
         async for part in request.stream():
-            size += len(part)
-            if size > UPLOAD_MIB * 2**20:
-                raise Refused("too_large", f"the file is larger than {UPLOAD_MIB} MiB, too much for one person's list; "
-                                           "make a data folder of it with tools/convert.py")
             file.write(part)
 
 
@@ -163,6 +159,7 @@ def create_app(run: Run, users: bool = False) -> FastAPI:
     # no page of FastAPI's own, which would load its assets from elsewhere
     app = FastAPI(title="AGLRec", description="Titles recommended by a finished run.", version="1", docs_url=None,
                   redoc_url=None, lifespan=started, responses={421: {"model": Error}, 422: {"model": Error}})
+    app.add_middleware(Bounded)
     app.state.run, app.state.users = run, users
     app.include_router(api)
     if users:
@@ -173,6 +170,27 @@ def create_app(run: Run, users: bool = False) -> FastAPI:
                           (ClientDisconnect, on_gone), (Exception, on_failure)):
         app.exception_handler(error)(answer)
     return app
+
+
+class Bounded:
+    """Stops reading the body of a request where it is too large for one person's list."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > UPLOAD_MIB * 2**20:
+                raise FastAPIException(413, f"more than {UPLOAD_MIB} MiB is too much for one person's list; make "
+                                            "a data folder of it with tools/convert.py")
+            return message
+
+        await self.app(scope, bounded, send)
 
 
 def page(name: str, kind: str) -> Any:
@@ -197,7 +215,7 @@ async def on_invalid(request: Request, error: RequestValidationError) -> JSONRes
 
 
 async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-    code = {404: "not_found", 405: "not_allowed"}.get(error.status_code, "invalid")
+    code = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "invalid")
     return problem(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /openapi.json",
                    error.headers)
 

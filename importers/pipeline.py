@@ -6,7 +6,6 @@ files take their places, interactions.tsv last, an old one of which goes first: 
 """
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -28,7 +27,7 @@ from importers.common import (
     count,
     joined_names,
 )
-from importers.spill import cleaned, create, one_line, read, sieve, write
+from importers.spill import alone, cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
 from readers import MOST_RATE, find_file
 
@@ -80,20 +79,15 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
         rules: what is kept. A wish or a title given up is no positive, and goes to known.tsv.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written to; it is as it was.
+        OSError: the disk is full, the folder cannot be written to, or another process converts into it; it is as it
+            was.
         ValueError: a source is damaged, none has lists, or nothing is left.
     """
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
-    work = folder / WORK
-    with told(folder):
-        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
-        work.mkdir(parents=True)
-        try:
-            result = _convert(sources, work, options, rules)
-            _put_in_place(work, folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    with told(folder), alone(folder / WORK) as work:
+        result = _convert(sources, work, options, rules)
+        _put_in_place(work, folder)
     return result
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,35 @@ from typing import TextIO
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from importers.common import CHUNK
+
+LOCK = ".lock"
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[Path]:
+    """Hold the folder that files wait in, emptied of what a killed conversion left, and remove it afterwards.
+
+    Raises:
+        OSError: another process holds it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OSError(f"another process is converting into {work.parent}; wait for it to end, or name another "
+                      "--out") from None
+    try:
+        for left in work.iterdir():
+            if left.name != LOCK:
+                left.unlink()
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        lock.release()
 
 
 def one_line(text: str) -> str:

@@ -1,11 +1,10 @@
-"""Kills, full and read-only disks, damaged, swapped and edited files: the right artefacts, or one sentence."""
+"""Full and read-only disks, damaged, swapped and edited files: the right artefacts, or one sentence."""
 
 import builtins
 import errno
 import os
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
@@ -16,8 +15,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_data
-from faults import __main__ as faults
-from faults import cases
 from faults.artefacts import artefacts, differing
 from import_samples import kaggle_2020
 from test_errors import one_sentence
@@ -34,7 +31,7 @@ import save_embeddings
 import text_store
 from config import get_config, run_script
 from data_loader import load_dataset
-from files import load_torch, write_json
+from files import load_torch
 from llm_embedding import text_vectors
 from runs import OUTPUTS
 from serving import load_run
@@ -76,58 +73,6 @@ def script(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return run_script(SCRIPTS[name].main)
 
     return run
-
-
-# --- kills ---
-
-def test_scripts_that_are_killed_leave_what_undisturbed_ones_do(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.faults", "--kills", "1", "--only", "main,tune,convert"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)})
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert done.stdout.count(": the same") == 3
-    assert not list(tmp_path.glob("tmp*"))
-
-
-def test_a_script_that_does_not_survive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                capsys: pytest.CaptureFixture[str]) -> None:
-    script = ("from pathlib import Path\nfrom time import sleep\n"
-              "path = Path('out.txt')\nassert HARSH or not path.exists(), 'there already'\n"
-              "path.write_text(str(path.exists()))\nsleep(0.2)\n")
-    for name, harsh in (("changed", True), ("refused", False)):
-        (tmp_path / name).mkdir()
-        (tmp_path / f"{name}.py").write_text(script.replace("HARSH", str(harsh)))
-        found = faults.outcome(name, cases.Case([str(tmp_path / f"{name}.py")]), 1, 0, tmp_path / name)
-        assert (found.kills, found.survived) == (1, 0)
-        assert list(found.differed) == [*(["out.txt"] if harsh else ["refused.py ended with 1: AssertionError: there "
-                                                                     "already"])]
-
-
-@pytest.mark.parametrize(("change", "tolerance", "are_same"), [
-    (lambda found: found, 0, True), (lambda found: {**found, "more": b""}, 0, False),
-    (lambda found: {name: found[name] for name in list(found)[1:]}, 0, False),
-    (lambda found: {**found, "a.npy": found["a.npy"] + 1e-6}, 1e-5, True),
-    (lambda found: {**found, "a.npy": found["a.npy"] + 1e-6}, 0, False),
-    (lambda found: {**found, "a.npy": found["a.npy"] + 1e-3}, 1e-5, False),
-    (lambda found: {**found, "m.json": {"test": 0.5}}, 0, True),
-    (lambda found: {**found, "m.json": {"test": 0.4}}, 0, False)])
-def test_what_differs_is_seen_and_seconds_are_not(change: Callable[[Any], Any], tolerance: float, are_same: bool,
-                                                  tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.ones(3))
-    (tmp_path / "m.json").write_text('{"test": 0.5, "train_s": 7.3, "timing": {"fit_s": 3}}')
-    found = artefacts(tmp_path)
-    assert (differing(change(found), found, tolerance) == []) is are_same
-
-
-def test_what_a_killed_process_left_half_written_of_a_file_goes_when_it_is_written(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        pass
-    left, others = tmp_path / f"a.json.{dead.pid}.tmp", tmp_path / f"b.json.{dead.pid}.tmp"
-    alive = tmp_path / f"a.json.{os.getppid()}.tmp"
-    for path in (left, others, alive):
-        path.touch()
-    write_json(tmp_path / "a.json", 1)
-    assert set(tmp_path.iterdir()) == {tmp_path / "a.json", others, alive}
 
 
 # --- disks ---

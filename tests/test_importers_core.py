@@ -327,6 +327,18 @@ pipeline.convert([(made, Files((Path("x"),)))], Path(sys.argv[1]), NO_OPTIONS, p
     assert sorted(path.name for path in out.iterdir()) == ["anime.tsv", "interactions.tsv", "user.tsv"]
 
 
+def test_a_second_conversion_into_a_folder_is_refused_and_the_first_one_ends(tmp_path: Path) -> None:
+    def lists(path: Path, options: Any, dropped: dict[str, int]) -> Any:
+        with pytest.raises(OSError, match="another process is converting into .*; wait for it to end, or name another"):
+            converted(tmp_path, source([entry("v", "b")]))
+        yield table_of([entry("u", "a")], ENTRY_COLUMNS)
+
+    made = Format("x", "", lambda path: None, lists, None)
+    converted(tmp_path, (made, Files((Path("x"),))))
+    assert pairs(tmp_path) == {("u", "a")}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["anime.tsv", "interactions.tsv", "user.tsv"]
+
+
 def test_interactions_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with interactions.tsv has the others, so a kill between two renames shows."""
     replaced: list[str] = []

@@ -280,6 +280,17 @@ def test_a_large_file_is_refused_as_it_comes(client: TestClient, monkeypatch: py
     refused(send(client, b"x" * 2**20), 422, "unreadable")
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_large_request_is_refused_as_it_comes(streamed: bool, client: TestClient,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"titles": ["' + b"x" * 2**21 + b'"]}'
+    refused(client.post("/api/list", content=body, headers={"Content-Type": "application/json"}), 422, "invalid")
+    monkeypatch.setattr(serve, "UPLOAD_MIB", 1)
+    parts = iter([body[: 2**20], body[2**20:]]) if streamed else body
+    answer = client.post("/api/list", content=parts, headers={"Content-Type": "application/json"})
+    assert "1 MiB is too much for one person's list" in refused(answer, 413, "too_large")
+
+
 def test_an_upload_is_no_form(client: TestClient) -> None:
     for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
         refused(send(client, b"x", kind=kind), 415, "wrong_type")

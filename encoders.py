@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from memory import enough_for, is_out_of_memory
+
 log = logging.getLogger("aglrec")
 
 Encode = Callable[[list[str]], np.ndarray]
@@ -100,16 +102,34 @@ def transformer_encoder(name: str, config: dict[str, Any], device: str) -> "Tran
 
 
 class Transformer:
-    """Encodes with a sentence-transformers model, in batches of texts alike in length, and counts the tokens."""
+    """Encodes with a sentence-transformers model, in batches of texts alike in length, and counts the tokens.
+
+    A batch too large for the memory is halved, down to single texts.
+    """
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self.model, self.batch_size, self.masked = model, batch_size, []
         model[0].register_forward_pre_hook(lambda module, args: self.masked.append(args[0]["attention_mask"].sum()))
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        vectors = self.model.encode(texts, batch_size=self.batch_size, normalize_embeddings=True,
-                                    convert_to_numpy=True, show_progress_bar=False)
-        return vectors.astype(np.float32)
+        while (vectors := self._encode(texts)) is None:
+            log.warning(f"out of memory with {self.batch_size} texts at a time; going on with {self.batch_size // 2} "
+                        "(a lower --encode_batch_size asks for no more from the start)")
+            self.batch_size //= 2
+        return vectors
+
+    @enough_for("encoding", "lower --max_seq_length, or name a smaller --model_name")
+    def _encode(self, texts: list[str]) -> np.ndarray | None:
+        """Encode texts; None if there is too little memory for a batch of several."""
+        n_batches = len(self.masked)
+        try:
+            return self.model.encode(texts, batch_size=self.batch_size, normalize_embeddings=True,
+                                     convert_to_numpy=True, show_progress_bar=False).astype(np.float32)
+        except (MemoryError, RuntimeError) as error:
+            if self.batch_size == 1 or not is_out_of_memory(error):
+                raise
+        del self.masked[n_batches:]
+        return None
 
     @property
     def tokens(self) -> int:

@@ -1,9 +1,11 @@
 """The state of an unfinished training on disk, which that training alone goes on from."""
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,21 +18,32 @@ from settings import DEFAULTS
 log = logging.getLogger("aglrec")
 
 CHECKPOINT = "checkpoint.pth"
+SHARE = 0.05  # of the time, that saving after epochs takes at most
 
 
-class Saving(NamedTuple):
+@dataclass
+class Saving:
     """Where the state of training goes, of which experiment it is, and whether the user wants to stop."""
 
     folder: Path
     signature: dict[str, Any]
     is_asked: Callable[[], bool]
+    due: float = 0.0  # from when on an epoch is saved, in seconds of time.monotonic
 
     def write(self, state: dict[str, Any]) -> None:
         """Write the checkpoint (the first process alone), and stop here if that is wanted."""
         if rank() == 0:
+            start = time.monotonic()
             save_torch(self.folder / CHECKPOINT, {**state, "signature": self.signature})
+            end = time.monotonic()
+            self.due = end + (end - start) / SHARE
         if self.is_asked():
             raise KeyboardInterrupt
+
+    def after_epoch(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint unless that would take more than its share of the time, as with epochs of a second."""
+        if self.is_asked() or time.monotonic() >= self.due:
+            self.write(state)
 
 
 def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
@@ -98,5 +111,5 @@ def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
                  convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
     """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
     names = [name for name, _ in model.named_parameters()]
-    return {number: {key: value if key == "step" else convert({names[number]: value})[names[number]]
+    return {number: {key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
                      for key, value in of_one.items()} for number, of_one in moments.items()}

@@ -274,7 +274,8 @@ def _validate(config: dict[str, Any]) -> None:
         if not setting.legal.holds(config[key]):
             if setting.legal.choices:
                 raise ValueError(f"{key} is {config[key]!r}; use one of: {', '.join(setting.legal.choices)}")
-            raise ValueError(f"{key} is {shown(config[key]) or 'empty'}; it must be {setting.legal.words}")
+            said = shown(config[key]) or "empty"
+            raise ValueError(f"{key} is {said if said.isprintable() else repr(said)}; it must be {setting.legal.words}")
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")

@@ -84,7 +84,8 @@ def write_lists(path: Path, lists: Lists) -> None:
 def check_format(path: Path) -> None:
     """Raise ValueError unless lists can be written to a file of this name."""
     if path.suffix not in (*WRITERS, ".parquet"):
-        raise ValueError(f"{path} ends in no format of lists; let it end in one of: {', '.join(WRITERS)}, .parquet")
+        raise ValueError(f"--out is {str(path)!r}, which ends in no format of lists; let it end in one of: "
+                         f"{', '.join(WRITERS)}, .parquet")
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError(f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: "
                          f"{', '.join(WRITERS)}")

@@ -16,6 +16,7 @@ import logging
 import pickle
 import platform
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from trainer import build_model, fit, restore
 from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
+
+PAGE = "report.html"
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     clock["encode_s"] = time.perf_counter()
     if done := from_first(lambda: finished(saved, config, dataset.fingerprint, text_origin(vectors.info))):
-        return told_finished(done, config)
+        return told_finished(done, config, lambda: page_of(saved, dataset))
     settings, selected = select(dataset, vectors, config, device)
     model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset, vectors)
     fitted = fit(model, dataset, settings, made_by, selected)
@@ -85,8 +88,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     clock["evaluate_s"] = time.perf_counter()
     metrics |= {**fitted, **circumstances(dataset, vectors, config), "timing": seconds(clock),
                 "run": manifest.run_id(made_by)}
-    finish(saved, metrics)
-    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+    finish(saved, metrics, lambda: page_of(saved, dataset))
     return metrics
 
 
@@ -116,7 +118,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
                 "run": manifest.run_of(saved)}
     write_json(saved / "metrics.json", metrics)
     manifest.enter_again(saved, "metrics.json")
-    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+    page_of(saved, dataset)
     return metrics
 
 
@@ -138,8 +140,9 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     refuse_other(config)
     origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
     if done := from_first(lambda: finished(saved, config, held_out.fingerprint, origin)):
-        return told_finished(done, config)
-    done = from_first(lambda: finished(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
+        return told_finished(done, config, lambda: page_of_refit(saved, load_dataset(config), config))
+    done = from_first(lambda: (saved / "measured" / PAGE).exists() and
+                      finished(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
     measured = from_first(lambda: done)
     what = "every positive" if config["refit"] else "train and valid"
     log.info(f"training once more, {measured['epoch']} epochs on {what}, as {saved / 'measured'} decided")
@@ -159,25 +162,38 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     if config["refit_valid"]:
         metrics |= held_out_metrics(*final, dataset, config)
         metrics["refit"]["figures"] = "valid of the run in measured; test of this model, trained on train and valid"
-    finish(saved, metrics)
-    if config["refit_valid"]:
-        write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
-        return metrics
-    with atomic_write(saved / "report.html") as page:
-        page.write((saved / "measured" / "report.html").read_bytes())
+    finish(saved, metrics, lambda: page_of_refit(saved, dataset, config))
     return metrics
 
 
-def finish(saved: Path, metrics: dict[str, Any]) -> None:
-    """Write metrics.json, enter what was written, and drop the checkpoint, from which nothing will be gone on."""
+def page_of(saved: Path, dataset: Dataset) -> None:
+    """Write the page of a run, with the titles' names."""
+    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+
+
+def page_of_refit(saved: Path, dataset: Dataset, config: dict[str, Any]) -> None:
+    """Write the page of a run that trained once more: the measured run's where that has the figures."""
+    if config["refit_valid"]:
+        page_of(saved, dataset)
+    else:
+        with atomic_write(saved / PAGE) as page:
+            page.write((saved / "measured" / PAGE).read_bytes())
+
+
+def finish(saved: Path, metrics: dict[str, Any], write_page: Callable[[], None]) -> None:
+    """Write metrics.json, enter what was written, drop the checkpoint, and write the page: without it more is to do."""
+    (saved / PAGE).unlink(missing_ok=True)
     write_json(saved / "metrics.json", metrics)
     manifest.enter(saved, metrics["run"], *OUTPUTS)
     (saved / CHECKPOINT).unlink(missing_ok=True)
+    write_page()
 
 
-def told_finished(done: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Say that a run is finished; if longer or shorter lists are asked for, write them alone."""
+def told_finished(done: dict[str, Any], config: dict[str, Any], write_page: Callable[[], None]) -> dict[str, Any]:
+    """Say that a run is finished; write what is missing at its end, and longer or shorter lists if they are wanted."""
     saved, k = Path(config["saved_dir"]), config["recommend_k"]
+    if rank() == 0 and not (saved / PAGE).exists():  # it was killed before that
+        write_page()
     if done["config"]["recommend_k"] == k:
         log.info(f"{saved}: this very run is finished, and nothing is run again (--resume never does)")
         return done

@@ -29,6 +29,10 @@ def processes() -> Iterator[int]:
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # messages about files go by gloo, whichever device trains
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    # imported later, by torch.optim, it would keep the group as its functions' default, and with it threads that the
+    # end of the interpreter finds at work, and aborts on now and then
+    import torch.distributed.nn as unused
+    del unused
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     if dist.get_rank():
         log.setLevel(logging.ERROR)

@@ -121,7 +121,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if asked.out is not None:
         check_format(Path(asked.out))
         if asked.why and Path(asked.out).suffix not in (".json", ".jsonl"):
-            raise ValueError(f"{asked.out} has no place for reasons; let --out end in .json or .jsonl, or leave "
+            raise ValueError(f"{asked.out!r} has no place for reasons; let --out end in .json or .jsonl, or leave "
                              "out --why")
     return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
 

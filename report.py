@@ -117,7 +117,8 @@ def curves(saved: Saved) -> list[Part]:
     """Draw valid metric and loss by epoch, with a chart for every kind of loss."""
     if not saved.histories:
         return [missing("No epochs", "run")]
-    metric = max((key for key in next(iter(saved.histories.values()))[-1] if key.startswith("NDCG@")), key=cut_off)
+    metric = max((key for epochs in saved.histories.values() for epoch in epochs for key in epoch
+                  if key.startswith("NDCG@")), key=cut_off)
     losses: dict[str, dict[str, Any]] = {}
     for tag, epochs in saved.histories.items():
         kind = saved.runs.get(tag, {}).get("config", {}).get("loss", "train")

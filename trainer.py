@@ -103,8 +103,9 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
         load_state(state, model, optimizer, rng)
     last = measured["epoch"] if measured else config["epochs"]
     with patiently() as is_asked:
+        saving = Saving(folder, signature, is_asked)
         while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
-            _one_epoch(state, model, optimizer, dataset, config, rng, Saving(folder, signature, is_asked), last)
+            _one_epoch(state, model, optimizer, dataset, config, rng, saving, last)
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
     decided = calibrate(model, dataset, config, measured and measured["decided"])
@@ -141,6 +142,8 @@ def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Op
         loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1, middle=state.pop("middle", None),
                            pause=Pause(saving.is_asked, keep))
     except FloatingPointError as error:
+        if state["best"]:
+            saving.write({**state, "rng": at_start})
         raise FloatingPointError(f"{error}{_kept(saving.folder, state)}") from None
     seconds = before["seconds"] + time.perf_counter() - start
     state["epoch"] += 1
@@ -150,7 +153,7 @@ def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Op
     if state["epoch"] % config["eval_every"] == 0 or state["epoch"] == last:
         said = _evaluated(state, model, dataset, config)
     log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s{said}")
-    saving.write({**state, "rng": rng.bit_generator.state})
+    saving.after_epoch({**state, "rng": rng.bit_generator.state})
 
 
 def _evaluated(state: dict[str, Any], model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -110,6 +111,23 @@ def test_a_run_killed_over_an_old_one_is_whole_or_refused(name: str, config: dic
     assert untimed(saved) == untimed(tmp_path / "whole")
     manifest.check(saved, *OUTPUTS)
     assert not (saved / "checkpoint.pth").exists()
+
+
+@pytest.mark.parametrize(("more", "where"), [({}, "."), ({"refit": True}, "."), ({"refit": True}, "measured"),
+                                             ({"refit_valid": True}, ".")])
+def test_a_run_killed_before_its_page_is_there_writes_that_alone(more: dict[str, Any], where: str,
+                                                                 config: dict[str, Any], trains: list[int]) -> None:
+    saved, config = Path(config["saved_dir"]), {**config, **more}
+    main.run({**config, "lr": 0.05})
+    killed_at("report.html", config, saved / where)
+    assert not (saved / where / "report.html").exists()
+    trains.clear()
+    metrics = main.run(config)
+    assert trains == (list(range(1, metrics["refit"]["epochs"] + 1)) if where == "measured" else [])
+    for folder in {saved, saved / where}:
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert re.findall(r">lr</t[dh]>\s*<td[^>]*>([\d.]+)", page) == [str(config["lr"])]
+        assert not (folder / "checkpoint.pth").exists()
 
 
 @pytest.fixture

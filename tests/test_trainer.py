@@ -5,6 +5,7 @@ import json
 import math
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import checkpoints
 import files
 import losses
 import processes
@@ -205,6 +207,55 @@ def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset
         assert torch.equal(value, resumed.state_dict()[name]), name
     whole_lines = history({**config, "saved_dir": config["saved_dir"] + "/whole"})
     assert without_seconds(history(config)) == without_seconds(whole_lines)
+
+
+def test_saving_takes_a_share_of_the_time_at_most(dataset: Dataset, config: dict[str, Any],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write takes a second by this clock, and an epoch three: one in seven is saved if that may take a twentieth."""
+    clock, saved, save_torch, train_epoch = [0.0], [], checkpoints.save_torch, trainer.train_epoch
+
+    def slow_save(path: Path, content: dict[str, Any]) -> None:
+        save_torch(path, content)
+        saved.append(content["epoch"])
+        clock[0] += 1
+
+    def slow_epoch(*args: Any, **more: Any) -> float:
+        clock[0] += 3
+        return train_epoch(*args, **more)
+
+    monkeypatch.setattr(checkpoints, "save_torch", slow_save)
+    monkeypatch.setattr(checkpoints, "SHARE", 0.05)
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(trainer, "train_epoch", slow_epoch)
+    fitted(dataset, {**config, "epochs": 20, "early_stop_round": 0})
+    assert saved == [1, 8, 15]
+
+
+@pytest.mark.parametrize("how", ["asked", "exploded"])
+def test_what_was_not_saved_is_when_training_ends_early(how: str, dataset: Dataset, config: dict[str, Any],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**config, "epochs": 6, "lr": 0.05, "early_stop_round": 0, "num_layers": 2}
+    whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
+    train_epoch = trainer.train_epoch
+
+    def ending(*args: Any, **more: Any) -> float:
+        loss = train_epoch(*args, **more)
+        if args[5] == 4:
+            if how == "exploded":
+                raise FloatingPointError("the loss became nan")
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "SHARE", 1e-9)  # the first epoch alone is saved
+        patch.setattr(trainer, "train_epoch", ending)
+        with pytest.raises(KeyboardInterrupt if how == "asked" else FloatingPointError):
+            fitted(dataset, config)
+    state = files.load_torch(Path(config["saved_dir"]) / "checkpoint.pth")
+    assert state["epoch"] == (4 if how == "asked" else 3)
+    resumed, _ = fitted(dataset, config)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(("change", "said"), [

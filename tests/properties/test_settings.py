@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from inputs import assert_a_sentence, cells, damaged, folder
 
@@ -27,6 +27,7 @@ def assert_config(config: dict[str, Any]) -> None:
     assert get_config(json.loads(json.dumps(config))) == config
 
 
+@example(overrides={"text_blocks": "\n"})
 @given(overrides=st.dictionaries(keys.filter(lambda key: key != "config"), values, max_size=4))
 def test_overrides(overrides: dict[str, Any]) -> None:
     try:
@@ -80,6 +81,7 @@ def test_a_new_title(fields: dict[str, Any], data: st.DataObject) -> None:
 @given(argv=st.lists(st.one_of(words, st.sampled_from((
     "--user", "--new_user", "--users", "--similar", "--new_item", "--k", "--out", "--tags", "--min_year", "--why",
     "--new"))), max_size=6))
+@example(argv=["--out", "1" * 300 + "\n"])
 def test_the_flags_of_recommend(argv: list[str]) -> None:
     try:
         asked, rest = parse(argv)

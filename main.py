@@ -35,15 +35,24 @@ from lists import recommend
 from llm_embedding import TextVectors, text_vectors
 from processes import from_first, in_turn, processes, rank, resolve_device
 from report import write_report
-from runs import OUTPUTS, WRITTEN, check_origin, finished, refuse_other, signature, text_origin, told_by
+from runs import (
+    OUTPUTS,
+    PAGE,
+    WRITTEN,
+    check_origin,
+    complete,
+    finished,
+    refuse_other,
+    signature,
+    text_origin,
+    told_by,
+)
 from selection import select
 from splits import PARTS
 from trainer import build_model, fit, restore
 from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
-
-PAGE = "report.html"
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
@@ -141,8 +150,7 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
     if done := from_first(lambda: finished(saved, config, held_out.fingerprint, origin)):
         return told_finished(done, config, lambda: page_of_refit(saved, load_dataset(config), config))
-    done = from_first(lambda: (saved / "measured" / PAGE).exists() and
-                      finished(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
+    done = from_first(lambda: complete(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
     measured = from_first(lambda: done)
     what = "every positive" if config["refit"] else "train and valid"
     log.info(f"training once more, {measured['epoch']} epochs on {what}, as {saved / 'measured'} decided")

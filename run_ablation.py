@@ -36,7 +36,7 @@ from main import held_out_metrics, run
 from processes import resolve_device
 from report import write_report
 from report_files import read_json
-from runs import finished, text_origin
+from runs import complete, text_origin
 from significance import holm, paired_test, spread
 from tables import markdown, mean_and_sd
 
@@ -126,7 +126,7 @@ def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
-    done = None if rerun else finished(folder, config, dataset.fingerprint, origin)
+    done = None if rerun else complete(folder, config, dataset.fingerprint, origin)
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)

@@ -18,6 +18,7 @@ log = logging.getLogger("aglrec")
 WRITTEN = ["user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json", "id_mappings.json", "splits.npz",
            "train_user_dict.pkl"]
 OUTPUTS = ["history.jsonl", "best_model.pth", *WRITTEN, "metrics.json"]
+PAGE = "report.html"  # written last, once they are entered
 
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +47,11 @@ def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dic
         log.warning(f"{error}")
         return None
     return metrics
+
+
+def complete(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what finished does if the page is there as well, without which a run was killed and has that to write."""
+    return finished(folder, config, fingerprint, origin) if (folder / PAGE).exists() else None
 
 
 def figures_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:

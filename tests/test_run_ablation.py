@@ -17,6 +17,7 @@ from scipy.stats import ttest_1samp
 import encoders
 import llm_embedding
 import run_ablation
+import trainer
 from baselines import BASELINES, GRIDS
 from beyond import beyond_accuracy
 from config import get_config, run_script
@@ -433,6 +434,17 @@ def test_a_row_without_its_comparison_gets_it_without_training(overrides: dict[s
     assert compare(TWO, overrides, tmp_path / "a") == rows
     assert runs == []
     assert path.read_bytes() == before
+
+
+def test_a_row_that_was_killed_before_its_page_gets_it_without_training(
+        overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(overrides["saved_dir"])
+    before = compare(TWO, overrides, folder)
+    pages = [folder / tag / "report.html" for tag in TWO]
+    pages[0].unlink()
+    monkeypatch.setattr(trainer, "train_epoch", lambda *args, **more: pytest.fail("trained again"))
+    assert compare(TWO, overrides, folder) == before
+    assert all(page.exists() for page in pages)
 
 
 def test_a_baseline_without_its_comparison_gets_it(tmp_path: Path, dataset: Dataset, config: dict[str, Any]) -> None:

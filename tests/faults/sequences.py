@@ -108,6 +108,13 @@ class Work(RuleBasedStateMachine):
                                       if name in whole["manifest.json"].get("files", whole["manifest.json"])}
         assert not differing(found, whole, 0.0), differing(found, whole, 0.0)
 
+    @rule(how=st.sampled_from(("summary", "order", "back")), number=st.integers(1, 23))
+    def edit_the_data_between_two_runs(self, how: str, number: int) -> None:
+        """Chance alone seldom puts an edit right between two runs that end, where what is stale would show."""
+        self.run_it()
+        self.edit_the_data(how, number)
+        self.run_it()
+
     @rule(script=st.sampled_from(("recommend.py", "save_embeddings.py", "main.py --mode inference", "report.py")))
     def use_it(self, script: str) -> None:
         tried["uses"] += 1

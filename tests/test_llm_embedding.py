@@ -623,9 +623,11 @@ def test_damage_is_repaired(config: dict[str, Any], fake: FakeEncoder, side: str
     assert fake.opened == 0  # the texts' own vectors are kept apart
 
 
-def test_damage_is_told(config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", [shuffle_rows, write_sidecar(b""), cut_to(5)])
+def test_damage_is_told(config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture,
+                        damage: Callable[[Path], None]) -> None:
     vectors_of(config)
-    shuffle_rows(saved(config))
+    damage(saved(config))
     vectors_of(config)
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert any(saved(config).name in message for message in told)

@@ -195,6 +195,12 @@ def test_processes_that_fill_it_at_once_encode_each_text_once(tmp_path: Path) ->
     np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder(fails_after=0)), expected(TEXTS))
 
 
+def test_who_finds_all_texts_there_waits_for_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors_of(store, TEXTS, Encoder())
+    monkeypatch.setattr(text_store, "_alone", lambda store: pytest.fail("it asked for the lock"))
+    np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder(fails_after=0)), expected(TEXTS))
+
+
 def test_a_killed_process_leaves_what_it_made_and_no_lock(tmp_path: Path) -> None:
     program = (f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
                "import time, text_store, test_text_store as t\nfrom pathlib import Path\n"

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 
+import checkpoints
 import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
@@ -255,7 +256,7 @@ def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kil
             raise Killed
         return train_epoch(*args, **more)
 
-    with mock.patch.object(trainer, "train_epoch", killed):
+    with mock.patch.object(trainer, "train_epoch", killed), mock.patch.object(checkpoints, "SHARE", 1e9):
         try:
             trainer.fit(build(setup, device), setup.dataset, config, signature)
         except Killed:

@@ -149,7 +149,9 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     refuse_other(config)
     origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
     if done := from_first(lambda: finished(saved, config, held_out.fingerprint, origin)):
-        return told_finished(done, config, lambda: page_of_refit(saved, load_dataset(config), config))
+        dataset = load_dataset(config)
+        in_turn(lambda: text_vectors(dataset, config, str(device)))  # in whose place those of held_out were put above
+        return told_finished(done, config, lambda: page_of_refit(saved, dataset, config))
     done = from_first(lambda: complete(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
     measured = from_first(lambda: done)
     what = "every positive" if config["refit"] else "train and valid"

@@ -107,6 +107,15 @@ def test_a_finished_measurement_is_not_repeated(refitted: tuple[dict[str, Any], 
     assert path.stat().st_mtime_ns != before
 
 
+def test_the_same_command_again_leaves_every_file_as_it_is(refitted: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Users' text vectors too, which are not those of the measured run."""
+    config, metrics = refitted
+    before = {path: path.read_bytes() for path in Path(config["saved_dir"]).rglob("*") if path.is_file()}
+    assert any(path.name == "user_llm_embeddings.npy" for path in before)
+    assert main.run(config) == metrics
+    assert {path: path.read_bytes() for path in Path(config["saved_dir"]).rglob("*") if path.is_file()} == before
+
+
 def test_lists_of_the_run_come_from_it(refitted: tuple[dict[str, Any], dict[str, Any]]) -> None:
     config, metrics = refitted
     saved = Path(config["saved_dir"])

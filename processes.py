@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -31,8 +32,7 @@ def processes() -> Iterator[int]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     # imported later, by torch.optim, it would keep the group as its functions' default, and with it threads that the
     # end of the interpreter finds at work, and aborts on now and then
-    import torch.distributed.nn as unused
-    del unused
+    import_module("torch.distributed.nn")
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     if dist.get_rank():
         log.setLevel(logging.ERROR)

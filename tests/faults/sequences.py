@@ -108,6 +108,14 @@ class Work(RuleBasedStateMachine):
                                       if name in whole["manifest.json"].get("files", whole["manifest.json"])}
         assert not differing(found, whole, 0.0), differing(found, whole, 0.0)
 
+    @rule(choice=st.sampled_from(CHOICES), share=st.integers(10, 90))
+    def kill_what_has_something_to_do(self, choice: tuple[str, Any], share: int) -> None:
+        """A finished run given again is mostly over before the kill."""
+        self.choose_a_setting(choice)
+        self.lose_a_file("best_model.pth")
+        self.kill(share)
+        self.run_it()
+
     @rule(how=st.sampled_from(("summary", "order", "back")), number=st.integers(1, 23))
     def edit_the_data_between_two_runs(self, how: str, number: int) -> None:
         """Chance alone seldom puts an edit right between two runs that end, where what is stale would show."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from files import load_torch, save_torch
+from manifest import run_id
 from model import LightGCN
 from processes import rank
 from settings import DEFAULTS
@@ -57,6 +59,14 @@ def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> d
         steps = f" and {state['middle']['steps']:,} steps" if state.get("middle") else ""
         log.info(f"going on after epoch {state['epoch']}{steps} of {folder / CHECKPOINT} (--resume never starts anew)")
     return state
+
+
+def drop_finished(folder: Path, run: str | None) -> None:
+    """Drop the checkpoint if it is of this run, which is finished: it was killed when all was written but that."""
+    path = folder / CHECKPOINT
+    with suppress(ValueError, KeyError):  # a damaged one is told by who wants to go on from it
+        if path.exists() and run_id(load_torch(path)["signature"]) == run:
+            path.unlink()
 
 
 def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:

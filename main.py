@@ -213,6 +213,7 @@ def told_finished(done: dict[str, Any], config: dict[str, Any], write_page: Call
     if rank() == 0:
         write_json(saved / "metrics.json", metrics)
         manifest.enter_again(saved, "metrics.json")
+        write_page()
     return metrics
 
 

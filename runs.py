@@ -37,7 +37,10 @@ def text_origin(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None."""
+    """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None.
+
+    A checkpoint of that very run, which a kill can leave, goes.
+    """
     metrics = figures_of(folder, config)
     if not metrics or (metrics["data"]["fingerprint"], text_origin(metrics["encoder"])) != (fingerprint, origin):
         return None
@@ -46,6 +49,7 @@ def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dic
     except ValueError as error:
         log.warning(f"{error}")
         return None
+    checkpoints.drop_finished(folder, metrics.get("run"))
     return metrics
 
 

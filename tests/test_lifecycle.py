@@ -130,6 +130,18 @@ def test_a_run_killed_before_its_page_is_there_writes_that_alone(more: dict[str,
         assert not (folder / "checkpoint.pth").exists()
 
 
+def test_a_checkpoint_of_the_finished_run_itself_goes(config: dict[str, Any], trains: list[int]) -> None:
+    """It stays where a run is repeated for a lost file, and killed when that is there again."""
+    metrics, saved = main.run(config), Path(config["saved_dir"])
+    (saved / "best_model.pth").unlink()
+    killed_at("user_emb.pt", config)
+    assert (saved / "checkpoint.pth").exists()
+    trains.clear()
+    assert main.run(config) == metrics
+    assert trains == []
+    assert not (saved / "checkpoint.pth").exists()
+
+
 @pytest.fixture
 def mixed(config: dict[str, Any]) -> dict[str, Any]:
     """A run over which another was killed while it wrote its vectors."""

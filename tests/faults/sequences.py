@@ -154,7 +154,8 @@ class Work(RuleBasedStateMachine):
         tried["refused"] += 1
         said = (self.work / "said.txt").read_text(encoding="utf-8")
         assert "Traceback" not in said, said[-3000:]
-        assert " ended with 2: error: " in str(end), str(end)
+        # a killed script's progress bar can stand before it in the line
+        assert re.search(r" ended with 2: (.*\[.*\])?error: ", str(end)), str(end)
 
     def undisturbed(self) -> tuple[dict[str, Any], float]:
         """Return what a run with data and settings as they are leaves in an empty folder, and its seconds."""

@@ -1,4 +1,4 @@
-"""The house: which module may import which, and that importing one does nothing."""
+"""The house: which room may import which, and that importing a module does nothing."""
 
 import ast
 import subprocess
@@ -8,96 +8,135 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# from the ground up; a module imports only from floors below its own
-FLOORS = (
-    {"memory", "untrusted"},
-    {"settings", "files", "processes", "readers", "splits", "encoders", "significance", "tables", "charts",
-     "shallow", "beyond", "report_parts", "serve_models", "title_names"},
-    {"config", "data_loader", "vector_cache", "text_store", "model", "manifest"},
-    {"llm_embedding"},
-    {"evaluator", "losses", "fold_in", "checkpoints"},
-    {"baselines", "linear", "lists", "reasons", "report_files"},
-    {"calibration", "report_lists", "report_decided", "new_items"},
-    {"trainer", "report", "serving"},
-    {"selection", "exports", "newcomers"},
-    {"serve_answers"},
-    {"runs"},
-    {"main", "save_embeddings", "recommend", "run_ablation", "serve", "tune"},
+# from the ground up; a module imports from lower floors and from its own room, never from a neighbour
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("runtime.settings",),
+    ("config",),
+    ("runtime",),
+    ("dataset", "text"),
+    ("data_loader", "importers"),
+    ("llm_embedding",),
+    ("model", "evaluator"),
+    ("training",),
+    ("trainer", "evaluation", "inference"),
+    ("web",),
+    ("main",),
+    ("run_ablation", "save_embeddings", "recommend", "tune", "serve", "report"),
+    ("tools", "studies", "benchmarks"),
 )
-SCRIPTS = FLOORS[-1]
-MODULES = sorted(path.stem for path in ROOT.glob("*.py"))
+SCRIPTS = {name for floor in FLOORS[-3:] for name in floor}
+# modules that have yet to move into their room
+TO_MOVE = {
+    "runtime": "memory untrusted settings files processes manifest checkpoints runs",
+    "dataset": "readers splits",
+    "text": "encoders text_store vector_cache",
+    "training": "losses shallow linear calibration selection",
+    "evaluation": "baselines beyond significance tables",
+    "inference": "serving title_names fold_in new_items newcomers reasons lists exports",
+    "web": "serve_answers serve_models report_files report_lists report_decided report_parts charts",
+}
+ROOM_OF = {module: room for room, modules in TO_MOVE.items() for module in modules.split()}
+# what moving will mend
+KNOWN_FAULTS = {("config", "memory"), ("config", "settings"), ("runs", "data_loader"), ("runs", "llm_embedding"),
+                ("checkpoints", "model"), ("selection", "trainer"), ("main", "report"), ("run_ablation", "report"),
+                ("save_embeddings", "report"), ("tools.check", "main"), ("llm_embedding", "text_store")}
 
 
-def allowed(module: str) -> set[str]:
-    """Name what a module may import: what lies below it, but config for scripts alone, and main for the ablation."""
-    floor = next(number for number, floor in enumerate(FLOORS) if module in floor)
-    below = set().union(*FLOORS[:floor]) - {"config"}
-    if module == "config":
-        return {"settings", "memory"}
-    return below | ({"config"} if module in SCRIPTS else set()) | ({"main"} if module == "run_ablation" else set())
+def modules() -> dict[str, Path]:
+    """Return every module of the house but its tests by dotted name."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] not in ("tests", "data", "saved", "docs") and not parts[0].startswith("."):
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def tree(module: str) -> ast.Module:
-    return ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))
+MODULES = modules()
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+each_module = pytest.mark.parametrize("module", MODULES)
+
+
+def floor_of(module: str) -> int:
+    """Return the floor of a module: that of its own name, else of its room."""
+    places = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    room = ROOM_OF.get(module, module.partition(".")[0])
+    assert module in places or room in places, f"{module} is in no room of the house"
+    return places.get(module, places.get(room, 0))
+
+
+def room_of(module: str) -> str:
+    return ROOM_OF.get(module, module.partition(".")[0])
 
 
 def imported(module: str) -> set[str]:
-    """Name the project modules a module imports, wherever in it."""
+    """Name the project's modules that a module imports, wherever in it."""
     names: set[str] = set()
-    for node in ast.walk(tree(module)):
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add((node.module or "").split(".")[0])
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {member if member in MODULES else node.module for member in members}
     return names & set(MODULES)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each_module
 def test_imports_point_one_way(module: str) -> None:
-    assert any(module in floor for floor in FLOORS), f"{module}.py is not in the house"
-    assert imported(module) <= allowed(module), f"{module} imports {imported(module) - allowed(module)}"
+    for other in imported(module):
+        is_below = floor_of(other) < floor_of(module)
+        is_near = room_of(other) == room_of(module) and room_of(module) not in SCRIPTS - {"tools", "studies"}
+        is_near |= room_of(module) == room_of(other) == "benchmarks"
+        assert is_below or is_near or (module, other) in KNOWN_FAULTS, f"{module} imports {other}"
+
+
+def test_no_module_is_part_of_a_circle() -> None:
+    left = {module: imported(module) for module in MODULES}
+    while free := {module for module, others in left.items() if not others & set(left)}:
+        left = {module: others for module, others in left.items() if module not in free}
+    assert not left
+
+
+@each_module
+def test_only_scripts_read_the_default_settings(module: str) -> None:
+    names = {alias.name for node in ast.walk(TREES[module]) if isinstance(node, ast.ImportFrom)
+             and node.module == "config" for alias in node.names}
+    assert "CONFIG" not in names or room_of(module) in SCRIPTS
 
 
 def test_no_file_of_the_house_is_longer_than_350_lines() -> None:
-    files = [*ROOT.glob("*.py"), *ROOT.glob("*.jinja"), *ROOT.glob("*.css"), *ROOT.glob("tools/*.py"),
-             *ROOT.glob("benchmarks/*.py"), *ROOT.glob("importers/*.py"), ROOT / "tests" / "conftest.py"]
-    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    files = [*MODULES.values(), ROOT / "tests" / "conftest.py"]
+    files += [path for ending in ("jinja", "css", "html") for path in ROOT.rglob(f"*.{ending}")]
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert not {name: length for name, length in lengths.items() if length > 350}
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each_module
 def test_no_eval_and_no_seed_or_threads_set_globally(module: str) -> None:
-    for node in ast.walk(tree(module)):
+    # benchmarks alone time what a rival does, seeds and threads included
+    free = {"torch.manual_seed", "torch.set_num_threads"} if room_of(module) == "benchmarks" else set()
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "np.random.seed", "torch.manual_seed",
-                                "random.seed", "torch.set_num_threads"}, f"{module} line {node.lineno}: {name}"
+                                "random.seed", "torch.set_num_threads"} - free, f"{module} line {node.lineno}: {name}"
             keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert keywords.get("weights_only", "True") == "True"
             assert keywords.get("allow_pickle", "False") == "False"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each_module
 def test_every_function_has_type_hints(module: str) -> None:
-    _assert_type_hints(tree(module), module)
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("importers/*.py")), ids=lambda path: path.stem)
-def test_every_function_of_the_importers_has_type_hints(path: Path) -> None:
-    _assert_type_hints(ast.parse(path.read_text(encoding="utf-8")), path.stem)
-
-
-def _assert_type_hints(parsed: ast.Module, module: str) -> None:
-    for node in ast.walk(parsed):
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.FunctionDef):
             named = [a for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "ctx", "cls")]
             assert all(argument.annotation for argument in named), f"{module}.{node.name}"
             assert node.returns is not None or node.name == "__init__", f"{module}.{node.name}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each_module
 def test_config_is_read_with_brackets(module: str) -> None:
-    for node in ast.walk(tree(module)):
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) != "config.get", f"{module} line {node.lineno}"
 
@@ -112,5 +151,5 @@ def test_importing_parses_nothing_and_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_main_run_fits_on_a_screen() -> None:
-    run = next(node for node in tree("main").body if isinstance(node, ast.FunctionDef) and node.name == "run")
+    run = next(node for node in TREES["main"].body if isinstance(node, ast.FunctionDef) and node.name == "run")
     assert run.end_lineno - run.lineno <= 55

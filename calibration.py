@@ -10,7 +10,7 @@ import torch
 from evaluator import Ranking, evaluate, means, rank_items, user_metrics
 from linear import linear_model, linear_users, placed_by_text
 from model import UNLISTED, LightGCN
-from processes import from_first
+from runtime.distributed import from_first
 
 log = logging.getLogger("aglrec")
 

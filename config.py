@@ -1,28 +1,178 @@
-"""Settings in use: the flat CONFIG dict, its checks, the command line, its help. What each means is in settings.py."""
+"""Every setting in one place: its default, what it means, in which unit, what is legal, and where it comes from."""
 
 import copy
 import difflib
 import json
-import logging
-import os
-import shutil
-import signal
-import sys
-import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memory import is_out_of_memory, told
-from settings import DEFAULTS, PRESETS, RUNTIME_KEYS, SETTINGS, Setting
+from runtime.settings import (
+    AT_LEAST_1,
+    BELOW_1,
+    BOOL,
+    CUTOFFS,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    Legal,
+    Setting,
+    check,
+    one_of,
+    shown,
+    typed,
+)
 
-_SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
+BLOCKS = Legal("some of lsa,names,tags, separated by commas, or empty",
+               lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"})
+
+SETTINGS: dict[str, dict[str, Setting]] = {
+    "data": {
+        "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
+                            "optionally, user.tsv and known.tsv; or else train.txt and test.txt of LightGCN. Each may "
+                            "end in .gz. FORMAT: README, section Bring your data.", runtime=True),
+        "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
+        "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
+                               "those of a grid of settings, encode the texts once.", runtime=True),
+        "min_rate": Setting(1.0, "smallest rate that counts as a positive", NOT_NEGATIVE, "0 makes every collected row "
+                            "one, rated or not. A row below is no positive, is masked in rankings once it is older "
+                            "than the test part, and its title is never recommended back."),
+        "split": Setting("user_time", "how positives are parted",
+                         one_of("user_time", "leave_one_out", "random", "global_time"), "user_time: each user's newest "
+                         "to test, those before to valid. leave_one_out: the newest one, and the one before. random: "
+                         "per user, by split_seed. global_time: one date cuts everyone. A user with fewer than 3 "
+                         "positives keeps them in train, except with global_time."),
+        "valid_ratio": Setting(0.1, "share of positives held out to choose epoch and settings", BELOW_1,
+                               "With 0 there is nothing to choose by: the last epoch stays, and titles without a "
+                               "history are not listed."),
+        "test_ratio": Setting(0.1, "share of positives held out for the final figures", PART),
+        "cold_item_ratio": Setting(0.0, "share of titles that lose every training interaction", BELOW_1,
+                                   "The pairs of one half of them are the part cold_valid, of the other cold_test."),
+        "train_rows_per_user": Setting(0, "train rows a user keeps, to study sparse data; 0: all", NOT_NEGATIVE,
+                                       "They are drawn at random; the others are only masked where rankings are "
+                                       "measured."),
+        "split_seed": Setting(0, "seed of the split: rows and titles held out, rows kept", NOT_NEGATIVE),
+    },
+    "text": {
+        "model_name": Setting("BAAI/bge-m3", "text encoder: a sentence-transformers name or folder, or lsa", TEXT,
+                              "lsa is TF-IDF over character n-grams and a truncated SVD, fitted to the titles, and "
+                              "needs no download. Where the model hub is out of reach, the environment variable "
+                              "HF_ENDPOINT names a mirror."),
+        "model_revision": Setting("", "commit, tag or branch of a hub model; empty: its main branch", TEXT, "The "
+                                  "vectors of each commit are kept apart, and a commit pins them whatever becomes of "
+                                  "the model on the hub."),
+        "encoder_fallback": Setting("lsa", "if that encoder is neither on disk nor reachable", one_of("lsa", "none"),
+                                    "lsa: warn and use lsa. none: stop with an error."),
+        "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
+        "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
+        "half_vectors": Setting(False, "keep encoded texts as float16: half of the disk, rounded", BOOL),
+        "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
+        "text_blocks": Setting("", "vectors to stand beside the encoder's", BLOCKS, "lsa: the whole text once more. "
+                               "names: the titles' names alone, by character n-grams; sequels share them. tags: a bag "
+                               "of tags. Each block is whitened apart (whiten) and weighed."),
+        "use_user_llm": Setting(True, "give users the vectors of what they wrote", BOOL, "A user's vector is the mean "
+                                "of those of the comments in his train rows, weighted by rate; of his train titles if "
+                                "he wrote nothing."),
+        "use_item_llm": Setting(True, "give titles the vectors of their name, tags and summary", BOOL),
+        "whiten": Setting(False, "centre the text vectors and even out their variance first", BOOL, "Source: Zhang et "
+                          "al. 2024, arXiv 2402.10602; shrinkage by Ledoit and Wolf 2004."),
+    },
+    "model": {
+        "embedding_dim": Setting(64, "length of the id vectors, and of the final ones", AT_LEAST_1),
+        "num_layers": Setting(1, "rounds of propagation over the graph", NOT_NEGATIVE, "0 is matrix factorisation. "
+                              "Source: He et al. 2020, LightGCN, arXiv 2002.02126."),
+        "fusion_mode": Setting("concat", "how text joins the id vectors", one_of("concat", "sum", "none"),
+                               "concat: [id ; text] W + b. sum: id + text W. none: LightGCN alone. The fusions are "
+                               "AGLRec's own."),
+        "init": Setting("normal", "initial id vectors", one_of("normal", "svd"), "normal: random. svd: a truncated SVD "
+                        "of the normalised train matrix (Halko et al. 2011)."),
+        "init_std": Setting(0.1, "standard deviation of the initial id vectors", POSITIVE),
+        "normalize": Setting(False, "a score is the cosine of the vectors, not their dot product", BOOL, "Source: Wu "
+                             "et al. 2024, On the effectiveness of sampled softmax loss, arXiv 2201.02327."),
+        "temperature": Setting(1.0, "what scores are divided by; 0: what short runs find best on valid", NOT_NEGATIVE,
+                               "About 0.1 goes with normalize, more where users have few titles."),
+        "linear_dim": Setting(0, "columns of a linear model beside the trained ones", NOT_NEGATIVE, "Item-item weights "
+                              "in closed form, denoised (Steck 2020) and with the titles' text (Jeunen et al. 2020), "
+                              "cut down to this many columns; beyond 12,000 titles a graph filter (Shen et al. 2021). "
+                              "Their weight is decided on valid, so they need calibrate."),
+        "calibrate": Setting(False, "weigh popularity and the linear columns on valid", BOOL, "After training; 0 may "
+                             "come out. Cosines forget popularity, and where users have few titles it tells the most. "
+                             "Without a valid part nothing is weighed."),
+    },
+    "training": {
+        "seed": Setting(0, "seed of the model", NOT_NEGATIVE, "It governs initial vectors, batches, negatives, drops "
+                        "and the tie breaks of rankings; split_seed governs the data."),
+        "epochs": Setting(20, "most passes over the training pairs", AT_LEAST_1),
+        "loss": Setting("bpr", "what is minimised", one_of("bpr", "softmax"), "bpr: each pair against a random "
+                        "negative (Rendle et al. 2009). softmax: each user's titles against the whole catalogue (Liang "
+                        "et al. 2018)."),
+        "batch_size": Setting(2048, "pairs a step with bpr, users a step with softmax", AT_LEAST_1),
+        "lr": Setting(0.001, "learning rate of Adam", POSITIVE, "The id matrix of concat has lr / embedding_dim (Yang "
+                      "et al. 2021, arXiv 2203.03466)."),
+        "lr_schedule": Setting("constant", "course of the learning rate over the epochs", one_of("constant", "cosine"),
+                               "cosine goes down to 0."),
+        "id_dropout": Setting(0.0, "share of a step's titles placed by their text alone", BELOW_1, "As new titles are. "
+                              "Titles without text are never drawn. Source: Volkovs et al. 2017, DropoutNet."),
+        "reg_lambda": Setting(0.0001, "weight of the L2 penalty on the id vectors of a batch", NOT_NEGATIVE),
+        "eval_every": Setting(1, "epochs from one evaluation on valid to the next", AT_LEAST_1, "The last epoch is "
+                              "evaluated always."),
+        "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
+                                     "NDCG@k or Hit@k for a k of top_k, or AUC; among the titles with a history. Where "
+                                     "top_k alone is given, NDCG at its largest cut-off."),
+        "early_stop_round": Setting(10, "epochs without a better one before training stops; 0: never", NOT_NEGATIVE),
+        "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
+                             "an offset is found on valid that lowers or raises them all: the best one, and from there "
+                             "as many of them are listed as this share allows. 1 lets their score alone decide. Ours."),
+        "refit": Setting(False, "train once more on every positive, for lists to act on", BOOL, "The measured run is "
+                         "kept in saved_dir/measured. With its best epoch and all that it decided on valid, the model "
+                         "is trained again with nothing held out. Vectors and lists are those of that model, the "
+                         "figures those of the measured run."),
+        "refit_valid": Setting(False, "train once more on train and valid, and measure test with that", BOOL, "As "
+                               "refit, but the test part stays held out, and its figures are those of the second "
+                               "model: what published figures are, whose models learn from all of train.txt."),
+        "resume": Setting("auto", "whether what is there is gone on with", one_of("auto", "never"), "auto: an "
+                          "interrupted run goes on from checkpoint.pth, one of other settings or data is refused, and "
+                          "a finished run is not run again. never: start anew, and drop what is there.", runtime=True),
+    },
+    "evaluation and output": {
+        "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
+        "recommend_k": Setting(20, "titles in each recommendation list", AT_LEAST_1),
+        "eval_memory_mb": Setting(256, "memory a block of users may take while ranking, in MiB", AT_LEAST_1,
+                                  runtime=True),
+    },
+    "run": {
+        "mode": Setting("train", "whether to train, or to use what was trained", one_of("train", "inference"),
+                        "train: the whole experiment. inference: reload best_model.pth "
+                        "and write vectors and lists again.", runtime=True),
+        "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
+                          "Apple GPUs are left alone: torch has no sparse matrices there.", runtime=True),
+    },
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # LightGCN as published: He et al. 2020, section 4.1
+    "paper": {
+        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
+        "reg_lambda": 0.0001, "epochs": 1000, "eval_every": 10, "early_stop_round": 50,
+    },
+    # what the README recommends
+    "tuned": {
+        "loss": "softmax", "normalize": True, "temperature": 0.0, "init": "svd", "fusion_mode": "sum", "whiten": True,
+        "text_blocks": "lsa,names,tags", "embedding_dim": 256, "num_layers": 2, "batch_size": 256, "lr": 0.03,
+        "lr_schedule": "cosine", "epochs": 6, "reg_lambda": 0.0, "id_dropout": 0.1, "calibrate": True,
+        "linear_dim": 1024, "cold_cost": 0.005,
+    },
+}
+
+# each setting by its name
+SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
 
 # every setting with its default: what people read and write
-CONFIG: dict[str, Any] = dict(DEFAULTS)
+CONFIG: dict[str, Any] = {key: setting.default for key, setting in SETTING.items()}
 
-LARGEST = 2**32  # of whole numbers: what seeds and sizes are put into ends not far above
-_HELP_FLAGS = ("--help", "-h")
+# keys that move files or work around without changing any number
+RUNTIME_KEYS = frozenset(key for key, setting in SETTING.items() if setting.runtime)
 
 
 def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -46,7 +196,7 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     said = {**PRESETS.get(preset, {}), **(read_config(Path(file)) if file is not None else {}), **overrides}
     config = copy.deepcopy(CONFIG)
     for key, value in said.items():
-        config[key] = _typed(_known(key), value)
+        config[key] = typed(known(key), CONFIG[key], value)
     if "top_k" in said and "early_stop_metric" not in said and config["top_k"]:
         config["early_stop_metric"] = f"NDCG@{max(config['top_k'])}"
     _validate(config)
@@ -74,44 +224,10 @@ def read_config(path: Path) -> dict[str, Any]:
         found = {key: value for key, value in found["config"].items() if key not in RUNTIME_KEYS or key == "data_dir"}
     for key in found:
         try:
-            _known(key)
+            known(key)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     return found
-
-
-def parse_overrides(argv: list[str]) -> dict[str, Any]:
-    """Read `--key value` pairs (or `--key=value`) into a dict for get_config.
-
-    Args:
-        argv: the command line without the program's name.
-
-    Returns:
-        key -> value, typed like CONFIG's; "preset" and "config" are kept as keys.
-
-    Raises:
-        ValueError: an unknown key, a missing value, or a word that belongs to no key.
-    """
-    overrides: dict[str, Any] = {}
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            raise ValueError(f"{word!r} belongs to no setting; write --key value")
-        key, equals, value = word[2:].partition("=")
-        if key not in _BESIDE:
-            _known(key)
-        if not equals:
-            if not words or words[0].startswith("--"):
-                example = _BESIDE[key] if key in _BESIDE else shown(CONFIG[key])
-                raise ValueError(f"--{key} needs a value, as in --{key} {example}")
-            value = words.pop(0)
-        overrides[key] = value if key in _BESIDE else _typed(key, value)
-    return overrides
-
-
-# what a command line takes beside the settings, each with an example
-_BESIDE = {"preset": "tuned", "config": "saved/metrics.json"}
 
 
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
@@ -119,163 +235,17 @@ def experiment(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in RUNTIME_KEYS}
 
 
-# --- help ---
-
-def usage(width: int = 80) -> str:
-    """Return the help text: every setting in its section with meaning, legal values and default, and the presets."""
-    lines = ["settings, as --key value:"]
-    for section, settings in SETTINGS.items():
-        lines += ["", f"{section}:"]
-        for key, setting in settings.items():
-            default = shown(setting.default) or "empty"
-            lines += [f"  --{key} {default}", *_wrapped(f"{setting.meaning} ({setting.legal.words})", width, 6)]
-    lines += ["", "beside the settings:"]
-    for flag, meaning in (("--preset NAME", "settings that go together; see below"),
-                          ("--config FILE", "a JSON file of settings, or the metrics.json of a run to make it again; "
-                                            "it outranks the preset, and the command line outranks it"),
-                          ("--help KEY", "more about a setting")):
-        lines += [f"  {flag}", *_wrapped(meaning, width, 6)]
-    lines += ["", "presets:"]
-    for name, keys in PRESETS.items():
-        lines += _wrapped(f"{name}: " + ", ".join(f"{key} {shown(value)}" for key, value in keys.items()), width, 2)
-    return "\n".join(lines)
-
-
-def explain(key: str, width: int = 80) -> str:
-    """Return what there is to know of one setting."""
-    setting = _SETTING[_known(key)]
-    presets = ", ".join(f"{shown(keys[key])} in {name}" for name, keys in PRESETS.items() if key in keys)
-    text = [f"{setting.meaning}.", setting.more, f"Legal: {setting.legal.words}.",
-            f"Default: {shown(setting.default) or 'empty'}{'; ' * bool(presets)}{presets}.",
-            "It changes no figure." if setting.runtime else ""]
-    return "\n".join([f"--{key}", *(line for part in text if part for line in _wrapped(part, width, 2))])
-
-
-def _wrapped(text: str, width: int, indent: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * indent,
-                         break_long_words=False, break_on_hyphens=False)
-
-
-# --- scripts ---
-
-def answer_early(doc: str | None, own_flags: tuple[str, ...] = ()) -> None:
-    """Answer --help and a mistyped setting before a script imports torch, which takes seconds.
-
-    Call it first of all in a script that is being run; until run_script takes over, Ctrl-C ends it without a word.
-
-    Args:
-        doc: the script's docstring, printed above the settings.
-        own_flags: what the script takes beside the settings, such as "--user"; a typo is then left to the script.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    words, width = sys.argv[1:], max(40, min(100, shutil.get_terminal_size((80, 24)).columns))
-    asked = [place for place, word in enumerate(words) if word in _HELP_FLAGS]
-    try:
-        if asked:
-            key = words[asked[0] + 1].lstrip("-") if len(words) > asked[0] + 1 else None
-            print(explain(key, width) if key else f"{(doc or '').strip()}\n\n{usage(width)}", flush=True)
-            sys.exit(0)
-        if not own_flags or not {word.partition("=")[0] for word in words} & set(own_flags):
-            get_config(parse_overrides(words))
-    except BrokenPipeError:  # | head
-        os._exit(0)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def run_script(main: Callable[[], None]) -> int:
-    """Run a script's main function and return its exit code.
-
-    Returns:
-        0; or 2 after an expected failure, told in one sentence; or 130 after Ctrl-C.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    logging.raiseExceptions = False  # a reader that goes away, as in | head, costs no run
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # nor does a terminal that cannot show a title
-    log = logging.getLogger("aglrec")
-    log.handlers = [logging.StreamHandler(sys.stdout)]
-    log.setLevel(logging.INFO)
-    try:
-        main()
-        return 0
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"error: {told(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)
-        return 130
-
-
-# --- checks ---
-
-def _known(key: str) -> str:
+def known(key: str) -> str:
+    """Return the name of a setting, or raise ValueError with the nearest one."""
     if key in CONFIG:
         return key
     near = difflib.get_close_matches(key, CONFIG, n=1, cutoff=0.0)
     raise ValueError(f"unknown setting {key!r}; the nearest is {near[0]!r} (--help lists all of them)")
 
 
-def shown(value: Any) -> str:
-    """Write a value as the command line takes it."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _typed(key: str, value: Any) -> Any:
-    """Return value in the type of CONFIG[key]; text from the command line is read, nothing is guessed."""
-    default = CONFIG[key]
-    try:
-        if isinstance(default, bool):
-            return _as_bool(value)
-        if isinstance(default, int):
-            return _as_int(value)
-        if isinstance(default, float):
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        if isinstance(default, list):
-            return [_as_int(v) for v in (value.split(",") if isinstance(value, str) else value)]
-    except (TypeError, ValueError, OverflowError):
-        kind = {bool: "true or false", int: f"a whole number below {LARGEST:,}", float: "a number",
-                list: "whole numbers like 10,20"}
-        raise ValueError(f"{key} takes {kind[type(default)]}, not {value!r}") from None
-    if not isinstance(value, str):
-        raise ValueError(f"{key} takes text like {default!r}, not {value!r}")
-    return value
-
-
-def _as_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if str(value).lower() not in words:
-        raise ValueError
-    return words[str(value).lower()]
-
-
-def _as_int(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError
-    if abs(number := int(value)) >= LARGEST:
-        raise ValueError
-    return number
-
-
 def _validate(config: dict[str, Any]) -> None:
-    for key, setting in _SETTING.items():
-        if not setting.legal.holds(config[key]):
-            if setting.legal.choices:
-                raise ValueError(f"{key} is {config[key]!r}; use one of: {', '.join(setting.legal.choices)}")
-            said = shown(config[key]) or "empty"
-            raise ValueError(f"{key} is {said if said.isprintable() else repr(said)}; it must be {setting.legal.words}")
+    for key, setting in SETTING.items():
+        check(key, setting, config[key])
     if config["valid_ratio"] + config["test_ratio"] >= 1:
         raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
                          "to train on; their sum must be below 1")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from memory import enough_for, is_out_of_memory
+from runtime.memory import enough_for, is_out_of_memory
 
 log = logging.getLogger("aglrec")
 

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import only
-from memory import in_blocks
+from runtime.memory import in_blocks
 
 CHUNK = 64
 Factor = torch.Tensor | sp.csr_matrix

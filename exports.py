@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from files import atomic_write, write_array
 from readers import find_file, read_interactions
+from runtime.files import atomic_write, write_array
 from serving import Run
 from splits import PARTS
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from evaluator import Ranking, rank_blocks
-from files import atomic_write
+from runtime.files import atomic_write
 
 Lists = Iterable[tuple[str, list[dict[str, Any]]]]  # whose, and the titles, best first
 COLUMNS = ("user_id", "rank", "subject_id", "name", "score")

@@ -6,7 +6,7 @@
 
 import sys
 
-from config import answer_early
+from runtime.cli import answer_early
 
 if __name__ == "__main__":
     answer_early(__doc__)  # before the imports below, which take seconds
@@ -25,17 +25,18 @@ import numpy as np
 import scipy
 import torch
 
-import manifest
-from checkpoints import CHECKPOINT
-from config import CONFIG, RUNTIME_KEYS, get_config, parse_overrides, run_script
+from config import CONFIG, RUNTIME_KEYS, get_config
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
-from files import atomic_write, load_torch, save_torch, write_json
 from lists import recommend
 from llm_embedding import TextVectors, text_vectors
-from processes import from_first, in_turn, processes, rank, resolve_device
 from report import write_report
-from runs import (
+from runtime import manifest
+from runtime.checkpoints import CHECKPOINT
+from runtime.cli import parse_overrides, run_script
+from runtime.distributed import from_first, in_turn, processes, rank, resolve_device
+from runtime.files import atomic_write, load_torch, save_torch, write_json
+from runtime.identity import (
     OUTPUTS,
     PAGE,
     WRITTEN,
@@ -47,10 +48,10 @@ from runs import (
     text_origin,
     told_by,
 )
+from runtime.safe_files import parse_json
 from selection import select
 from splits import PARTS
 from trainer import build_model, fit, restore
-from untrusted import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -79,14 +80,14 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
     device, dataset = resolve_device(config["device"]), load_dataset(config)
     check_k(config, dataset)
-    refuse_other(config, dataset)
+    refuse_other(config, dataset.fingerprint)
     clock["load_s"] = time.perf_counter()
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     clock["encode_s"] = time.perf_counter()
     if done := from_first(lambda: finished(saved, config, dataset.fingerprint, text_origin(vectors.info))):
         return told_finished(done, config, lambda: page_of(saved, dataset))
     settings, selected = select(dataset, vectors, config, device)
-    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset, vectors)
+    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset.fingerprint, vectors.info)
     fitted = fit(model, dataset, settings, made_by, selected)
     clock["fit_s"] = time.perf_counter()
     final = model.embeddings()
@@ -110,7 +111,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     dataset = load_dataset(config)
     check_k(config, dataset)
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
-    check_origin(checkpoint, dataset, vectors.info)
+    check_origin(checkpoint, dataset.fingerprint, vectors.info)
     model = build_model(dataset, vectors, config, device)
     restore(model, checkpoint["state_dict"], dataset)
     final = model.embeddings()
@@ -160,7 +161,7 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     check_same_data(held_out, dataset)
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     settings = {**config, **measured["decided"].get("selected", {})}
-    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset, vectors)
+    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset.fingerprint, vectors.info)
     fitted = fit(model, dataset, settings, made_by, measured=measured)
     final = model.embeddings()
     if rank() > 0:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding_bag
 
-from processes import SumOverProcesses, own_share, sum_over_processes
+from runtime.distributed import SumOverProcesses, own_share, sum_over_processes
 
 # what the score of a title is lowered by that must not be listed before any other
 UNLISTED = 1e4

@@ -15,7 +15,7 @@ from encoders import Encode, open_encoder
 from linear import by_text, spreads
 from llm_embedding import TextVectors, further_blocks, fused_titles, text_vectors
 from readers import parse_tags, title_text
-from untrusted import parse_json
+from runtime.safe_files import parse_json
 
 log = logging.getLogger("aglrec")
 

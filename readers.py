@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 import pandas as pd
 
-from untrusted import open_gzip
+from runtime.safe_files import open_gzip
 
 log = logging.getLogger("aglrec")
 

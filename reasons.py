@@ -17,10 +17,10 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset, normalized_adjacency
-from files import load_torch
 from fold_in import Fitted
 from llm_embedding import fused_text, text_vectors
 from model import propagate
+from runtime.files import load_torch
 
 ROUNDING = 1e-3  # of a vector, that which float32 and the way over the graph may cost
 

@@ -35,7 +35,7 @@ data are.
 
 import sys
 
-from config import answer_early
+from runtime.cli import answer_early
 
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
 # what is asked -> what can stand beside it
@@ -67,13 +67,14 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
-import manifest
 import reasons
-from config import CONFIG, get_config, parse_overrides, run_script
+from config import CONFIG, get_config
 from exports import export
 from lists import check_format, each_list, write_lists
 from new_items import read_fields
 from newcomers import read_collected
+from runtime import manifest
+from runtime.cli import parse_overrides, run_script
 from serving import (
     Filters,
     Run,

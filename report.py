@@ -16,10 +16,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import manifest
 from baselines import BASELINES
 from charts import HEIGHT, LEFT, MARKERS, WIDTH, bars, lines, ticks
-from files import atomic_write
 from report_decided import decided, searched
 from report_files import (
     THIS_RUN,
@@ -31,6 +29,8 @@ from report_files import (
 )
 from report_lists import sample_lists
 from report_parts import Part, as_text, missing, table
+from runtime import manifest
+from runtime.files import atomic_write
 
 HOME = Path(__file__).parent
 N_TITLES = 15

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 import torch
 
 from evaluator import rank_items
-from files import load_torch
 from readers import read_anime
-from untrusted import load_arrays, parse_json
+from runtime.files import load_torch
+from runtime.safe_files import load_arrays, parse_json
 
 THIS_RUN = "this run"
 

@@ -10,7 +10,7 @@ finished with the same settings and data is not run again unless --rerun. Interr
 
 import sys
 
-from config import answer_early
+from runtime.cli import answer_early
 
 if __name__ == "__main__":
     answer_early(__doc__, ("--seeds", "--full", "--rerun", "--only"))  # before the imports below, which take seconds
@@ -27,16 +27,17 @@ import numpy as np
 
 from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
 from beyond import beyond_accuracy
-from config import get_config, parse_overrides, run_script
+from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate_warm, means, rank_items
-from files import atomic_write, load_torch, write_json
 from llm_embedding import TextVectors, fused_text, text_vectors
 from main import held_out_metrics, run
-from processes import resolve_device
 from report import write_report
 from report_files import read_json
-from runs import complete, text_origin
+from runtime.cli import parse_overrides, run_script
+from runtime.distributed import resolve_device
+from runtime.files import atomic_write, load_torch, write_json
+from runtime.identity import complete, text_origin
 from significance import holm, paired_test, spread
 from tables import markdown, mean_and_sd
 

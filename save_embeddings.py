@@ -5,17 +5,18 @@
 
 import sys
 
-from config import answer_early
+from runtime.cli import answer_early
 
 if __name__ == "__main__":
     answer_early(__doc__)  # before the imports below, which take seconds
 
 import logging
 
-from config import get_config, parse_overrides, run_script
+from config import get_config
 from data_loader import load_dataset
 from llm_embedding import text_vectors
-from processes import resolve_device
+from runtime.cli import parse_overrides, run_script
+from runtime.distributed import resolve_device
 
 log = logging.getLogger("aglrec")
 

@@ -10,7 +10,7 @@ import torch
 from data_loader import Dataset
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors
-from processes import from_first
+from runtime.distributed import from_first
 from trainer import adam, build_model, train_epoch
 
 log = logging.getLogger("aglrec")

@@ -14,7 +14,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-from config import answer_early
+from runtime.cli import answer_early
 
 OWN_FLAGS = ("--host", "--port", "--users")
 
@@ -50,7 +50,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import serve_answers as answers
-from config import get_config, parse_overrides, run_script
+from config import get_config
+from runtime.cli import parse_overrides, run_script
 from serve_answers import Refused
 from serve_models import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, Titles, Upload, UserLists
 from serving import Run, load_run

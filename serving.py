@@ -10,17 +10,17 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-import manifest
 import new_items
+from config import RUNTIME_KEYS
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items
-from files import load_torch
 from fold_in import Fitted, fitted
 from linear import linear_users
 from lists import recommend, titled
 from llm_embedding import TextVectors, fused_text
-from processes import resolve_device
-from settings import RUNTIME_KEYS
+from runtime import manifest
+from runtime.distributed import resolve_device
+from runtime.files import load_torch
 from title_names import Names, folded, index_names, near, parted, search
 
 

@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from encoders import Encode
-from files import told, write_json
-from untrusted import parse_json
+from runtime.files import told, write_json
+from runtime.safe_files import parse_json
 
 log = logging.getLogger("aglrec")
 

@@ -14,18 +14,18 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-import manifest
 from calibration import calibrate
-from checkpoints import CHECKPOINT, Saving, load_state, optimizer_state, resume
 from data_loader import Dataset, normalized_adjacency
 from evaluator import evaluate_warm, means
-from files import atomic_write, save_torch
 from linear import linear_users
 from llm_embedding import TextVectors, fused_text
 from losses import BATCHES, id_dropout
-from memory import enough_for
 from model import LightGCN
-from processes import from_first, patiently, rank
+from runtime import manifest
+from runtime.checkpoints import CHECKPOINT, Saving, resume
+from runtime.distributed import from_first, patiently, rank
+from runtime.files import atomic_write, save_torch
+from runtime.memory import enough_for
 from shallow import normalized
 
 log = logging.getLogger("aglrec")
@@ -260,3 +260,26 @@ def _is_stale(state: dict[str, Any], rounds: int) -> bool:
     """Tell whether the epoch that was evaluated last came so many after the best one."""
     evaluated = [line["epoch"] for line in state["history"] if len(line) > len(("epoch", "loss", "seconds"))]
     return rounds > 0 and bool(evaluated) and evaluated[-1] - state["best"]["epoch"] >= rounds
+
+
+def optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
+    state = optimizer.state_dict()
+    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
+
+
+def load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
+               rng: np.random.Generator) -> None:
+    """Go on from a checkpoint, each process with its share."""
+    model.load_state_dict(model.own_state(state["model"]))
+    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
+    optimizer.load_state_dict({**state["optimizer"], "state": moments})
+    rng.bit_generator.state = state["rng"]
+
+
+def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
+                 convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
+    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
+    names = [name for name, _ in model.named_parameters()]
+    return {number: {key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
+                     for key, value in of_one.items()} for number, of_one in moments.items()}

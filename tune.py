@@ -15,7 +15,7 @@ every run by valid, and left out here.
 
 import sys
 
-from config import answer_early
+from runtime.cli import answer_early
 
 if __name__ == "__main__":
     answer_early(__doc__, ("--minutes", "--trials"))  # before the imports below, which take seconds
@@ -31,12 +31,13 @@ from typing import Any
 
 import torch
 
-import manifest
-from config import experiment, get_config, parse_overrides, run_script
+from config import experiment, get_config
 from data_loader import Dataset, load_dataset
-from files import write_json
 from llm_embedding import TextVectors, text_vectors
-from processes import resolve_device
+from runtime import manifest
+from runtime.cli import parse_overrides, run_script
+from runtime.distributed import resolve_device
+from runtime.files import write_json
 from selection import trained_valid
 from tables import markdown
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from encoders import Encode
-from files import atomic_write, write_array
+from runtime.files import atomic_write, write_array
 
 log = logging.getLogger("aglrec")
 

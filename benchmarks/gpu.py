@@ -30,7 +30,7 @@ from data_loader import normalized_adjacency
 from encoders import transformer_encoder
 from evaluator import evaluate
 from model import LightGCN
-from processes import resolve_device
+from runtime.distributed import resolve_device
 from trainer import train_epoch
 
 log = logging.getLogger("aglrec")

@@ -14,20 +14,20 @@ import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 
-import checkpoints
 import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
 from calibration import calibrate, cold_offset
-from checkpoints import CHECKPOINT
 from config import get_config
 from data_loader import Comments, Dataset
 from evaluator import evaluate, evaluate_warm, means, rank_items
-from files import load_torch
 from llm_embedding import TextVectors
 from losses import BATCHES, Drop, id_dropout
 from model import LightGCN
-from processes import processes, sum_over_processes
+from runtime import checkpoints
+from runtime.checkpoints import CHECKPOINT
+from runtime.distributed import processes, sum_over_processes
+from runtime.files import load_torch
 from splits import PARTS
 
 CPU = torch.device("cpu")

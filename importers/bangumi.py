@@ -32,7 +32,7 @@ from importers.common import (
     unescaped,
     year_of,
 )
-from untrusted import check_zip, parse_json
+from runtime.safe_files import check_zip, parse_json
 
 ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}

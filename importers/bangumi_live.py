@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from files import atomic_write
+from runtime.files import atomic_write
 
 log = logging.getLogger("aglrec")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from readers import in_a_line
-from untrusted import open_gzip
+from runtime.safe_files import open_gzip
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at")

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from files import told
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -30,6 +29,7 @@ from importers.common import (
 from importers.spill import alone, cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
 from readers import MOST_RATE, find_file
+from runtime.files import told
 
 ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
 WORK = "converting.tmp"

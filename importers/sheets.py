@@ -16,7 +16,7 @@ import pandas as pd
 
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
 from readers import in_a_line
-from untrusted import check_zip
+from runtime.safe_files import check_zip
 
 HEAD = 8192  # bytes that tell a file
 # RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import checkpoints
 import main
 from config import get_config
 from data_loader import Comments, Dataset, load_dataset
+from runtime import checkpoints
 from splits import PARTS
 
 

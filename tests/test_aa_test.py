@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config import run_script
+from runtime.cli import run_script
 from tools import aa_test
 
 

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from config import run_script
 from importers import bangumi_live
 from importers.bangumi_live import fetch, retry_after
+from runtime.cli import run_script
 from tools import fetch_bangumi
 
 ROOT = Path(bangumi_live.__file__).resolve().parents[1]

@@ -14,12 +14,12 @@ from conftest import assert_inference_repeats
 from test_trainer import SOFTMAX, among_warm, fitted, history
 
 import calibration
-import files
 import main
 from calibration import cold_offset
 from config import get_config
 from data_loader import Dataset, load_dataset
 from model import UNLISTED, LightGCN
+from runtime import files
 
 # --- by hand ---
 

@@ -16,10 +16,11 @@ import pytest
 from conftest import write_data, write_tsv
 
 import main
-from config import get_config, parse_overrides, run_script
+from config import get_config
 from data_loader import load_dataset
-from processes import resolve_device
 from readers import row_lines
+from runtime.cli import parse_overrides, run_script
+from runtime.distributed import resolve_device
 from tools import check, run_time
 from tools.data_profile import profile, quartiles, read_tables, scripts
 from tools.suspects import suspicious_pairs, suspicious_rows

@@ -12,10 +12,11 @@ import torch
 from conftest import write_data
 
 import calibration
-import manifest
-from config import get_config, run_script
+from config import get_config
 from data_loader import load_dataset
 from main import run
+from runtime import manifest
+from runtime.cli import run_script
 from tools import cold_cost
 
 COST = 0.3

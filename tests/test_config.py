@@ -13,20 +13,9 @@ from typing import Any
 import pytest
 
 import config as config_module
-from config import (
-    CONFIG,
-    PRESETS,
-    RUNTIME_KEYS,
-    answer_early,
-    experiment,
-    explain,
-    get_config,
-    parse_overrides,
-    run_script,
-    shown,
-    usage,
-)
-from settings import SETTINGS
+from config import CONFIG, PRESETS, RUNTIME_KEYS, SETTINGS, experiment, get_config
+from runtime.cli import answer_early, explain, parse_overrides, run_script, usage
+from runtime.settings import shown
 
 CHOICES = {
     "split": ("user_time", "leave_one_out", "random", "global_time"),

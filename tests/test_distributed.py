@@ -21,15 +21,15 @@ import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 
-import checkpoints
 import losses
 import main
 import model as model_module
-import processes
 import trainer
-from config import get_config, run_script
+from config import get_config
 from data_loader import normalized_adjacency
 from model import LightGCN
+from runtime import checkpoints, distributed
+from runtime.cli import run_script
 
 ROOT = Path(__file__).parents[1]
 DIM, LSA_DIM, EPOCHS, STEPS = 9, 7, 11, 10  # lengths that two processes cannot part evenly
@@ -52,7 +52,7 @@ OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # that of new titles, in item_bias, is
 def work(job: dict[str, Any]) -> None:
     """Do the runs of a job in each process and write down, in its own file, what it did."""
     notes: dict[str, Any] = {"runs": {}, "writes": []}
-    with processes.processes() as rank:
+    with distributed.processes() as rank:
         watch_writes(job["folder"], notes["writes"])
         for name, overrides in job["runs"].items():
             notes["runs"][name] = watched_run(get_config(overrides))
@@ -159,7 +159,7 @@ def be_killed(words: list[str]) -> int:
 
     def deadly(*args: Any) -> Any:
         steps[0] += 1
-        if processes.rank() == 1 and steps[0] == STEPS + 4:
+        if distributed.rank() == 1 and steps[0] == STEPS + 4:
             os.kill(os.getpid(), signal.SIGKILL)
         return bpr_loss(*args)
 
@@ -409,10 +409,10 @@ def test_the_first_process_killed_ends_the_job_within_seconds_and_the_same_comma
 
 def test_alone_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with processes.processes() as rank:
-        assert rank == processes.rank() == 0
+    with distributed.processes() as rank:
+        assert rank == distributed.rank() == 0
         assert not dist.is_initialized()
-    assert processes.from_first(lambda: "computed") == processes.in_turn(lambda: "computed") == "computed"
+    assert distributed.from_first(lambda: "computed") == distributed.in_turn(lambda: "computed") == "computed"
     partial = torch.ones(2)
     assert model_module.sum_over_processes(partial) is partial
     assert model_module.own_share(DIM) == slice(0, DIM)

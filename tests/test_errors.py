@@ -15,7 +15,7 @@ import torch
 from conftest import write_data
 
 import main
-from config import run_script
+from runtime.cli import run_script
 
 ROOT = Path(main.__file__).resolve().parent
 HEADER = "user_id\tsubject_id\trate\tcomment\tupdated_at\n"

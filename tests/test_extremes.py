@@ -18,13 +18,14 @@ import encoders
 import evaluator
 import losses
 import main
-import memory
 import trainer
 from charts import lines
-from config import get_config, run_script
+from config import get_config
 from data_loader import Dataset
-from files import load_torch
 from llm_embedding import text_vectors
+from runtime import memory
+from runtime.cli import run_script
+from runtime.files import load_torch
 from splits import NOTHING_LEFT
 
 Pairs = Iterable[tuple[int, int]]

@@ -22,18 +22,19 @@ from test_lifecycle import interrupted
 from test_main import words
 
 import main
-import manifest
 import readers
 import recommend
 import report
 import run_ablation
 import save_embeddings
 import text_store
-from config import get_config, run_script
+from config import get_config
 from data_loader import load_dataset
-from files import load_torch
 from llm_embedding import text_vectors
-from runs import OUTPUTS
+from runtime import manifest
+from runtime.cli import run_script
+from runtime.files import load_torch
+from runtime.identity import OUTPUTS
 from serving import load_run
 from tools import convert
 

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from config import run_script
 from importers import bangumi, read_export, recognise
 from importers.common import CHUNK, ENTRY_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
+from runtime.cli import run_script
 from tools import convert
 
 INFOBOX = """{{Infobox animanga/TVAnime\r

@@ -19,13 +19,14 @@ import pytest
 
 import importers
 import main
-from config import get_config, parse_overrides, run_script
+from config import get_config
 from data_loader import load_dataset
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, joined_names, plain, table_of
 from importers.pipeline import Result, Rules, convert
 from importers.tally import Tally
 from readers import read_anime, read_interactions, read_user_names
+from runtime.cli import parse_overrides, run_script
 from splits import PARTS
 from tools import convert as tool
 

@@ -14,7 +14,7 @@ from faults import cases
 from faults.artefacts import artefacts, differing
 
 import main
-from files import write_json
+from runtime.files import write_json
 
 ROOT = Path(main.__file__).parent
 

@@ -13,7 +13,8 @@ from conftest import write_data
 from scipy.stats import t as student_t
 
 import run_ablation
-from config import get_config, run_script
+from config import get_config
+from runtime.cli import run_script
 from tools import learning_curve
 
 ROOT = Path(__file__).parents[1]

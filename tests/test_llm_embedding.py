@@ -24,16 +24,17 @@ from conftest import write_data, write_tsv
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 import encoders
-import files
 import llm_embedding
 import save_embeddings
 import text_store
 import vector_cache
-from config import get_config, run_script
+from config import get_config
 from data_loader import Comments, load_dataset
 from encoders import find_model, lsa_encoder, open_encoder, revision_on_disk
-from files import atomic_write
 from llm_embedding import TextVectors, text_vectors, user_vectors
+from runtime import files
+from runtime.cli import run_script
+from runtime.files import atomic_write
 
 ABSENT = "aglrec-tests/not-on-this-disk"
 SIDES = ("item", "user")

@@ -19,9 +19,10 @@ import main
 import run_ablation
 import save_embeddings
 import trainer
-from config import PRESETS, run_script
+from config import PRESETS
 from data_loader import load_dataset
-from untrusted import read_user_dict
+from runtime.cli import run_script
+from runtime.safe_files import read_user_dict
 
 ROOT = Path(__file__).parents[1]
 FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json",

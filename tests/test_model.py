@@ -9,11 +9,11 @@ import scipy.sparse as sp
 import torch
 from conftest import dataset_of
 
-import processes
 from config import get_config
 from data_loader import normalized_adjacency
 from losses import bpr_loss, id_dropout, sample_triples
 from model import UNLISTED, LightGCN, propagate, spmm
+from runtime import distributed
 from trainer import adam, train_epoch
 
 N_USERS, N_ITEMS, DIM, TEXT_DIM = 7, 9, 5, 70
@@ -671,10 +671,10 @@ def test_has_item_text_says_which_nodes_can_be_placed_alone(fusion: str, monkeyp
     text = mixed_text()
     text[N_USERS, :-1] = 0  # a text in one column, which of two processes the second owns
     expected = [fusion != "none" and node >= N_USERS and node not in TEXTLESS for node in range(N_NODES)]
-    monkeypatch.setattr(processes.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "get_world_size", lambda: 2)
     for rank in (None, 0, 1):
-        monkeypatch.setattr(processes.dist, "is_initialized", lambda rank=rank: rank is not None)
-        monkeypatch.setattr(processes.dist, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed.dist, "is_initialized", lambda rank=rank: rank is not None)
+        monkeypatch.setattr(distributed.dist, "get_rank", lambda rank=rank: rank)
         model = build(1, fusion, text)
         assert model.has_item_text.tolist() == expected
         assert model.is_unknown.nonzero().flatten().tolist() == [COLD_USER]
@@ -780,9 +780,9 @@ def test_own_states_are_shares_that_lie_side_by_side(fusion: str, world: int, mo
     model, state = states(fusion)
     parts = []
     for rank in range(world):
-        monkeypatch.setattr(processes.dist, "is_initialized", lambda: True)
-        monkeypatch.setattr(processes.dist, "get_rank", lambda rank=rank: rank)
-        monkeypatch.setattr(processes.dist, "get_world_size", lambda: world)
+        monkeypatch.setattr(distributed.dist, "is_initialized", lambda: True)
+        monkeypatch.setattr(distributed.dist, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed.dist, "get_world_size", lambda: world)
         parts.append(model.own_state(state))
         built = build_scaled(2, fusion, text_of((True, True)), SCALED["all"]).state_dict()
         assert {name: value.shape for name, value in parts[-1].items()} == {n: v.shape for n, v in built.items()}

@@ -12,9 +12,10 @@ import scipy.sparse as sp
 import torch
 from conftest import write_data
 
-from config import get_config, run_script
+from config import get_config
 from data_loader import load_dataset
 from main import run
+from runtime.cli import run_script
 from serving import place
 from splits import PARTS
 from tools import new_users

@@ -12,13 +12,13 @@ from test_model import dense_adjacency
 
 from config import get_config
 from data_loader import Dataset, load_dataset, normalized_adjacency
-from files import load_torch
 from fold_in import fitted
 from linear import linear_users
 from llm_embedding import TextVectors
 from main import run
 from model import LightGCN
 from reasons import Composition, Sources, beside, composition, explain, named, newcomer, sources, sources_of
+from runtime.files import load_torch
 from serving import load_run, place
 from trainer import build_model
 

@@ -17,13 +17,14 @@ from conftest import write_data, write_tsv
 
 import lists
 import main
-import manifest
 import newcomers
 import recommend
-from config import get_config, run_script
+from config import get_config
 from data_loader import load_dataset
-from files import load_torch
-from runs import OUTPUTS
+from runtime import manifest
+from runtime.cli import run_script
+from runtime.files import load_torch
+from runtime.identity import OUTPUTS
 
 Call = Callable[..., tuple[int, str, str]]
 N_ITEMS = 30

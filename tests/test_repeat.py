@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import main
-from runs import OUTPUTS
+from runtime.identity import OUTPUTS
 
 ROOT = Path(main.__file__).resolve().parent
 SMALL = ("--model_name", "lsa", "--lsa_dim", "8", "--embedding_dim", "8", "--epochs", "1", "--device", "cpu")

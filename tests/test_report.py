@@ -338,7 +338,7 @@ def test_a_damaged_file_is_named_and_the_old_page_stays(name: str, saved: Path) 
 
 def test_the_page_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = write_report(saved).read_bytes()
-    monkeypatch.setattr("files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    monkeypatch.setattr("runtime.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
         write_report(saved, {"s1": "other"})
     assert (saved / "report.html").read_bytes() == before

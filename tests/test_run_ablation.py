@@ -20,12 +20,13 @@ import run_ablation
 import trainer
 from baselines import BASELINES, GRIDS
 from beyond import beyond_accuracy
-from config import get_config, run_script
+from config import get_config
 from data_loader import Dataset, load_dataset
 from encoders import lsa_encoder
 from evaluator import evaluate, rank_items
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
+from runtime.cli import run_script
 from significance import holm, paired_test, spread
 
 OF_ONE_BLOCK = [name for name in BASELINES if name != "content_blocks"]  # text_blocks is empty here

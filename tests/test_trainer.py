@@ -13,10 +13,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-import checkpoints
-import files
 import losses
-import processes
 import trainer
 from config import get_config
 from data_loader import Dataset, load_dataset
@@ -24,6 +21,7 @@ from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
 from losses import sample_triples
 from model import LightGCN
+from runtime import checkpoints, distributed, files
 
 SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one", "text": {"encoder": "lsa", "digest": "of the test"}}
 CPU = torch.device("cpu")
@@ -381,31 +379,31 @@ def test_a_side_without_text_brings_zeros(dataset: Dataset, config: dict[str, An
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu", "mps"])
 def test_a_device_that_is_not_there_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="device"):
-        processes.resolve_device(name)
+        distributed.resolve_device(name)
 
 
 def test_more_processes_than_gpus_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(processes.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     for n_here in (2, 3):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n_here))
         if n_here == 2:
-            assert processes.resolve_device("auto") == torch.device("cuda", 1)
+            assert distributed.resolve_device("auto") == torch.device("cuda", 1)
             continue
         with pytest.raises(ValueError, match="3 processes were started for 2 GPU.*--nproc_per_node=2"):
-            processes.resolve_device("auto")
+            distributed.resolve_device("auto")
 
 
 def test_auto_leaves_apple_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sparse CSR tensors do not exist there; a run would end in its first step."""
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert processes.resolve_device("auto").type in ("cpu", "cuda")
+    assert distributed.resolve_device("auto").type in ("cpu", "cuda")
 
 
 def test_auto_device_is_there() -> None:
-    assert torch.zeros(1, device=processes.resolve_device("auto")).item() == 0
+    assert torch.zeros(1, device=distributed.resolve_device("auto")).item() == 0
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import manifest
 import tune
-from config import get_config, parse_overrides
+from config import get_config
 from data_loader import Dataset
 from llm_embedding import TextVectors
+from runtime import manifest
+from runtime.cli import parse_overrides
 
 optuna = pytest.importorskip("optuna")
 

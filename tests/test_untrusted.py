@@ -20,14 +20,14 @@ from conftest import HEADERS, write_tsv
 
 import config as config_module
 import main
-import untrusted
 from data_loader import load_dataset
-from files import load_torch, save_torch
 from importers import recognise
 from importers.common import NO_OPTIONS, chunks_of
 from new_items import read_fields
 from readers import read_interactions, read_table
 from report_files import read_arrays, read_json
+from runtime import safe_files
+from runtime.files import load_torch, save_torch
 from vector_cache import read_cache
 
 ROOT = Path(main.__file__).resolve().parent
@@ -47,7 +47,7 @@ class Evil:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a bomb begin at 1 MB."""
-    monkeypatch.setattr(untrusted, "UNPACKED_MB", 1)
+    monkeypatch.setattr(safe_files, "UNPACKED_MB", 1)
 
 
 def packed_zip(path: Path, name: str, content: bytes) -> Path:
@@ -154,7 +154,7 @@ def test_arrays_that_claim_to_be_larger_than_they_are_are_refused(tmp_path: Path
 def test_the_dict_of_train_titles_is_read(tmp_path: Path) -> None:
     titles = {f"u{user}": [f"s{item}" for item in range(user)] for user in range(300)} | {"名" * 200: ["x" * 300]}
     (tmp_path / "d.pkl").write_bytes(pickle.dumps(titles))
-    assert untrusted.read_user_dict(tmp_path / "d.pkl") == titles
+    assert safe_files.read_user_dict(tmp_path / "d.pkl") == titles
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -162,7 +162,7 @@ def test_a_dict_with_code_in_it_is_refused(protocol: int, tmp_path: Path) -> Non
     path, mark = tmp_path / "d.pkl", tmp_path / "ran"
     path.write_bytes(pickle.dumps({"u": Evil(mark)}, protocol))
     with pytest.raises(ValueError, match=r"d\.pkl is no dict of lists of ids .*nothing in it was run"):
-        untrusted.read_user_dict(path)
+        safe_files.read_user_dict(path)
     assert not mark.exists()
 
 
@@ -176,16 +176,16 @@ def test_a_dict_with_code_in_it_is_refused(protocol: int, tmp_path: Path) -> Non
 def test_a_dict_that_is_none_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "d.pkl").write_bytes(content)
     with pytest.raises(ValueError, match=words):
-        untrusted.read_user_dict(tmp_path / "d.pkl")
+        safe_files.read_user_dict(tmp_path / "d.pkl")
 
 
 def test_a_reader_without_the_list_of_opcodes_still_knows_no_class(tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     mark = tmp_path / "ran"
-    monkeypatch.setattr(untrusted, "OPCODES", {code.name for code in untrusted.pickletools.opcodes})
+    monkeypatch.setattr(safe_files, "OPCODES", {code.name for code in safe_files.pickletools.opcodes})
     (tmp_path / "d.pkl").write_bytes(pickle.dumps({"u": Evil(mark)}))
     with pytest.raises(ValueError, match="it names .*mkdir"):
-        untrusted.read_user_dict(tmp_path / "d.pkl")
+        safe_files.read_user_dict(tmp_path / "d.pkl")
     assert not mark.exists()
 
 

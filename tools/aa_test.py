@@ -19,15 +19,16 @@ from scipy.stats import ttest_1samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import answer_early
+from runtime.cli import answer_early
 
 if __name__ == "__main__":
     answer_early(__doc__, ("--groups", "--seeds"))  # before the imports below, which take seconds
 
-from config import get_config, parse_overrides, run_script
+from config import get_config
 from data_loader import load_dataset
-from files import write_json
 from run_ablation import model, shared_vectors
+from runtime.cli import parse_overrides, run_script
+from runtime.files import write_json
 from significance import paired_test
 
 log = logging.getLogger("aglrec")

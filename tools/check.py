@@ -26,13 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from config import get_config, parse_overrides, run_script, shown
+from config import get_config
 from data_loader import Dataset, load_dataset
 from encoders import NO_TEXT, find_model
 from llm_embedding import uses_text
 from losses import BATCHES
 from main import check_k
-from processes import resolve_device
+from runtime.cli import parse_overrides, run_script
+from runtime.distributed import resolve_device
+from runtime.settings import shown
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
 from tools.suspects import suspicious_pairs, suspicious_rows, wrong_lines

@@ -19,14 +19,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import manifest
 from calibration import cold_offset
-from config import run_script
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means, rank_items
-from files import load_torch
 from model import UNLISTED
-from runs import check_origin
+from runtime import manifest
+from runtime.cli import run_script
+from runtime.files import load_torch
+from runtime.identity import check_origin
 from significance import spread
 from tables import markdown, mean_and_sd
 
@@ -59,7 +59,7 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
         raise ValueError(f"{folder} has no offset for titles without history; train it with text, --cold_cost below 1 "
                          "and --cold_item_ratio above 0")
     dataset = load_dataset(config)
-    check_origin(checkpoint, dataset)
+    check_origin(checkpoint, dataset.fingerprint)
     if not dataset.valid.nnz:
         raise ValueError(f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0 "
                          "(of a refit run, name the folder measured in it)")

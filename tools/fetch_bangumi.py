@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import run_script
 from importers.bangumi_live import BASE, check_username, fetch
+from runtime.cli import run_script
 
 log = logging.getLogger("aglrec")
 

@@ -17,15 +17,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import answer_early
+from runtime.cli import answer_early
 
 if __name__ == "__main__":
     answer_early(__doc__, ("--rows", "--seeds"))  # before the imports below, which take seconds
 
-from config import PRESETS, get_config, parse_overrides, run_script
-from files import atomic_write, write_json
+from config import PRESETS, get_config
 from report import write_report
 from run_ablation import compare
+from runtime.cli import parse_overrides, run_script
+from runtime.files import atomic_write, write_json
 from significance import holm, paired_test
 from tables import markdown, mean_and_sd
 

@@ -25,14 +25,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from checkpoints import CHECKPOINT
-from config import experiment, get_config, run_script
+from config import experiment, get_config
 from data_loader import Comments, Dataset, only
 from evaluator import evaluate, means
-from files import load_torch, save_torch
 from llm_embedding import text_vectors
-from processes import resolve_device
-from runs import text_origin
+from runtime.checkpoints import CHECKPOINT
+from runtime.cli import run_script
+from runtime.distributed import resolve_device
+from runtime.files import load_torch, save_torch
+from runtime.identity import text_origin
 from selection import select
 from serving import Run, load_run, place
 from significance import spread

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from manifest import run_id
-from runs import OUTPUTS
+from runtime.identity import OUTPUTS
+from runtime.manifest import run_id
 from tests.conftest import write_data
 
 from .__main__ import ready

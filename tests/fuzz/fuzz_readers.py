@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-with atheris.instrument_imports(include=["readers", "importers", "untrusted", "title_names"]):
+with atheris.instrument_imports(include=["readers", "importers", "runtime.safe_files", "title_names"]):
     from importers import recognise
     from importers.common import NO_OPTIONS, chunks_of
     from readers import parse_tags, parse_times, read_anime, read_interactions, read_user_names

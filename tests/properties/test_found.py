@@ -7,11 +7,12 @@ import pytest
 from import_samples import write
 from inputs import assert_a_sentence
 
-from config import get_config, parse_overrides
+from config import get_config
 from importers import read_export, recognise
 from importers.common import NO_OPTIONS
 from importers.pipeline import Rules, convert
 from readers import USER_COLUMNS, read_interactions, read_table
+from runtime.cli import parse_overrides
 
 
 def table(folder: Path, content: str) -> Any:

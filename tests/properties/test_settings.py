@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from inputs import assert_a_sentence, cells, damaged, folder
 
-from config import CONFIG, get_config, parse_overrides, read_config
+from config import CONFIG, get_config, read_config
 from new_items import read_fields, read_title
 from recommend import parse
+from runtime.cli import parse_overrides
 
 keys = st.one_of(st.sampled_from((*CONFIG, "preset", "config")), cells)
 numbers = st.sampled_from((10**400, 2**32, 2**32 - 1)) | st.integers(-2, 99) | st.integers(-2**80, 2**80) | st.floats()

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from files import load_torch, save_torch
-from manifest import run_id
-from model import LightGCN
-from processes import rank
-from settings import DEFAULTS
+from runtime.distributed import rank
+from runtime.files import load_torch, save_torch
+from runtime.manifest import run_id
 
 log = logging.getLogger("aglrec")
 
@@ -88,8 +83,7 @@ def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Say in which settings, data and texts two signatures differ, key by key, as far as the new one tells."""
-    now = new["config"]
-    was = {**{key: DEFAULTS[key] for key in now if key in DEFAULTS}, **old["config"]}  # an older run lacks new settings
+    was, now = old["config"], new["config"]
     said = [f"{key} was {was.get(key, 'unknown')}, now it is {now.get(key, 'unknown')}"
             for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
     if new.get("dataset", old["dataset"]) != old["dataset"]:
@@ -100,26 +94,3 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     elif text != old["text"]:
         said.append("a text, or the model that encodes it, has changed")
     return said
-
-
-def optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
-    state = optimizer.state_dict()
-    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
-
-
-def load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
-               rng: np.random.Generator) -> None:
-    """Go on from a checkpoint, each process with its share."""
-    model.load_state_dict(model.own_state(state["model"]))
-    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
-    optimizer.load_state_dict({**state["optimizer"], "state": moments})
-    rng.bit_generator.state = state["rng"]
-
-
-def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
-                 convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
-    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
-    names = [name for name, _ in model.named_parameters()]
-    return {number: {key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
-                     for key, value in of_one.items()} for number, of_one in moments.items()}

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from untrusted import check_torch
+from runtime.safe_files import check_torch
 
 FULL, CLOSED = "free some space, or name another disk", "make the folder writable, or name another one"
 REMEDIES = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL,

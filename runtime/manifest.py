@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from files import clear, told, write_json
-from untrusted import parse_json
+from runtime.files import clear, told, write_json
+from runtime.safe_files import parse_json
 
 NAME, LOCK = "manifest.json", ".lock"
 

@@ -4,13 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import checkpoints
-import manifest
-from data_loader import Dataset
-from llm_embedding import TextVectors
-from processes import rank
-from settings import DEFAULTS, RUNTIME_KEYS
-from untrusted import parse_json
+from config import RUNTIME_KEYS
+from runtime import checkpoints, manifest
+from runtime.distributed import rank
+from runtime.safe_files import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -22,13 +19,13 @@ PAGE = "report.html"  # written last, once they are entered
 
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide what is trained, which the length of lists does not; new ones by default."""
-    return {key: value for key, value in {**DEFAULTS, **config}.items() if key not in (*RUNTIME_KEYS, "recommend_k")}
+    """Return the settings that decide what is trained, which the length of lists does not."""
+    return {key: value for key, value in config.items() if key not in (*RUNTIME_KEYS, "recommend_k")}
 
 
-def signature(config: dict[str, Any], dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
+def signature(config: dict[str, Any], fingerprint: str, info: dict[str, Any]) -> dict[str, Any]:
     """Say what makes a training this one: a checkpoint of another is not gone on from."""
-    return {"config": settings_of(config), "dataset": dataset.fingerprint, "text": text_origin(vectors.info)}
+    return {"config": settings_of(config), "dataset": fingerprint, "text": text_origin(info)}
 
 
 def text_origin(info: dict[str, Any]) -> dict[str, Any]:
@@ -72,17 +69,17 @@ def figures_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     return metrics if is_it else None
 
 
-def refuse_other(config: dict[str, Any], dataset: Dataset | None = None) -> None:
+def refuse_other(config: dict[str, Any], fingerprint: str | None = None) -> None:
     """Refuse the checkpoint of another run before texts are encoded, unless this run has nothing to do."""
     saved = Path(config["saved_dir"])
     if rank() == 0 and not figures_of(saved, config):
         checkpoints.refuse_other(saved, {"config": settings_of(config)}
-                                 | ({"dataset": dataset.fingerprint} if dataset else {}), config)
+                                 | ({"dataset": fingerprint} if fingerprint else {}), config)
 
 
-def check_origin(checkpoint: dict[str, Any], dataset: Dataset, info: dict[str, Any] | None = None) -> None:
+def check_origin(checkpoint: dict[str, Any], fingerprint: str, info: dict[str, Any] | None = None) -> None:
     """Refuse weights trained on other data, whose rows would belong to other users and titles, or on other texts."""
-    if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
+    if checkpoint["dataset_fingerprint"] != fingerprint:
         raise ValueError("best_model.pth was trained on other data (or another split of it); restore the files in "
                          "data_dir, or train again with --mode train")
     if info is not None and checkpoint.get("text") != text_origin(info):

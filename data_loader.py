@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from readers import (
+from dataset.readers import (
     TEXT_FILES,
     find_file,
     read_anime,
@@ -23,7 +23,7 @@ from readers import (
     read_text_files,
     read_user_names,
 )
-from splits import ASIDE, LATER, PARTS, older_than_test, split_rows
+from dataset.splits import ASIDE, LATER, PARTS, older_than_test, split_rows
 
 log = logging.getLogger("aglrec")
 

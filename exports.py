@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from readers import find_file, read_interactions
+from dataset.readers import find_file, read_interactions
+from dataset.splits import PARTS
 from runtime.files import atomic_write, write_array
 from serving import Run
-from splits import PARTS
 
 log = logging.getLogger("aglrec")
 

@@ -27,6 +27,7 @@ import torch
 
 from config import CONFIG, RUNTIME_KEYS, get_config
 from data_loader import Dataset, load_dataset
+from dataset.splits import PARTS
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
 from lists import recommend
 from llm_embedding import TextVectors, text_vectors
@@ -50,7 +51,6 @@ from runtime.identity import (
 )
 from runtime.safe_files import parse_json
 from selection import select
-from splits import PARTS
 from trainer import build_model, fit, restore
 
 log = logging.getLogger("aglrec")
@@ -285,7 +285,7 @@ def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb
         write_json(saved / name, recommend(user_emb, item_emb, dataset, config["recommend_k"], config,
                                            candidates=candidates))
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
-    with atomic_write(saved / "splits.npz") as file:
+    with atomic_write(saved / "dataset.splits.npz") as file:
         np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32)
                                      for name in (*PARTS, "aside")})
     titles = np.array(dataset.raw_item_ids, dtype=object)

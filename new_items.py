@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
+from dataset.readers import parse_tags, title_text
 from encoders import Encode, open_encoder
 from linear import by_text, spreads
 from llm_embedding import TextVectors, further_blocks, fused_titles, text_vectors
-from readers import parse_tags, title_text
 from runtime.safe_files import parse_json
 
 log = logging.getLogger("aglrec")

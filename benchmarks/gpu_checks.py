@@ -20,6 +20,7 @@ from benchmarks.train import unit_vectors
 from calibration import calibrate, cold_offset
 from config import get_config
 from data_loader import Comments, Dataset
+from dataset.splits import PARTS
 from evaluator import evaluate, evaluate_warm, means, rank_items
 from llm_embedding import TextVectors
 from losses import BATCHES, Drop, id_dropout
@@ -28,7 +29,6 @@ from runtime import checkpoints
 from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import processes, sum_over_processes
 from runtime.files import load_torch
-from splits import PARTS
 
 CPU = torch.device("cpu")
 VECTORS, LOSSES = 1e-5, 1e-4  # by how much, relatively, the device may differ in vectors and scores, and in losses

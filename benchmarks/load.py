@@ -16,11 +16,11 @@ from typing import Any
 from unittest.mock import patch
 
 import data_loader
-import readers
 from benchmarks import common
 from benchmarks.graphs import Graph, load_graph, read_text_graph
 from benchmarks.reference import plain_adjacency
 from config import get_config
+from dataset import readers
 
 log = logging.getLogger("aglrec")
 

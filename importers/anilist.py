@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from dataset.readers import in_a_line
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
@@ -26,7 +27,6 @@ from importers.common import (
     read_json,
     table_of,
 )
-from readers import in_a_line
 
 STATUS = {"CURRENT": "doing", "PLANNING": "wish", "COMPLETED": "done", "DROPPED": "dropped", "PAUSED": "on_hold",
           "REPEATING": "done"}

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import numpy as np
 import pandas as pd
 
-from readers import in_a_line
+from dataset.readers import in_a_line
 from runtime.safe_files import open_gzip
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times

@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import pandas as pd
 
+from dataset.readers import parse_tags
 from importers.common import CHUNK, Files, Format, Options, joined_names, plain, year_of
 from importers.sheets import (
     NO_VALUE,
@@ -29,7 +30,6 @@ from importers.sheets import (
     read,
     titles,
 )
-from readers import parse_tags
 
 STATUS = {1: "doing", 2: "done", 3: "on_hold", 4: "dropped", 6: "wish"}
 # of the 109 million rows of 2020

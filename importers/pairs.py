@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataset.readers import in_a_line, parse_tags
 from importers import kaggle, movielens, recbole
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, first_rows, head
-from readers import in_a_line, parse_tags
 
 DELIMITERS = "\t,;|"
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab")

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from dataset.readers import MOST_RATE, find_file
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -28,7 +29,6 @@ from importers.common import (
 )
 from importers.spill import alone, cleaned, create, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
-from readers import MOST_RATE, find_file
 from runtime.files import told
 
 ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"

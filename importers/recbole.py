@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataset.readers import in_a_line
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, header
-from readers import in_a_line
 
 TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 import numpy as np
 import pandas as pd
 
+from dataset.readers import in_a_line
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
-from readers import in_a_line
 from runtime.safe_files import check_zip
 
 HEAD = 8192  # bytes that tell a file

@@ -12,8 +12,8 @@ import scipy.sparse as sp
 import main
 from config import get_config
 from data_loader import Comments, Dataset, load_dataset
+from dataset.splits import PARTS
 from runtime import checkpoints
-from splits import PARTS
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,10 @@ from conftest import dataset_of, write_data, write_tsv
 
 from config import get_config
 from data_loader import Dataset, load_dataset, normalized_adjacency
+from dataset.readers import parse_tags, parse_times
+from dataset.splits import PARTS
 from llm_embedding import text_vectors
 from losses import sample_triples
-from readers import parse_tags, parse_times
-from splits import PARTS
 
 SPLITS = ("user_time", "leave_one_out", "random", "global_time")
 TIME_SPLITS = ("user_time", "leave_one_out", "global_time")

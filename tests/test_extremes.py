@@ -22,11 +22,11 @@ import trainer
 from charts import lines
 from config import get_config
 from data_loader import Dataset
+from dataset.splits import NOTHING_LEFT
 from llm_embedding import text_vectors
 from runtime import memory
 from runtime.cli import run_script
 from runtime.files import load_torch
-from splits import NOTHING_LEFT
 
 Pairs = Iterable[tuple[int, int]]
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

@@ -22,7 +22,6 @@ from test_lifecycle import interrupted
 from test_main import words
 
 import main
-import readers
 import recommend
 import report
 import run_ablation
@@ -30,6 +29,7 @@ import save_embeddings
 import text_store
 from config import get_config
 from data_loader import load_dataset
+from dataset import readers
 from llm_embedding import text_vectors
 from runtime import manifest
 from runtime.cli import run_script

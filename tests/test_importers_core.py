@@ -21,13 +21,13 @@ import importers
 import main
 from config import get_config
 from data_loader import load_dataset
+from dataset.readers import read_anime, read_interactions, read_user_names
+from dataset.splits import PARTS
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, joined_names, plain, table_of
 from importers.pipeline import Result, Rules, convert
 from importers.tally import Tally
-from readers import read_anime, read_interactions, read_user_names
 from runtime.cli import parse_overrides, run_script
-from splits import PARTS
 from tools import convert as tool
 
 ROOT = Path(main.__file__).resolve().parent

@@ -267,7 +267,7 @@ def test_other_lengths_of_lists_train_nothing(config: dict[str, Any], trains: li
     manifest.check(saved, *OUTPUTS)
 
 
-@pytest.mark.parametrize("damage", ["metrics.json", "item_emb.pt", "best_model.pth", "splits.npz"])
+@pytest.mark.parametrize("damage", ["metrics.json", "item_emb.pt", "best_model.pth", "dataset.splits.npz"])
 def test_a_damaged_run_is_run_again_and_says_why(damage: str, config: dict[str, Any], trains: list[int],
                                                  caplog: pytest.LogCaptureFixture) -> None:
     main.run(config)

@@ -14,10 +14,10 @@ from conftest import write_data
 
 from config import get_config
 from data_loader import load_dataset
+from dataset.splits import PARTS
 from main import run
 from runtime.cli import run_script
 from serving import place
-from splits import PARTS
 from tools import new_users
 from tools.new_users import Pair, drawn, measure, pair, without
 

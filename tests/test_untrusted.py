@@ -21,10 +21,10 @@ from conftest import HEADERS, write_tsv
 import config as config_module
 import main
 from data_loader import load_dataset
+from dataset.readers import read_interactions, read_table
 from importers import recognise
 from importers.common import NO_OPTIONS, chunks_of
 from new_items import read_fields
-from readers import read_interactions, read_table
 from report_files import read_arrays, read_json
 from runtime import safe_files
 from runtime.files import load_torch, save_torch
@@ -115,7 +115,7 @@ def test_every_cut_and_many_a_flipped_byte_of_a_torch_file_is_a_sentence(tmp_pat
 def saved_arrays(folder: Path) -> Path:
     for name in ("user_emb.pt", "item_emb.pt"):
         save_torch(folder / name, torch.ones(2, 2))
-    return folder / "splits.npz"
+    return folder / "dataset.splits.npz"
 
 
 def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
 def test_arrays_that_are_a_bomb_are_refused(tmp_path: Path, small: None) -> None:
     np.savez_compressed(saved_arrays(tmp_path), **{name: np.zeros((MIB // 4, 2), np.int32)
                                                    for name in ("train", "valid", "test", "aside")})
-    assert (tmp_path / "splits.npz").stat().st_size < MIB / 100
+    assert (tmp_path / "dataset.splits.npz").stat().st_size < MIB / 100
     with pytest.raises(ValueError, match="unpacks to more than 1 MB and 200 times its size"):
         read_arrays(tmp_path)
 
@@ -243,7 +243,7 @@ def test_a_table_that_is_a_bomb_is_refused(tmp_path: Path, small: None) -> None:
 def test_a_bomb_is_left_before_it_fills_the_memory(tmp_path: Path) -> None:
     """4 GB in a line, packed to 5 MB, by a process that may use 1.5 GB."""
     gz_bomb(tmp_path / "interactions.tsv.gz", 4096, "\t".join(HEADERS["interactions.tsv"]) + "\n")
-    program = ("import resource, sys; sys.path.insert(0, sys.argv[1]); from readers import read_interactions\n"
+    program = ("import resource, sys; sys.path.insert(0, sys.argv[1]); from dataset.readers import read_interactions\n"
                "from pathlib import Path\n"
                "resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29, 3 * 2**29))\n"
                "try: read_interactions(Path(sys.argv[2]), None)\n"

@@ -19,10 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.readers import find_file
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
 from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert, is_unfinished
-from readers import find_file
 from runtime.cli import run_script
 
 log = logging.getLogger("aglrec")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from readers import find_file, parse_tags, read_anime, read_interactions
+from dataset.readers import find_file, parse_tags, read_anime, read_interactions
 
 QUARTILES = {"least": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "most": 1.0}
 MOST_RATES = 21  # as many different rates are counted one by one

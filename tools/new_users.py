@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import experiment, get_config
 from data_loader import Comments, Dataset, only
+from dataset.splits import PARTS
 from evaluator import evaluate, means
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
@@ -37,7 +38,6 @@ from runtime.identity import text_origin
 from selection import select
 from serving import Run, load_run, place
 from significance import spread
-from splits import PARTS
 from tables import markdown, mean_and_sd
 from trainer import build_model, fit
 

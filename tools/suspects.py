@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from readers import ANIME_COLUMNS, INTERACTION_COLUMNS, TEXT_FILES, find_file, parse_times, read_table, row_lines
+from dataset.readers import (
+    ANIME_COLUMNS,
+    INTERACTION_COLUMNS,
+    TEXT_FILES,
+    find_file,
+    parse_times,
+    read_table,
+    row_lines,
+)
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long

@@ -11,8 +11,8 @@ from inputs import assert_a_sentence, cells, damaged, folder, ids, put, written
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_tags, parse_times
-from splits import NOTHING_LEFT, PARTS
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_tags, parse_times
+from dataset.splits import NOTHING_LEFT, PARTS
 
 FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "train.txt", "test.txt")
 CONFIG = get_config({})

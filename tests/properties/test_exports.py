@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from import_samples import SAMPLES, write
 from inputs import assert_a_sentence, cells, damaged, folder, put
 
+from dataset.readers import read_anime, read_interactions
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, STATUSES
 from importers.pipeline import Rules, convert
-from readers import read_anime, read_interactions
 
 
 def bangumi_archive(home: Path) -> Path:

@@ -8,10 +8,10 @@ from import_samples import write
 from inputs import assert_a_sentence
 
 from config import get_config
+from dataset.readers import USER_COLUMNS, read_interactions, read_table
 from importers import read_export, recognise
 from importers.common import NO_OPTIONS
 from importers.pipeline import Rules, convert
-from readers import USER_COLUMNS, read_interactions, read_table
 from runtime.cli import parse_overrides
 
 

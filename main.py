@@ -87,7 +87,8 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     if done := from_first(lambda: finished(saved, config, dataset.fingerprint, text_origin(vectors.info))):
         return told_finished(done, config, lambda: page_of(saved, dataset))
     settings, selected = select(dataset, vectors, config, device)
-    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset.fingerprint, vectors.info)
+    model = build_model(dataset, vectors, settings, device)
+    made_by = signature(config, dataset.fingerprint, vectors.info)
     fitted = fit(model, dataset, settings, made_by, selected)
     clock["fit_s"] = time.perf_counter()
     final = model.embeddings()
@@ -161,7 +162,8 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     check_same_data(held_out, dataset)
     vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
     settings = {**config, **measured["decided"].get("selected", {})}
-    model, made_by = build_model(dataset, vectors, settings, device), signature(config, dataset.fingerprint, vectors.info)
+    model = build_model(dataset, vectors, settings, device)
+    made_by = signature(config, dataset.fingerprint, vectors.info)
     fitted = fit(model, dataset, settings, made_by, measured=measured)
     final = model.embeddings()
     if rank() > 0:
@@ -285,7 +287,7 @@ def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb
         write_json(saved / name, recommend(user_emb, item_emb, dataset, config["recommend_k"], config,
                                            candidates=candidates))
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
-    with atomic_write(saved / "dataset.splits.npz") as file:
+    with atomic_write(saved / "splits.npz") as file:
         np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32)
                                      for name in (*PARTS, "aside")})
     titles = np.array(dataset.raw_item_ids, dtype=object)

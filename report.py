@@ -302,7 +302,7 @@ def main() -> None:
         sys.exit(f"error: {folder} is no folder; name the saved_dir of a run")
     try:
         manifest.check(folder, "metrics.json", "history.jsonl", "recommendations.json", "new_titles.json",
-                       "id_mappings.json", "dataset.splits.npz", "user_emb.pt", "item_emb.pt")
+                       "id_mappings.json", "splits.npz", "user_emb.pt", "item_emb.pt")
         said(str(write_report(folder)))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

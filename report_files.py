@@ -45,7 +45,7 @@ def read_saved(folder: Path) -> Saved:
 
 def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Tensor] | None:
     """Read the (n, 2) pairs of the split and the final vectors; None if they are not all there."""
-    paths = [folder / name for name in ("dataset.splits.npz", "user_emb.pt", "item_emb.pt")]
+    paths = [folder / name for name in ("splits.npz", "user_emb.pt", "item_emb.pt")]
     if not all(path.exists() for path in paths):
         return None
     try:

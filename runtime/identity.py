@@ -12,7 +12,7 @@ from runtime.safe_files import parse_json
 log = logging.getLogger("aglrec")
 
 # what a run writes of the trained model, and all that it writes beside the text vectors and the page
-WRITTEN = ["user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json", "id_mappings.json", "dataset.splits.npz",
+WRITTEN = ["user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json", "id_mappings.json", "splits.npz",
            "train_user_dict.pkl"]
 OUTPUTS = ["history.jsonl", "best_model.pth", *WRITTEN, "metrics.json"]
 PAGE = "report.html"  # written last, once they are entered

@@ -214,7 +214,8 @@ def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("mode", ["train", "inference"])
 def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> None:
     main.run(config)
-    program = (f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import manifest\nfrom pathlib import Path\n"
+    program = (f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import manifest\n"
+               "from pathlib import Path\n"
                f"with manifest.alone(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n")
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
@@ -267,7 +268,7 @@ def test_other_lengths_of_lists_train_nothing(config: dict[str, Any], trains: li
     manifest.check(saved, *OUTPUTS)
 
 
-@pytest.mark.parametrize("damage", ["metrics.json", "item_emb.pt", "best_model.pth", "dataset.splits.npz"])
+@pytest.mark.parametrize("damage", ["metrics.json", "item_emb.pt", "best_model.pth", "splits.npz"])
 def test_a_damaged_run_is_run_again_and_says_why(damage: str, config: dict[str, Any], trains: list[int],
                                                  caplog: pytest.LogCaptureFixture) -> None:
     main.run(config)

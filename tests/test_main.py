@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json",
          "train_user_dict.pkl",
          "item_llm_embeddings.npy", "user_llm_embeddings.npy", "item_llm_embeddings.npy.json",
-         "user_llm_embeddings.npy.json", "id_mappings.json", "dataset.splits.npz", "metrics.json", "history.jsonl",
+         "user_llm_embeddings.npy.json", "id_mappings.json", "splits.npz", "metrics.json", "history.jsonl",
          "manifest.json", ".lock"}
 
 
@@ -54,7 +54,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
     assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) == at_k | {"AUC"}
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
     dataset = load_dataset(config)
-    splits = np.load(saved / "dataset.splits.npz", allow_pickle=False)
+    splits = np.load(saved / "splits.npz", allow_pickle=False)
     assert set(splits) == {"train", "valid", "test", "cold_valid", "cold_test", "aside"}
     for name in splits:
         assert splits[name].dtype == np.int32
@@ -94,7 +94,7 @@ def test_held_out_figures_are_those_of_the_saved_vectors(held_out: dict[str, Any
     metrics, saved = main.run(held_out), Path(held_out["saved_dir"])
     user_emb, item_emb = (torch.load(saved / f"{side}_emb.pt", weights_only=True).numpy() for side in ("user", "item"))
     scores, parts = user_emb @ item_emb.T, {}
-    with np.load(saved / "dataset.splits.npz", allow_pickle=False) as splits:
+    with np.load(saved / "splits.npz", allow_pickle=False) as splits:
         for name in splits:
             parts[name] = np.zeros(scores.shape)
             parts[name][tuple(splits[name].T)] = 1

@@ -53,7 +53,7 @@ def test_it_trains_on_every_positive_and_on_nothing_else(refitted: tuple[dict[st
     assert (whole.seen != held_out.seen).nnz == 0
     assert whole.seen.nnz > whole.train.nnz  # a rate below min_rate is no positive, and is not recommended either
     assert metrics["refit"]["positives"] == positives.nnz
-    with np.load(Path(config["saved_dir"]) / "dataset.splits.npz") as parts:
+    with np.load(Path(config["saved_dir"]) / "splits.npz") as parts:
         assert len(parts["train"]) == positives.nnz
     with open(Path(config["data_dir"]) / "interactions.tsv", encoding="utf-8", newline="") as file:
         wrote = {row["comment"] for row in csv.DictReader(file, delimiter="\t") if float(row["rate"]) >= 3}
@@ -159,7 +159,7 @@ def test_with_valid_alone_test_stays_held_out_and_is_measured_with_that_model(re
     saved = Path(config["saved_dir"])
     metrics, held_out = main.run(config), load_dataset({**config, "refit_valid": False})
     first = json.loads((saved / "measured" / "metrics.json").read_text(encoding="utf-8"))
-    with np.load(saved / "dataset.splits.npz") as parts:
+    with np.load(saved / "splits.npz") as parts:
         pairs = {name: {tuple(pair) for pair in parts[name].tolist()} for name in parts.files}
     for name in ("test", "cold_test"):
         assert pairs[name] == set(map(tuple, np.argwhere(getattr(held_out, name).toarray()).tolist()))

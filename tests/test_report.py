@@ -249,7 +249,7 @@ def test_hits_are_those_of_an_independent_ranking(saved: Path) -> None:
     text, _ = page_of(saved)
     ids = read(saved / "id_mappings.json")
     scores = (torch.load(saved / "user_emb.pt") @ torch.load(saved / "item_emb.pt").T).numpy()
-    with np.load(saved / "dataset.splits.npz") as parts:
+    with np.load(saved / "splits.npz") as parts:
         assert len(parts["aside"])
         for part in ("train", "valid", "aside"):
             scores[tuple(parts[part].T)] = -np.inf
@@ -348,7 +348,7 @@ def test_the_page_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytes
 # --- what is missing ---
 
 @pytest.mark.parametrize(("gone", "maker"), [
-    ("metrics.json", "run"), ("recommendations.json", "run"), ("id_mappings.json", "run"), ("dataset.splits.npz", "run"),
+    ("metrics.json", "run"), ("recommendations.json", "run"), ("id_mappings.json", "run"), ("splits.npz", "run"),
     ("user_emb.pt", "run"), ("ablation", "comparison"), ("sparsity", "sparsity"), ("tuning", "search")])
 def test_a_missing_part_names_the_command(gone: str, maker: str, saved: Path) -> None:
     (shutil.rmtree if (saved / gone).is_dir() else Path.unlink)(saved / gone)

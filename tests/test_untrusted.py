@@ -115,7 +115,7 @@ def test_every_cut_and_many_a_flipped_byte_of_a_torch_file_is_a_sentence(tmp_pat
 def saved_arrays(folder: Path) -> Path:
     for name in ("user_emb.pt", "item_emb.pt"):
         save_torch(folder / name, torch.ones(2, 2))
-    return folder / "dataset.splits.npz"
+    return folder / "splits.npz"
 
 
 def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
 def test_arrays_that_are_a_bomb_are_refused(tmp_path: Path, small: None) -> None:
     np.savez_compressed(saved_arrays(tmp_path), **{name: np.zeros((MIB // 4, 2), np.int32)
                                                    for name in ("train", "valid", "test", "aside")})
-    assert (tmp_path / "dataset.splits.npz").stat().st_size < MIB / 100
+    assert (tmp_path / "splits.npz").stat().st_size < MIB / 100
     with pytest.raises(ValueError, match="unpacks to more than 1 MB and 200 times its size"):
         read_arrays(tmp_path)
 

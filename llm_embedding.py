@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, revision_on_disk, tag_encoder
-from text_store import missing, stamps_like, store_of, vectors_of
-from vector_cache import Block, Cache, digest, path_of, read_caches, write_cache
+from text.cache import Block, Cache, digest, path_of, read_caches, write_cache
+from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, revision_on_disk, tag_encoder
+from text.store import missing, stamps_like, store_of, vectors_of
 
 log = logging.getLogger("aglrec")
 

@@ -27,10 +27,10 @@ from benchmarks import common, gpu_checks, train
 from benchmarks.graphs import Graph, load_graph
 from config import get_config
 from data_loader import normalized_adjacency
-from encoders import transformer_encoder
 from evaluator import evaluate
 from model import LightGCN
 from runtime.distributed import resolve_device
+from text.encoders import transformer_encoder
 from trainer import train_epoch
 
 log = logging.getLogger("aglrec")

@@ -12,8 +12,8 @@ from test_llm_embedding import FakeEncoder
 
 import llm_embedding
 from data_loader import load_dataset
-from encoders import lsa_encoder, tag_encoder
 from llm_embedding import BLOCK_DIMS, TextVectors, text_vectors
+from text.encoders import lsa_encoder, tag_encoder
 
 BLOCKS = ["encoder", "lsa", "names", "tags"]
 LSA_DIM, FAKE_DIM = 8, 6

@@ -14,7 +14,6 @@ import scipy.sparse as sp
 import torch
 from conftest import write_data, write_tsv
 
-import encoders
 import evaluator
 import losses
 import main
@@ -27,6 +26,7 @@ from llm_embedding import text_vectors
 from runtime import memory
 from runtime.cli import run_script
 from runtime.files import load_torch
+from text import encoders
 
 Pairs = Iterable[tuple[int, int]]
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

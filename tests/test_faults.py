@@ -26,7 +26,6 @@ import recommend
 import report
 import run_ablation
 import save_embeddings
-import text_store
 from config import get_config
 from data_loader import load_dataset
 from dataset import readers
@@ -36,6 +35,7 @@ from runtime.cli import run_script
 from runtime.files import load_torch
 from runtime.identity import OUTPUTS
 from serving import load_run
+from text import store as text_store
 from tools import convert
 
 ROOT = Path(main.__file__).parent

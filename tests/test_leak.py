@@ -10,12 +10,12 @@ import pytest
 import torch
 from conftest import write_data, write_tsv
 
-import encoders
 import llm_embedding
 from config import PRESETS, get_config
 from data_loader import load_dataset, normalized_adjacency
 from losses import sample_triples, softmax_batches
 from main import run
+from text import encoders
 
 MARKER = "marker of a held-out row"
 

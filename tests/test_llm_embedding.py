@@ -23,18 +23,18 @@ import scipy.sparse as sp
 from conftest import write_data, write_tsv
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
-import encoders
 import llm_embedding
 import save_embeddings
-import text_store
-import vector_cache
 from config import get_config
 from data_loader import Comments, load_dataset
-from encoders import find_model, lsa_encoder, open_encoder, revision_on_disk
 from llm_embedding import TextVectors, text_vectors, user_vectors
 from runtime import files
 from runtime.cli import run_script
 from runtime.files import atomic_write
+from text import cache as vector_cache
+from text import encoders
+from text import store as text_store
+from text.encoders import find_model, lsa_encoder, open_encoder, revision_on_disk
 
 ABSENT = "aglrec-tests/not-on-this-disk"
 SIDES = ("item", "user")

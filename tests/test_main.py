@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import assert_inference_repeats
 
-import encoders
 import evaluator
 import llm_embedding
 import main
@@ -23,6 +22,7 @@ from config import PRESETS
 from data_loader import load_dataset
 from runtime.cli import run_script
 from runtime.safe_files import read_user_dict
+from text import encoders
 
 ROOT = Path(__file__).parents[1]
 FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json",

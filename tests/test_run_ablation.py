@@ -14,7 +14,6 @@ import torch
 from scipy.stats import f as f_distribution
 from scipy.stats import ttest_1samp
 
-import encoders
 import llm_embedding
 import run_ablation
 import trainer
@@ -22,12 +21,13 @@ from baselines import BASELINES, GRIDS
 from beyond import beyond_accuracy
 from config import get_config
 from data_loader import Dataset, load_dataset
-from encoders import lsa_encoder
 from evaluator import evaluate, rank_items
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
 from runtime.cli import run_script
 from significance import holm, paired_test, spread
+from text import encoders
+from text.encoders import lsa_encoder
 
 OF_ONE_BLOCK = [name for name in BASELINES if name != "content_blocks"]  # text_blocks is empty here
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})

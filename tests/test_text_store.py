@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import text_store
-from encoders import Encode
-from text_store import RECORD, Store, missing, store_of
+from text import store as text_store
+from text.encoders import Encode
+from text.store import RECORD, Store, missing, store_of
 
 DIM, ROOT = 6, Path(__file__).parents[1]
 STAMP = {"model_name": "some/encoder", "settings": {"max_seq_length": 512}, "model": "abc"}
@@ -203,7 +203,7 @@ def test_who_finds_all_texts_there_waits_for_nobody(store: Store, monkeypatch: p
 
 def test_a_killed_process_leaves_what_it_made_and_no_lock(tmp_path: Path) -> None:
     program = (f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
-               "import time, text_store, test_text_store as t\nfrom pathlib import Path\n"
+               "import time, test_text_store as t\nfrom pathlib import Path\nfrom text import store as text_store\n"
                "text_store.WINDOW = 4\n"
                f"store = t.store_of(Path({str(tmp_path)!r}), t.STAMP)\n"
                "encode = lambda texts: (time.sleep(0.02), print(flush=True), t.expected(texts))[-1]\n"

@@ -28,7 +28,7 @@ from new_items import read_fields
 from report_files import read_arrays, read_json
 from runtime import safe_files
 from runtime.files import load_torch, save_torch
-from vector_cache import read_cache
+from text.cache import read_cache
 
 ROOT = Path(main.__file__).resolve().parent
 MIB = 2**20

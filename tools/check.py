@@ -28,13 +28,13 @@ import numpy as np
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from encoders import NO_TEXT, find_model
 from llm_embedding import uses_text
 from losses import BATCHES
 from main import check_k
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.settings import shown
+from text.encoders import NO_TEXT, find_model
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
 from tools.suspects import suspicious_pairs, suspicious_rows, wrong_lines

@@ -11,13 +11,13 @@ import torch
 
 from calibration import SAMPLE
 from data_loader import Dataset
-from encoders import lsa_encoder, transformer_encoder
 from evaluator import evaluate
 from linear import L2, TEXT_WEIGHTS, WEIGHTS_MAX_ITEMS
 from llm_embedding import BLOCK_DIMS, TextVectors, further_blocks
 from losses import BATCHES, id_dropout
 from selection import SHORT, TEMPERATURES
 from shallow import item_weights
+from text.encoders import lsa_encoder, transformer_encoder
 from trainer import adam, build_model
 
 N_TEXTS, N_ENCODED, N_STEPS, N_USERS, N_ITEMS = 600, 32, 3, 500, 1000  # what is timed

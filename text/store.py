@@ -16,9 +16,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from encoders import Encode
 from runtime.files import told, write_json
 from runtime.safe_files import parse_json
+from text.encoders import Encode
 
 log = logging.getLogger("aglrec")
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from encoders import Encode
 from runtime.files import atomic_write, write_array
+from text.encoders import Encode
 
 log = logging.getLogger("aglrec")
 

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 
 from llm_embedding import whitened
-from shallow import gram, item_weights, low_pass, normalized
+from training.closed_form import gram, item_weights, low_pass, normalized
 
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 

@@ -50,8 +50,9 @@ from runtime.identity import (
     told_by,
 )
 from runtime.safe_files import parse_json
-from selection import select
-from trainer import build_model, fit, restore
+from trainer import fit
+from training.before_training import select
+from training.model_factory import build_model, restore
 
 log = logging.getLogger("aglrec")
 

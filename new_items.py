@@ -12,10 +12,10 @@ import torch
 
 from data_loader import Dataset
 from dataset.readers import parse_tags, title_text
-from linear import by_text, spreads
 from llm_embedding import TextVectors, further_blocks, fused_titles, text_vectors
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
+from training.linear_columns import by_text, spreads
 
 log = logging.getLogger("aglrec")
 

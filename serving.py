@@ -15,13 +15,13 @@ from config import RUNTIME_KEYS
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items
 from fold_in import Fitted, fitted
-from linear import linear_users
 from lists import recommend, titled
 from llm_embedding import TextVectors, fused_text
 from runtime import manifest
 from runtime.distributed import resolve_device
 from runtime.files import load_torch
 from title_names import Names, folded, index_names, near, parted, search
+from training.linear_columns import linear_users
 
 
 @dataclass(frozen=True, eq=False)

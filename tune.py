@@ -38,8 +38,8 @@ from runtime import manifest
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import write_json
-from selection import trained_valid
 from tables import markdown
+from training.before_training import trained_valid
 
 log = logging.getLogger("aglrec")
 
@@ -64,7 +64,7 @@ def search(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space
     """Run trials until stop says so, and write the best settings after each.
 
     Args:
-        dataset, vectors: as for trainer.build_model; of the dataset only train and valid are looked at.
+        dataset, vectors: as for build_model; of the dataset only train and valid are looked at.
         config: what is not searched.
         space: as from searched.
         folder: for the study and its table; saved_dir/tuning.

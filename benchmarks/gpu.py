@@ -31,7 +31,7 @@ from evaluator import evaluate
 from model import LightGCN
 from runtime.distributed import resolve_device
 from text.encoders import transformer_encoder
-from trainer import train_epoch
+from training.epoch import train_epoch
 
 log = logging.getLogger("aglrec")
 

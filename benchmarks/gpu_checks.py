@@ -17,18 +17,20 @@ import torch.distributed as dist
 import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
-from calibration import calibrate, cold_offset
 from config import get_config
 from data_loader import Comments, Dataset
 from dataset.splits import PARTS
 from evaluator import evaluate, evaluate_warm, means, rank_items
 from llm_embedding import TextVectors
-from losses import BATCHES, Drop, id_dropout
 from model import LightGCN
 from runtime import checkpoints
 from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import processes, sum_over_processes
 from runtime.files import load_torch
+from training import model_factory
+from training import optimizer as optimizer_module
+from training.after_training import calibrate, cold_offset
+from training.losses import BATCHES, Drop, id_dropout
 
 CPU = torch.device("cpu")
 VECTORS, LOSSES = 1e-5, 1e-4  # by how much, relatively, the device may differ in vectors and scores, and in losses
@@ -88,13 +90,13 @@ def set_up(device: torch.device, n_pairs: int, text_dim: int, batch_size: int, s
 
 def build(setup: Setup, device: torch.device, **more: Any) -> LightGCN:
     """Build the untrained model as main.py does; it starts alike on every device."""
-    return trainer.build_model(setup.dataset, setup.vectors, {**setup.config, **more}, device)
+    return model_factory.build_model(setup.dataset, setup.vectors, {**setup.config, **more}, device)
 
 
 def training(model: LightGCN, pairs: sp.csr_matrix, config: dict[str, Any],
              drop: Drop | None = None) -> Iterator[torch.Tensor]:
     """Take a training step for each value asked for, its loss, which is not waited for."""
-    device, optimizer = model.id_emb.device, trainer.adam(model, config["lr"])
+    device, optimizer = model.id_emb.device, optimizer_module.adam(model, config["lr"])
     loss_of, batches = BATCHES[config["loss"]](pairs, config["batch_size"], np.random.default_rng(config["seed"]),
                                                device)
     generator = torch.Generator(device).manual_seed(config["seed"])
@@ -238,7 +240,7 @@ def check_columns(setup: Setup) -> str:
     config, state, found = {**setup.config, **more}, trained(setup, **more).state_dict(), []
     for device in (CPU, setup.device):
         model = build(setup, device, **more)
-        trainer.restore(model, state, setup.dataset)
+        model_factory.restore(model, state, setup.dataset)
         weights = calibrate(model, setup.dataset, config)["weights"]
         if not any(weights.values()):
             raise Disagreement("nothing was set beside columns that were hardly trained")

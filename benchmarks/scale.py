@@ -21,7 +21,7 @@ from benchmarks import common
 from benchmarks.graphs import GOWALLA_ITEMS, GOWALLA_TRAIN, GOWALLA_USERS, csr_of_parts, synthetic_graph
 from benchmarks.train import Side, aglrec, settings, take_step
 from data_loader import normalized_adjacency
-from losses import sample_triples
+from training.losses import sample_triples
 
 log = logging.getLogger("aglrec")
 

@@ -16,7 +16,7 @@ import time
 
 import torch
 
-import losses
+from training import losses
 
 
 def step(form: str, n_users: int, n_items: int, dim: int) -> dict[str, float]:

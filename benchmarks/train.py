@@ -22,9 +22,10 @@ from benchmarks.reference import PlainLightGCN, plain_loss, plain_sample, user_s
 from config import get_config
 from data_loader import normalized_adjacency
 from evaluator import evaluate, means
-from losses import bpr_loss, sample_triples
 from model import LightGCN
-from trainer import adam, train_epoch
+from training.epoch import train_epoch
+from training.losses import bpr_loss, sample_triples
+from training.optimizer import adam
 
 log = logging.getLogger("aglrec")
 

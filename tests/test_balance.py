@@ -10,15 +10,14 @@ import torch
 from conftest import dataset_of
 from test_linear import COLD, METRIC, SILENT, ones, parted, ridge, texts
 
-import calibration
-import linear
-from calibration import LINEAR, POPULARITY, balance, calibrate
 from config import get_config
 from data_loader import Dataset
 from evaluator import evaluate, means
 from llm_embedding import TextVectors
 from model import UNLISTED, LightGCN
-from trainer import build_model
+from training import after_training, linear_columns
+from training.after_training import LINEAR, POPULARITY, balance, calibrate
+from training.model_factory import build_model
 
 CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 8, "calibrate": True,
                      "fusion_mode": "sum", "embedding_dim": 8, "num_layers": 1, "device": "cpu"})
@@ -106,7 +105,7 @@ def test_a_sample_of_users_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = parted()
     trained = drawn(dataset, 3, 0, 1.0)
     whole = balance(*trained, logs(dataset), None, dataset, CONFIG)
-    monkeypatch.setattr(calibration, "SAMPLE", 20)
+    monkeypatch.setattr(after_training, "SAMPLE", 20)
     some = balance(*trained, logs(dataset), None, dataset, CONFIG)
     assert some == balance(*trained, logs(dataset), None, dataset, CONFIG)
     assert [one[METRIC] for one in some[2]] != [one[METRIC] for one in whole[2]]
@@ -121,7 +120,7 @@ def model_of(dataset: Dataset, text: np.ndarray | None, **changes: Any) -> tuple
 
 
 def decide(monkeypatch: pytest.MonkeyPatch, popularity: float, beside: float, unit: float) -> None:
-    monkeypatch.setattr(calibration, "balance",
+    monkeypatch.setattr(after_training, "balance",
                         lambda *args: ({"popularity": popularity, "linear": beside}, unit, ["what was tried"]))
 
 
@@ -129,7 +128,7 @@ def decide(monkeypatch: pytest.MonkeyPatch, popularity: float, beside: float, un
 def test_new_titles_get_the_popularity_that_their_text_lets_expect(weight: float,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     decide(monkeypatch, weight, 0.0, 1.0)
-    monkeypatch.setattr(linear, "RIDGE", [3.0])
+    monkeypatch.setattr(linear_columns, "RIDGE", [3.0])
     dataset, text = parted(), texts()
     model, config = model_of(dataset, text, linear_dim=0)
     decided = calibrate(model, dataset, config)
@@ -159,15 +158,15 @@ def test_scores_are_the_trained_ones_with_what_was_decided_beside_them(monkeypat
     model, config = model_of(dataset, texts())
     before = [part.clone() for part in model.embeddings()]
     decided = calibrate(model, dataset, config)
-    whole = linear.linear_model(dataset, texts(), config)
-    more = linear.linear_users(whole.inputs, whole.user_power, dataset.train) @ whole.outputs.T
+    whole = linear_columns.linear_model(dataset, texts(), config)
+    more = linear_columns.linear_users(whole.inputs, whole.user_power, dataset.train) @ whole.outputs.T
     expected = before[0] @ before[1].T + weight * torch.from_numpy(logs(dataset)) + beside * unit * more
     scores = (lambda users, items: users @ items.T)(*model.embeddings())
     known = np.ix_(np.diff(dataset.train.indptr) > 0, dataset.warm_items)
     np.testing.assert_allclose(scores[known], expected[known], atol=1e-4)
     assert decided["linear"] == whole.decided
     # a user who comes later is placed by the same numbers
-    later = linear.linear_users(model.linear_inputs, model.linear_power.item(), dataset.train)
+    later = linear_columns.linear_users(model.linear_inputs, model.linear_power.item(), dataset.train)
     np.testing.assert_allclose(later, model.linear_users, atol=1e-5)
 
 

@@ -13,13 +13,13 @@ import torch
 from conftest import assert_inference_repeats
 from test_trainer import SOFTMAX, among_warm, fitted, history
 
-import calibration
 import main
-from calibration import cold_offset
 from config import get_config
 from data_loader import Dataset, load_dataset
 from model import UNLISTED, LightGCN
 from runtime import files
+from training import after_training
+from training.after_training import cold_offset
 
 # --- by hand ---
 
@@ -314,7 +314,7 @@ def test_without_a_valid_part_no_title_is_raised(cold: tuple[dict[str, Any], Dat
 def test_valid_is_told_with_what_was_decided(cold: tuple[dict[str, Any], Dataset],
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     config, dataset = {**cold[0], **SOFTMAX, "cold_cost": 1.0}, cold[1]
-    monkeypatch.setattr(calibration, "balance", lambda *_: ({"popularity": 0.3, "linear": 4.0}, 1.0, []))
+    monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 4.0}, 1.0, []))
     model, result = fitted(dataset, config)
     assert result["valid"] == pytest.approx(among_warm(model, dataset, config))
     assert result["valid"]["NDCG@5"] != history(config)[result["epoch"] - 1]["NDCG@5"]
@@ -324,7 +324,7 @@ def test_inference_writes_the_same_with_all_that_can_be_decided(cold: tuple[dict
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**cold[0], **SOFTMAX, "normalize": True, "temperature": 0.2}
     # random data know of no linear model, so that valid might well leave it out
-    monkeypatch.setattr(calibration, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
+    monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
     metrics = main.run(config)
     assert set(metrics["decided"]) == {"weights", "unit", "tried", "linear", "cold_offset"}
     state = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]

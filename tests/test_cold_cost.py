@@ -11,13 +11,13 @@ import pytest
 import torch
 from conftest import write_data
 
-import calibration
 from config import get_config
 from data_loader import load_dataset
 from main import run
 from runtime import manifest
 from runtime.cli import run_script
 from tools import cold_cost
+from training import after_training
 
 COST = 0.3
 
@@ -113,7 +113,7 @@ def test_an_offset_of_zero_undoes_that_of_training(made: Path, rows: cold_cost.R
 def test_columns_behind_the_offset_are_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind it stand the linear columns and, last, popularity for users of whom nothing is known."""
     # random data know of no linear model, so that valid might well leave it out
-    monkeypatch.setattr(calibration, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
+    monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
     write_data(tmp_path / "data", n_users=60, n_items=40)
     with open(tmp_path / "data" / "interactions.tsv", "a", encoding="utf-8") as file:
         file.writelines(f"new{user}\ts{user}\t1\t\t\n" for user in range(3))

@@ -25,7 +25,7 @@ from data_loader import Dataset, load_dataset, normalized_adjacency
 from dataset.readers import parse_tags, parse_times
 from dataset.splits import PARTS
 from llm_embedding import text_vectors
-from losses import sample_triples
+from training.losses import sample_triples
 
 SPLITS = ("user_time", "leave_one_out", "random", "global_time")
 TIME_SPLITS = ("user_time", "leave_one_out", "global_time")

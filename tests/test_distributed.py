@@ -21,7 +21,6 @@ import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 
-import losses
 import main
 import model as model_module
 import trainer
@@ -30,6 +29,7 @@ from data_loader import normalized_adjacency
 from model import LightGCN
 from runtime import checkpoints, distributed
 from runtime.cli import run_script
+from training import losses, model_factory
 
 ROOT = Path(__file__).parents[1]
 DIM, LSA_DIM, EPOCHS, STEPS = 9, 7, 11, 10  # lengths that two processes cannot part evenly
@@ -307,7 +307,7 @@ def forms(content: Any) -> Any:
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_train_what_one_trains(name: str, single: Path, double: Path) -> None:
     assert len(notes_of(double, 0)["runs"][name]["steps"]) >= 100
-    begun = trainer.build_model(*built_from(single / name))
+    begun = model_factory.build_model(*built_from(single / name))
     assert not torch.allclose(begun.embeddings()[1], read(single / name, "item_emb.pt"), atol=0.05)
     assert_same_run(double / name, single / name)
 

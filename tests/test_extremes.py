@@ -15,7 +15,6 @@ import torch
 from conftest import write_data, write_tsv
 
 import evaluator
-import losses
 import main
 import trainer
 from charts import lines
@@ -27,6 +26,7 @@ from runtime import memory
 from runtime.cli import run_script
 from runtime.files import load_torch
 from text import encoders
+from training import losses, model_factory
 
 Pairs = Iterable[tuple[int, int]]
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
@@ -137,7 +137,7 @@ def test_a_chart_of_losses_that_differ_by_a_rounding_is_drawn() -> None:
 
 def fitted(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     vectors = text_vectors(dataset, config, "cpu")
-    model = trainer.build_model(dataset, vectors, config, torch.device("cpu"))
+    model = model_factory.build_model(dataset, vectors, config, torch.device("cpu"))
     return trainer.fit(model, dataset, config, {"text": None})
 
 

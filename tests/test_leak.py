@@ -13,9 +13,9 @@ from conftest import write_data, write_tsv
 import llm_embedding
 from config import PRESETS, get_config
 from data_loader import load_dataset, normalized_adjacency
-from losses import sample_triples, softmax_batches
 from main import run
 from text import encoders
+from training.losses import sample_triples, softmax_batches
 
 MARKER = "marker of a held-out row"
 

@@ -10,12 +10,12 @@ import torch
 from conftest import dataset_of
 from test_shallow import column_by_column
 
-import linear
 from config import get_config
 from data_loader import Dataset
 from evaluator import evaluate, means
-from linear import chosen_weights, linear_model, linear_users, placed_by_text
-from shallow import low_pass
+from training import linear_columns
+from training.closed_form import low_pass
+from training.linear_columns import chosen_weights, linear_model, linear_users, placed_by_text
 
 METRIC, N_ITEMS = "NDCG@5", 16
 COLD, SILENT = np.array([13, 14]), 15  # titles without a history, one of them without text
@@ -25,7 +25,7 @@ CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 64
 @pytest.fixture(autouse=True)
 def fewer_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """Penalties for 60 users in place of thousands."""
-    monkeypatch.setattr(linear, "L2", (2.0, 10.0, 60.0))
+    monkeypatch.setattr(linear_columns, "L2", (2.0, 10.0, 60.0))
 
 
 def ones(pairs: np.ndarray) -> sp.csr_matrix:
@@ -54,8 +54,8 @@ def texts(seed: int = 0) -> np.ndarray:
 def by_hand(dataset: Dataset, l2: float, text: np.ndarray | None = None) -> np.ndarray:
     """Solve for the item-item weights by least squares; the texts (n_items, L) are further rows."""
     ratings, sizes = dataset.train.toarray().astype(float), np.diff(dataset.train.indptr)
-    ratings *= np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -linear.USER_POWER)[:, None]
-    penalty = l2 + linear.DROPOUT / (1 - linear.DROPOUT) * np.square(ratings).sum(axis=0)
+    ratings *= np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -linear_columns.USER_POWER)[:, None]
+    penalty = l2 + linear_columns.DROPOUT / (1 - linear_columns.DROPOUT) * np.square(ratings).sum(axis=0)
     text = None if text is None else text * np.isin(np.arange(N_ITEMS), dataset.warm_items)[:, None]
     return column_by_column(ratings, penalty, None if text is None else text.T.astype(float))
 
@@ -65,7 +65,7 @@ def figure(dataset: Dataset, weights: np.ndarray) -> float:
     return means(evaluate(scores, torch.eye(N_ITEMS), dataset.valid, dataset.train, CONFIG, dataset.warm_items))[METRIC]
 
 
-def bytes_of(found: linear.Linear) -> tuple[Any, ...]:
+def bytes_of(found: linear_columns.Linear) -> tuple[Any, ...]:
     return found.inputs.numpy().tobytes(), found.outputs.numpy().tobytes(), found.user_power, found.decided
 
 
@@ -96,9 +96,9 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     dataset, text = parted(seed), texts(seed)
     weights, decided = chosen_weights(dataset, text, CONFIG)
     tried = decided.pop("tried")
-    first, then = tried[:len(linear.L2)], tried[len(linear.L2):]
-    assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear.L2]
-    assert [one["text_weight"] for one in then] == list(linear.TEXT_WEIGHTS[1:])
+    first, then = tried[:len(linear_columns.L2)], tried[len(linear_columns.L2):]
+    assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear_columns.L2]
+    assert [one["text_weight"] for one in then] == list(linear_columns.TEXT_WEIGHTS[1:])
     assert {one["l2"] for one in then} == {max(first, key=lambda one: one[METRIC])["l2"]}
     for one in tried:
         made = by_hand(dataset, one["l2"], text * np.sqrt(one["text_weight"]))
@@ -133,7 +133,7 @@ def test_without_a_valid_part_nothing_is_chosen() -> None:
     weights, decided = chosen_weights(dataset, texts(), CONFIG)
     assert len(decided["tried"]) == 1
     assert decided["text_weight"] == 0
-    assert decided["l2"] in linear.L2
+    assert decided["l2"] in linear_columns.L2
     np.testing.assert_allclose(weights, by_hand(dataset, decided["l2"]), atol=1e-5)
 
 
@@ -167,13 +167,13 @@ def test_users_are_the_sum_of_their_titles_scaled_by_how_many_they_are() -> None
 
 @pytest.mark.parametrize("text", [None, texts()], ids=["no text", "text"])
 def test_a_large_catalogue_is_filtered(text: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "WEIGHTS_MAX_ITEMS", N_ITEMS - 1)
+    monkeypatch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", N_ITEMS - 1)
     dataset, rank = parted(), 6
     found = linear_model(dataset, text, {**CONFIG, "linear_dim": rank})
     ratings = dataset.train.toarray().astype(float)
     n_users, sizes = np.maximum(ratings.sum(axis=0), 1), np.maximum(ratings.sum(axis=1), 1)[:, None]
     _, _, rows = np.linalg.svd(ratings / np.sqrt(n_users * sizes))
-    passed = rows[:rank].T @ rows[:rank] * (n_users[None, :] / n_users[:, None]) ** linear.ITEM_POWER
+    passed = rows[:rank].T @ rows[:rank] * (n_users[None, :] / n_users[:, None]) ** linear_columns.ITEM_POWER
     scores = linear_users(found.inputs, found.user_power, dataset.train) @ found.outputs.T
     warm = dataset.warm_items
     np.testing.assert_allclose(scores[:, warm], (ratings @ passed / np.sqrt(sizes))[:, warm], atol=1e-3)
@@ -183,7 +183,7 @@ def test_a_large_catalogue_is_filtered(text: np.ndarray | None, monkeypatch: pyt
 
 
 def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "WEIGHTS_MAX_ITEMS", N_ITEMS)
+    monkeypatch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", N_ITEMS)
     assert linear_model(parted(), None, CONFIG).decided["tried"]
 
 
@@ -191,7 +191,7 @@ def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("penalty", [0.5, 20.0])
 def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "RIDGE", [penalty])
+    monkeypatch.setattr(linear_columns, "RIDGE", [penalty])
     text, warm = texts() * 3, np.arange(13)
     values = np.random.default_rng(3).normal(size=(N_ITEMS, 2)).astype(np.float32)
     text[4] = 0  # a title with a history and no text teaches nothing, and keeps its values
@@ -205,13 +205,13 @@ def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypa
 
 
 def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "RIDGE", [0.1, 3.0, 100.0])
+    monkeypatch.setattr(linear_columns, "RIDGE", [0.1, 3.0, 100.0])
     rng, text, warm, chosen = np.random.default_rng(7), texts(7) * 2, np.arange(13), set()
     for noise in (0.01, 1.0, 1.0, 10.0, 10.0):
         values = (text @ rng.normal(size=(5, 1)) + noise * rng.normal(size=(N_ITEMS, 1))).astype(np.float32)
         errors = {penalty: np.mean([np.square(values[i] - ridge(
             text[np.delete(warm, i)], values[np.delete(warm, i)], text[[i]], penalty)) for i in warm])
-            for penalty in linear.RIDGE}
+            for penalty in linear_columns.RIDGE}
         best = min(errors, key=errors.get)
         chosen.add(best)
         np.testing.assert_allclose(placed_by_text(text, warm, values)[COLD],
@@ -221,7 +221,7 @@ def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.Mon
 
 def test_the_cold_titles_of_a_model_stand_where_titles_of_their_text_would(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cold title with the very text of a single other one, told apart from all others, scores much like it."""
-    monkeypatch.setattr(linear, "RIDGE", [1e-6])
+    monkeypatch.setattr(linear_columns, "RIDGE", [1e-6])
     text = np.eye(N_ITEMS, dtype=np.float32)
     text[COLD[0]], text[SILENT] = text[2], 0
     found = linear_model(parted(), text, CONFIG)
@@ -238,7 +238,7 @@ def test_without_text_new_titles_tie_exactly(dataset: Dataset, config: dict[str,
     thinned = dataclasses.replace(dataset, train=train)
     for most in (12_000, 1):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(linear, "WEIGHTS_MAX_ITEMS", most)
+            patch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", most)
             found = linear_model(thinned, None, {**config, "linear_dim": 6})
         assert not found.outputs[torch.from_numpy(cold)].any()
         assert found.outputs[torch.from_numpy(~cold)].any()

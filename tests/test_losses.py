@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import losses
-import trainer
 from data_loader import Dataset
 from llm_embedding import text_vectors
-from losses import LogSumExp, softmax_batches
+from training import losses, model_factory
+from training.losses import LogSumExp, softmax_batches
 
 
 @pytest.mark.parametrize("most", [7, 40, 10_000])
@@ -23,7 +22,7 @@ def test_chunks_give_the_sum_and_the_gradients_of_the_whole(most: int, monkeypat
 
 def test_a_loss_by_chunks_is_that_of_all_scores(dataset: Dataset, config: dict[str, Any],
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    model = trainer.build_model(dataset, text_vectors(dataset, config, "cpu"), config, torch.device("cpu"))
+    model = model_factory.build_model(dataset, text_vectors(dataset, config, "cpu"), config, torch.device("cpu"))
     loss_of, batches = softmax_batches(dataset.train, 16, np.random.default_rng(0), torch.device("cpu"))
     found = []
     for most in (2**25, 50):

@@ -11,10 +11,11 @@ from conftest import dataset_of
 
 from config import get_config
 from data_loader import normalized_adjacency
-from losses import bpr_loss, id_dropout, sample_triples
 from model import UNLISTED, LightGCN, propagate, spmm
 from runtime import distributed
-from trainer import adam, train_epoch
+from training.epoch import train_epoch
+from training.losses import bpr_loss, id_dropout, sample_triples
+from training.optimizer import adam
 
 N_USERS, N_ITEMS, DIM, TEXT_DIM = 7, 9, 5, 70
 N_NODES = N_USERS + N_ITEMS

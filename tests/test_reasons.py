@@ -13,14 +13,14 @@ from test_model import dense_adjacency
 from config import get_config
 from data_loader import Dataset, load_dataset, normalized_adjacency
 from fold_in import fitted
-from linear import linear_users
 from llm_embedding import TextVectors
 from main import run
 from model import LightGCN
 from reasons import Composition, Sources, beside, composition, explain, named, newcomer, sources, sources_of
 from runtime.files import load_torch
 from serving import load_run, place
-from trainer import build_model
+from training.linear_columns import linear_users
+from training.model_factory import build_model
 
 N_USERS, N_ITEMS, DIM, TEXT_DIM, RANK = 40, 30, 6, 9, 4
 UNKNOWN = 7  # a user without a title

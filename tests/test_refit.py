@@ -81,13 +81,13 @@ def test_the_schedule_ends_where_the_best_epoch_was(config: dict[str, Any], monk
     real = main.fit
 
     def watched(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        import trainer
+        from training import epoch as training_epoch
         mine = rates.setdefault("refit" if kwargs.get("measured") else "first", [])
-        set_lr = trainer.set_lr
-        monkeypatch.setattr(trainer, "set_lr", lambda optimizer, settings, done: (
+        set_lr = training_epoch.set_lr
+        monkeypatch.setattr(training_epoch, "set_lr", lambda optimizer, settings, done: (
             set_lr(optimizer, settings, done), mine.append(optimizer.param_groups[0]["lr"])))
         result = real(*args, **kwargs)
-        monkeypatch.setattr(trainer, "set_lr", set_lr)
+        monkeypatch.setattr(training_epoch, "set_lr", set_lr)
         return result
 
     monkeypatch.setattr(main, "fit", watched)

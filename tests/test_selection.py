@@ -11,12 +11,12 @@ import scipy.sparse as sp
 import torch
 from conftest import dataset_of
 
-import selection
 from data_loader import Comments, Dataset
 from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors
 from model import LightGCN
-from selection import ID_DROPOUT, SHORT, TEMPERATURES, select, short_run, trained_valid
+from training import before_training
+from training.before_training import ID_DROPOUT, SHORT, TEMPERATURES, select, short_run, trained_valid
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def other_parts(dataset: Dataset) -> Dataset:
 
 def test_a_temperature_that_is_set_stays(dataset: Dataset, vectors: TextVectors, asked: dict[str, Any],
                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "short_run", None)
+    monkeypatch.setattr(before_training, "short_run", None)
     config = {**asked, "temperature": 0.3}
     assert select(dataset, vectors, dict(config), CPU) == (config, {})
 
@@ -70,7 +70,7 @@ def test_the_best_figure_decides(dataset: Dataset, vectors: TextVectors, asked: 
                                  drops: float, users: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A choice after the other; what gains nothing stays as the config has it."""
     figures, before = Figures(best, drops, users), dict(asked)
-    monkeypatch.setattr(selection, "short_run", figures)
+    monkeypatch.setattr(before_training, "short_run", figures)
     found, told = select(dataset, vectors, asked, CPU)
     dropout = ID_DROPOUT if drops > 0 else asked["id_dropout"]
     assert figures.asked == [*((temperature, 0.1, True) for temperature in TEMPERATURES), (best, ID_DROPOUT, True),
@@ -95,7 +95,7 @@ def test_only_what_is_there_is_asked_about(dataset: Dataset, vectors: TextVector
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     """Users' text where they wrote something, whatever titles have; id dropout where it could rise."""
     figures = Figures(TEMPERATURES[0])
-    monkeypatch.setattr(selection, "short_run", figures)
+    monkeypatch.setattr(before_training, "short_run", figures)
     assert dataset.user_comments.texts
     if case == "no comment":
         dataset = dataclasses.replace(dataset, user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)))
@@ -112,7 +112,7 @@ def test_only_what_is_there_is_asked_about(dataset: Dataset, vectors: TextVector
 def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
         dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(selection, "short_run", None)
+    monkeypatch.setattr(before_training, "short_run", None)
     dataset = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.train.shape, dtype=np.float32))
     found, told = select(dataset, vectors, asked, CPU)
     middle = sorted(TEMPERATURES)[len(TEMPERATURES) // 2]
@@ -147,8 +147,8 @@ def test_a_short_run_is_small_and_its_best_epoch_counts(dataset: Dataset, vector
         trained.append((model, config))
         return 0.0
 
-    monkeypatch.setattr(selection, "train_epoch", train)
-    monkeypatch.setattr(selection, "means", lambda metrics: {asked["early_stop_metric"]: next(figures)})
+    monkeypatch.setattr(before_training, "train_epoch", train)
+    monkeypatch.setattr(before_training, "means", lambda metrics: {asked["early_stop_metric"]: next(figures)})
     assert short_run(dataset, vectors, {**asked, "temperature": 0.2, "embedding_dim": dim, "epochs": 9}, CPU) == 0.25
     assert len(trained) == 2
     for model, config in trained:
@@ -164,8 +164,8 @@ def test_a_figure_is_the_valid_metric_among_titles_with_a_history(asked: dict[st
     train[:, 11] = False  # asked for in valid, but nobody has it in train
     data = dataset_of(sp.csr_matrix(train.astype(np.float32)), valid=sp.csr_matrix(valid.astype(np.float32)))
     made: list[LightGCN] = []
-    build = selection.build_model
-    monkeypatch.setattr(selection, "build_model", lambda *args: made.append(build(*args)) or made[0])
+    build = before_training.build_model
+    monkeypatch.setattr(before_training, "build_model", lambda *args: made.append(build(*args)) or made[0])
     config = {**asked, "temperature": 0.2, "epochs": 1, "top_k": [3], "early_stop_metric": "NDCG@3", "calibrate": False,
               "cold_cost": 1.0}
     heard: list[tuple[int, float]] = []

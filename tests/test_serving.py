@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import write_data, write_tsv
 
-import calibration
 import main
 import new_items
 from config import get_config
@@ -34,6 +33,7 @@ from serving import (
     user_row,
 )
 from title_names import index_names, near, parted, search
+from training import after_training
 
 N_ITEMS = 40
 WORDS = ("robot", "school", "love", "war", "music", "space", "cat", "sword", "ghost", "city", "moon", "river", "tea",
@@ -72,8 +72,8 @@ def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     write_dated(folder / "data")
     config = settings_of(folder, **RUNS[request.param])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "POPULARITY", (0.45,))
-        patch.setattr(calibration, "LINEAR", (0.5,))
+        patch.setattr(after_training, "POPULARITY", (0.45,))
+        patch.setattr(after_training, "LINEAR", (0.5,))
         main.run(config)
     return load_run(config)
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from shallow import gram, item_weights, low_pass, normalized
+from training.closed_form import gram, item_weights, low_pass, normalized
 
 # users of 2, 3, 0 and 1 titles; nobody collected title 3
 TOY = sp.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]], np.float32))

@@ -13,15 +13,17 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-import losses
 import trainer
 from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
-from losses import sample_triples
 from model import LightGCN
 from runtime import checkpoints, distributed, files
+from training import epoch as training_epoch
+from training import losses, model_factory
+from training import optimizer as optimizer_module
+from training.losses import sample_triples
 
 SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one", "text": {"encoder": "lsa", "digest": "of the test"}}
 CPU = torch.device("cpu")
@@ -29,7 +31,7 @@ SOFTMAX = {"loss": "softmax", "lr_schedule": "cosine", "calibrate": True, "linea
 
 
 def built(dataset: Dataset, config: dict[str, Any]) -> LightGCN:
-    return trainer.build_model(dataset, text_vectors(dataset, config, "cpu"), config, CPU)
+    return model_factory.build_model(dataset, text_vectors(dataset, config, "cpu"), config, CPU)
 
 
 def fitted(dataset: Dataset, config: dict[str, Any]) -> tuple[LightGCN, dict[str, Any]]:
@@ -61,7 +63,7 @@ def test_whiten_whitens_the_text_of_the_sides_that_bring_some(dataset: Dataset, 
     users, items = (whitened(part, vectors.items) for part in (vectors.users, vectors.items))
     expected = np.concatenate([users * (side == "user"), items * (side == "item")])
     for whiten in (True, False):
-        model = trainer.build_model(dataset, vectors, {**config, "whiten": whiten}, CPU)
+        model = model_factory.build_model(dataset, vectors, {**config, "whiten": whiten}, CPU)
         assert np.allclose(model.propagated_text, expected, atol=1e-5) == whiten
 
 
@@ -293,7 +295,7 @@ def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(more: dict[str, Any],
     config = {**config, "epochs": 4, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, "batch_size": 16, **more}
     config = {**config, "batch_size": 8}
     whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
-    set_lr, steps = trainer.set_lr, []
+    set_lr, steps = training_epoch.set_lr, []
 
     def interrupting(*args: Any) -> None:
         set_lr(*args)
@@ -305,8 +307,8 @@ def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(more: dict[str, Any],
                 raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "set_lr", interrupting)
-        patch.setattr(trainer, "SAVE_SECONDS", 300.0 if how == "asked" else 0.0)
+        patch.setattr(training_epoch, "set_lr", interrupting)
+        patch.setattr(training_epoch, "SAVE_SECONDS", 300.0 if how == "asked" else 0.0)
         with pytest.raises(KeyboardInterrupt if how == "asked" else SystemExit):
             fitted(dataset, config)
     state = torch.load(Path(config["saved_dir"]) / "checkpoint.pth", weights_only=True)
@@ -322,7 +324,7 @@ def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(more: dict[str, Any],
 def test_a_second_interrupt_stops_at_once(dataset: Dataset, config: dict[str, Any],
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     fitted(dataset, {**config, "epochs": 1})
-    path, set_lr, steps = Path(config["saved_dir"]) / "checkpoint.pth", trainer.set_lr, []
+    path, set_lr, steps = Path(config["saved_dir"]) / "checkpoint.pth", training_epoch.set_lr, []
     path.unlink()
 
     def interrupting(*args: Any) -> None:
@@ -331,7 +333,7 @@ def test_a_second_interrupt_stops_at_once(dataset: Dataset, config: dict[str, An
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(trainer, "set_lr", interrupting)
+    monkeypatch.setattr(training_epoch, "set_lr", interrupting)
     with pytest.raises(KeyboardInterrupt):
         fitted(dataset, config)
     assert len(steps) == 1
@@ -370,8 +372,8 @@ def test_a_side_without_text_brings_zeros(dataset: Dataset, config: dict[str, An
     config = {**config, "num_layers": 0, "fusion_mode": "sum"}
     vectors = TextVectors(np.ones((dataset.n_items, 4), np.float32), np.ones((dataset.n_users, 4), np.float32), {})
     for user_text, item_text in ((True, False), (False, True)):
-        model = trainer.build_model(dataset, vectors, {**config, "use_user_llm": user_text, "use_item_llm": item_text},
-                                    CPU)
+        sides = {"use_user_llm": user_text, "use_item_llm": item_text}
+        model = model_factory.build_model(dataset, vectors, {**config, **sides}, CPU)
         assert bool(model.propagated_text[: dataset.n_users].any()) == user_text
         assert bool(model.propagated_text[dataset.n_users:].any()) == item_text
 
@@ -518,7 +520,7 @@ def normalised(train: sp.csr_matrix) -> np.ndarray:
 def test_svd_start_is_the_best_approximation_of_its_rank(cold: tuple[dict[str, Any], Dataset]) -> None:
     train = cold[1].train
     u, s, vt = np.linalg.svd(normalised(train))
-    start = trainer.svd_start(train, 6)
+    start = model_factory.svd_start(train, 6)
     assert (start.shape, start.dtype) == ((sum(train.shape), 6), torch.float32)
     users, items = start[: train.shape[0]].numpy(), start[train.shape[0]:].numpy()
     np.testing.assert_allclose(users @ items.T, u[:, :6] * s[:6] @ vt[:6], atol=1e-3)
@@ -528,7 +530,7 @@ def test_svd_start_is_the_best_approximation_of_its_rank(cold: tuple[dict[str, A
 
 def test_svd_start_is_padded_with_zeros_beyond_the_rank() -> None:
     train = sp.csr_matrix((np.random.default_rng(0).random((9, 5)) < 0.5).astype(np.float32))
-    start = trainer.svd_start(train, 8)
+    start = model_factory.svd_start(train, 8)
     assert start.shape == (14, 8)
     assert not start[:, 5:].any()
     np.testing.assert_allclose(start[:9] @ start[9:].T, normalised(train), atol=1e-5)
@@ -536,7 +538,7 @@ def test_svd_start_is_padded_with_zeros_beyond_the_rank() -> None:
 
 def test_svd_start_is_the_models_start_scaled_to_init_std(dataset: Dataset, config: dict[str, Any]) -> None:
     model = built(dataset, {**config, "init": "svd", "init_std": 0.3})
-    start = trainer.svd_start(dataset.train, config["embedding_dim"])
+    start = model_factory.svd_start(dataset.train, config["embedding_dim"])
     torch.testing.assert_close(model.id_emb.detach(), start * 0.3 / start.std(), rtol=1e-4, atol=1e-5)
 
 
@@ -585,10 +587,10 @@ def test_course_of_the_learning_rate(schedule: str, dataset: Dataset, config: di
 def test_cosine_falls_from_the_whole_rate_to_none(done: float, share: float, dataset: Dataset,
                                                   config: dict[str, Any]) -> None:
     model = built(dataset, config)
-    optimizer = trainer.adam(model, 0.3)
+    optimizer = optimizer_module.adam(model, 0.3)
     assert [group["lr"] for group in optimizer.param_groups] == [0.3] * 4
     for schedule, expected in (("cosine", 0.3 * share), ("constant", 0.3)):
-        trainer.set_lr(optimizer, {"lr": 0.3, "lr_schedule": schedule, "epochs": 5}, done)
+        training_epoch.set_lr(optimizer, {"lr": 0.3, "lr_schedule": schedule, "epochs": 5}, done)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
             [expected * own for own in shares_of(model)])
 
@@ -598,7 +600,7 @@ def test_cosine_falls_from_the_whole_rate_to_none(done: float, share: float, dat
 def test_adam_holds_every_parameter_once_and_only_id_weight_back(more: dict[str, Any], dataset: Dataset,
                                                                  config: dict[str, Any]) -> None:
     model = built(dataset, {**config, **more})
-    groups = trainer.adam(model, 0.1).param_groups
+    groups = optimizer_module.adam(model, 0.1).param_groups
     assert [group["share"] for group in groups] == shares_of(model)
     for group, parameter in zip(groups, model.parameters(), strict=True):
         assert group["params"] == [parameter]
@@ -609,7 +611,7 @@ def test_adam_moves_id_weight_by_its_share(dataset: Dataset, config: dict[str, A
     config = {**config, "lr": 0.08, "batch_size": 10_000, "reg_lambda": 0.0, "epochs": 1}
     model = built(dataset, config)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    trainer.train_epoch(model, trainer.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
+    trainer.train_epoch(model, optimizer_module.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
     moved = {name: (parameter.detach() - before[name]).abs() for name, parameter in model.named_parameters()}
     for name, rate in (("id_weight", 0.01), ("text_weight", 0.08), ("id_emb", 0.08)):
         assert moved[name].median().item() == pytest.approx(rate, rel=0.01), name
@@ -632,7 +634,7 @@ def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.M
     monkeypatch.setattr(LightGCN, "forward", lambda self, nodes, alone=None: asked.append((nodes, alone)) or
                         forward(self, nodes, alone))
     model = built(dataset, config)
-    trainer.train_epoch(model, trainer.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
+    trainer.train_epoch(model, optimizer_module.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
     return asked
 
 

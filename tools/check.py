@@ -29,7 +29,6 @@ import numpy as np
 from config import get_config
 from data_loader import Dataset, load_dataset
 from llm_embedding import uses_text
-from losses import BATCHES
 from main import check_k
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
@@ -38,6 +37,7 @@ from text.encoders import NO_TEXT, find_model
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
 from tools.suspects import suspicious_pairs, suspicious_rows, wrong_lines
+from training.losses import BATCHES
 
 log = logging.getLogger("aglrec")
 

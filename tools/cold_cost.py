@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from calibration import cold_offset
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means, rank_items
 from model import UNLISTED
@@ -29,6 +28,7 @@ from runtime.files import load_torch
 from runtime.identity import check_origin
 from significance import spread
 from tables import markdown, mean_and_sd
+from training.after_training import cold_offset
 
 log = logging.getLogger("aglrec")
 

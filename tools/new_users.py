@@ -35,11 +35,12 @@ from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import text_origin
-from selection import select
 from serving import Run, load_run, place
 from significance import spread
 from tables import markdown, mean_and_sd
-from trainer import build_model, fit
+from trainer import fit
+from training.before_training import select
+from training.model_factory import build_model
 
 log = logging.getLogger("aglrec")
 

@@ -9,16 +9,17 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from calibration import SAMPLE
 from data_loader import Dataset
 from evaluator import evaluate
-from linear import L2, TEXT_WEIGHTS, WEIGHTS_MAX_ITEMS
 from llm_embedding import BLOCK_DIMS, TextVectors, further_blocks
-from losses import BATCHES, id_dropout
-from selection import SHORT, TEMPERATURES
-from shallow import item_weights
 from text.encoders import lsa_encoder, transformer_encoder
-from trainer import adam, build_model
+from training.after_training import SAMPLE
+from training.before_training import SHORT, TEMPERATURES
+from training.closed_form import item_weights
+from training.linear_columns import L2, TEXT_WEIGHTS, WEIGHTS_MAX_ITEMS
+from training.losses import BATCHES, id_dropout
+from training.model_factory import build_model
+from training.optimizer import adam
 
 N_TEXTS, N_ENCODED, N_STEPS, N_USERS, N_ITEMS = 600, 32, 3, 500, 1000  # what is timed
 # of rankings of the valid users: pairs of weights that calibration tries, and what is measured at the end

@@ -10,7 +10,7 @@ import torch
 
 from data_loader import Dataset
 from evaluator import evaluate_warm, means
-from shallow import gram, item_weights, low_pass
+from training.closed_form import gram, item_weights, low_pass
 
 log = logging.getLogger("aglrec")
 

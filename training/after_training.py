@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from evaluator import Ranking, evaluate, means, rank_items, user_metrics
-from linear import linear_model, linear_users, placed_by_text
 from model import UNLISTED, LightGCN
 from runtime.distributed import from_first
+from training.linear_columns import linear_model, linear_users, placed_by_text
 
 log = logging.getLogger("aglrec")
 

@@ -11,7 +11,9 @@ from data_loader import Dataset
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors
 from runtime.distributed import from_first
-from trainer import adam, build_model, train_epoch
+from training.epoch import train_epoch
+from training.model_factory import build_model
+from training.optimizer import adam
 
 log = logging.getLogger("aglrec")
 

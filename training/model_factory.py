@@ -1,0 +1,49 @@
+"""The model of a run: built untrained from data, text and settings, or restored from what a run saved."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from data_loader import Dataset, normalized_adjacency
+from llm_embedding import TextVectors, fused_text
+from model import LightGCN
+from training.closed_form import normalized
+from training.linear_columns import linear_users
+
+
+def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
+    """Build the untrained model on its device; a side whose text is switched off brings rows of zeros."""
+    text = None
+    if vectors.items is not None:
+        text = torch.from_numpy(fused_text(vectors, config))
+    generator = torch.Generator().manual_seed(config["seed"])
+    popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
+    return LightGCN(normalized_adjacency(dataset.train).to(device), dataset.n_users, config["embedding_dim"],
+                    config["num_layers"], config["fusion_mode"], text, config["init_std"], generator,
+                    initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
+                    normalize=config["normalize"], temperature=config["temperature"],
+                    has_bias=config["calibrate"] or config["cold_cost"] < 1 and bool((popularity == 0).any()),
+                    popularity=None if np.diff(dataset.train.indptr).all() else popularity.float().log1p())
+
+
+def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
+    """Factorise the normalised train matrix: (n_users + n_items, D), U sqrt(S) above V sqrt(S).
+
+    Source:
+        Halko et al. 2011, randomised SVD (scikit-learn's); the matrix is the upper right block of A.
+    """
+    from sklearn.utils.extmath import randomized_svd
+    rank = min(embedding_dim, *train.shape)
+    u, s, vt = randomized_svd(normalized(train), rank, n_iter=4, random_state=0)
+    vectors = np.concatenate([u, vt.T]) * np.sqrt(s)  # (N, rank)
+    return torch.from_numpy(np.pad(vectors, ((0, 0), (0, embedding_dim - rank))).astype(np.float32))
+
+
+def restore(model: LightGCN, state: dict[str, torch.Tensor], dataset: Dataset) -> None:
+    """Give a model the state of a finished run."""
+    if "linear_inputs" in state:
+        inputs, outputs, power = (state[f"linear_{name}"] for name in ("inputs", "outputs", "power"))
+        model.add_linear(inputs, outputs, power, linear_users(inputs, power.item(), dataset.train))
+    model.load_state_dict(model.own_state(state))

@@ -16,8 +16,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from baselines import BASELINES
 from charts import HEIGHT, LEFT, MARKERS, WIDTH, bars, lines, ticks
+from evaluation.baselines import BASELINES
 from report_decided import decided, searched
 from report_files import (
     THIS_RUN,

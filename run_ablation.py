@@ -25,10 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
-from beyond import beyond_accuracy
 from config import get_config
 from data_loader import Dataset, load_dataset
+from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
+from evaluation.list_metrics import beyond_accuracy
+from evaluation.significance import holm, paired_test, spread
+from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate_warm, means, rank_items
 from llm_embedding import TextVectors, fused_text, text_vectors
 from main import held_out_metrics, run
@@ -38,8 +40,6 @@ from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
 from runtime.identity import complete, text_origin
-from significance import holm, paired_test, spread
-from tables import markdown, mean_and_sd
 
 log = logging.getLogger("aglrec")
 

@@ -33,12 +33,12 @@ import torch
 
 from config import experiment, get_config
 from data_loader import Dataset, load_dataset
+from evaluation.tables import markdown
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import write_json
-from tables import markdown
 from training.before_training import trained_valid
 
 log = logging.getLogger("aglrec")

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 import torch
 from conftest import dataset_of
 
-import baselines
-from baselines import BASELINES, GRIDS, content_cosine, ease, edlae, graph_filter, item_knn, popularity
 from data_loader import Dataset
+from evaluation import baselines
+from evaluation.baselines import BASELINES, GRIDS, content_cosine, ease, edlae, graph_filter, item_knn, popularity
 from evaluator import rank_items
 from llm_embedding import whitened
 

@@ -13,8 +13,8 @@ import torch
 from conftest import dataset_of
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from beyond import beyond_accuracy
 from data_loader import Dataset, only
+from evaluation.list_metrics import beyond_accuracy
 from evaluator import (
     Ranking,
     _columns,

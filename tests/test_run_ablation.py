@@ -17,15 +17,15 @@ from scipy.stats import ttest_1samp
 import llm_embedding
 import run_ablation
 import trainer
-from baselines import BASELINES, GRIDS
-from beyond import beyond_accuracy
 from config import get_config
 from data_loader import Dataset, load_dataset
+from evaluation.baselines import BASELINES, GRIDS
+from evaluation.list_metrics import beyond_accuracy
+from evaluation.significance import holm, paired_test, spread
 from evaluator import evaluate, rank_items
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
 from runtime.cli import run_script
-from significance import holm, paired_test, spread
 from text import encoders
 from text.encoders import lsa_encoder
 

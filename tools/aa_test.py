@@ -26,10 +26,10 @@ if __name__ == "__main__":
 
 from config import get_config
 from data_loader import load_dataset
+from evaluation.significance import paired_test
 from run_ablation import model, shared_vectors
 from runtime.cli import parse_overrides, run_script
 from runtime.files import write_json
-from significance import paired_test
 
 log = logging.getLogger("aglrec")
 

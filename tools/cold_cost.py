@@ -20,14 +20,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_loader import Dataset, load_dataset
+from evaluation.significance import spread
+from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means, rank_items
 from model import UNLISTED
 from runtime import manifest
 from runtime.cli import run_script
 from runtime.files import load_torch
 from runtime.identity import check_origin
-from significance import spread
-from tables import markdown, mean_and_sd
 from training.after_training import cold_offset
 
 log = logging.getLogger("aglrec")

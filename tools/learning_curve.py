@@ -23,12 +23,12 @@ if __name__ == "__main__":
     answer_early(__doc__, ("--rows", "--seeds"))  # before the imports below, which take seconds
 
 from config import PRESETS, get_config
+from evaluation.significance import holm, paired_test
+from evaluation.tables import markdown, mean_and_sd
 from report import write_report
 from run_ablation import compare
 from runtime.cli import parse_overrides, run_script
 from runtime.files import atomic_write, write_json
-from significance import holm, paired_test
-from tables import markdown, mean_and_sd
 
 log = logging.getLogger("aglrec")
 

@@ -28,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from config import experiment, get_config
 from data_loader import Comments, Dataset, only
 from dataset.splits import PARTS
+from evaluation.significance import spread
+from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
@@ -36,8 +38,6 @@ from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import text_origin
 from serving import Run, load_run, place
-from significance import spread
-from tables import markdown, mean_and_sd
 from trainer import fit
 from training.before_training import select
 from training.model_factory import build_model

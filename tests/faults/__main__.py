@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from tables import markdown
+from evaluation.tables import markdown
 
 from .artefacts import artefacts, differing
 from .cases import CASES, Case

@@ -29,7 +29,7 @@ from config import CONFIG, RUNTIME_KEYS, get_config
 from data_loader import Dataset, load_dataset
 from dataset.splits import PARTS
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
-from lists import recommend
+from inference.top_k import recommend
 from llm_embedding import TextVectors, text_vectors
 from report import write_report
 from runtime import manifest

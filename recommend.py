@@ -67,15 +67,11 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
-import reasons
 from config import CONFIG, get_config
-from exports import export
-from lists import check_format, each_list, write_lists
-from new_items import read_fields
-from newcomers import read_collected
-from runtime import manifest
-from runtime.cli import parse_overrides, run_script
-from serving import (
+from inference import explanations
+from inference.cold_items import read_fields
+from inference.export import export
+from inference.finished_run import (
     Filters,
     Run,
     allowed,
@@ -90,7 +86,11 @@ from serving import (
     title_rows,
     user_row,
 )
-from title_names import BETWEEN, parted, search
+from inference.title_search import BETWEEN, parted, search
+from inference.top_k import check_format, each_list, write_lists
+from inference.user_list import read_collected
+from runtime import manifest
+from runtime.cli import parse_overrides, run_script
 
 log = logging.getLogger("aglrec")
 
@@ -171,7 +171,7 @@ def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
     raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
     titles = list_for_user(run, user, k, candidates(run, asked))
     if asked.why:
-        made_of = reasons.of_user(reasons.sources_of(run.dataset, run.config), user, run.user_emb[user])
+        made_of = explanations.of_user(explanations.sources_of(run.dataset, run.config), user, run.user_emb[user])
         titles = explained(run, titles, made_of)
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
@@ -193,15 +193,15 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
     if asked.why:
         collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)),
                                   shape=(1, run.dataset.n_items))
-        titles = explained(run, titles, reasons.newcomer(fit_users(run, collected)[1], run.item_emb,
-                                                         reasons.beside(run.checkpoint["state_dict"])))
+        titles = explained(run, titles, explanations.newcomer(fit_users(run, collected)[1], run.item_emb,
+                                                         explanations.beside(run.checkpoint["state_dict"])))
     show_or_write(asked, heading, "new user", titles)
 
 
-def explained(run: Run, titles: list[dict[str, Any]], made_of: reasons.Composition) -> list[dict[str, Any]]:
+def explained(run: Run, titles: list[dict[str, Any]], made_of: explanations.Composition) -> list[dict[str, Any]]:
     """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
-    why = reasons.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
-    return [{**entry, "because": reasons.named(reason, run.dataset), "parts": reason.parts}
+    why = explanations.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
+    return [{**entry, "because": explanations.named(reason, run.dataset), "parts": reason.parts}
             for entry, reason in zip(titles, why, strict=True)]
 
 

@@ -51,10 +51,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import serve_answers as answers
 from config import get_config
+from inference.finished_run import Run, load_run
 from runtime.cli import parse_overrides, run_script
 from serve_answers import Refused
 from serve_models import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, Titles, Upload, UserLists
-from serving import Run, load_run
 
 log = logging.getLogger("aglrec")
 

@@ -11,14 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-import reasons
-import serving
-from fold_in import Fitted
 from importers import read_export
-from newcomers import collected_of
+from inference import explanations, finished_run
+from inference.finished_run import Filters, Run, fit_users
+from inference.fold_in import Fitted
+from inference.title_search import folded
+from inference.user_list import collected_of
 from serve_models import ListRequest
-from serving import Filters, Run, fit_users
-from title_names import folded
 
 log = logging.getLogger("aglrec")
 
@@ -40,7 +39,7 @@ class Person(NamedTuple):
     vector: torch.Tensor  # (D and the columns beside,)
     collected: list[int]
     left_out: list[int]  # neither listed nor telling of taste
-    made_of: reasons.Composition | None  # None where no reasons are asked for
+    made_of: explanations.Composition | None  # None where no reasons are asked for
 
 
 class Asked(NamedTuple):
@@ -52,6 +51,7 @@ class Asked(NamedTuple):
 
 # --- the run ---
 
+
 @lru_cache(maxsize=2)
 def new_rows(run: Run) -> frozenset[int]:
     """Return the rows of the titles that nobody had collected in train."""
@@ -62,7 +62,7 @@ def new_rows(run: Run) -> frozenset[int]:
 def placeable(run: Run) -> np.ndarray:
     """Return the rows of those of them that can be listed by their text; none where the run knows no text."""
     try:
-        return serving.new_titles(run)
+        return finished_run.new_titles(run)
     except ValueError:
         return np.empty(0, int)
 
@@ -72,10 +72,16 @@ def described(run: Run) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""
     dataset = run.dataset
     years = [year for year in dataset.item_years if year is not None]
-    return {"name": Path(run.config["data_dir"]).resolve().name, "n_users": dataset.n_users,
-            "n_titles": dataset.n_items, "n_collected": int(dataset.seen.nnz), "n_new": len(new_rows(run)),
-            "years": (min(years), max(years)) if years else None, "tags": common_tags(dataset.item_tags),
-            "can": {"new_titles": len(placeable(run)) > 0, "text": run.item_text is not None, "years": bool(years)}}
+    return {
+        "name": Path(run.config["data_dir"]).resolve().name,
+        "n_users": dataset.n_users,
+        "n_titles": dataset.n_items,
+        "n_collected": int(dataset.seen.nnz),
+        "n_new": len(new_rows(run)),
+        "years": (min(years), max(years)) if years else None,
+        "tags": common_tags(dataset.item_tags),
+        "can": {"new_titles": len(placeable(run)) > 0, "text": run.item_text is not None, "years": bool(years)},
+    }
 
 
 def common_tags(item_tags: Iterable[str]) -> list[dict[str, Any]]:
@@ -91,19 +97,24 @@ def common_tags(item_tags: Iterable[str]) -> list[dict[str, Any]]:
 def title(run: Run, item: int) -> dict[str, Any]:
     """Return what is shown of a title."""
     dataset = run.dataset
-    return {"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item],
-            "tags": dataset.item_tags[item].splitlines(),
-            "year": dataset.item_years[item] if dataset.item_years else None, "is_new": item in new_rows(run)}
+    return {
+        "subject_id": dataset.raw_item_ids[item],
+        "name": dataset.item_names[item],
+        "tags": dataset.item_tags[item].splitlines(),
+        "year": dataset.item_years[item] if dataset.item_years else None,
+        "is_new": item in new_rows(run),
+    }
 
 
 def found(run: Run, query: str, n: int) -> list[dict[str, Any]]:
     """Return the titles that fit a query; without one, those that most people collect."""
     if query.strip():
-        return [title(run, item) for item in serving.find_titles(run, query, n)]
+        return [title(run, item) for item in finished_run.find_titles(run, query, n)]
     return [title(run, item) for item in np.argsort(run.names.standing)[:n].tolist()]
 
 
 # --- lists ---
+
 
 def asked_for(run: Run, ids: Iterable[str]) -> Asked:
     """Find titles by their ids, each once, and count the ids of none."""
@@ -124,21 +135,22 @@ def filtered(run: Run, asked: Filters) -> np.ndarray | None:
     if (asked.min_year, asked.max_year) != (None, None) and not any(run.dataset.item_years):
         raise Refused("no_years", "no title of this run has a year; ask without min_year and max_year")
     try:
-        return serving.allowed(run, asked)
+        return finished_run.allowed(run, asked)
     except ValueError:  # nothing is left
         return np.empty(0, int)
 
 
 @lru_cache(maxsize=PEOPLE)
 def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, Fitted]:
-    """Fit the vector of serving.place to the titles someone collected, and tell what its trained columns are made of.
+    """Fit the vector of finished_run.place to what someone collected, and tell what its trained columns are made of.
 
     Args:
-        run: as from serving.load_run.
+        run: as from finished_run.load_run.
         items: rows of titles, ascending.
     """
-    collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)),
-                              shape=(1, run.dataset.n_items))
+    collected = sp.csr_matrix(
+        (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, run.dataset.n_items)
+    )
     vectors, made = fit_users(run, collected)
     return vectors[0], made
 
@@ -151,12 +163,13 @@ def lists_for_new(run: Run, asked: ListRequest) -> dict[str, Any]:
     """
     collected, excluded = asked_for(run, asked.titles), asked_for(run, asked.exclude)
     if not collected.rows:
-        raise Refused("none_known", f"none of the {len(asked.titles):,} titles is of this run; find ids with "
-                                       "/api/titles?q=NAME")
+        raise Refused(
+            "none_known", f"none of the {len(asked.titles):,} titles is of this run; find ids with /api/titles?q=NAME"
+        )
     among = filtered(run, Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year))
     vector, fit_of = fit(run, tuple(sorted(collected.rows)))
-    columns = reasons.beside(run.checkpoint["state_dict"])
-    made_of = reasons.newcomer(fit_of, run.item_emb, columns) if asked.why else None
+    columns = explanations.beside(run.checkpoint["state_dict"])
+    made_of = explanations.newcomer(fit_of, run.item_emb, columns) if asked.why else None
     person = Person(vector, collected.rows, excluded.rows, made_of)
     return {"n_unknown": collected.n_unknown + excluded.n_unknown, **_lists(run, person, asked.k, asked.new, among)}
 
@@ -171,26 +184,30 @@ def lists_for_user(run: Run, user_id: str, k: int) -> dict[str, Any]:
         raise Refused("unknown_user", f"there is no user {user_id!r} in this run; give an id of interactions.tsv")
     user = run.user_rows[user_id]
     person = Person(run.user_emb[user], run.dataset.seen[user].indices.tolist(), [], made_of(run, user))
-    return {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0,
-            **_lists(run, person, k, True, None)}
+    return {
+        "user_id": user_id,
+        "username": run.dataset.user_names[user],
+        "n_unknown": 0,
+        **_lists(run, person, k, True, None),
+    }
 
 
-def made_of(run: Run, user: int) -> reasons.Composition | None:
+def made_of(run: Run, user: int) -> explanations.Composition | None:
     """Return what the vector of a user of the data is made of; None where it can no longer be told."""
     if sources(run) is None:
         return None
     try:
-        return reasons.of_user(sources(run), user, run.user_emb[user])
+        return explanations.of_user(sources(run), user, run.user_emb[user])
     except ValueError as error:
         log.warning(f"no reasons for user {run.dataset.raw_user_ids[user]}: {error}")
         return None
 
 
 @lru_cache(maxsize=2)
-def sources(run: Run) -> reasons.Sources | None:
+def sources(run: Run) -> explanations.Sources | None:
     """Return what the vectors of the run's users are made of; None where it can no longer be told."""
     try:
-        return reasons.sources_of(run.dataset, run.config)
+        return explanations.sources_of(run.dataset, run.config)
     except (OSError, ValueError, KeyError) as error:  # a text has changed; or an older run did not write down which
         log.warning(f"no reasons for users of the data: {error}")
         return None
@@ -200,22 +217,33 @@ def _lists(run: Run, person: Person, k: int, new: bool, among: np.ndarray | None
     scores = (run.item_emb @ person.vector)[:, None]  # as vectors of length 1, of which a part is cheaply taken
 
     def best(k: int, among: np.ndarray | None) -> list[dict[str, Any]]:
-        titles = serving.nearest(run, torch.ones(1), scores, k, [*person.collected, *person.left_out], among)
+        titles = finished_run.nearest(run, torch.ones(1), scores, k, [*person.collected, *person.left_out], among)
         return listed(run, titles, person.made_of)
 
     fresh = placeable(run) if among is None else np.intersect1d(placeable(run), among)
-    return {"collected": [title(run, item) for item in person.collected],
-            "excluded": [title(run, item) for item in person.left_out],
-            "titles": best(k, among), "new_titles": best(min(k, N_NEW), fresh) if new else []}
+    return {
+        "collected": [title(run, item) for item in person.collected],
+        "excluded": [title(run, item) for item in person.left_out],
+        "titles": best(k, among),
+        "new_titles": best(min(k, N_NEW), fresh) if new else [],
+    }
 
 
-def listed(run: Run, titles: list[dict[str, Any]], made_of: reasons.Composition | None = None) -> list[dict[str, Any]]:
+def listed(
+    run: Run, titles: list[dict[str, Any]], made_of: explanations.Composition | None = None
+) -> list[dict[str, Any]]:
     """Put to the titles of a list what is shown of them, and why they are there."""
     rows = [run.item_rows[entry["subject_id"]] for entry in titles]
-    why = reasons.explain(made_of, run.item_emb, rows) if made_of and rows else [None] * len(rows)
-    return [{**title(run, row), "score": entry["score"], "parts": reason.parts if reason else {},
-             "because": reasons.named(reason, run.dataset, N_BECAUSE) if reason else []}
-            for row, entry, reason in zip(rows, titles, why, strict=True)]
+    why = explanations.explain(made_of, run.item_emb, rows) if made_of and rows else [None] * len(rows)
+    return [
+        {
+            **title(run, row),
+            "score": entry["score"],
+            "parts": reason.parts if reason else {},
+            "because": explanations.named(reason, run.dataset, N_BECAUSE) if reason else [],
+        }
+        for row, entry, reason in zip(rows, titles, why, strict=True)
+    ]
 
 
 @lru_cache(maxsize=PEOPLE)
@@ -226,14 +254,19 @@ def similar_to(run: Run, subject_id: str, k: int) -> dict[str, Any]:
         Refused: there is no such title.
     """
     if subject_id not in run.item_rows:
-        raise Refused("unknown_title", f"there is no title {subject_id!r} in this run; find ids with "
-                                       "/api/titles?q=NAME")
-    sides = serving.similar(run, run.item_rows[subject_id], k)
-    return {"title": title(run, run.item_rows[subject_id]), "text": [],
-            **{side: listed(run, titles) for side, titles in sides.items()}}
+        raise Refused(
+            "unknown_title", f"there is no title {subject_id!r} in this run; find ids with /api/titles?q=NAME"
+        )
+    sides = finished_run.similar(run, run.item_rows[subject_id], k)
+    return {
+        "title": title(run, run.item_rows[subject_id]),
+        "text": [],
+        **{side: listed(run, titles) for side, titles in sides.items()},
+    }
 
 
 # --- uploads ---
+
 
 def uploaded(run: Run, path: Path) -> dict[str, Any]:
     """Read an exported list and find its titles in the run.
@@ -247,8 +280,15 @@ def uploaded(run: Run, path: Path) -> dict[str, Any]:
         raise Refused("unreadable", str(error).replace(f"{path.parent}/", "")) from None
     found = collected_of(run, rows)
     if not found.items:
-        raise Refused("nothing_known", f"none of the {len(rows):,} entries of {path.name} is a title of this run "
-                                       "that was watched and liked; export another list")
-    return {"format": name, "n_rows": len(rows), "n_unknown": len(rows) - found.n_known,
-            "collected": [title(run, item) for item in found.items],
-            "excluded": [title(run, item) for item in found.left_out]}
+        raise Refused(
+            "nothing_known",
+            f"none of the {len(rows):,} entries of {path.name} is a title of this run "
+            "that was watched and liked; export another list",
+        )
+    return {
+        "format": name,
+        "n_rows": len(rows),
+        "n_unknown": len(rows) - found.n_known,
+        "collected": [title(run, item) for item in found.items],
+        "excluded": [title(run, item) for item in found.left_out],
+    }

@@ -27,9 +27,9 @@ from fastapi.testclient import TestClient
 import main as experiment
 from benchmarks import common
 from config import get_config
+from inference.finished_run import load_run
 from run_ablation import COMBINATIONS, compare
 from serve import create_app, guarded
-from serving import load_run
 
 log = logging.getLogger("aglrec")
 

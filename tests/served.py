@@ -14,8 +14,8 @@ from conftest import write_data
 
 import main
 from config import get_config
+from inference.finished_run import Run
 from serve import create_app, guarded, listening
-from serving import Run
 
 N_ITEMS, NEW = 40, 34  # from this title on nobody has collected any
 HOSTILE = "<img src=x onerror=\"window.ran = 1\">"

@@ -27,7 +27,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 SCRIPTS = {name for floor in FLOORS[-3:] for name in floor}
 # modules that have yet to move into their room
 TO_MOVE = {
-    "inference": "serving title_names fold_in new_items newcomers reasons lists exports",
     "web": "serve_answers serve_models report_files report_lists report_decided report_parts charts",
 }
 ROOM_OF = {module: room for room, modules in TO_MOVE.items() for module in modules.split()}

@@ -28,7 +28,7 @@ from evaluator import (
     rank_items,
     user_metrics,
 )
-from lists import recommend
+from inference.top_k import recommend
 
 TOP_K = [1, 5, 10, 20]
 SIZES = [20, 50, 63, 64, 65, 100, 128, 200]

@@ -29,12 +29,12 @@ import save_embeddings
 from config import get_config
 from data_loader import load_dataset
 from dataset import readers
+from inference.finished_run import load_run
 from llm_embedding import text_vectors
 from runtime import manifest
 from runtime.cli import run_script
 from runtime.files import load_torch
 from runtime.identity import OUTPUTS
-from serving import load_run
 from text import store as text_store
 from tools import convert
 
@@ -78,7 +78,7 @@ def script(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # --- disks ---
 
-@pytest.mark.parametrize("out", ["lists.json", "lists.jsonl", "lists.csv", "lists.parquet"])
+@pytest.mark.parametrize("out", ["lists.json", "lists.jsonl", "lists.csv", "inference.top_k.parquet"])
 def test_lists_for_a_full_disk_are_a_sentence_and_leave_the_old_ones(
         out: str, script: Script, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if out.endswith("parquet"):

@@ -10,11 +10,11 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-import fold_in
 from config import get_config
 from evaluator import evaluate_warm, means
+from inference import fold_in
+from inference.finished_run import Run, list_for_new, load_run, place
 from main import run
-from serving import Run, list_for_new, load_run, place
 from training.linear_columns import linear_users
 
 ROOT = Path(__file__).parents[1]

@@ -21,10 +21,10 @@ import main
 import report
 import trainer
 from config import get_config
+from inference.finished_run import load_run
 from runtime import files, identity, manifest
 from runtime.cli import run_script
 from runtime.identity import OUTPUTS
-from serving import load_run
 from tools import cold_cost
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from conftest import dataset_of
 
 import main
 from data_loader import Dataset, load_dataset
-from lists import recommend
+from inference.top_k import recommend
 
 SILENT = 3  # of the titles without a history, how many have no text
 

@@ -15,9 +15,9 @@ from conftest import write_data
 from config import get_config
 from data_loader import load_dataset
 from dataset.splits import PARTS
+from inference.finished_run import place
 from main import run
 from runtime.cli import run_script
-from serving import place
 from tools import new_users
 from tools.new_users import Pair, drawn, measure, pair, without
 

@@ -12,13 +12,23 @@ from test_model import dense_adjacency
 
 from config import get_config
 from data_loader import Dataset, load_dataset, normalized_adjacency
-from fold_in import fitted
+from inference.explanations import (
+    Composition,
+    Sources,
+    beside,
+    composition,
+    explain,
+    named,
+    newcomer,
+    sources,
+    sources_of,
+)
+from inference.finished_run import load_run, place
+from inference.fold_in import fitted
 from llm_embedding import TextVectors
 from main import run
 from model import LightGCN
-from reasons import Composition, Sources, beside, composition, explain, named, newcomer, sources, sources_of
 from runtime.files import load_torch
-from serving import load_run, place
 from training.linear_columns import linear_users
 from training.model_factory import build_model
 

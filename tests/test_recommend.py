@@ -15,12 +15,11 @@ import pytest
 import torch
 from conftest import write_data, write_tsv
 
-import lists
 import main
-import newcomers
 import recommend
 from config import get_config
 from data_loader import load_dataset
+from inference import top_k, user_list
 from runtime import manifest
 from runtime.cli import run_script
 from runtime.files import load_torch
@@ -196,7 +195,7 @@ def exported(*rows: tuple[str, ...], **more: list[str]) -> pd.DataFrame:
 def export_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[pd.DataFrame], str]:
     """Let a file hold such rows for the importers, and return its name."""
     def of(rows: pd.DataFrame) -> str:
-        monkeypatch.setattr(newcomers, "read_export", lambda path: ("mal", rows))
+        monkeypatch.setattr(user_list, "read_export", lambda path: ("mal", rows))
         (tmp_path / "list.xml").write_text("<x/>", encoding="utf-8")
         return str(tmp_path / "list.xml")
 
@@ -258,7 +257,7 @@ def test_lists_in_every_format_are_the_same_lists(call: Call, tmp_path: Path,
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
         with open(folder / f"lists{suffix}", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter=delimiter))
-        assert list(rows[0]) == list(lists.COLUMNS)
+        assert list(rows[0]) == list(top_k.COLUMNS)
         assert [list(row.values()) for row in rows] == [
             [user, str(rank), *map(str, title.values())] for user, titles in saved_lists.items()
             for rank, title in enumerate(titles, start=1)]
@@ -268,10 +267,10 @@ def test_lists_in_every_format_are_the_same_lists(call: Call, tmp_path: Path,
 def test_parquet_holds_the_same_rows_in_blocks(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                saved_lists: dict[str, list[dict[str, Any]]]) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(lists, "ROWS", 7)
-    assert call("--out", str(tmp_path / "lists.parquet"))[0] == 0
-    table = parquet.read_table(tmp_path / "lists.parquet").to_pydict()
-    assert list(table) == list(lists.COLUMNS)
+    monkeypatch.setattr(top_k, "ROWS", 7)
+    assert call("--out", str(tmp_path / "inference.top_k.parquet"))[0] == 0
+    table = parquet.read_table(tmp_path / "inference.top_k.parquet").to_pydict()
+    assert list(table) == list(top_k.COLUMNS)
     assert table["subject_id"] == [raw for titles in saved_lists.values() for raw in ids_of(titles)]
     assert table["rank"][:3] == [1, 2, 3]
 
@@ -291,12 +290,12 @@ def test_one_users_list_and_a_newcomers_go_to_a_file_too(call: Call, tmp_path: P
 
 
 def test_no_lists_are_json_as_well(tmp_path: Path) -> None:
-    lists.write_lists(tmp_path / "none.json", [])
+    top_k.write_lists(tmp_path / "none.json", [])
     assert json.loads((tmp_path / "none.json").read_text(encoding="utf-8")) == {}
 
 
 def test_a_file_of_lists_is_whole_or_not_there(tmp_path: Path) -> None:
-    def broken() -> lists.Lists:
+    def broken() -> top_k.Lists:
         yield "u1", []
         raise ValueError("half way")
 
@@ -304,7 +303,7 @@ def test_a_file_of_lists_is_whole_or_not_there(tmp_path: Path) -> None:
         path = tmp_path / f"lists{suffix}"
         path.write_text("before", encoding="utf-8")
         with pytest.raises(ValueError, match="half way"):
-            lists.write_lists(path, broken())
+            top_k.write_lists(path, broken())
         assert path.read_text(encoding="utf-8") == "before"
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -315,14 +314,14 @@ def test_lists_of_blocks_are_those_of_one(config: dict[str, Any], saved_lists: d
                     for side in ("user", "item"))
     ties = torch.zeros_like(users)  # which are broken by one sequence of random numbers
     for vectors in (users, ties):
-        one, again = (dict(lists.each_list(vectors, items, dataset, 9, config)) for _ in range(2))
-        many = dict(lists.each_list(vectors, items, dataset, 9, {**config, "eval_memory_mb": 0}))
+        one, again = (dict(top_k.each_list(vectors, items, dataset, 9, config)) for _ in range(2))
+        many = dict(top_k.each_list(vectors, items, dataset, 9, {**config, "eval_memory_mb": 0}))
         assert again == one
         assert list(many) == list(one)
         if vectors is users:
             assert [ids_of(titles) for titles in many.values()] == [ids_of(titles) for titles in one.values()]
     assert [ids_of(titles[:9]) for titles in saved_lists.values()] == [
-        ids_of(titles) for titles in lists.recommend(users, items, dataset, 9, config).values()]
+        ids_of(titles) for titles in top_k.recommend(users, items, dataset, 9, config).values()]
 
 
 # --- vectors and split for others ---
@@ -371,7 +370,7 @@ def test_a_bare_graph_is_exported_without_rates_and_times(tmp_path: Path, monkey
 
 
 def test_an_id_with_a_line_break_is_not_exported(tmp_path: Path) -> None:
-    from exports import _write_ids
+    from inference.export import _write_ids
     with pytest.raises(ValueError, match=r"id 'a\\nb' holds a tab or a line break"):
         _write_ids(tmp_path / "ids.txt", ["a\nb"])
 
@@ -425,9 +424,9 @@ def test_users_of_whom_none_is_known(call: Call, tmp_path: Path) -> None:
 
 def test_without_pyarrow_parquet_is_refused_before_anything_is_loaded(call: Call,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "find_spec", lambda name: None)
+    monkeypatch.setattr(top_k, "find_spec", lambda name: None)
     monkeypatch.setattr(recommend, "load_run", None)
-    code, _, error = call("--out", "lists.parquet")
+    code, _, error = call("--out", "inference.top_k.parquet")
     assert code == 2
     assert "pip install pyarrow, or write one of: .json" in error
 

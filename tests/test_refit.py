@@ -14,8 +14,8 @@ import main
 from config import PRESETS, get_config
 from data_loader import load_dataset
 from evaluator import evaluate, means
+from inference.finished_run import load_run
 from run_ablation import compare
-from serving import load_run
 
 TUNED = {**PRESETS["tuned"], "linear_dim": 6, "epochs": 4, "batch_size": 16}
 

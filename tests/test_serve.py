@@ -27,9 +27,9 @@ from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 import serve
 import serve_answers
 import serve_models
-import serving
+from inference import finished_run
+from inference.finished_run import Filters, Run
 from serve import create_app, guarded, is_ours, listening, parse
-from serving import Filters, Run
 
 ROOT = Path(__file__).parents[1]
 PICKED = [raw(item) for item in (0, 5, 9)]
@@ -42,7 +42,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(config: dict[str, Any]) -> Run:
-    return serving.load_run(config)
+    return finished_run.load_run(config)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_without_a_query_the_most_collected_are_found(client: TestClient, run: R
 
 def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
     rows = [run.item_rows[one] for one in PICKED]
-    wanted = serving.list_for_new(run, rows, 10, None, [7])
+    wanted = finished_run.list_for_new(run, rows, 10, None, [7])
     found = list_of(client, k=10, exclude=[raw(7)])
     assert ids(found["titles"]) == ids(wanted)
     assert [one["score"] for one in found["titles"]] == pytest.approx([one["score"] for one in wanted], abs=1e-4)
@@ -110,7 +110,7 @@ def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
 
 def test_a_fitted_vector_is_that_of_serving(run: Run) -> None:
     collected = sp.csr_matrix((np.ones(2, np.float32), ([0, 0], [3, 8])), shape=(1, N_ITEMS))
-    assert torch.allclose(serve_answers.fit(run, (3, 8))[0], serving.place(run, collected)[0], atol=1e-6)
+    assert torch.allclose(serve_answers.fit(run, (3, 8))[0], finished_run.place(run, collected)[0], atol=1e-6)
     assert serve_answers.fit.cache_info().maxsize == serve_answers.PEOPLE
 
 
@@ -144,7 +144,7 @@ def test_reasons_add_up(client: TestClient) -> None:
 def test_filters_hold(client: TestClient, run: Run) -> None:
     found = list_of(client, tags=["TAG1"], not_tags=["tag3"], min_year=1991, max_year=2020, k=200, new=True)
     rows = [run.item_rows[one] for one in ids(found["titles"])]
-    wanted = serving.allowed(run, Filters(("tag1",), ("tag3",), 1991, 2020))
+    wanted = finished_run.allowed(run, Filters(("tag1",), ("tag3",), 1991, 2020))
     assert set(rows) == set(wanted.tolist()) - {run.item_rows[one] for one in PICKED}
     assert 0 < len(rows) < N_ITEMS
     assert set(ids(found["new_titles"])) == {raw(row) for row in rows if row >= NEW}
@@ -187,7 +187,7 @@ def test_a_form_of_a_foreign_page_is_not_answered(client: TestClient) -> None:
 def test_similar_titles_are_those_of_serving(item: int, client: TestClient, run: Run) -> None:
     found = client.get(f"/api/similar/{urllib.request.quote(raw(item), safe='')}", params={"k": 4}).json()
     assert found["title"]["subject_id"] == raw(item)
-    for side, titles in serving.similar(run, item, 4).items():
+    for side, titles in finished_run.similar(run, item, 4).items():
         assert ids(found[side]) == ids(titles)
         assert len(titles) == 4
     refused(client.get("/api/similar/no"), 404, "unknown_title")
@@ -203,7 +203,7 @@ def test_people_are_private_unless_asked_for(client: TestClient, run: Run) -> No
         assert opened.get("/api/run").json()["can"]["users"]
         refused(opened.get("/api/user/no"), 404, "unknown_user")
     user = run.user_rows["u0"]
-    assert ids(found["titles"]) == ids(serving.list_for_user(run, user, 5))
+    assert ids(found["titles"]) == ids(finished_run.list_for_user(run, user, 5))
     assert set(ids(found["collected"])) == {run.dataset.raw_item_ids[item] for item in run.dataset.seen[user].indices}
     for one in found["titles"]:
         assert sum(one["parts"].values()) == pytest.approx(one["score"], abs=1e-3)
@@ -218,7 +218,7 @@ def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: py
     serve_answers.sources.cache_clear()
     found = serve_answers.lists_for_user(run, "u0", 5)
     serve_answers.sources.cache_clear()
-    assert ids(found["titles"]) == ids(serving.list_for_user(run, run.user_rows["u0"], 5))
+    assert ids(found["titles"]) == ids(finished_run.list_for_user(run, run.user_rows["u0"], 5))
     assert not any(one["because"] for one in found["titles"])
 
 

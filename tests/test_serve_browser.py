@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r 
 
 from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 
-from serving import load_run
+from inference.finished_run import load_run
 
 pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
 

@@ -13,10 +13,10 @@ import torch
 from conftest import write_data, write_tsv
 
 import main
-import new_items
 from config import get_config
 from data_loader import load_dataset
-from serving import (
+from inference import cold_items
+from inference.finished_run import (
     Filters,
     Run,
     allowed,
@@ -32,7 +32,7 @@ from serving import (
     title_rows,
     user_row,
 )
-from title_names import index_names, near, parted, search
+from inference.title_search import index_names, near, parted, search
 from training import after_training
 
 N_ITEMS = 40
@@ -140,9 +140,9 @@ def test_a_new_title_that_cannot_be_placed(run: Run, fields: dict[str, Any], tol
 
 def test_an_encoder_that_does_otherwise_than_in_training_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(new_items, "open_encoder", lambda *_: ("lsa", lambda texts: rng.normal(size=(len(texts), 8))))
+    monkeypatch.setattr(cold_items, "open_encoder", lambda *_: ("lsa", lambda texts: rng.normal(size=(len(texts), 8))))
     with pytest.raises(ValueError, match="no longer gives the titles the vectors"):
-        new_items.prepare(run.dataset, run.text_vectors, run.item_text, run.checkpoint, run.config, "cpu")
+        cold_items.prepare(run.dataset, run.text_vectors, run.item_text, run.checkpoint, run.config, "cpu")
 
 
 # --- titles by name ---

@@ -24,7 +24,7 @@ from data_loader import load_dataset
 from dataset.readers import read_interactions, read_table
 from importers import recognise
 from importers.common import NO_OPTIONS, chunks_of
-from new_items import read_fields
+from inference.cold_items import read_fields
 from report_files import read_arrays, read_json
 from runtime import safe_files
 from runtime.files import load_torch, save_torch

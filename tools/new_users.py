@@ -31,13 +31,13 @@ from dataset.splits import PARTS
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
+from inference.finished_run import Run, load_run, place
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import text_origin
-from serving import Run, load_run, place
 from trainer import fit
 from training.before_training import select
 from training.model_factory import build_model

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from inputs import assert_a_sentence, cells, damaged, folder
 
 from config import CONFIG, get_config, read_config
-from new_items import read_fields, read_title
+from inference.cold_items import read_fields, read_title
 from recommend import parse
 from runtime.cli import parse_overrides
 

@@ -10,17 +10,17 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-import new_items
 from config import RUNTIME_KEYS
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items
-from fold_in import Fitted, fitted
-from lists import recommend, titled
+from inference import cold_items
+from inference.fold_in import Fitted, fitted
+from inference.title_search import Names, folded, index_names, near, parted, search
+from inference.top_k import recommend, titled
 from llm_embedding import TextVectors, fused_text
 from runtime import manifest
 from runtime.distributed import resolve_device
 from runtime.files import load_torch
-from title_names import Names, folded, index_names, near, parted, search
 from training.linear_columns import linear_users
 
 
@@ -72,7 +72,7 @@ class Run:
 
     @cached_property
     def text_vectors(self) -> TextVectors | None:
-        return new_items.vectors_of_training(self.dataset, self.checkpoint, self.config, self.device)
+        return cold_items.vectors_of_training(self.dataset, self.checkpoint, self.config, self.device)
 
     @cached_property
     def item_text(self) -> torch.Tensor | None:
@@ -82,8 +82,8 @@ class Run:
         return torch.from_numpy(fused_text(self.text_vectors, self.config)[self.dataset.n_users:])
 
     @cached_property
-    def placement(self) -> new_items.Placement:
-        return new_items.prepare(self.dataset, self.text_vectors, self.item_text, self.checkpoint, self.config,
+    def placement(self) -> cold_items.Placement:
+        return cold_items.prepare(self.dataset, self.text_vectors, self.item_text, self.checkpoint, self.config,
                                  self.device)
 
     @property
@@ -226,7 +226,7 @@ def _tagged(run: Run, tag: str) -> np.ndarray:
 
 def new_titles(run: Run) -> np.ndarray:
     """Return the rows of the titles that nobody collected in train and that their text places."""
-    if not new_items.knows_text(run.config):
+    if not cold_items.knows_text(run.config):
         raise ValueError("this run knows no text of titles, by which those without a history could be placed; train it "
                          "with a fusion_mode of sum or concat, and use_item_llm true")
     has_text = np.array([bool(text) for text in run.dataset.item_texts])
@@ -307,7 +307,7 @@ def place_new_item(run: Run, fields: dict[str, Any]) -> torch.Tensor:
     Raises:
         OSError, ValueError: the run has no text, its encoder cannot be had, or there is nothing to go by.
     """
-    return new_items.place(run.placement, new_items.read_title(fields), run.item_emb.shape[1])[0]
+    return cold_items.place(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])[0]
 
 
 def for_new_item(run: Run, fields: dict[str, Any], k: int,
@@ -318,7 +318,7 @@ def for_new_item(run: Run, fields: dict[str, Any], k: int,
         {"collectors", "text"} as of similar, and {"users": [{"user_id", "username", "score"}, ...]}, best first, of
         those of whom anything is known.
     """
-    vector, text = new_items.place(run.placement, new_items.read_title(fields), run.item_emb.shape[1])
+    vector, text = cold_items.place(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])
     dim = run.config["embedding_dim"]
     unit = torch.nn.functional.normalize(vector[:dim], dim=0)
     known = run.user_emb[:, :dim].any(dim=1)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from importers import read_export
-from serving import Run
-from title_names import BETWEEN, folded, key_of
+from inference.finished_run import Run
+from inference.title_search import BETWEEN, folded, key_of
 
 SAYS_NOTHING = ("wish", "dropped")
 

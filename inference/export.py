@@ -9,8 +9,8 @@ import pandas as pd
 
 from dataset.readers import find_file, read_interactions
 from dataset.splits import PARTS
+from inference.finished_run import Run
 from runtime.files import atomic_write, write_array
-from serving import Run
 
 log = logging.getLogger("aglrec")
 

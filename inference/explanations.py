@@ -17,7 +17,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset, normalized_adjacency
-from fold_in import Fitted
+from inference.fold_in import Fitted
 from llm_embedding import fused_text, text_vectors
 from model import propagate
 from runtime.files import load_torch

@@ -237,3 +237,10 @@ def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
         return torch.sparse_csr_tensor(torch.from_numpy(indptr), torch.from_numpy(indices),
                                        torch.from_numpy(np.concatenate(values).astype(np.float32)),
                                        size=(n_users + n_items,) * 2, check_invariants=False)
+
+
+def check_k(config: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse lists longer than the catalogue before anything is encoded or trained."""
+    for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
+        if k > dataset.n_items:
+            raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")

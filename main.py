@@ -26,12 +26,11 @@ import scipy
 import torch
 
 from config import CONFIG, RUNTIME_KEYS, get_config
-from data_loader import Dataset, load_dataset
+from data_loader import Dataset, check_k, load_dataset
 from dataset.splits import PARTS
 from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
 from inference.top_k import recommend
 from llm_embedding import TextVectors, text_vectors
-from report import write_report
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
@@ -53,6 +52,7 @@ from runtime.safe_files import parse_json
 from trainer import fit
 from training.before_training import select
 from training.model_factory import build_model, restore
+from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 
@@ -263,13 +263,6 @@ def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[s
         log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
     encoder = checkpoint["text"]["encoder"] if "text" in checkpoint else None
     return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
-
-
-def check_k(config: dict[str, Any], dataset: Dataset) -> None:
-    """Refuse lists longer than the catalogue before anything is encoded or trained."""
-    for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
-        if k > dataset.n_items:
-            raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")
 
 
 def check_same_data(first: Dataset, now: Dataset) -> None:

@@ -34,12 +34,12 @@ from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate_warm, means, rank_items
 from llm_embedding import TextVectors, fused_text, text_vectors
 from main import held_out_metrics, run
-from report import write_report
-from report_files import read_json
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
 from runtime.identity import complete, text_origin
+from web.report_files import read_json
+from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 

@@ -29,7 +29,7 @@ from benchmarks import common
 from config import get_config
 from inference.finished_run import load_run
 from run_ablation import COMBINATIONS, compare
-from serve import create_app, guarded
+from web.app import create_app, guarded
 
 log = logging.getLogger("aglrec")
 

@@ -15,7 +15,8 @@ from conftest import write_data
 import main
 from config import get_config
 from inference.finished_run import Run
-from serve import create_app, guarded, listening
+from serve import listening
+from web.app import create_app, guarded
 
 N_ITEMS, NEW = 40, 34  # from this title on nobody has collected any
 HOSTILE = "<img src=x onerror=\"window.ran = 1\">"

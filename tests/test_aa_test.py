@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runtime.cli import run_script
-from tools import aa_test
+from studies import aa_test
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""tools/cold_cost.py: what each cold_cost costs and brings, read from a finished run."""
+"""studies/cold_cost.py: what each cold_cost costs and brings, read from a finished run."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from data_loader import load_dataset
 from main import run
 from runtime import manifest
 from runtime.cli import run_script
-from tools import cold_cost
+from studies import cold_cost
 from training import after_training
 
 COST = 0.3

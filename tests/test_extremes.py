@@ -17,7 +17,6 @@ from conftest import write_data, write_tsv
 import evaluator
 import main
 import trainer
-from charts import lines
 from config import get_config
 from data_loader import Dataset
 from dataset.splits import NOTHING_LEFT
@@ -27,6 +26,7 @@ from runtime.cli import run_script
 from runtime.files import load_torch
 from text import encoders
 from training import losses, model_factory
+from web.charts import lines
 
 Pairs = Iterable[tuple[int, int]]
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

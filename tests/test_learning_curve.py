@@ -1,4 +1,4 @@
-"""tools/learning_curve.py: what it runs, tests and writes."""
+"""studies/learning_curve.py: what it runs, tests and writes."""
 
 import json
 import runpy
@@ -15,7 +15,7 @@ from scipy.stats import t as student_t
 import run_ablation
 from config import get_config
 from runtime.cli import run_script
-from tools import learning_curve
+from studies import learning_curve
 
 ROOT = Path(__file__).parents[1]
 COUNTS, SEEDS = (1, 4), 2
@@ -162,8 +162,8 @@ def test_what_makes_no_sense_is_one_sentence(more: tuple[str, ...], tmp_path: Pa
 
 def test_as_a_script_it_finds_the_project_and_helps(monkeypatch: pytest.MonkeyPatch,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
-    """As python tools/learning_curve.py, where sys.path starts with tools/, but without importing torch once more."""
-    script = ROOT / "tools" / "learning_curve.py"
+    """As python studies/learning_curve.py, where sys.path starts with tools/, but without importing torch once more."""
+    script = ROOT / "studies" / "learning_curve.py"
     others = [path for path in sys.path if Path(path).resolve() != ROOT]
     monkeypatch.setattr(sys, "path", [str(script.parent), *others])
     for module in ROOT.glob("*.py"):
@@ -172,5 +172,5 @@ def test_as_a_script_it_finds_the_project_and_helps(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(script), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "python tools/learning_curve.py [--rows" in printed
+    assert "python studies/learning_curve.py [--rows" in printed
     assert "--saved_dir" in printed

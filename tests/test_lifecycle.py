@@ -25,7 +25,7 @@ from inference.finished_run import load_run
 from runtime import files, identity, manifest
 from runtime.cli import run_script
 from runtime.identity import OUTPUTS
-from tools import cold_cost
+from studies import cold_cost
 
 ROOT = Path(__file__).parents[1]
 

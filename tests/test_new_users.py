@@ -1,4 +1,4 @@
-"""tools/new_users.py: that those left out are left out whole, and that the figures are those of the vectors."""
+"""studies/new_users.py: that those left out are left out whole, and that the figures are those of the vectors."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ from dataset.splits import PARTS
 from inference.finished_run import place
 from main import run
 from runtime.cli import run_script
-from tools import new_users
-from tools.new_users import Pair, drawn, measure, pair, without
+from studies import new_users
+from studies.new_users import Pair, drawn, measure, pair, without
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from chromium import browser
 from conftest import write_data
 from markupsafe import escape
 
-import charts
 from config import get_config
 from main import run
-from report import MAKERS, curves, write_report
-from report_files import read_saved
 from run_ablation import summary
+from web import charts
+from web.report_files import read_saved
+from web.report_page import MAKERS, curves, write_report
 
 NASTY = "<script>alert(1)</script>&\"'"
 TAGS = ("popularity", "sum-none", "sum-both")

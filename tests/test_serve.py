@@ -24,12 +24,13 @@ pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r 
 from fastapi.testclient import TestClient
 from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 
-import serve
-import serve_answers
-import serve_models
 from inference import finished_run
 from inference.finished_run import Filters, Run
-from serve import create_app, guarded, is_ours, listening, parse
+from serve import listening, parse
+from web import answers
+from web import app as app_module
+from web import schemas as web_schemas
+from web.app import create_app, guarded, is_ours
 
 ROOT = Path(__file__).parents[1]
 PICKED = [raw(item) for item in (0, 5, 9)]
@@ -47,8 +48,9 @@ def run(config: dict[str, Any]) -> Run:
 
 @pytest.fixture(scope="module")
 def client(run: Run) -> Iterator[TestClient]:
-    with TestClient(guarded(create_app(run), "127.0.0.1"), base_url="http://localhost:8000",
-                    raise_server_exceptions=False) as client:
+    with TestClient(
+        guarded(create_app(run), "127.0.0.1"), base_url="http://localhost:8000", raise_server_exceptions=False
+    ) as client:
         yield client
 
 
@@ -70,6 +72,7 @@ def refused(reply: Any, status: int, code: str) -> str:
 
 # --- the run and its titles ---
 
+
 def test_the_run_is_described(client: TestClient, run: Run) -> None:
     info = client.get("/api/run").json()
     assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
@@ -85,8 +88,13 @@ def test_the_run_is_described(client: TestClient, run: Run) -> None:
 @pytest.mark.parametrize("query", ["kimi no na wa", "你的名字", "君の名は。", "ＫＩＭＩ"])
 def test_a_title_is_found_by_any_of_its_names(query: str, client: TestClient) -> None:
     found = client.get("/api/titles", params={"q": query, "n": 3}).json()["titles"]
-    assert found[0] == {"subject_id": raw(0), "name": "Kimi no Na wa. / 你的名字。 / 君の名は。", "year": None,
-                        "tags": ["tag0", "Tag0", "<img"], "is_new": False}
+    assert found[0] == {
+        "subject_id": raw(0),
+        "name": "Kimi no Na wa. / 你的名字。 / 君の名は。",
+        "year": None,
+        "tags": ["tag0", "Tag0", "<img"],
+        "is_new": False,
+    }
 
 
 def test_without_a_query_the_most_collected_are_found(client: TestClient, run: Run) -> None:
@@ -96,6 +104,7 @@ def test_without_a_query_the_most_collected_are_found(client: TestClient, run: R
 
 
 # --- lists ---
+
 
 def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
     rows = [run.item_rows[one] for one in PICKED]
@@ -110,14 +119,14 @@ def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
 
 def test_a_fitted_vector_is_that_of_serving(run: Run) -> None:
     collected = sp.csr_matrix((np.ones(2, np.float32), ([0, 0], [3, 8])), shape=(1, N_ITEMS))
-    assert torch.allclose(serve_answers.fit(run, (3, 8))[0], finished_run.place(run, collected)[0], atol=1e-6)
-    assert serve_answers.fit.cache_info().maxsize == serve_answers.PEOPLE
+    assert torch.allclose(answers.fit(run, (3, 8))[0], finished_run.place(run, collected)[0], atol=1e-6)
+    assert answers.fit.cache_info().maxsize == answers.PEOPLE
 
 
 def test_the_order_of_titles_says_nothing(client: TestClient) -> None:
-    titles, before = [raw(item) for item in (2, 11, 29)], serve_answers.fit.cache_info()
+    titles, before = [raw(item) for item in (2, 11, 29)], answers.fit.cache_info()
     assert list_of(client, titles=titles[::-1])["titles"] == list_of(client, titles=titles)["titles"]
-    after = serve_answers.fit.cache_info()
+    after = answers.fit.cache_info()
     assert (after.misses, after.hits) == (before.misses + 1, before.hits + 1)  # the second is not fitted again
 
 
@@ -160,14 +169,24 @@ def test_unknown_ids_are_counted(client: TestClient) -> None:
     assert (ids(found["collected"]), found["n_unknown"]) == (PICKED, 3)
 
 
-@pytest.mark.parametrize(("asked", "code", "says"), [
-    ({"titles": ["no"]}, "none_known", "none of the 1 titles"), ({"tags": ["no"]}, "unknown_tag", "'no'"),
-    ({"titles": []}, "invalid", "titles"), ({"k": 0}, "invalid", "k"), ({"k": 10**6}, "invalid", "k"),
-    ({"title": ["100"]}, "invalid", "title: "), ({"titles": ["\ud800"]}, "invalid", "titles"),
-    ({"\ud800": 1}, "invalid", "body"), ({"titles": [7]}, "invalid", "titles.0"),
-    ({"min_year": 1e9}, "invalid", "min_year")])
-def test_a_wrong_question_is_answered_with_a_sentence(asked: dict[str, Any], code: str, says: str,
-                                                      client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("asked", "code", "says"),
+    [
+        ({"titles": ["no"]}, "none_known", "none of the 1 titles"),
+        ({"tags": ["no"]}, "unknown_tag", "'no'"),
+        ({"titles": []}, "invalid", "titles"),
+        ({"k": 0}, "invalid", "k"),
+        ({"k": 10**6}, "invalid", "k"),
+        ({"title": ["100"]}, "invalid", "title: "),
+        ({"titles": ["\ud800"]}, "invalid", "titles"),
+        ({"\ud800": 1}, "invalid", "body"),
+        ({"titles": [7]}, "invalid", "titles.0"),
+        ({"min_year": 1e9}, "invalid", "min_year"),
+    ],
+)
+def test_a_wrong_question_is_answered_with_a_sentence(
+    asked: dict[str, Any], code: str, says: str, client: TestClient
+) -> None:
     body = json.dumps({"titles": PICKED, **asked})
     reply = client.post("/api/list", content=body, headers={"content-type": "application/json"})
     assert says in refused(reply, 422, code)
@@ -195,6 +214,7 @@ def test_similar_titles_are_those_of_serving(item: int, client: TestClient, run:
 
 # --- people ---
 
+
 def test_people_are_private_unless_asked_for(client: TestClient, run: Run) -> None:
     refused(client.get("/api/user/u0"), 404, "not_found")
     assert not [path for path in client.get("/openapi.json").json()["paths"] if "user" in path]
@@ -214,25 +234,31 @@ def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: py
     def changed(*_: Any) -> None:
         raise ValueError("a text has changed")
 
-    monkeypatch.setattr(serve_answers.reasons, "sources_of", changed)
-    serve_answers.sources.cache_clear()
-    found = serve_answers.lists_for_user(run, "u0", 5)
-    serve_answers.sources.cache_clear()
+    monkeypatch.setattr(answers.explanations, "sources_of", changed)
+    answers.sources.cache_clear()
+    found = answers.lists_for_user(run, "u0", 5)
+    answers.sources.cache_clear()
     assert ids(found["titles"]) == ids(finished_run.list_for_user(run, run.user_rows["u0"], 5))
     assert not any(one["because"] for one in found["titles"])
 
 
 def test_vectors_that_are_not_the_models_have_lists_without_reasons(run: Run) -> None:
     for shift, told in ((0, True), (0.05, False)):
-        found = serve_answers.lists_for_user(replace(run, user_emb=run.user_emb + shift), "u0", 5)
+        found = answers.lists_for_user(replace(run, user_emb=run.user_emb + shift), "u0", 5)
         assert len(found["titles"]) == 5
         assert any(one["because"] for one in found["titles"]) == told
 
 
 # --- uploads ---
 
-ENTRIES = [(raw(0), "Completed", 9), (raw(1), "Watching", 0), (raw(2), "Plan to Watch", 0), (raw(3), "Dropped", 8),
-           (raw(4), "Completed", 1), ("999999", "Completed", 9)]
+ENTRIES = [
+    (raw(0), "Completed", 9),
+    (raw(1), "Watching", 0),
+    (raw(2), "Plan to Watch", 0),
+    (raw(3), "Dropped", 8),
+    (raw(4), "Completed", 1),
+    ("999999", "Completed", 9),
+]
 
 
 def send(client: TestClient, content: Any, name: str = "list.xml", kind: str = "application/octet-stream") -> Any:
@@ -241,8 +267,9 @@ def send(client: TestClient, content: Any, name: str = "list.xml", kind: str = "
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("name", ["list.xml", "../../../list.xml", "列表" * 90 + ".xml", ".", "", "\0/x"])
-def test_an_export_is_read(pack: Any, name: str, client: TestClient, tmp_path: Path,
-                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_is_read(
+    pack: Any, name: str, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
     reply = send(client, pack(export(tmp_path / "list.xml", ENTRIES).read_bytes()), name[:200])
@@ -268,7 +295,7 @@ def test_a_list_without_a_known_title(client: TestClient, tmp_path: Path) -> Non
 
 
 def test_a_large_file_is_refused_as_it_comes(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "UPLOAD_MIB", 1)
+    monkeypatch.setattr(app_module, "UPLOAD_MIB", 1)
     sent = []
 
     def parts() -> Iterator[bytes]:
@@ -281,12 +308,13 @@ def test_a_large_file_is_refused_as_it_comes(client: TestClient, monkeypatch: py
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_large_request_is_refused_as_it_comes(streamed: bool, client: TestClient,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_request_is_refused_as_it_comes(
+    streamed: bool, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = b'{"titles": ["' + b"x" * 2**21 + b'"]}'
     refused(client.post("/api/list", content=body, headers={"Content-Type": "application/json"}), 422, "invalid")
-    monkeypatch.setattr(serve, "UPLOAD_MIB", 1)
-    parts = iter([body[: 2**20], body[2**20:]]) if streamed else body
+    monkeypatch.setattr(app_module, "UPLOAD_MIB", 1)
+    parts = iter([body[: 2**20], body[2**20 :]]) if streamed else body
     answer = client.post("/api/list", content=parts, headers={"Content-Type": "application/json"})
     assert "1 MiB is too much for one person's list" in refused(answer, 413, "too_large")
 
@@ -303,13 +331,15 @@ def test_reading_a_list_holds_up_nobody(run: Run, monkeypatch: pytest.MonkeyPatc
     def slow(run: Run, path: Path) -> dict[str, Any]:
         inside.set()
         assert go_on.wait(30)
-        raise serve.Refused("unreadable", "it took long")
+        raise app_module.Refused("unreadable", "it took long")
 
-    monkeypatch.setattr(serve_answers, "uploaded", slow)
+    monkeypatch.setattr(answers, "uploaded", slow)
     with running(run) as url:
         request = urllib.request.Request(f"{url}/api/upload", b"x", {"Content-Type": "application/octet-stream"})
         codes: list[int] = []
-        uploads = [threading.Thread(target=lambda: codes.append(status_of(request))) for _ in range(serve.AT_ONCE + 2)]
+        uploads = [
+            threading.Thread(target=lambda: codes.append(status_of(request))) for _ in range(app_module.AT_ONCE + 2)
+        ]
         for thread in uploads:
             thread.start()
         assert inside.wait(30)
@@ -328,20 +358,24 @@ def status_of(request: Any) -> int:
         return error.code
 
 
-def test_a_client_that_goes_away_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_goes_away_leaves_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with running(run) as url:
         host, port = url[7:].split(":")
         with socket.create_connection((host, int(port))) as half:
-            half.sendall(b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
-                         b"Content-Length: 1000\r\n\r\n<myanimelist>")
+            half.sendall(
+                b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+                b"Content-Length: 1000\r\n\r\n<myanimelist>"
+            )
         assert status_of(f"{url}/api/run") == 200
     assert not list(tmp_path.iterdir())
     assert "Traceback" not in caplog.text
 
 
 # --- what protects the page ---
+
 
 @pytest.mark.parametrize("path", ["/", "/serve.js", "/api/run", "/api/similar/no", "/no", "/openapi.json"])
 def test_every_answer_has_the_headers(path: str, client: TestClient) -> None:
@@ -354,19 +388,34 @@ def test_every_answer_has_the_headers(path: str, client: TestClient) -> None:
 
 
 def test_a_failure_has_them_too_and_tells_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_answers, "found", lambda *_: 1 / 0)
+    monkeypatch.setattr(answers, "found", lambda *_: 1 / 0)
     reply = client.get("/api/titles")
     assert "division" not in refused(reply, 500, "failed")
     assert "content-security-policy" in reply.headers
 
 
-@pytest.mark.parametrize(("called", "host", "ours"), [
-    ("localhost:8000", "127.0.0.1", True), ("127.0.0.1", "127.0.0.1", True), ("[::1]:8000", "::1", True),
-    ("LOCALHOST", "127.0.0.1", True), ("evil.example", "127.0.0.1", False), ("localhost.evil", "127.0.0.1", False),
-    ("127.0.0.1.evil.example", "127.0.0.1", False), ("", "127.0.0.1", False), ("192.168.1.5", "127.0.0.1", False),
-    ("[", "127.0.0.1", False), ("localhost:x@evil.example", "127.0.0.1", False), ("192.168.1.5:1", "192.168.1.5", True),
-    ("box.lan", "box.lan", True), ("192.168.1.5", "0.0.0.0", True), ("[fe80::1]", "::", True),
-    (socket.gethostname(), "0.0.0.0", True), ("evil.example", "0.0.0.0", False)])
+@pytest.mark.parametrize(
+    ("called", "host", "ours"),
+    [
+        ("localhost:8000", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("[::1]:8000", "::1", True),
+        ("LOCALHOST", "127.0.0.1", True),
+        ("evil.example", "127.0.0.1", False),
+        ("localhost.evil", "127.0.0.1", False),
+        ("127.0.0.1.evil.example", "127.0.0.1", False),
+        ("", "127.0.0.1", False),
+        ("192.168.1.5", "127.0.0.1", False),
+        ("[", "127.0.0.1", False),
+        ("localhost:x@evil.example", "127.0.0.1", False),
+        ("192.168.1.5:1", "192.168.1.5", True),
+        ("box.lan", "box.lan", True),
+        ("192.168.1.5", "0.0.0.0", True),
+        ("[fe80::1]", "::", True),
+        (socket.gethostname(), "0.0.0.0", True),
+        ("evil.example", "0.0.0.0", False),
+    ],
+)
 def test_only_our_names_are_answered(called: str, host: str, ours: bool) -> None:
     assert is_ours(called, host) == ours
 
@@ -379,18 +428,24 @@ def test_a_foreign_name_is_answered_nothing(client: TestClient) -> None:
 def test_the_page_loads_nothing_from_elsewhere_and_holds_no_code(client: TestClient) -> None:
     page = client.get("/").text
     linked = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert [link for link in linked if not link.startswith("data:")] == ["serve.css", "serve_texts.js", "serve.js",
-                                                                        "openapi.json"]
+    assert [link for link in linked if not link.startswith("data:")] == [
+        "serve.css",
+        "serve_texts.js",
+        "serve.js",
+        "openapi.json",
+    ]
     assert re.findall(r"<script[^>]*>(.*?)</script>", page) == ["", ""]
     assert not re.search(r"<style|\son\w+=|\sstyle=", page)
     for path in ("/serve.css", "/serve.js", "/serve_texts.js"):
-        assert not re.search(r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(",
-                             client.get(path).text)
+        assert not re.search(
+            r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", client.get(path).text
+        )
     refused(client.get("/docs"), 404, "not_found")
     refused(client.get("/redoc"), 404, "not_found")
 
 
 # --- the description ---
+
 
 def test_the_description_fits_what_is_answered(run: Run) -> None:
     schemathesis = pytest.importorskip("schemathesis")
@@ -400,8 +455,14 @@ def test_the_description_fits_what_is_answered(run: Run) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", guarded(create_app(run, users=True), "testserver"))
     tried = []
     for operation in schema.get_all_operations():
-        @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None,
-                             suppress_health_check=list(hypothesis.HealthCheck))
+
+        @hypothesis.settings(
+            max_examples=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
         @hypothesis.given(case=operation.ok().as_strategy())
         def holds(case: Any) -> None:
             tried.append(case.operation.path)
@@ -416,14 +477,17 @@ def test_every_answer_is_described(client: TestClient) -> None:
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for operation in operations.values():
             assert operation["description"], path
-            schemas = {status: reply["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-                       for status, reply in operation["responses"].items()}
-            assert issubclass(getattr(serve_models, schemas.pop("200")), serve_models.BaseModel)
+            schemas = {
+                status: reply["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                for status, reply in operation["responses"].items()
+            }
+            assert issubclass(getattr(web_schemas, schemas.pop("200")), web_schemas.BaseModel)
             assert set(schemas.values()) == {"Error"}
             assert {"421", "422"} <= set(schemas)
 
 
 # --- the script ---
+
 
 def start(*words: str, program: str | None = None) -> subprocess.Popen:
     command = [sys.executable, *(["-c", program] if program else [str(ROOT / "serve.py")]), *words]
@@ -447,9 +511,15 @@ def test_a_wrong_start_is_a_sentence(tmp_path: Path) -> None:
         assert f"port {port} (Address already in use); choose another --port" in fails("--port", port)
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    (["--port", "x"], "'x'; it must be a whole number"), (["--port", "65536"], "'65536'"), (["--port", "-1"], "'-1'"),
-    (["--users", "maybe"], "'maybe'; use one of: true, false")])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--port", "x"], "'x'; it must be a whole number"),
+        (["--port", "65536"], "'65536'"),
+        (["--port", "-1"], "'-1'"),
+        (["--users", "maybe"], "'maybe'; use one of: true, false"),
+    ],
+)
 def test_a_wrong_flag_is_a_sentence(words: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(words)
@@ -468,9 +538,11 @@ def test_an_address_that_is_not_of_this_machine() -> None:
 
 
 def test_without_fastapi_it_names_what_to_install() -> None:
-    hidden = ("import importlib.util as u, runpy, sys; real = u.find_spec; "
-              "u.find_spec = lambda name, *more: None if name == 'fastapi' else real(name, *more); "
-              "sys.argv = ['serve.py']; runpy.run_path('serve.py', run_name='__main__')")
+    hidden = (
+        "import importlib.util as u, runpy, sys; real = u.find_spec; "
+        "u.find_spec = lambda name, *more: None if name == 'fastapi' else real(name, *more); "
+        "sys.argv = ['serve.py']; runpy.run_path('serve.py', run_name='__main__')"
+    )
     assert "fastapi cannot be imported; run pip install -r requirements-serve.txt" in fails(program=hidden)
 
 

@@ -8,8 +8,8 @@ import torch
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 
 import run_ablation
-import serve_answers
 from benchmarks import soak
+from web import answers
 
 
 def test_rows_leave_no_file_open_and_no_tensor_behind(tmp_path: Path) -> None:
@@ -28,12 +28,12 @@ def test_requests_leave_no_file_open(tmp_path: Path) -> None:
 
 def test_what_a_row_or_a_request_leaves_behind_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
-    model, read_export = run_ablation.model, serve_answers.read_export
+    model, read_export = run_ablation.model, answers.read_export
     monkeypatch.setattr(run_ablation, "model", lambda *args: kept.append(torch.ones(3)) or model(*args))
     seen = soak.rows(tmp_path / "rows", 2)
     assert seen[-1]["tensors"] - seen[-2]["tensors"] == len(soak.MODELS)
     assert soak.grown(seen)
-    monkeypatch.setattr(serve_answers, "read_export", lambda path: kept.append(path.open("rb")) or read_export(path))
+    monkeypatch.setattr(answers, "read_export", lambda path: kept.append(path.open("rb")) or read_export(path))
     seen = soak.requests(tmp_path / "requests", 20)
     assert seen[-1]["open files"] > seen[0]["open files"]
     for file in kept[2 * len(soak.MODELS):]:

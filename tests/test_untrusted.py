@@ -25,10 +25,10 @@ from dataset.readers import read_interactions, read_table
 from importers import recognise
 from importers.common import NO_OPTIONS, chunks_of
 from inference.cold_items import read_fields
-from report_files import read_arrays, read_json
 from runtime import safe_files
 from runtime.files import load_torch, save_torch
 from text.cache import read_cache
+from web.report_files import read_arrays, read_json
 
 ROOT = Path(main.__file__).resolve().parent
 MIB = 2**20

@@ -27,9 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from config import get_config
-from data_loader import Dataset, load_dataset
+from data_loader import Dataset, check_k, load_dataset
 from llm_embedding import uses_text
-from main import check_k
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.settings import shown

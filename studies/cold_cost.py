@@ -1,6 +1,6 @@
 """Tell what it costs titles with history to list those without: both figures for each cold_cost.
 
-    python tools/cold_cost.py RUN [RUN ...] [--costs 0,0.005,0.01,0.02,0.05,0.1] [--data_dir FOLDER]
+    python studies/cold_cost.py RUN [RUN ...] [--costs 0,0.005,0.01,0.02,0.05,0.1] [--data_dir FOLDER]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/) that was trained with text, a
 cold_item_ratio above 0 and a cold_cost below 1; several are seeds of the same run. Nothing is trained: the offset of

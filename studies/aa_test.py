@@ -1,6 +1,6 @@
 """Test the test: rows with the same settings, trained with other seeds, must not be told apart.
 
-    python tools/aa_test.py [--groups 7] [--seeds 3] [--preset name] [--key value ...]
+    python studies/aa_test.py [--groups 7] [--seeds 3] [--preset name] [--key value ...]
 
 Trains --groups rows of --seeds runs each, under saved_dir/aa/. The n-th run of every row has the same split, as in
 run_ablation.py, and a seed of the model of its own. Every pair of rows is tested as run_ablation.py tests a row with

@@ -17,7 +17,7 @@ from inference.finished_run import Filters, Run, fit_users
 from inference.fold_in import Fitted
 from inference.title_search import folded
 from inference.user_list import collected_of
-from serve_models import ListRequest
+from web.schemas import ListRequest
 
 log = logging.getLogger("aglrec")
 

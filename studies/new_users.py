@@ -1,6 +1,6 @@
 """Tell how well people are served whom training has not seen: a tenth of the users is left out of it, and placed.
 
-    python tools/new_users.py RUN [RUN ...] [--data_dir FOLDER]
+    python studies/new_users.py RUN [RUN ...] [--data_dir FOLDER]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/); several are seeds of the same
 run. A tenth of its users, drawn by the run's seed, is left out whole: a model is trained on the others as main.py does

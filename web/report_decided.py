@@ -1,7 +1,7 @@
 """The sections of the report about what valid decided: in a run, and in a search of settings."""
 
-from report_files import Saved
-from report_parts import Part, as_text, missing, table
+from web.report_files import Saved
+from web.report_parts import Part, as_text, missing, table
 
 N_TRIALS = 15
 

@@ -1,6 +1,6 @@
 """Learn from only n train rows a user, with text and without, beside the baselines: a table and a chart.
 
-    python tools/learning_curve.py [--rows 1,3,5,10,20] [--seeds 3] [--preset name] [--key value ...]
+    python studies/learning_curve.py [--rows 1,3,5,10,20] [--seeds 3] [--preset name] [--key value ...]
 
 For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
@@ -25,10 +25,10 @@ if __name__ == "__main__":
 from config import PRESETS, get_config
 from evaluation.significance import holm, paired_test
 from evaluation.tables import markdown, mean_and_sd
-from report import write_report
 from run_ablation import compare
 from runtime.cli import parse_overrides, run_script
 from runtime.files import atomic_write, write_json
+from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 

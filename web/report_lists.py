@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from report_files import Saved, anime_names, as_row, best_titles, cut_off, largest_ndcg, read_arrays, read_json
-from report_parts import Part
+from web.report_files import Saved, anime_names, as_row, best_titles, cut_off, largest_ndcg, read_arrays, read_json
+from web.report_parts import Part
 
 N_USERS = 20
 

@@ -1,0 +1,254 @@
+"""The served page and its JSON: what can be asked of a finished run, and who is let through."""
+
+import ipaddress
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import HTTPException as FastAPIException
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inference.finished_run import Run
+from web import answers
+from web.answers import Refused
+from web.schemas import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, Titles, Upload, UserLists
+
+log = logging.getLogger("aglrec")
+
+HOME = Path(__file__).parent
+PAGE = {"/": ("serve.html", "text/html"), "/serve.css": ("serve.css", "text/css"),
+        "/serve.js": ("serve.js", "text/javascript"), "/serve_texts.js": ("serve_texts.js", "text/javascript")}
+LANGUAGES = ["en", "zh"]
+UPLOAD_MIB = 20
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+                               "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache",
+    "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+}
+STATUS = {"unknown_title": 404, "unknown_user": 404, "wrong_type": 415}  # of Refused, else 422
+AT_ONCE = 4  # questions that are worked on; others wait, for there is no gain in more of them than cores
+
+
+def the_run(request: Request) -> Run:
+    return request.app.state.run
+
+
+Served = Annotated[Run, Depends(the_run)]
+Length = Annotated[int, Query(ge=1, le=MAX_K)]
+NOT_FOUND, BROKEN, TOO_LARGE, WRONG_TYPE = ({status: {"model": Error}} for status in (404, 400, 413, 415))
+api, of_users = APIRouter(prefix="/api"), APIRouter(prefix="/api")
+
+
+# --- what can be asked ---
+
+@api.get("/run")
+def run_info(run: Served, request: Request) -> RunInfo:
+    """Tell what is served: counts, tags to filter by, and what the run can do."""
+    info = answers.described(run)
+    can = {**info["can"], "upload": True, "users": request.app.state.users}
+    return {**info, "can": can, "max_upload_mib": UPLOAD_MIB, "languages": LANGUAGES}
+
+
+@api.get("/titles")
+def titles(run: Served, q: Id = "", n: Length = 10) -> Titles:
+    """Find titles by any of their names, in any script, best first; without q, those that most people collect."""
+    return {"titles": answers.found(run, q, n)}
+
+
+@api.post("/list", responses=BROKEN | TOO_LARGE)
+def lists(run: Served, asked: ListRequest) -> Lists:
+    """List titles for someone who collected some, on request with the reasons, and with the best of the new titles."""
+    return answers.lists_for_new(run, asked)
+
+
+@api.get("/similar/{subject_id:path}", responses=NOT_FOUND)
+def similar(run: Served, subject_id: Id, k: Length = 10) -> Similar:
+    """List the titles nearest to one, by who collects them and by their text."""
+    return answers.similar_to(run, subject_id, k)
+
+
+@of_users.get("/user/{user_id:path}", responses=NOT_FOUND)
+def user(run: Served, user_id: Id, k: Length = 20) -> UserLists:
+    """List titles for a user of the data, with what he collected."""
+    return answers.lists_for_user(run, user_id, k)
+
+
+@api.post("/upload", responses=BROKEN | TOO_LARGE | WRONG_TYPE, openapi_extra={"requestBody": {
+    "required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}})
+async def upload(run: Served, request: Request,
+                 name: Annotated[Id, Query(description="of the file")] = "list") -> Upload:
+    """Read the list that someone exported from a site (the file itself is the body) and find its titles in the run.
+
+    Nothing of it is kept.
+    """
+    # no form of a foreign page can send this type without asking, and asking is answered with 405
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/octet-stream":
+        raise Refused("wrong_type", "the body of an upload is the file itself; send it as application/octet-stream")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / (re.sub(r"[^\w .()-]", "_", name)[-60:].lstrip(". ") or "list")
+        await save(request, path)
+        return await anyio.to_thread.run_sync(answers.uploaded, run, path, limiter=request.app.state.reading)
+
+
+async def save(request: Request, path: Path) -> None:
+    """Write the body of a request to a file as it comes."""
+    with open(path, "wb") as file:
+        async for part in request.stream():
+            file.write(part)
+
+
+# --- the application ---
+
+def create_app(run: Run, users: bool = False) -> FastAPI:
+    """Make the application for a run; see guarded for what protects it.
+
+    Args:
+        run: as from serving.load_run.
+        users: whether to list for the users of the data, by their ids.
+    """
+    @asynccontextmanager
+    async def started(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
+        app.state.reading = anyio.CapacityLimiter(1)  # a reader of large files holds up the others
+        yield
+
+    # no page of FastAPI's own, which would load its assets from elsewhere
+    app = FastAPI(title="AGLRec", description="Titles recommended by a finished run.", version="1", docs_url=None,
+                  redoc_url=None, lifespan=started, responses={421: {"model": Error}, 422: {"model": Error}})
+    app.add_middleware(Bounded)
+    app.state.run, app.state.users = run, users
+    app.include_router(api)
+    if users:
+        app.include_router(of_users)
+    for path, (name, kind) in PAGE.items():
+        app.get(path, include_in_schema=False)(page(name, kind))
+    for error, answer in ((Refused, on_refused), (RequestValidationError, on_invalid), (HTTPException, on_http),
+                          (ClientDisconnect, on_gone), (Exception, on_failure)):
+        app.exception_handler(error)(answer)
+    return app
+
+
+class Bounded:
+    """Stops reading the body of a request where it is too large for one person's list."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > UPLOAD_MIB * 2**20:
+                raise FastAPIException(413, f"more than {UPLOAD_MIB} MiB is too much for one person's list; make "
+                                            "a data folder of it with tools/convert.py")
+            return message
+
+        await self.app(scope, bounded, send)
+
+
+def page(name: str, kind: str) -> Any:
+    def answer() -> FileResponse:
+        return FileResponse(HOME / name, media_type=kind)
+
+    return answer
+
+
+def problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"code": code, "message": message}, status, headers)
+
+
+async def on_refused(request: Request, error: Refused) -> JSONResponse:
+    return problem(STATUS.get(error.code, 422), error.code, str(error))
+
+
+async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"][1:])
+    return problem(422, "invalid", f"{where or first['loc'][0]}: {first['msg']}; see /openapi.json")
+
+
+async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+    code = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "invalid")
+    return problem(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /openapi.json",
+                   error.headers)
+
+
+async def on_gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+    return problem(400, "invalid", "the body ended early; send it again")
+
+
+async def on_failure(request: Request, error: Exception) -> JSONResponse:
+    return problem(500, "failed", "the server failed at this; what happened is on its terminal")
+
+
+# --- who may ask ---
+
+WRONG_HOST = problem(421, "wrong_host", "this server is not called so; --host NAME gives it a name beside localhost")
+
+
+def guarded(app: ASGIApp, host: str) -> ASGIApp:
+    """Put the headers that protect a page to every answer, and answer only those who call this machine by its name.
+
+    A page of a foreign name that was made to lead here (DNS rebinding) would read what is served; the name in its
+    requests stays the foreign one.
+
+    Args:
+        app: to be guarded.
+        host: the address that is listened at.
+    """
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+        elif is_ours(Headers(scope=scope).get("host", ""), host):
+            await app(scope, receive, send_with_headers)
+        else:
+            await WRONG_HOST(scope, receive, send_with_headers)
+
+    return answer
+
+
+def is_ours(called: str, host: str) -> bool:
+    """Tell whether a Host header names this machine, as it listens at host.
+
+    Where that is every address, every address will do: no foreign name is one.
+    """
+    try:
+        name = urlsplit(f"//{called}").hostname or ""
+    except ValueError:
+        return False
+    if name in LOOPBACK or name == host.lower():
+        return True
+    if not (address_of(host) and address_of(host).is_unspecified):
+        return False
+    return bool(address_of(name)) or name == socket.gethostname().lower()
+
+
+def address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None

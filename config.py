@@ -24,9 +24,12 @@ from runtime.settings import (
     typed,
 )
 
-BLOCKS = Legal("some of lsa,names,tags, separated by commas, or empty",
-               lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"})
+BLOCKS = Legal(
+    "some of lsa,names,tags, separated by commas, or empty",
+    lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"},
+)
 
+# fmt: off
 SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
@@ -165,6 +168,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+# fmt: on
+
 # each setting by its name
 SETTING: dict[str, Setting] = {key: setting for section in SETTINGS.values() for key, setting in section.items()}
 
@@ -217,9 +222,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); write settings as {{\"lr\": 0.01, \"epochs\": 5}}") from None
+        raise ValueError(f'{path} is no JSON ({error}); write settings as {{"lr": 0.01, "epochs": 5}}') from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no settings; write them as {{\"lr\": 0.01, \"epochs\": 5}}")
+        raise ValueError(f'{path} holds no settings; write them as {{"lr": 0.01, "epochs": 5}}')
     if isinstance(found.get("config"), dict):
         found = {key: value for key, value in found["config"].items() if key not in RUNTIME_KEYS or key == "data_dir"}
     for key in found:
@@ -247,15 +252,21 @@ def _validate(config: dict[str, Any]) -> None:
     for key, setting in SETTING.items():
         check(key, setting, config[key])
     if config["valid_ratio"] + config["test_ratio"] >= 1:
-        raise ValueError(f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
-                         "to train on; their sum must be below 1")
+        raise ValueError(
+            f"valid_ratio {config['valid_ratio']} + test_ratio {config['test_ratio']} leave nothing "
+            "to train on; their sum must be below 1"
+        )
     if config["refit"] and config["refit_valid"]:
         raise ValueError("refit trains on every positive and refit_valid holds the test part out; set one of them")
     if config["linear_dim"] and not config["calibrate"]:
-        raise ValueError(f"linear_dim is {config['linear_dim']}, but only calibrate decides what its columns count; "
-                         "set --calibrate true")
+        raise ValueError(
+            f"linear_dim is {config['linear_dim']}, but only calibrate decides what its columns count; "
+            "set --calibrate true"
+        )
     cutoffs = config["top_k"]
     legal = [f"{name}@{k}" for k in cutoffs for name in ("Recall", "NDCG", "Hit")] + ["AUC"]
     if config["early_stop_metric"] not in legal:
-        raise ValueError(f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {shown(cutoffs)} "
-                         f"use one of: {', '.join(legal)}")
+        raise ValueError(
+            f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {shown(cutoffs)} "
+            f"use one of: {', '.join(legal)}"
+        )

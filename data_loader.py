@@ -151,42 +151,72 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     item_ids = pd.Index(anime["subject_id"]).get_indexer(rows["subject_id"])
     positive = np.flatnonzero(rows["rate"] >= config["min_rate"])
     if not positive.size:
-        raise ValueError(f"{folder / 'interactions.tsv'}: no row has a rate of {config['min_rate']:g} or more (the "
-                         f"highest is {rows['rate'].max():g}); lower --min_rate (0 counts unrated rows too)")
+        raise ValueError(
+            f"{folder / 'interactions.tsv'}: no row has a rate of {config['min_rate']:g} or more (the "
+            f"highest is {rows['rate'].max():g}); lower --min_rate (0 counts unrated rows too)"
+        )
     part, times = np.full(len(rows), LATER), rows["time"].to_numpy()
-    part[positive] = split_rows(user_ids[positive], item_ids[positive], times[positive],
-                                (len(raw_user_ids), len(anime)), config)
+    part[positive] = split_rows(
+        user_ids[positive], item_ids[positive], times[positive], (len(raw_user_ids), len(anime)), config
+    )
     part[(part == LATER) & older_than_test(user_ids, times, part, config["split"])] = ASIDE
-    return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids.tolist(),
-                    raw_item_ids=anime["subject_id"].tolist(), user_names=read_user_names(folder, raw_user_ids),
-                    item_names=anime["name"].tolist(), item_texts=anime["text"].tolist(),
-                    item_tags=anime["tags"].tolist(), user_comments=_comments(rows[part == 0], user_ids[part == 0]),
-                    item_years=_years(anime["year"].tolist()))
+    return _dataset(
+        user_ids,
+        item_ids,
+        part,
+        facts,
+        raw_user_ids=raw_user_ids.tolist(),
+        raw_item_ids=anime["subject_id"].tolist(),
+        user_names=read_user_names(folder, raw_user_ids),
+        item_names=anime["name"].tolist(),
+        item_texts=anime["text"].tolist(),
+        item_tags=anime["tags"].tolist(),
+        user_comments=_comments(rows[part == 0], user_ids[part == 0]),
+        item_years=_years(anime["year"].tolist()),
+    )
 
 
 def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
     if config["cold_item_ratio"]:
-        raise ValueError(f"cold_item_ratio is {config['cold_item_ratio']:g}, but the test part of {folder} is fixed by "
-                         "its test.txt; set --cold_item_ratio 0, or write the data as interactions.tsv")
+        raise ValueError(
+            f"cold_item_ratio is {config['cold_item_ratio']:g}, but the test part of {folder} is fixed by "
+            "its test.txt; set --cold_item_ratio 0, or write the data as interactions.tsv"
+        )
     rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder)
-    log.info(f"{folder}: test.txt is the test part and valid is drawn from train.txt at random; "
-             "split, test_ratio and min_rate are ignored")
+    log.info(
+        f"{folder}: test.txt is the test part and valid is drawn from train.txt at random; "
+        "split, test_ratio and min_rate are ignored"
+    )
     user_ids, item_ids, is_test = (rows[column].to_numpy() for column in ("user", "item", "is_test"))
     part = np.full(len(rows), PARTS.index("train" if config["refit"] else "test"))
-    part[~is_test] = split_rows(user_ids[~is_test], item_ids[~is_test], np.full((~is_test).sum(), np.nan),
-                                (len(raw_user_ids), len(raw_item_ids)), {**config, "split": "random", "test_ratio": 0})
-    return _dataset(user_ids, item_ids, part, facts, raw_user_ids=raw_user_ids, raw_item_ids=raw_item_ids,
-                    user_names=raw_user_ids, item_names=raw_item_ids, item_texts=[""] * len(raw_item_ids),
-                    item_tags=[""] * len(raw_item_ids),
-                    user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)))
+    part[~is_test] = split_rows(
+        user_ids[~is_test],
+        item_ids[~is_test],
+        np.full((~is_test).sum(), np.nan),
+        (len(raw_user_ids), len(raw_item_ids)),
+        {**config, "split": "random", "test_ratio": 0},
+    )
+    return _dataset(
+        user_ids,
+        item_ids,
+        part,
+        facts,
+        raw_user_ids=raw_user_ids,
+        raw_item_ids=raw_item_ids,
+        user_names=raw_user_ids,
+        item_names=raw_item_ids,
+        item_texts=[""] * len(raw_item_ids),
+        item_tags=[""] * len(raw_item_ids),
+        user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)),
+    )
 
 
-def _dataset(user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, int],
-             **names: Any) -> Dataset:
+def _dataset(
+    user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, int], **names: Any
+) -> Dataset:
     """Build the matrices from rows and their part codes, and count what went where."""
     shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
-    matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape)
-                for code, name in enumerate(PARTS)}
+    matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape) for code, name in enumerate(PARTS)}
     matrices["aside"] = _matrix(user_ids[part == ASIDE], item_ids[part == ASIDE], shape)
     facts |= {"users": shape[0], "items": shape[1], "positives": sum(matrices[name].nnz for name in PARTS)}
     facts |= {name: int(matrix.nnz) for name, matrix in matrices.items()}
@@ -234,9 +264,13 @@ def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
     indices = np.concatenate([train.indices + n_users, back.indices]).astype(np.int32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(torch.from_numpy(indptr), torch.from_numpy(indices),
-                                       torch.from_numpy(np.concatenate(values).astype(np.float32)),
-                                       size=(n_users + n_items,) * 2, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(indptr),
+            torch.from_numpy(indices),
+            torch.from_numpy(np.concatenate(values).astype(np.float32)),
+            size=(n_users + n_items,) * 2,
+            check_invariants=False,
+        )
 
 
 def check_k(config: dict[str, Any], dataset: Dataset) -> None:

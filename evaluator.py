@@ -28,8 +28,16 @@ class Ranking(NamedTuple):
     auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
 
 
-def rank_items(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
-               target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Ranking:
+def rank_items(
+    user_emb: Factor,
+    item_emb: Factor,
+    user_ids: np.ndarray,
+    masked: sp.csr_matrix,
+    k: int,
+    target: sp.csr_matrix | None = None,
+    seed: int = 0,
+    memory_mb: int = 256,
+) -> Ranking:
     """Rank every unmasked item for each user and keep the best k.
 
     Args:
@@ -55,13 +63,22 @@ def rank_items(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked:
     return Ranking(user_ids, items.astype(np.int64), scores, auc)
 
 
-def rank_blocks(user_emb: Factor, item_emb: Factor, user_ids: np.ndarray, masked: sp.csr_matrix, k: int,
-                target: sp.csr_matrix | None = None, seed: int = 0, memory_mb: int = 256) -> Iterator[Ranking]:
+def rank_blocks(
+    user_emb: Factor,
+    item_emb: Factor,
+    user_ids: np.ndarray,
+    masked: sp.csr_matrix,
+    k: int,
+    target: sp.csr_matrix | None = None,
+    seed: int = 0,
+    memory_mb: int = 256,
+) -> Iterator[Ranking]:
     """Yield what rank_items returns, and raise what it raises, a block of users at a time."""
     n_items = item_emb.shape[0]
     if k > n_items:
-        raise ValueError(f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or "
-                         "recommend_k")
+        raise ValueError(
+            f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or recommend_k"
+        )
     rng, n_masked = np.random.default_rng([seed, 2]), np.diff(masked.indptr)
     columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
     block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
@@ -122,8 +139,15 @@ def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> d
     return metrics
 
 
-def evaluate(user_emb: Factor, item_emb: Factor, target: sp.csr_matrix, masked: sp.csr_matrix,
-             config: dict[str, Any], candidates: np.ndarray | None = None, auc: bool = True) -> dict[str, np.ndarray]:
+def evaluate(
+    user_emb: Factor,
+    item_emb: Factor,
+    target: sp.csr_matrix,
+    masked: sp.csr_matrix,
+    config: dict[str, Any],
+    candidates: np.ndarray | None = None,
+    auc: bool = True,
+) -> dict[str, np.ndarray]:
     """Rank for every user with a target item and compute his metrics.
 
     Args:
@@ -141,13 +165,22 @@ def evaluate(user_emb: Factor, item_emb: Factor, target: sp.csr_matrix, masked: 
         rows = candidates if sp.issparse(item_emb) else torch.from_numpy(candidates)
         item_emb, target, masked = item_emb[rows], target[:, candidates], masked[:, candidates]
     users = np.flatnonzero(np.diff(target.indptr))
-    ranking = rank_items(user_emb, item_emb, users, masked, min(max(config["top_k"]), item_emb.shape[0]),
-                         target if auc else None, config["seed"], config["eval_memory_mb"])
+    ranking = rank_items(
+        user_emb,
+        item_emb,
+        users,
+        masked,
+        min(max(config["top_k"]), item_emb.shape[0]),
+        target if auc else None,
+        config["seed"],
+        config["eval_memory_mb"],
+    )
     return user_metrics(ranking, target, config["top_k"])
 
 
-def evaluate_warm(user_emb: Factor, item_emb: Factor, dataset: Any, part: str, config: dict[str, Any],
-                  auc: bool = True) -> dict[str, np.ndarray]:
+def evaluate_warm(
+    user_emb: Factor, item_emb: Factor, dataset: Any, part: str, config: dict[str, Any], auc: bool = True
+) -> dict[str, np.ndarray]:
     """Evaluate among the titles with a history alone: what any two rows can be compared by, with text or without.
 
     Where titles without a history are ranked as well they take places, and only of rows that place them anywhere.
@@ -164,8 +197,9 @@ def evaluate_warm(user_emb: Factor, item_emb: Factor, dataset: Any, part: str, c
     return evaluate(user_emb, item_emb, dataset.warm(part), dataset.known(part), config, dataset.warm_items, auc)
 
 
-def evaluate_listed(user_emb: Factor, item_emb: Factor, dataset: Any,
-                    config: dict[str, Any]) -> dict[str, dict[str, float]]:
+def evaluate_listed(
+    user_emb: Factor, item_emb: Factor, dataset: Any, config: dict[str, Any]
+) -> dict[str, dict[str, float]]:
     """Evaluate the test among all titles, those without a history listed where their scores put them.
 
     Returns:
@@ -175,8 +209,10 @@ def evaluate_listed(user_emb: Factor, item_emb: Factor, dataset: Any,
     """
     known, joint = dataset.known("test") + dataset.cold_valid, dataset.test + dataset.cold_test
     warm = dataset.warm("test")
-    return {"warm": means(evaluate(user_emb, item_emb, warm, known + joint - warm, config, auc=False)),
-            "joint": means(evaluate(user_emb, item_emb, joint, known, config, auc=False))}
+    return {
+        "warm": means(evaluate(user_emb, item_emb, warm, known + joint - warm, config, auc=False)),
+        "joint": means(evaluate(user_emb, item_emb, joint, known, config, auc=False)),
+    }
 
 
 def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None)) -> dict[str, float]:
@@ -185,8 +221,9 @@ def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None
     return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
 
 
-def evaluate_groups(user_emb: Factor, item_emb: Factor, dataset: Any,
-                    config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def evaluate_groups(
+    user_emb: Factor, item_emb: Factor, dataset: Any, config: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Evaluate the test by users' number of train rows, and by how often train collects the titles.
 
     Titles are cold (no train row), head (the most collected fifth of the others) or tail (the rest); the target is the
@@ -203,10 +240,19 @@ def evaluate_groups(user_emb: Factor, item_emb: Factor, dataset: Any,
         groups["users"][name] = _group(int(inside.sum()), means(overall, inside))
     for name, members in item_groups(dataset.train).items():
         part = only(dataset.test, members)
-        found = evaluate(user_emb, item_emb, part, dataset.known("test"), config,
-                         None if name == "cold" else dataset.warm_items, auc=False)
-        groups["items"][name] = {"n_items": int(members.sum()),
-                                 **_group(int((np.diff(part.indptr) > 0).sum()), means(found))}
+        found = evaluate(
+            user_emb,
+            item_emb,
+            part,
+            dataset.known("test"),
+            config,
+            None if name == "cold" else dataset.warm_items,
+            auc=False,
+        )
+        groups["items"][name] = {
+            "n_items": int(members.sum()),
+            **_group(int((np.diff(part.indptr) > 0).sum()), means(found)),
+        }
     return groups
 
 
@@ -237,13 +283,17 @@ def _columns(item_emb: Factor, width: int) -> torch.Tensor | SparseColumns:
         transposed = sp.csr_matrix(item_emb.T)
         transposed.resize(transposed.shape[0], width)
         filled = np.diff(transposed.indptr) > width // 2
-        return SparseColumns(sp.csr_matrix(sp.diags_array((~filled).astype(np.float32)) @ transposed),
-                             np.flatnonzero(filled), transposed[filled].toarray())
+        return SparseColumns(
+            sp.csr_matrix(sp.diags_array((~filled).astype(np.float32)) @ transposed),
+            np.flatnonzero(filled),
+            transposed[filled].toarray(),
+        )
     return torch.nn.functional.pad(item_emb, (0, 0, 0, width - len(item_emb))).T.contiguous()
 
 
-def _fill_scores(scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns,
-                 users: np.ndarray) -> None:
+def _fill_scores(
+    scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns, users: np.ndarray
+) -> None:
     """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
     if isinstance(item_columns, SparseColumns):
         mine = user_emb[users]
@@ -307,7 +357,7 @@ def _auc(scores: torch.Tensor, target: sp.csr_matrix, n_unmasked: np.ndarray) ->
     order = np.argsort(-sizes, kind="stable")
     step = max(1, 2**20 // scores.shape[1])  # so few rows that they stay in the processor's cache
     for start in range(0, len(order), step):
-        rows = order[start:start + step]
+        rows = order[start : start + step]
         part = scores[torch.from_numpy(rows).to(scores.device)]
         difference = torch.empty_like(part)
         for j in range(sizes[rows[0]]):

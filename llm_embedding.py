@@ -56,8 +56,14 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
         OSError: the encoder cannot be had and encoder_fallback is "none".
         ValueError: there is no such model, or no text at all.
     """
-    info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0.0,
-            "digest": None}
+    info = {
+        "requested": config["model_name"],
+        "used": None,
+        "dim": 0,
+        "texts_encoded": 0,
+        "seconds": 0.0,
+        "digest": None,
+    }
     if not uses_text(dataset, config):
         return TextVectors(None, None, info)
     start = time.perf_counter()
@@ -69,26 +75,35 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
     for block in blocks:
         found, counted = read_caches(folder, block), _Counting(block)
         if block.name == "encoder":
-            items = found["item"].fill(keys["item"], lambda rows, counted=counted: counted(
-                [dataset.item_texts[row] for row in rows]))
+            items = found["item"].fill(
+                keys["item"], lambda rows, counted=counted: counted([dataset.item_texts[row] for row in rows])
+            )
         else:  # what is fitted to all titles holds for all of them or for none
             items = found["item"].vectors if len(found["item"].vectors) == dataset.n_items else counted(block.sources)
         if block.reads_comments:
-            users = found["user"].fill(keys["user"], lambda rows, counted=counted, items=items: user_vectors(
-                dataset, items, rows, counted))
+            users = found["user"].fill(
+                keys["user"], lambda rows, counted=counted, items=items: user_vectors(dataset, items, rows, counted)
+            )
         else:
             users = user_vectors(dataset, items, np.arange(dataset.n_users), None)
         parts.append((items, users))
         texts += counted.texts
     items, users = (np.concatenate(side, axis=1) if len(side) > 1 else side[0] for side in zip(*parts, strict=True))
     widths = [len(part[0].T) for part in parts]
-    for side, vectors, ids, split in (("item", items, dataset.raw_item_ids, None),
-                                      ("user", users, dataset.raw_user_ids, dataset.fingerprint)):
+    for side, vectors, ids, split in (
+        ("item", items, dataset.raw_item_ids, None),
+        ("user", users, dataset.raw_user_ids, dataset.fingerprint),
+    ):
         write_cache(path_of(folder, side), vectors, blocks, widths, keys[side], ids, split)
     stamps = [block.stamp for block in blocks]
-    info |= {"used": blocks[0].stamp["model_name"], "dim": items.shape[1], "texts_encoded": texts,
-             "blocks": {block.name: width for block, width in zip(blocks, widths, strict=True)},
-             "seconds": time.perf_counter() - start, "digest": digest(json.dumps([stamps, keys]).encode())}
+    info |= {
+        "used": blocks[0].stamp["model_name"],
+        "dim": items.shape[1],
+        "texts_encoded": texts,
+        "blocks": {block.name: width for block, width in zip(blocks, widths, strict=True)},
+        "seconds": time.perf_counter() - start,
+        "digest": digest(json.dumps([stamps, keys]).encode()),
+    }
     return TextVectors(items, users, info, info["blocks"])
 
 
@@ -105,21 +120,23 @@ def uses_text(dataset: Any, config: dict[str, Any]) -> bool:
     return True
 
 
-def encoder_block(dataset: Any, config: dict[str, Any], device: str, keys: dict[str, list[str]],
-                  folder: Path) -> Block:
+def encoder_block(dataset: Any, config: dict[str, Any], device: str, keys: dict[str, list[str]], folder: Path) -> Block:
     """Describe the vectors of model_name, or of its fallback where they are not all cached and it cannot be had."""
     known = _known_stamps(config, dataset.item_texts, folder)
     for stamp in known:
         block = _stored(Block("encoder", stamp, dataset.item_texts, _cannot_encode), folder)
         if not _must_encode(dataset, keys, read_caches(folder, block)) or (
-                block.store and not missing(block.store, [*dataset.item_texts, *dataset.user_comments.texts])):
+            block.store and not missing(block.store, [*dataset.item_texts, *dataset.user_comments.texts])
+        ):
             return block
     used, encode = open_encoder(config, device, dataset.item_texts)
     stamp = _stamp(used, config, dataset.item_texts)
     like = stamps_like(folder, stamp)
     if like and stamp not in like:
-        log.info(f"{used} is now that of {stamp['model']}; the vectors in {folder} are those of {like[0]['model']} "
-                 "(--model_revision keeps to one)")
+        log.info(
+            f"{used} is now that of {stamp['model']}; the vectors in {folder} are those of {like[0]['model']} "
+            "(--model_revision keeps to one)"
+        )
     return _stored(Block("encoder", stamp, dataset.item_texts, lambda: encode), folder)
 
 
@@ -147,9 +164,17 @@ def further_blocks(dataset: Any, config: dict[str, Any], used: str) -> list[Bloc
     sources = {"lsa": dataset.item_texts, "names": dataset.item_names, "tags": dataset.item_tags}
     makers = {"lsa": lsa_encoder, "names": lambda corpus, dim: lsa_encoder(corpus, dim, (2, 4)), "tags": tag_encoder}
     asked = [name for name in config["text_blocks"].split(",") if name and name != used and len(set(sources[name])) > 1]
-    return [Block(name, {"model_name": name, "settings": {"dim": dims[name]},
-                         "model": digest("\0".join(sources[name]).encode())}, sources[name],
-                  lambda name=name: makers[name](sources[name], dims[name]), None, name == "lsa") for name in asked]
+    return [
+        Block(
+            name,
+            {"model_name": name, "settings": {"dim": dims[name]}, "model": digest("\0".join(sources[name]).encode())},
+            sources[name],
+            lambda name=name: makers[name](sources[name], dims[name]),
+            None,
+            name == "lsa",
+        )
+        for name in asked
+    ]
 
 
 def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
@@ -175,7 +200,7 @@ def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, config: dict[st
     blocks, parts, end = vectors.blocks or {"encoder": rows.shape[1]}, [], 0
     for name, width in blocks.items():
         end += width
-        part, titles = rows[:, end - width:end], vectors.items[:, end - width:end]
+        part, titles = rows[:, end - width : end], vectors.items[:, end - width : end]
         if config["whiten"]:
             part = _centred(part, titles) if name == "tags" else whitened(part, titles)
         if len(blocks) > 1:
@@ -197,8 +222,9 @@ def _centred(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
 def _must_encode(dataset: Any, keys: dict[str, list[str]], caches: dict[str, Cache]) -> bool:
     """Tell whether a text is in neither cache: a title's, or a comment of a user whose vector is not there."""
     wrote = set(dataset.user_comments.user_ids.tolist())
-    return (not caches["item"].holds(keys["item"])
-            or any(key not in caches["user"].row_of and user in wrote for user, key in enumerate(keys["user"])))
+    return not caches["item"].holds(keys["item"]) or any(
+        key not in caches["user"].row_of and user in wrote for user, key in enumerate(keys["user"])
+    )
 
 
 def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encode: Encode | None) -> np.ndarray:
@@ -222,8 +248,10 @@ def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encod
     if not mine.size or encode is None:
         return history.astype(np.float32)
     vectors = encode([comments.texts[c] for c in mine])  # (C, L)
-    weights = sp.csr_matrix((comments.weights[mine], (position[comments.user_ids[mine]], np.arange(len(mine)))),
-                            shape=(len(rows), len(mine)))
+    weights = sp.csr_matrix(
+        (comments.weights[mine], (position[comments.user_ids[mine]], np.arange(len(mine)))),
+        shape=(len(rows), len(mine)),
+    )
     wrote = np.diff(weights.indptr) > 0
     return np.where(wrote[:, None], _row_means(weights) @ vectors, history).astype(np.float32)
 
@@ -247,6 +275,7 @@ def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
         recommendation; Ledoit and Wolf 2004 for the shrinkage.
     """
     from sklearn.covariance import ledoit_wolf
+
     there = np.flatnonzero(item_vectors.any(axis=1))
     if len(there) > WHITEN_SAMPLE:
         there = np.random.default_rng(0).choice(there, WHITEN_SAMPLE, replace=False)
@@ -257,8 +286,10 @@ def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
     evened = (axes / np.sqrt(np.maximum(values, 1e-6 * values[-1]))) @ axes.T  # (L, L), symmetric
     mean = sample.mean(axis=0)
     length = np.sqrt(np.square((sample - mean) @ evened).sum(axis=1).mean())
-    parts = [((part - mean) * part.any(axis=1, keepdims=True) @ (evened / length)).astype(np.float32)
-             for part in np.array_split(vectors, len(vectors) // WHITEN_SAMPLE + 1)]  # float64 a part at a time
+    parts = [
+        ((part - mean) * part.any(axis=1, keepdims=True) @ (evened / length)).astype(np.float32)
+        for part in np.array_split(vectors, len(vectors) // WHITEN_SAMPLE + 1)
+    ]  # float64 a part at a time
     return np.concatenate(parts)
 
 
@@ -292,8 +323,11 @@ def _cannot_encode() -> Encode:
 def _stamp(name: str, config: dict[str, Any], item_texts: list[str]) -> dict[str, Any]:
     """Describe what, beside the text itself, decides a vector."""
     if name == "lsa":
-        return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]},
-                "model": digest("".join(digest(text.encode()) for text in item_texts).encode())}
+        return {
+            "model_name": name,
+            "settings": {"lsa_dim": config["lsa_dim"]},
+            "model": digest("".join(digest(text.encode()) for text in item_texts).encode()),
+        }
     folder = Path(name).expanduser()
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
@@ -312,5 +346,5 @@ def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:
     for user, part in enumerate(parts):
         if not part:
             part += ["history, titles with text"]
-            part += [item_keys[i] for i in train.indices[train.indptr[user]:train.indptr[user + 1]]]
+            part += [item_keys[i] for i in train.indices[train.indptr[user] : train.indptr[user + 1]]]
     return [digest("\n".join(part).encode()) for part in parts]

@@ -1,7 +1,7 @@
 """One experiment, start to end: load, split, embed, train, evaluate, recommend.
 
-    python main.py [--preset name] [--key value ...]
-    torchrun --nproc_per_node=P main.py ...            the same in P processes, each with a share of the columns
+python main.py [--preset name] [--key value ...]
+torchrun --nproc_per_node=P main.py ...            the same in P processes, each with a share of the columns
 """
 
 import sys
@@ -98,8 +98,12 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     metrics = held_out_metrics(*final, dataset, config)
     save_outputs(saved, dataset, *final, model.new_items(), config)
     clock["evaluate_s"] = time.perf_counter()
-    metrics |= {**fitted, **circumstances(dataset, vectors, config), "timing": seconds(clock),
-                "run": manifest.run_id(made_by)}
+    metrics |= {
+        **fitted,
+        **circumstances(dataset, vectors, config),
+        "timing": seconds(clock),
+        "run": manifest.run_id(made_by),
+    }
     finish(saved, metrics, lambda: page_of(saved, dataset))
     return metrics
 
@@ -126,8 +130,12 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
             return parse_json(path.read_text(encoding="utf-8"))
     metrics = held_out_metrics(*final, dataset, config)
     clock["infer_s"] = time.perf_counter()
-    metrics |= {**told_by(checkpoint, saved), **circumstances(dataset, vectors, config), "timing": seconds(clock),
-                "run": manifest.run_of(saved)}
+    metrics |= {
+        **told_by(checkpoint, saved),
+        **circumstances(dataset, vectors, config),
+        "timing": seconds(clock),
+        "run": manifest.run_of(saved),
+    }
     write_json(saved / "metrics.json", metrics)
     manifest.enter_again(saved, "metrics.json")
     page_of(saved, dataset)
@@ -145,8 +153,13 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
         The content of metrics.json: the measured run's, and "refit", what the second was trained on.
     """
     saved, device = Path(config["saved_dir"]), resolve_device(config["device"])
-    first = {**config, "refit": False, "refit_valid": False, "saved_dir": str(saved / "measured"),
-             "vectors_dir": config["vectors_dir"] or config["saved_dir"]}
+    first = {
+        **config,
+        "refit": False,
+        "refit_valid": False,
+        "saved_dir": str(saved / "measured"),
+        "vectors_dir": config["vectors_dir"] or config["saved_dir"],
+    }
     held_out = load_dataset(first)
     check_k(first, held_out)
     refuse_other(config)
@@ -170,9 +183,18 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     if rank() > 0:
         return {}
     save_outputs(saved, dataset, *final, model.new_items(), config)
-    metrics = {**measured, "config": config, "run": manifest.run_id(made_by), "refit": {
-        "positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"],
-        "fingerprint": dataset.fingerprint, "figures": "those of the run in measured, whose model is another"}}
+    metrics = {
+        **measured,
+        "config": config,
+        "run": manifest.run_id(made_by),
+        "refit": {
+            "positives": int(dataset.train.nnz),
+            "epochs": fitted["epochs_run"],
+            "train_s": fitted["train_s"],
+            "fingerprint": dataset.fingerprint,
+            "figures": "those of the run in measured, whose model is another",
+        },
+    }
     if config["refit_valid"]:
         metrics |= held_out_metrics(*final, dataset, config)
         metrics["refit"]["figures"] = "valid of the run in measured; test of this model, trained on train and valid"
@@ -223,12 +245,17 @@ def told_finished(done: dict[str, Any], config: dict[str, Any], write_page: Call
 
 def circumstances(dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
     """Say what figures were made from and with, for metrics.json."""
-    return {"data": {**dataset.facts, "fingerprint": dataset.fingerprint}, "encoder": vectors.info,
-            "config": config, "versions": versions()}
+    return {
+        "data": {**dataset.facts, "fingerprint": dataset.fingerprint},
+        "encoder": vectors.info,
+        "config": config,
+        "versions": versions(),
+    }
 
 
-def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset,
-                 config: dict[str, Any]) -> dict[str, Any]:
+def held_out_metrics(
+    user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset, config: dict[str, Any]
+) -> dict[str, Any]:
     """Compute the test figures, the only place where test is looked at.
 
     Returns:
@@ -237,17 +264,21 @@ def held_out_metrics(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Da
         "cold" and "cold_valid": the pairs of those parts, ranked among the titles of the part and among all.
     """
     known = dataset.known("test")
-    metrics = {"test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
-               "warm": means(evaluate_warm(user_emb, item_emb, dataset, "test", config)),
-               "listed": evaluate_listed(user_emb, item_emb, dataset, config),
-               "groups": evaluate_groups(user_emb, item_emb, dataset, config)}
+    metrics = {
+        "test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
+        "warm": means(evaluate_warm(user_emb, item_emb, dataset, "test", config)),
+        "listed": evaluate_listed(user_emb, item_emb, dataset, config),
+        "groups": evaluate_groups(user_emb, item_emb, dataset, config),
+    }
     for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
         metrics[name] = {}
         if target.nnz:
             cold = np.flatnonzero(np.bincount(target.indices, minlength=dataset.n_items))
-            metrics[name] = {"n_items": len(cold),
-                             "among_cold": means(evaluate(user_emb, item_emb, target, known, config, cold)),
-                             "among_all": means(evaluate(user_emb, item_emb, target, known, config))}
+            metrics[name] = {
+                "n_items": len(cold),
+                "among_cold": means(evaluate(user_emb, item_emb, target, known, config, cold)),
+                "among_all": means(evaluate(user_emb, item_emb, target, known, config)),
+            }
     return metrics
 
 
@@ -257,8 +288,11 @@ def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[s
     The encoder is the one that was really used, which may have been the fallback.
     """
     taken, trained = (*RUNTIME_KEYS, "recommend_k"), {**CONFIG, **checkpoint["config"]}  # an older run lacks new keys
-    ignored = [f"{key} {config[key]} (trained with {trained[key]})" for key in config
-               if key not in taken and config[key] not in (CONFIG[key], trained[key])]
+    ignored = [
+        f"{key} {config[key]} (trained with {trained[key]})"
+        for key in config
+        if key not in taken and config[key] not in (CONFIG[key], trained[key])
+    ]
     if ignored:
         log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
     encoder = checkpoint["text"]["encoder"] if "text" in checkpoint else None
@@ -272,36 +306,55 @@ def check_same_data(first: Dataset, now: Dataset) -> None:
         raise ValueError("the data were changed while the run was measured; give the command again")
 
 
-def save_outputs(saved: Path, dataset: Dataset, user_emb: torch.Tensor, item_emb: torch.Tensor,
-                 new_items: np.ndarray, config: dict[str, Any]) -> None:
+def save_outputs(
+    saved: Path,
+    dataset: Dataset,
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    new_items: np.ndarray,
+    config: dict[str, Any],
+) -> None:
     """Write vectors, lists, id mappings, splits and each user's train titles; new_items are the rows of the shelf."""
     save_torch(saved / "user_emb.pt", user_emb.float().cpu().clone())
     save_torch(saved / "item_emb.pt", item_emb.float().cpu().clone())
     for name, candidates in (("recommendations.json", None), ("new_titles.json", new_items)):
-        write_json(saved / name, recommend(user_emb, item_emb, dataset, config["recommend_k"], config,
-                                           candidates=candidates))
+        write_json(
+            saved / name, recommend(user_emb, item_emb, dataset, config["recommend_k"], config, candidates=candidates)
+        )
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
-        np.savez_compressed(file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32)
-                                     for name in (*PARTS, "aside")})
+        np.savez_compressed(
+            file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "aside")}
+        )
     titles = np.array(dataset.raw_item_ids, dtype=object)
-    train = {user: titles[items].tolist() for user, items in
-             zip(dataset.raw_user_ids, np.split(dataset.train.indices, dataset.train.indptr[1:-1]), strict=True)}
+    train = {
+        user: titles[items].tolist()
+        for user, items in zip(
+            dataset.raw_user_ids, np.split(dataset.train.indices, dataset.train.indptr[1:-1]), strict=True
+        )
+    }
     with atomic_write(saved / "train_user_dict.pkl") as file:
         pickle.dump(train, file)
 
 
 def versions() -> dict[str, str]:
     """Name what this run was made with."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-            "scipy": scipy.__version__, "platform": platform.platform()}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "platform": platform.platform(),
+    }
 
 
 def seconds(clock: dict[str, float]) -> dict[str, float]:
     """Turn moments into the seconds each step took, and their total."""
     moments = list(clock.values())
-    return {**{name: b - a for name, a, b in zip(list(clock)[1:], moments, moments[1:], strict=False)},
-            "total_s": moments[-1] - moments[0]}
+    return {
+        **{name: b - a for name, a, b in zip(list(clock)[1:], moments, moments[1:], strict=False)},
+        "total_s": moments[-1] - moments[0],
+    }
 
 
 def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
@@ -309,12 +362,14 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
     cutoffs, lines = metrics["config"]["top_k"], []
     for name, found in (("test, titles with a history", metrics["warm"]), ("test, all titles", metrics["test"])):
         lines += ["", f"{name:28s}" + "".join(f"{'@' + str(k):>9s}" for k in cutoffs)]
-        lines += [f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs)
-                  for key in ("Recall", "NDCG", "Hit")] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
+        lines += [
+            f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs) for key in ("Recall", "NDCG", "Hit")
+        ] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
     lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
     for user, titles in list(lists.items())[:n_users]:
-        lines += ["", f"for user {user}:"] + [f"  {rank}. {title['name']}  ({title['score']:.3f})"
-                                              for rank, title in enumerate(titles[:5], start=1)]
+        lines += ["", f"for user {user}:"] + [
+            f"  {rank}. {title['name']}  ({title['score']:.3f})" for rank, title in enumerate(titles[:5], start=1)
+        ]
     encoder = metrics["encoder"]
     if encoder["used"] not in (None, encoder["requested"]):
         lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]

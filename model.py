@@ -23,8 +23,9 @@ class Propagate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int,
-                rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.constants = norm_adj, num_layers, rows
         return propagate(x, norm_adj, num_layers).index_select(0, rows), x.index_select(0, rows)  # (n, D) each
 
@@ -62,8 +63,14 @@ def spmm(norm_adj: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
     """
     if norm_adj.is_cuda:
         return norm_adj @ h
-    return embedding_bag(norm_adj.col_indices(), h, norm_adj.crow_indices(), mode="sum",
-                         per_sample_weights=norm_adj.values(), include_last_offset=True)
+    return embedding_bag(
+        norm_adj.col_indices(),
+        h,
+        norm_adj.crow_indices(),
+        mode="sum",
+        per_sample_weights=norm_adj.values(),
+        include_last_offset=True,
+    )
 
 
 class LightGCN(nn.Module):
@@ -104,11 +111,22 @@ class LightGCN(nn.Module):
         softmax loss for item recommendation, for cosine and temperature.
     """
 
-    def __init__(self, norm_adj: torch.Tensor, n_users: int, embedding_dim: int, num_layers: int,
-                 fusion_mode: str = "none", text: torch.Tensor | None = None, init_std: float = 0.1,
-                 generator: torch.Generator | None = None, initial: torch.Tensor | None = None,
-                 normalize: bool = False, temperature: float = 1.0, has_bias: bool = False,
-                 popularity: torch.Tensor | None = None) -> None:
+    def __init__(
+        self,
+        norm_adj: torch.Tensor,
+        n_users: int,
+        embedding_dim: int,
+        num_layers: int,
+        fusion_mode: str = "none",
+        text: torch.Tensor | None = None,
+        init_std: float = 0.1,
+        generator: torch.Generator | None = None,
+        initial: torch.Tensor | None = None,
+        normalize: bool = False,
+        temperature: float = 1.0,
+        has_bias: bool = False,
+        popularity: torch.Tensor | None = None,
+    ) -> None:
         super().__init__()
         n_nodes = norm_adj.shape[0]
         self.n_users, self.num_layers, self.embedding_dim = n_users, num_layers, embedding_dim
@@ -125,8 +143,9 @@ class LightGCN(nn.Module):
         self.id_emb = nn.Parameter(drawn * connected[:, None])  # (N, D), or this process's share of the columns
         self.register_buffer("is_cold", ~connected[n_users:], persistent=False)
         # which nodes can be placed without their edges: (N,), users never
-        self.register_buffer("has_item_text", has_text & (torch.arange(n_nodes, device=has_text.device) >= n_users),
-                             persistent=False)
+        self.register_buffer(
+            "has_item_text", has_text & (torch.arange(n_nodes, device=has_text.device) >= n_users), persistent=False
+        )
         self.register_buffer("item_bias", -UNLISTED * (self.is_cold & ~has_text[n_users:]) if has_bias else None)
         # (n_users,) those of whom nothing is known
         self.register_buffer("is_unknown", ~(connected | has_text)[:n_users], persistent=False)
@@ -165,7 +184,7 @@ class LightGCN(nn.Module):
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return user_emb (n_users, D) and item_emb (n_items, D), both with the columns beside them."""
         everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
-        users, items = [everyone[: self.n_users]], [everyone[self.n_users:]]
+        users, items = [everyone[: self.n_users]], [everyone[self.n_users :]]
         if self.item_bias is not None:
             users.append(torch.ones_like(users[0][:, :1]))
             items.append(self.item_bias[:, None])
@@ -180,7 +199,7 @@ class LightGCN(nn.Module):
 
     def new_items(self) -> np.ndarray:
         """Return the rows of the items without edges that can be placed by their text."""
-        return (self.is_cold & self.has_item_text[self.n_users:]).nonzero().squeeze(1).cpu().numpy()
+        return (self.is_cold & self.has_item_text[self.n_users :]).nonzero().squeeze(1).cpu().numpy()
 
     def add_linear(self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor) -> None:
         """Set columns beside the trained ones, which are part of the state from then on.
@@ -247,8 +266,10 @@ class LightGCN(nn.Module):
 
     def own_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Take this process's share of the tensors of a single process, the inverse of whole_state."""
-        return {name: tensor.narrow(*_narrow(*self._parted()[name])).clone() if name in self._parted() else tensor
-                for name, tensor in state.items()}
+        return {
+            name: tensor.narrow(*_narrow(*self._parted()[name])).clone() if name in self._parted() else tensor
+            for name, tensor in state.items()
+        }
 
     def _parted(self) -> dict[str, tuple[int, int]]:
         """Name the parameters of which a process owns a share: name -> (dimension, its whole length)."""
@@ -258,8 +279,10 @@ class LightGCN(nn.Module):
     def _propagate_constant(self, constant: torch.Tensor, columns: int = 64) -> torch.Tensor:
         """Return P constant, a few columns at a time so that only the result is large."""
         constant = constant.to(self.norm_adj.device)
-        return torch.cat([propagate(part.contiguous(), self.norm_adj, self.num_layers)
-                          for part in constant.split(columns, dim=1)], dim=1)
+        return torch.cat(
+            [propagate(part.contiguous(), self.norm_adj, self.num_layers) for part in constant.split(columns, dim=1)],
+            dim=1,
+        )
 
 
 def _narrow(dim: int, total: int) -> tuple[int, int, int]:

@@ -122,8 +122,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if asked.out is not None:
         check_format(Path(asked.out))
         if asked.why and Path(asked.out).suffix not in (".json", ".jsonl"):
-            raise ValueError(f"{asked.out!r} has no place for reasons; let --out end in .json or .jsonl, or leave "
-                             "out --why")
+            raise ValueError(
+                f"{asked.out!r} has no place for reasons; let --out end in .json or .jsonl, or leave out --why"
+            )
     return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
 
 
@@ -166,6 +167,7 @@ def candidates(run: Run, asked: argparse.Namespace) -> np.ndarray | None:
 
 # --- what each flag does ---
 
+
 def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
     user = user_row(run, asked.user)
     raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
@@ -184,25 +186,34 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
         log.info(told)
         heading = f"for whom {path.name} is the list of:"
     elif path.suffix in EXPORTS and not search(run.names, asked.new_user, 1):
-        raise FileNotFoundError(f"{path} is missing, and no title is called so; name an exported list, or titles "
-                                "parted by commas")
+        raise FileNotFoundError(
+            f"{path} is missing, and no title is called so; name an exported list, or titles parted by commas"
+        )
     else:
         items = title_rows(run, asked.new_user)
         heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
     titles = list_for_new(run, items, k, candidates(run, asked), left_out)
     if asked.why:
-        collected = sp.csr_matrix((np.ones(len(items), np.float32), ([0] * len(items), items)),
-                                  shape=(1, run.dataset.n_items))
-        titles = explained(run, titles, explanations.newcomer(fit_users(run, collected)[1], run.item_emb,
-                                                         explanations.beside(run.checkpoint["state_dict"])))
+        collected = sp.csr_matrix(
+            (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, run.dataset.n_items)
+        )
+        titles = explained(
+            run,
+            titles,
+            explanations.newcomer(
+                fit_users(run, collected)[1], run.item_emb, explanations.beside(run.checkpoint["state_dict"])
+            ),
+        )
     show_or_write(asked, heading, "new user", titles)
 
 
 def explained(run: Run, titles: list[dict[str, Any]], made_of: explanations.Composition) -> list[dict[str, Any]]:
     """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
     why = explanations.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
-    return [{**entry, "because": explanations.named(reason, run.dataset), "parts": reason.parts}
-            for entry, reason in zip(titles, why, strict=True)]
+    return [
+        {**entry, "because": explanations.named(reason, run.dataset), "parts": reason.parts}
+        for entry, reason in zip(titles, why, strict=True)
+    ]
 
 
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: list[dict[str, Any]]) -> None:
@@ -243,8 +254,10 @@ def read_users(run: Run, name: str) -> np.ndarray:
         raise ValueError(f"none of the {len(ids):,} lines of {name} is the id of a user of this run")
     if len(known) < len(ids):
         unknown = [raw for raw in ids if raw not in run.user_rows]
-        log.warning(f"{len(unknown):,} of {len(ids):,} ids are of no user of this run and get no list, the first of "
-                    f"them {unknown[0]!r}")
+        log.warning(
+            f"{len(unknown):,} of {len(ids):,} ids are of no user of this run and get no list, the first of "
+            f"them {unknown[0]!r}"
+        )
     return np.array(known)
 
 
@@ -264,11 +277,20 @@ def to_folder(run: Run, asked: argparse.Namespace, k: int) -> None:
     export(run, Path(asked.export))
 
 
-ANSWERS = {"user": for_user, "new_user": for_newcomer, "users": for_users, "similar": like_title,
-           "new_item": like_new_item, "export": to_folder, "out": for_users, "everybody": for_users}
+ANSWERS = {
+    "user": for_user,
+    "new_user": for_newcomer,
+    "users": for_users,
+    "similar": like_title,
+    "new_item": like_new_item,
+    "export": to_folder,
+    "out": for_users,
+    "everybody": for_users,
+}
 
 
 # --- the screen ---
+
 
 def printed(heading: str, entries: list[dict[str, Any]]) -> str:
     """Lay a list of titles or users out for a screen of WIDTH columns, of which a CJK character takes two."""

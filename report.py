@@ -1,6 +1,6 @@
 """One self-contained HTML page from what a run and an ablation left in saved/.
 
-    python report.py [FOLDER]     write FOLDER/report.html (FOLDER is saved unless given)
+python report.py [FOLDER]     write FOLDER/report.html (FOLDER is saved unless given)
 """
 
 import os
@@ -28,8 +28,17 @@ def main() -> None:
     if not folder.is_dir():
         sys.exit(f"error: {folder} is no folder; name the saved_dir of a run")
     try:
-        manifest.check(folder, "metrics.json", "history.jsonl", "recommendations.json", "new_titles.json",
-                       "id_mappings.json", "splits.npz", "user_emb.pt", "item_emb.pt")
+        manifest.check(
+            folder,
+            "metrics.json",
+            "history.jsonl",
+            "recommendations.json",
+            "new_titles.json",
+            "id_mappings.json",
+            "splits.npz",
+            "user_emb.pt",
+            "item_emb.pt",
+        )
         said(str(write_report(folder)))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -44,9 +44,13 @@ from web.report_page import write_report
 log = logging.getLogger("aglrec")
 
 COMBINATIONS: dict[str, dict[str, Any]] = {
-    f"{fusion_mode}-{text}": {"fusion_mode": fusion_mode, "use_user_llm": text in ("user", "both"),
-                              "use_item_llm": text in ("item", "both")}
-    for fusion_mode in ("sum", "concat") for text in ("none", "user", "item", "both")
+    f"{fusion_mode}-{text}": {
+        "fusion_mode": fusion_mode,
+        "use_user_llm": text in ("user", "both"),
+        "use_item_llm": text in ("item", "both"),
+    }
+    for fusion_mode in ("sum", "concat")
+    for text in ("none", "user", "item", "both")
 }
 # without text there is nothing to fuse: one model, which is trained once
 SAME = {"concat-none": "sum-none"}
@@ -54,15 +58,28 @@ OF_TEXT = ("content_cosine", "content_whitened", "content_blocks")
 SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 BOTH = COMBINATIONS["sum-both"]
 FULL: dict[str, dict[str, Any]] = {
-    f"{loss}-{init}-drop{id_dropout:g}-{encoder}": {**BOTH, "loss": loss, "init": init, "id_dropout": id_dropout,
-                                                    **({"model_name": "lsa"} if encoder == "lsa" else {})}
-    for loss in ("bpr", "softmax") for init in ("normal", "svd") for id_dropout in (0.0, 0.5)
+    f"{loss}-{init}-drop{id_dropout:g}-{encoder}": {
+        **BOTH,
+        "loss": loss,
+        "init": init,
+        "id_dropout": id_dropout,
+        **({"model_name": "lsa"} if encoder == "lsa" else {}),
+    }
+    for loss in ("bpr", "softmax")
+    for init in ("normal", "svd")
+    for id_dropout in (0.0, 0.5)
     for encoder in ("lsa", "model_name")
 }
 
 
-def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], folder: Path, seeds: int = 1,
-            rerun: bool = False, baselines: list[str] | None = None) -> list[dict[str, Any]]:
+def compare(
+    settings: dict[str, dict[str, Any]],
+    overrides: dict[str, Any],
+    folder: Path,
+    seeds: int = 1,
+    rerun: bool = False,
+    baselines: list[str] | None = None,
+) -> list[dict[str, Any]]:
     """Run every row with every seed, unless it is finished, and gather the results.
 
     Args:
@@ -81,8 +98,11 @@ def compare(settings: dict[str, dict[str, Any]], overrides: dict[str, Any], fold
     if base["refit"] or base["refit_valid"]:
         raise ValueError("rows are compared by models of the train part alone; leave out --refit and --refit_valid")
     for number in range(seeds):
-        mine = {**overrides, "vectors_dir": base["vectors_dir"] or base["saved_dir"],
-                **{key: base[key] + number for key in ("seed", "split_seed")}}
+        mine = {
+            **overrides,
+            "vectors_dir": base["vectors_dir"] or base["saved_dir"],
+            **{key: base[key] + number for key in ("seed", "split_seed")},
+        }
         dataset = load_dataset(get_config(mine))
         vectors = shared_vectors(dataset, get_config({**mine, **BOTH}))
         for name in possible_baselines(dataset, vectors):
@@ -138,13 +158,17 @@ def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun:
     return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
 
 
-def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
-             rerun: bool) -> dict[str, Any]:
+def baseline(
+    name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], rerun: bool
+) -> dict[str, Any]:
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
-    made_of = {"grid": GRIDS.get(name, {}), "data": {"fingerprint": dataset.fingerprint},
-               "encoder": {"used": vectors.info["used"] if name in OF_TEXT else None},
-               "text": text_origin(vectors.info),
-               **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")}}
+    made_of = {
+        "grid": GRIDS.get(name, {}),
+        "data": {"fingerprint": dataset.fingerprint},
+        "encoder": {"used": vectors.info["used"] if name in OF_TEXT else None},
+        "text": text_origin(vectors.info),
+        **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")},
+    }
     path = folder / "metrics.json"
     done = read_json(path) if path.exists() and not rerun else {}
     same = all(done.get(key) == value for key, value in json.loads(json.dumps(made_of)).items())
@@ -154,8 +178,14 @@ def baseline(name: str, folder: Path, dataset: Dataset, vectors: TextVectors, co
         start = time.perf_counter()
         factors, point, valid = tuned(name, dataset, vectors_for(name, vectors), config)
         write_json(folder / "comparison.json", comparison(factors, dataset, vectors, config))
-        done = {**made_of, "point": point, "valid": valid, "train_s": time.perf_counter() - start, "epoch": 0,
-                **held_out_metrics(*factors, dataset, config)}
+        done = {
+            **made_of,
+            "point": point,
+            "valid": valid,
+            "train_s": time.perf_counter() - start,
+            "epoch": 0,
+            **held_out_metrics(*factors, dataset, config),
+        }
         write_json(path, done)
     return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
 
@@ -165,12 +195,13 @@ def vectors_for(name: str, vectors: TextVectors) -> np.ndarray | None:
     if name not in OF_TEXT or vectors.items is None:
         return None
     if name == "content_blocks":
-        return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users):]
+        return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users) :]
     return vectors.items[:, : next(iter(vectors.blocks.values()), vectors.items.shape[1])]
 
 
-def tuned(name: str, dataset: Dataset, item_vectors: np.ndarray | None,
-          config: dict[str, Any]) -> tuple[Factors, dict[str, Any], dict[str, float]]:
+def tuned(
+    name: str, dataset: Dataset, item_vectors: np.ndarray | None, config: dict[str, Any]
+) -> tuple[Factors, dict[str, Any], dict[str, float]]:
     """Fit a baseline at every point of its grid and keep the one that is best on valid.
 
     Returns:
@@ -194,9 +225,12 @@ def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config:
     users = np.flatnonzero(np.diff(dataset.warm("test").indptr))
     found = evaluate_warm(*factors, dataset, "test", config, auc=False)[metric]
     lists = rank_items(*factors, users, known, max(config["top_k"]), None, config["seed"], config["eval_memory_mb"])
-    return {"user_metric": metric, "text": vectors.info["digest"],
-            "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
-            "user_test": {dataset.raw_user_ids[user]: value for user, value in zip(users, found.tolist(), strict=True)}}
+    return {
+        "user_metric": metric,
+        "text": vectors.info["digest"],
+        "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
+        "user_test": {dataset.raw_user_ids[user]: value for user, value in zip(users, found.tolist(), strict=True)},
+    }
 
 
 def _is_of(path: Path, vectors: TextVectors) -> bool:
@@ -206,6 +240,7 @@ def _is_of(path: Path, vectors: TextVectors) -> bool:
 
 # --- statistics ---
 
+
 def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Summarise the runs of a row over seeds.
 
@@ -213,10 +248,16 @@ def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> d
         {"tag", "overrides", "encoder", "folders", "epochs", "points", "n_seeds"}, and each of SUMMARISED as in a
         run's metrics.json with {"mean", "sd"} for every number; sd is over seeds, with n - 1, and 0 for one seed.
     """
-    return {"tag": tag, "overrides": settings, "encoder": runs[0]["encoder"]["used"], "n_seeds": len(runs),
-            "folders": [run["folder"] for run in runs], "epochs": [run["epoch"] for run in runs],
-            "points": [run.get("point", {}) for run in runs],
-            **{key: spread([run[key] for run in runs]) for key in SUMMARISED}}
+    return {
+        "tag": tag,
+        "overrides": settings,
+        "encoder": runs[0]["encoder"]["used"],
+        "n_seeds": len(runs),
+        "folders": [run["folder"] for run in runs],
+        "epochs": [run["epoch"] for run in runs],
+        "points": [run.get("point", {}) for run in runs],
+        **{key: spread([run[key] for run in runs]) for key in SUMMARISED},
+    }
 
 
 def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, Any]]]) -> None:
@@ -245,15 +286,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     shown = [(f"{name}@{k}", lambda row, name=name: row["warm"][f"{name}@{k}"]) for name in ("Recall", "NDCG")]
     shown += [("lost by listing", lambda row: {"mean": listing_cost(row, ndcg)})]
     if any(row["cold"] for row in rows):
-        shown += [(f"cold {ndcg} {where.replace('_', ' ')}", lambda row, where=where: row["cold"][where][ndcg])
-                  for where in ("among_cold", "among_all")]
+        shown += [
+            (f"cold {ndcg} {where.replace('_', ' ')}", lambda row, where=where: row["cold"][where][ndcg])
+            for where in ("among_cold", "among_all")
+        ]
         shown += [(f"joint {ndcg}", lambda row: row["listed"]["joint"][ndcg])]
     shown += [("coverage", lambda row: row["beyond"]["Coverage"])]
     lines = [["row", *(name for name, _ in shown), "p", "train s"]]
     for row in rows:
         p = "" if row["p"] is None else f"{row['p']:.1g}"
-        lines.append([row["tag"], *(mean_and_sd(pick(row), row["n_seeds"]) for _, pick in shown), p,
-                      f"{row['train_s']['mean']:.1f}"])
+        lines.append(
+            [
+                row["tag"],
+                *(mean_and_sd(pick(row), row["n_seeds"]) for _, pick in shown),
+                p,
+                f"{row['train_s']['mean']:.1f}",
+            ]
+        )
     return markdown(lines)
 
 
@@ -298,8 +347,10 @@ def main() -> None:
     if not settings and not rows:
         raise ValueError(f"these data allow none of the baselines {asked.only}")
     if settings and not any(row["tag"] in settings for row in rows):
-        raise ValueError("the command line contradicts every combination; leave fusion_mode, use_user_llm and "
-                         "use_item_llm to the ablation")
+        raise ValueError(
+            "the command line contradicts every combination; leave fusion_mode, use_user_llm and "
+            "use_item_llm to the ablation"
+        )
     write_json(folder / "results.json", rows)
     with atomic_write(folder / "results.md") as file:
         file.write((table(rows) + "\n").encode())

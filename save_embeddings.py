@@ -1,6 +1,6 @@
 """Fill the vector cache ahead of training; main.py with the same settings then encodes nothing.
 
-    python save_embeddings.py [--preset name] [--key value ...]
+python save_embeddings.py [--preset name] [--key value ...]
 """
 
 import sys
@@ -25,11 +25,15 @@ def main() -> None:
     config = get_config(parse_overrides(sys.argv[1:]))
     vectors = text_vectors(load_dataset(config), config, str(resolve_device(config["device"])))
     if vectors.items is None:
-        raise ValueError("these settings use no text (fusion_mode none, or use_user_llm and use_item_llm false), so "
-                         "there is nothing to encode")
+        raise ValueError(
+            "these settings use no text (fusion_mode none, or use_user_llm and use_item_llm false), so "
+            "there is nothing to encode"
+        )
     info = vectors.info
-    log.info(f"{info['used']}: {len(vectors.items):,} items and {len(vectors.users):,} users, {info['dim']} numbers "
-             f"each; {info['texts_encoded']:,} texts encoded in {info['seconds']:.1f} s, the rest were in the cache")
+    log.info(
+        f"{info['used']}: {len(vectors.items):,} items and {len(vectors.users):,} users, {info['dim']} numbers "
+        f"each; {info['texts_encoded']:,} texts encoded in {info['seconds']:.1f} s, the rest were in the cache"
+    )
 
 
 if __name__ == "__main__":

@@ -78,8 +78,9 @@ def main() -> None:
         app = guarded(create_app(run, asked.users == "true"), asked.host)
         at = f"[{asked.host}]" if ":" in asked.host else asked.host
         log.info(f"http://{at}:{taken.getsockname()[1]} serves {config['saved_dir']}; Ctrl-C ends it")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False,
-                                      timeout_graceful_shutdown=2)).run([taken])
+        uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+        ).run([taken])
 
 
 if __name__ == "__main__":

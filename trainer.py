@@ -23,8 +23,14 @@ from training.optimizer import adam, load_state, optimizer_state
 log = logging.getLogger("aglrec")
 
 
-def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: dict[str, Any],
-        selected: dict[str, Any] | None = None, measured: dict[str, Any] | None = None) -> dict[str, Any]:
+def fit(
+    model: LightGCN,
+    dataset: Dataset,
+    config: dict[str, Any],
+    signature: dict[str, Any],
+    selected: dict[str, Any] | None = None,
+    measured: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Train with early stopping on valid, write checkpoint, history and best model, restore the best epoch.
 
     Ctrl-C finishes the step, saves, and then stops.
@@ -70,15 +76,36 @@ def fit(model: LightGCN, dataset: Dataset, config: dict[str, Any], signature: di
     if rank() == 0:
         with atomic_write(folder / "history.jsonl") as file:
             file.writelines(json.dumps(line).encode() + b"\n" for line in state["history"])
-        save_torch(folder / "best_model.pth", {**best, "config": config, "text": signature["text"], "decided": decided,
-                                               "dataset_fingerprint": dataset.fingerprint})
+        save_torch(
+            folder / "best_model.pth",
+            {
+                **best,
+                "config": config,
+                "text": signature["text"],
+                "decided": decided,
+                "dataset_fingerprint": dataset.fingerprint,
+            },
+        )
         manifest.enter(folder, manifest.run_id(signature), "history.jsonl", "best_model.pth")
-    return {"epoch": best["epoch"], "valid": best["valid"], "epochs_run": state["epoch"], "decided": decided,
-            "train_s": sum(line["seconds"] for line in state["history"])}
+    return {
+        "epoch": best["epoch"],
+        "valid": best["valid"],
+        "epochs_run": state["epoch"],
+        "decided": decided,
+        "train_s": sum(line["seconds"] for line in state["history"]),
+    }
 
 
-def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset,
-               config: dict[str, Any], rng: np.random.Generator, saving: Saving, last: int) -> None:
+def _one_epoch(
+    state: dict[str, Any],
+    model: LightGCN,
+    optimizer: torch.optim.Optimizer,
+    dataset: Dataset,
+    config: dict[str, Any],
+    rng: np.random.Generator,
+    saving: Saving,
+    last: int,
+) -> None:
     """Train an epoch, or what is left of it, evaluate if it is due, and enter both into the state, which is saved."""
     start, at_start = time.perf_counter(), rng.bit_generator.state
     before = state.get("middle") or {"seconds": 0.0}
@@ -91,8 +118,16 @@ def _one_epoch(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Op
         saving.write({**state, **whole(), "rng": at_start, "middle": middle})
 
     try:
-        loss = train_epoch(model, optimizer, dataset, config, rng, state["epoch"] + 1, middle=state.pop("middle", None),
-                           pause=Pause(saving.is_asked, keep))
+        loss = train_epoch(
+            model,
+            optimizer,
+            dataset,
+            config,
+            rng,
+            state["epoch"] + 1,
+            middle=state.pop("middle", None),
+            pause=Pause(saving.is_asked, keep),
+        )
     except FloatingPointError as error:
         if state["best"]:
             saving.write({**state, "rng": at_start})

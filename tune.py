@@ -45,9 +45,14 @@ log = logging.getLogger("aglrec")
 
 # what is searched: key -> (kind, the arguments of Optuna's suggest_...)
 SPACE: dict[str, tuple[Any, ...]] = {
-    "lr": ("log", 0.001, 0.1), "embedding_dim": ("choice", (32, 64, 128, 256, 512)), "num_layers": ("int", 1, 3),
-    "batch_size": ("choice", (256, 512, 1024, 2048, 4096)), "epochs": ("choice", (3, 6, 12, 24)),
-    "id_dropout": ("float", 0.0, 0.6), "reg_lambda": ("log", 1e-6, 1e-2), "temperature": ("log", 0.04, 0.5),
+    "lr": ("log", 0.001, 0.1),
+    "embedding_dim": ("choice", (32, 64, 128, 256, 512)),
+    "num_layers": ("int", 1, 3),
+    "batch_size": ("choice", (256, 512, 1024, 2048, 4096)),
+    "epochs": ("choice", (3, 6, 12, 24)),
+    "id_dropout": ("float", 0.0, 0.6),
+    "reg_lambda": ("log", 1e-6, 1e-2),
+    "temperature": ("log", 0.04, 0.5),
 }
 LEFT_OUT = {"calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
@@ -59,8 +64,14 @@ def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tup
     return {key: space for key, space in SPACE.items() if key not in overrides and key not in idle}
 
 
-def search(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space: dict[str, tuple[Any, ...]],
-           folder: Path, stop: Callable[[int], bool]) -> dict[str, Any]:
+def search(
+    dataset: Dataset,
+    vectors: TextVectors,
+    config: dict[str, Any],
+    space: dict[str, tuple[Any, ...]],
+    folder: Path,
+    stop: Callable[[int], bool],
+) -> dict[str, Any]:
     """Run trials until stop says so, and write the best settings after each.
 
     Args:
@@ -80,23 +91,34 @@ def search(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space
     optuna = _optuna()
     with manifest.alone(folder):
         study = opened(folder / "study.log", optuna)
-        made_of = json.loads(json.dumps({"config": {key: value for key, value in experiment(config).items()
-                                                    if key not in space}, "data": dataset.fingerprint,
-                                         "text": vectors.info["digest"], "space": space}))
+        made_of = json.loads(
+            json.dumps(
+                {
+                    "config": {key: value for key, value in experiment(config).items() if key not in space},
+                    "data": dataset.fingerprint,
+                    "text": vectors.info["digest"],
+                    "space": space,
+                }
+            )
+        )
         if study.user_attrs.get("made_of", made_of) != made_of:
-            raise ValueError(f"{folder} holds a study of other settings or data; give another --saved_dir, or delete "
-                             "it")
+            raise ValueError(
+                f"{folder} holds a study of other settings or data; give another --saved_dir, or delete it"
+            )
         study.set_user_attr("made_of", made_of)
         found = written(study, config, space, folder, optuna)
         while not stop(len(found["trials"])):
             # each trial draws by its number, so that a study that was interrupted goes on as if it had not been
             study.sampler = optuna.samplers.TPESampler(seed=config["seed"] * 10_000 + len(found["trials"]))
-            study.optimize(lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned),
-                           n_trials=1)
+            study.optimize(
+                lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned), n_trials=1
+            )
             found = written(study, config, space, folder, optuna)
             last = found["trials"][-1]
-            log.info(f"trial {last['number']}: {'stopped' if last['state'] == 'pruned' else 'finished'} at "
-                     f"{found['metric']} {last['valid'] or 0:.4f}; best so far {found['best']:.4f}")
+            log.info(
+                f"trial {last['number']}: {'stopped' if last['state'] == 'pruned' else 'finished'} at "
+                f"{found['metric']} {last['valid'] or 0:.4f}; best so far {found['best']:.4f}"
+            )
     return found
 
 
@@ -111,8 +133,13 @@ def opened(path: Path, optuna: Any) -> Any:
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     try:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-        study = optuna.create_study(storage=storage, study_name="aglrec", direction="maximize", load_if_exists=True,
-                                    pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
+        study = optuna.create_study(
+            storage=storage,
+            study_name="aglrec",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+        )
     except (ValueError, LookupError, TypeError, AssertionError) as error:
         raise ValueError(f"{path} cannot be read ({error!r}); delete {path.parent} to search anew") from None
     for trial in study.trials:
@@ -121,8 +148,9 @@ def opened(path: Path, optuna: Any) -> Any:
     return study
 
 
-def written(study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]], folder: Path,
-            optuna: Any) -> dict[str, Any]:
+def written(
+    study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]], folder: Path, optuna: Any
+) -> dict[str, Any]:
     """Write what a study found so far, and return it."""
     found = report(study, config, space, optuna)
     write_json(folder / "tuning.json", found)
@@ -131,8 +159,14 @@ def written(study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]
     return found
 
 
-def attempt(trial: Any, dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
-            space: dict[str, tuple[Any, ...]], pruned: type[Exception]) -> float:
+def attempt(
+    trial: Any,
+    dataset: Dataset,
+    vectors: TextVectors,
+    config: dict[str, Any],
+    space: dict[str, tuple[Any, ...]],
+    pruned: type[Exception],
+) -> float:
     """Train with the settings that a trial draws and return its best valid metric."""
     settings = {**config, **{key: drawn(trial, key, *kind) for key, kind in space.items()}, **LEFT_OUT}
 
@@ -167,10 +201,16 @@ def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: An
     done = [trial for trial in tried if trial.state.name == "COMPLETE"]
     importance = optuna.importance.get_param_importances(study) if len(done) > 3 and len(space) > 1 else {}
     best = study.best_trial if done else None
-    return {"metric": config["early_stop_metric"], "best": best.value if best else 0.0,
-            "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
-            "trials": [{"number": number, "state": trial.state.name.lower(), "valid": trial.value, **trial.params}
-                       for number, trial in enumerate(tried)], "importance": importance}
+    return {
+        "metric": config["early_stop_metric"],
+        "best": best.value if best else 0.0,
+        "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
+        "trials": [
+            {"number": number, "state": trial.state.name.lower(), "valid": trial.value, **trial.params}
+            for number, trial in enumerate(tried)
+        ],
+        "importance": importance,
+    }
 
 
 def _optuna() -> Any:
@@ -184,10 +224,12 @@ def _optuna() -> Any:
 
 def table(found: dict[str, Any], n_trials: int = 10) -> str:
     """Lay out the best trials and the importance of the keys in Markdown."""
-    keys = list(found["importance"]) or [key for key in (found["trials"] or [{}])[0]
-                                         if key not in ("number", "state", "valid")]
-    done = sorted((trial for trial in found["trials"] if trial["state"] == "complete"),
-                  key=lambda trial: -trial["valid"])[:n_trials]
+    keys = list(found["importance"]) or [
+        key for key in (found["trials"] or [{}])[0] if key not in ("number", "state", "valid")
+    ]
+    done = sorted(
+        (trial for trial in found["trials"] if trial["state"] == "complete"), key=lambda trial: -trial["valid"]
+    )[:n_trials]
     lines = [["trial", f"valid {found['metric']}", *keys]]
     lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)] for trial in done]
     if found["importance"]:

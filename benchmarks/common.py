@@ -32,8 +32,11 @@ class ChildFailed(RuntimeError):
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """Return a parser with the arguments every benchmark takes."""
     arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--gowalla", metavar="FOLDER", help="folder with LightGCN's train.txt and test.txt; "
-                           "without it, a synthetic graph of Gowalla's size")
+    arguments.add_argument(
+        "--gowalla",
+        metavar="FOLDER",
+        help="folder with LightGCN's train.txt and test.txt; without it, a synthetic graph of Gowalla's size",
+    )
     arguments.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     arguments.add_argument("--repeats", type=int, default=5, help="measurements of which the median is taken")
     arguments.add_argument("--seed", type=int, default=0)
@@ -136,8 +139,13 @@ def in_child(function: str, **arguments: Any) -> dict[str, Any]:
         ChildFailed: the process was killed or raised; the message holds its last line.
     """
     program = "import sys; from benchmarks.common import answer; answer(*sys.argv[1:])"
-    done = subprocess.run([sys.executable, "-c", program, function, json.dumps(arguments)], cwd=ROOT,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, function, json.dumps(arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         killed = f"killed by signal {-done.returncode} (9: most likely for want of memory)"
@@ -154,20 +162,27 @@ def answer(function: str, arguments: str) -> None:
 
 def environment(device: str) -> dict[str, Any]:
     """Say on what the figures were taken."""
-    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-            "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-            "load_average_at_start": os.getloadavg()[0],
-            "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu",
-            "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-            "scipy": scipy.__version__}
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "load_average_at_start": os.getloadavg()[0],
+        "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Lay out rows of equal keys as a Markdown table, aligned for reading as text too."""
     cells = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-             for line in cells]
+    lines = [
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])
 
 
@@ -195,8 +210,9 @@ def _cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except FileNotFoundError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-                platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _status(key: str, process: int | str = "self") -> int:

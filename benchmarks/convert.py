@@ -28,9 +28,16 @@ def make(folder: Path, n_rows: int, seed: int) -> None:
     """Write animelist.csv with n_rows rows, users one after the other and no pair twice, and anime.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"made title {number}" for number in range(TITLES)]
-    pd.DataFrame({"MAL_ID": range(TITLES), "Name": names, "English name": names, "Japanese name": "Unknown",
-                  "Genres": "Action, Comedy", "Aired": "Apr 3, 1998 to Apr 24, 1999"}).to_csv(folder / "anime.csv",
-                                                                                             index=False)
+    pd.DataFrame(
+        {
+            "MAL_ID": range(TITLES),
+            "Name": names,
+            "English name": names,
+            "Japanese name": "Unknown",
+            "Genres": "Action, Comedy",
+            "Aired": "Apr 3, 1998 to Apr 24, 1999",
+        }
+    ).to_csv(folder / "anime.csv", index=False)
     rng, block = np.random.default_rng(seed), 1000 * ROWS_A_USER
     with open(folder / "animelist.csv", "w", encoding="utf-8", newline="") as file:
         file.write("user_id,anime_id,rating,watching_status,watched_episodes\n")
@@ -38,8 +45,16 @@ def make(folder: Path, n_rows: int, seed: int) -> None:
             users, places = np.divmod(np.arange(start, min(start + block, n_rows)), ROWS_A_USER)
             first, step = rng.integers(TITLES, size=1000), rng.integers(1, TITLES, size=1000)
             titles = (first[users % 1000] + step[users % 1000] * places) % TITLES
-            rows = np.stack([users, titles, rng.integers(0, 11, len(users)), rng.choice(STATUSES, len(users), p=SHARES),
-                             rng.integers(0, 25, len(users))], axis=1)
+            rows = np.stack(
+                [
+                    users,
+                    titles,
+                    rng.integers(0, 11, len(users)),
+                    rng.choice(STATUSES, len(users), p=SHARES),
+                    rng.integers(0, 25, len(users)),
+                ],
+                axis=1,
+            )
             pd.DataFrame(rows).to_csv(file, header=False, index=False)
 
 
@@ -56,8 +71,11 @@ def converted(folder: Path) -> dict[str, Any]:
     if process.returncode:
         raise common.ChildFailed("tools/convert.py failed; what it said is above")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"cpu s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            "wall s": time.perf_counter() - start, "peak MiB": peak / common.MIB}
+    return {
+        "cpu s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "wall s": time.perf_counter() - start,
+        "peak MiB": peak / common.MIB,
+    }
 
 
 def main() -> None:

@@ -65,6 +65,7 @@ class HalfTable(LightGCN):
 
 # --- timings: each returns rows of a table ---
 
+
 def standard(bench: train.Bench, sizes: Sizes) -> list[Row]:
     """Time bpr beside the standard form on the same device; epochs told from their steps and the sampling."""
     sampling = train.sampling_seconds(bench, sizes.sampled)
@@ -98,8 +99,16 @@ def text_epoch(bench: train.Bench, sizes: Sizes, dtype: torch.dtype) -> list[Row
     config = train.settings(LAYERS, sizes.batch_sizes[0], seed=bench.seed, fusion_mode="concat")
     text = train.unit_vectors(bench.norm_adj.shape[0], sizes.table_dim, bench.seed)
     kind = LightGCN if dtype == torch.float32 else HalfTable
-    model = kind(bench.norm_adj, bench.graph.train.shape[0], config["embedding_dim"], LAYERS, "concat", text,
-                 config["init_std"], torch.Generator().manual_seed(bench.seed))
+    model = kind(
+        bench.norm_adj,
+        bench.graph.train.shape[0],
+        config["embedding_dim"],
+        LAYERS,
+        "concat",
+        text,
+        config["init_std"],
+        torch.Generator().manual_seed(bench.seed),
+    )
     if kind is HalfTable:
         model.propagated_text, model.item_text = model.propagated_text.to(dtype), model.item_text.to(dtype)
     return [epoch(bench, f"concat, L={sizes.table_dim}, {str(dtype).removeprefix('torch.')}", model, config)]
@@ -134,13 +143,18 @@ def encoding(bench: train.Bench, folder: str | None) -> list[Row]:
 
 def timings(bench: train.Bench, sizes: Sizes, folder: str | None) -> dict[str, Callable[[], list[Row]]]:
     """Name the measurements, in the order in which they run."""
-    return {"standard form": lambda: standard(bench, sizes), "epochs": lambda: plain_epochs(bench, sizes),
-            "text in float32": lambda: text_epoch(bench, sizes, torch.float32),
-            "text in bfloat16": lambda: text_epoch(bench, sizes, torch.bfloat16),
-            "ranking": lambda: ranking(bench, sizes), "encoding": lambda: encoding(bench, folder)}
+    return {
+        "standard form": lambda: standard(bench, sizes),
+        "epochs": lambda: plain_epochs(bench, sizes),
+        "text in float32": lambda: text_epoch(bench, sizes, torch.float32),
+        "text in bfloat16": lambda: text_epoch(bench, sizes, torch.bfloat16),
+        "ranking": lambda: ranking(bench, sizes),
+        "encoding": lambda: encoding(bench, folder),
+    }
 
 
 # --- the run ---
+
 
 def attempt(name: str, function: Callable[[], Any]) -> Row:
     """Call a function and say what came of it: passed, failed or skipped, with what it returned or the reason."""
@@ -159,34 +173,74 @@ def attempt(name: str, function: Callable[[], Any]) -> Row:
     return {"name": name, **outcome, "s": time.perf_counter() - start}
 
 
-def set_up(arguments: argparse.Namespace, device: torch.device, sizes: Sizes,
-           setup: gpu_checks.Setup) -> train.Bench:
+def set_up(arguments: argparse.Namespace, device: torch.device, sizes: Sizes, setup: gpu_checks.Setup) -> train.Bench:
     """Build the graph of the timings: with --tiny and no --gowalla, that of the checks."""
-    graph = (Graph("tiny", setup.dataset.train, setup.dataset.test) if arguments.tiny and not arguments.gowalla
-             else load_graph(arguments.gowalla, arguments.seed))
+    graph = (
+        Graph("tiny", setup.dataset.train, setup.dataset.test)
+        if arguments.tiny and not arguments.gowalla
+        else load_graph(arguments.gowalla, arguments.seed)
+    )
     norm_adj = normalized_adjacency(graph.train)
-    return train.Bench(graph, norm_adj.to(device), norm_adj.to_sparse_coo().coalesce().to(device), device,
-                       sizes.repeats, sizes.steps, sizes.steps, arguments.seed)
+    return train.Bench(
+        graph,
+        norm_adj.to(device),
+        norm_adj.to_sparse_coo().coalesce().to(device),
+        device,
+        sizes.repeats,
+        sizes.steps,
+        sizes.steps,
+        arguments.seed,
+    )
 
 
 def show(checks: list[Row], timed: list[Row]) -> list[str]:
     """Log the tables, no wider than 80 columns, and then what failed and why; the names of what failed."""
-    common.show("checks", [{"check": row["name"], "result": row["result"], "s": row["s"],
-                            "difference": row["detail"] if row["result"] == "passed" else ""} for row in checks])
+    common.show(
+        "checks",
+        [
+            {
+                "check": row["name"],
+                "result": row["result"],
+                "s": row["s"],
+                "difference": row["detail"] if row["result"] == "passed" else "",
+            }
+            for row in checks
+        ],
+    )
     rows = {row["name"]: row["detail"] for row in timed if row["result"] == "passed"}
     if "standard form" in rows:
-        common.show("bpr, K=3, D=64, beside the standard form", [
-            {"batch": row["batch"], "s/epoch": row["aglrec s/epoch"], "standard": row["reference s/epoch"],
-             "ms/step": row["aglrec ms/step"], "standard ms": row["reference ms/step"],
-             "step ratio": row["step ratio"]} for row in rows.pop("standard form")])
-    measured = [{"measured": row["measured"], "s": row["s"], "peak MiB": row["peak MiB"]}
-                for part in rows.values() for row in part]
+        common.show(
+            "bpr, K=3, D=64, beside the standard form",
+            [
+                {
+                    "batch": row["batch"],
+                    "s/epoch": row["aglrec s/epoch"],
+                    "standard": row["reference s/epoch"],
+                    "ms/step": row["aglrec ms/step"],
+                    "standard ms": row["reference ms/step"],
+                    "step ratio": row["step ratio"],
+                }
+                for row in rows.pop("standard form")
+            ],
+        )
+    measured = [
+        {"measured": row["measured"], "s": row["s"], "peak MiB": row["peak MiB"]}
+        for part in rows.values()
+        for row in part
+    ]
     if measured:
         common.show("measured once; the peak is that of the card's tensors, on a CPU of the process", measured)
     for result in ("skipped", "failed"):
         found = [f"{row['name']}: {row['detail']}" for row in checks + timed if row["result"] == result]
-        log.info("".join(f"\n{line}" for line in [f"{result}: {len(found)}", *(textwrap.fill(
-            line, 80, initial_indent="- ", subsequent_indent="  ") for line in found)]))
+        log.info(
+            "".join(
+                f"\n{line}"
+                for line in [
+                    f"{result}: {len(found)}",
+                    *(textwrap.fill(line, 80, initial_indent="- ", subsequent_indent="  ") for line in found),
+                ]
+            )
+        )
     return [row["name"] for row in checks + timed if row["result"] == "failed"]
 
 
@@ -195,12 +249,18 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--tiny", action="store_true", help="sizes so small that all takes seconds on a CPU")
-    parser.add_argument("--gowalla", metavar="FOLDER", help="folder with LightGCN's train.txt and test.txt; without "
-                        "it, a synthetic graph of Gowalla's size")
+    parser.add_argument(
+        "--gowalla",
+        metavar="FOLDER",
+        help="folder with LightGCN's train.txt and test.txt; without it, a synthetic graph of Gowalla's size",
+    )
     parser.add_argument("--model_folder", metavar="FOLDER", help="a sentence-transformers model to time as well")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", metavar="FILE", help="where to write everything as JSON (default: benchmarks/gpu/ and "
-                        "the device's name; with --tiny, nowhere)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where to write everything as JSON (default: benchmarks/gpu/ and the device's name; with --tiny, nowhere)",
+    )
     arguments = parser.parse_args(argv)
     try:
         arguments.device = str(resolve_device(arguments.device))
@@ -233,9 +293,19 @@ def main(argv: list[str] | None = None) -> int:
     name = environment["device"] if device.type == "cuda" else f"cpu {environment['cpu']}"
     log.info(f"\n{name}, torch {torch.__version__}, {bench.graph.name} graph")
     failed = show(checks, timed)
-    common.write_json(path_of(arguments, name), {
-        "device": name, "torch": torch.__version__, "environment": environment, "arguments": vars(arguments),
-        "graph": bench.graph.name, "checks": checks, "timings": timed, "failed": failed})
+    common.write_json(
+        path_of(arguments, name),
+        {
+            "device": name,
+            "torch": torch.__version__,
+            "environment": environment,
+            "arguments": vars(arguments),
+            "graph": bench.graph.name,
+            "checks": checks,
+            "timings": timed,
+            "failed": failed,
+        },
+    )
     return int(bool(failed))
 
 

@@ -61,20 +61,32 @@ class Skipped(Exception):
 
 # --- a small dataset, and training on it ---
 
+
 def small_dataset(n_pairs: int, seed: int) -> Dataset:
     """Draw a dataset with titles without a history, each tenth, and users without one, as chance has it."""
     pairs, rng = synthetic_graph(n_pairs, seed), np.random.default_rng([seed, 5])
     users, is_cold = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr)), pairs.indices % 10 == 0
     lots = rng.random(len(users))
-    names = np.where(is_cold, np.where(lots < 0.5, "cold_valid", "cold_test"),
-                     np.select([lots < 0.8, lots < 0.9], ["train", "valid"], "test"))
+    names = np.where(
+        is_cold,
+        np.where(lots < 0.5, "cold_valid", "cold_test"),
+        np.select([lots < 0.8, lots < 0.9], ["train", "valid"], "test"),
+    )
     keys = users * pairs.shape[1] + pairs.indices
     parts = {name: csr_of_keys(keys[names == name], pairs.shape) for name in (*PARTS, "aside")}
     user_ids, item_ids = (list(map(str, range(n))) for n in pairs.shape)
-    return Dataset(**parts, seen=pairs, raw_user_ids=user_ids, raw_item_ids=item_ids, user_names=user_ids,
-                   item_names=item_ids, item_texts=item_ids,
-                   item_tags=[""] * len(item_ids), facts={},
-                   user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)))
+    return Dataset(
+        **parts,
+        seen=pairs,
+        raw_user_ids=user_ids,
+        raw_item_ids=item_ids,
+        user_names=user_ids,
+        item_names=item_ids,
+        item_texts=item_ids,
+        item_tags=[""] * len(item_ids),
+        facts={},
+        user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)),
+    )
 
 
 def set_up(device: torch.device, n_pairs: int, text_dim: int, batch_size: int, seed: int) -> Setup:
@@ -83,8 +95,18 @@ def set_up(device: torch.device, n_pairs: int, text_dim: int, batch_size: int, s
     text = unit_vectors(dataset.n_users + dataset.n_items, text_dim, seed).numpy()
     users, items = np.split(text, [dataset.n_users])
     items[::7] = 0
-    config = get_config({"num_layers": 3, "lr": 0.01, "batch_size": batch_size, "top_k": [20], "seed": seed,
-                         "device": str(device), "early_stop_round": 0, "valid_ratio": 0.1})
+    config = get_config(
+        {
+            "num_layers": 3,
+            "lr": 0.01,
+            "batch_size": batch_size,
+            "top_k": [20],
+            "seed": seed,
+            "device": str(device),
+            "early_stop_round": 0,
+            "valid_ratio": 0.1,
+        }
+    )
     return Setup(dataset, TextVectors(items, users, {}), device, config)
 
 
@@ -93,12 +115,14 @@ def build(setup: Setup, device: torch.device, **more: Any) -> LightGCN:
     return model_factory.build_model(setup.dataset, setup.vectors, {**setup.config, **more}, device)
 
 
-def training(model: LightGCN, pairs: sp.csr_matrix, config: dict[str, Any],
-             drop: Drop | None = None) -> Iterator[torch.Tensor]:
+def training(
+    model: LightGCN, pairs: sp.csr_matrix, config: dict[str, Any], drop: Drop | None = None
+) -> Iterator[torch.Tensor]:
     """Take a training step for each value asked for, its loss, which is not waited for."""
     device, optimizer = model.id_emb.device, optimizer_module.adam(model, config["lr"])
-    loss_of, batches = BATCHES[config["loss"]](pairs, config["batch_size"], np.random.default_rng(config["seed"]),
-                                               device)
+    loss_of, batches = BATCHES[config["loss"]](
+        pairs, config["batch_size"], np.random.default_rng(config["seed"]), device
+    )
     generator = torch.Generator(device).manual_seed(config["seed"])
     drop = drop or id_dropout(model, config["id_dropout"], generator)
     for batch, _ in itertools.cycle(batches):
@@ -114,8 +138,9 @@ def every_third(model: LightGCN) -> Drop:
     return lambda nodes: model.has_item_text[nodes] & (nodes % 3 == 0)
 
 
-def losses_of(setup: Setup, device: torch.device, drop: Callable[[LightGCN], Drop] | None = None,
-              **more: Any) -> torch.Tensor:
+def losses_of(
+    setup: Setup, device: torch.device, drop: Callable[[LightGCN], Drop] | None = None, **more: Any
+) -> torch.Tensor:
     """Train a new model for some steps and return their losses, on the CPU."""
     model = build(setup, device, **more)
     steps = training(model, setup.dataset.train, {**setup.config, **more}, drop and drop(model))
@@ -148,10 +173,12 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 # --- checks: each returns what was seen, and raises what is wrong ---
 
+
 def check_embeddings(setup: Setup, fusion: str) -> str:
     """Compare the final vectors of all nodes."""
-    expected, found = (torch.cat(build(setup, device, fusion_mode=fusion).embeddings())
-                       for device in (CPU, setup.device))
+    expected, found = (
+        torch.cat(build(setup, device, fusion_mode=fusion).embeddings()) for device in (CPU, setup.device)
+    )
     return agree("vectors", relative(found, expected), VECTORS)
 
 
@@ -220,16 +247,20 @@ def check_ties(setup: Setup) -> str:
 def check_calibration(setup: Setup) -> str:
     """Compare the offsets found for titles without a history by the lists that they give."""
     model, data, config = trained(setup, **FEATURES), setup.dataset, {**setup.config, **FEATURES}
-    is_raised = (model.is_cold & model.has_item_text[data.n_users:]).numpy()
+    is_raised = (model.is_cold & model.has_item_text[data.n_users :]).numpy()
     user_emb, item_emb = model.embeddings()
-    found = [cold_offset(user_emb.to(device), item_emb.to(device), is_raised, data, config)
-             for device in (CPU, setup.device)]
+    found = [
+        cold_offset(user_emb.to(device), item_emb.to(device), is_raised, data, config) for device in (CPU, setup.device)
+    ]
     column, lists = user_emb.shape[1] - 1 - (model.popularity is not None), []  # of the items' bias
     for offset, _ in found:
         lowered = item_emb.clone()
         lowered[:, column] -= offset * torch.from_numpy(is_raised)
-        lists.append(means(evaluate(user_emb, lowered, data.valid, data.known("valid") + data.cold_valid, config,
-                                    auc=False))["NDCG@20"])
+        lists.append(
+            means(evaluate(user_emb, lowered, data.valid, data.known("valid") + data.cold_valid, config, auc=False))[
+                "NDCG@20"
+            ]
+        )
     figures = [abs(found[0][1][key] - found[1][1][key]) for key in ("chosen", "highest", "none listed")]
     return agree("valid metrics", max(*figures, abs(lists[0] - lists[1])), 4 / data.n_users)
 
@@ -303,8 +334,13 @@ def check_group(setup: Setup) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place = {"RANK": 0, "LOCAL_RANK": setup.device.index or 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1",
-             "MASTER_PORT": port}
+    place = {
+        "RANK": 0,
+        "LOCAL_RANK": setup.device.index or 0,
+        "WORLD_SIZE": 1,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
     more = {"loss": "softmax", "fusion_mode": "concat"}
     expected = losses_of(setup, setup.device, **more)
     with mock.patch.dict(os.environ, {key: str(value) for key, value in place.items()}), processes():
@@ -323,7 +359,13 @@ def checks() -> dict[str, Callable[[Setup], str]]:
     for loss in BATCHES:
         named[f"losses, {loss}"] = lambda setup, loss=loss: check_losses(setup, loss)
         named[f"placed by text alone, {loss}"] = lambda setup, loss=loss: check_alone(setup, loss)
-    return named | {"id_dropout": check_dropout, "ranking": check_ranking, "ties": check_ties,
-                    "calibration": check_calibration, "columns beside": check_columns,
-                    "resume from the CPU": check_resume,
-                    "no waiting in a step": check_no_wait, "process group of one": check_group}
+    return named | {
+        "id_dropout": check_dropout,
+        "ranking": check_ranking,
+        "ties": check_ties,
+        "calibration": check_calibration,
+        "columns beside": check_columns,
+        "resume from the CPU": check_resume,
+        "no waiting in a step": check_no_wait,
+        "process group of one": check_group,
+    }

@@ -57,8 +57,9 @@ def synthetic_gowalla(seed: int = 0) -> Graph:
     return Graph("synthetic", csr_of_keys(keys[~test], together.shape), csr_of_keys(keys[test], together.shape))
 
 
-def synthetic_graph(n_interactions: int, seed: int = 0, n_users: int | None = None,
-                    n_items: int | None = None) -> sp.csr_matrix:
+def synthetic_graph(
+    n_interactions: int, seed: int = 0, n_users: int | None = None, n_items: int | None = None
+) -> sp.csr_matrix:
     """Draw a heavy-tailed bipartite graph without repeated pairs, every user with at least one.
 
     Users and items get degrees as in Gowalla; the ends of the edges are then joined at random, and what
@@ -78,8 +79,10 @@ def synthetic_graph(n_interactions: int, seed: int = 0, n_users: int | None = No
     n_users = n_users or max(2, round(GOWALLA_USERS / GOWALLA_TRAIN * n_interactions))
     n_items = n_items or max(2, round(GOWALLA_ITEMS / GOWALLA_TRAIN * n_interactions))
     if not 4 * max(n_users, n_items) <= n_interactions <= n_users * n_items // 2:
-        raise ValueError(f"{n_interactions} pairs between {n_users} users and {n_items} items: give at least 4 a node "
-                         "and at most half of all pairs")
+        raise ValueError(
+            f"{n_interactions} pairs between {n_users} users and {n_items} items: give at least 4 a node "
+            "and at most half of all pairs"
+        )
     rng = np.random.default_rng([seed, 0])
     degrees = _degrees(n_users, n_interactions, *USER_DEGREES, n_items // 2, rng)
     ends = np.repeat(np.arange(n_items), _degrees(n_items, n_interactions, *ITEM_DEGREES, n_users // 2, rng))
@@ -104,7 +107,7 @@ def csr_of_parts(indptr: np.ndarray, indices: np.ndarray, n_items: int) -> sp.cs
 
 def _degrees(n_nodes: int, total: int, floor: float, sigma: float, most: int, rng: np.random.Generator) -> np.ndarray:
     """Draw n_nodes degrees of at least 1 that sum to total: a floor (share of the mean) plus a log-normal."""
-    weights = floor + (1 - floor) * rng.lognormal(-sigma**2 / 2, sigma, n_nodes)
+    weights = floor + (1 - floor) * rng.lognormal(-(sigma**2) / 2, sigma, n_nodes)
     degrees = np.clip(weights * total / weights.sum(), 1, most).astype(np.int64)
     short = total - degrees.sum()
     return degrees + np.bincount(rng.integers(n_nodes, size=short), minlength=n_nodes)

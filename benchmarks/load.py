@@ -37,6 +37,7 @@ def stopwatch(module: Any, names: tuple[str, ...]) -> Iterator[dict[str, float]]
                 return function(*positional, **named)
             finally:
                 seconds[name] += common.clock("cpu") - start
+
         return call
 
     with ExitStack() as stack:
@@ -52,8 +53,13 @@ def tsv_seconds(data_dir: str, seed: int) -> dict[str, float]:
     with stopwatch(readers, ("read_table",)) as reading, stopwatch(data_loader, ("split_rows",)) as splitting:
         whole = common.seconds_of(lambda: datasets.append(data_loader.load_dataset(config)))
     parse, split = reading["read_table"], splitting["split_rows"]
-    return {"parse s": parse, "map and clean s": whole - parse - split, "split s": split, "TSV to Dataset s": whole,
-            "graph s": common.seconds_of(lambda: data_loader.normalized_adjacency(datasets[0].train))}
+    return {
+        "parse s": parse,
+        "map and clean s": whole - parse - split,
+        "split s": split,
+        "TSV to Dataset s": whole,
+        "graph s": common.seconds_of(lambda: data_loader.normalized_adjacency(datasets[0].train)),
+    }
 
 
 def tsv_medians(data_dir: str, seed: int, repeats: int) -> dict[str, float]:
@@ -81,11 +87,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     row = graph_seconds(graph, arguments.repeats, arguments.plain_repeats)
     if arguments.gowalla:
         row["train.txt and test.txt s"] = common.median_seconds(
-            lambda: read_text_graph(Path(arguments.gowalla)), arguments.repeats)
+            lambda: read_text_graph(Path(arguments.gowalla)), arguments.repeats
+        )
     results["graph"] = common.show("building the graph", [row])
     if arguments.data_dir:
-        results["tsv"] = common.show(f"reading {arguments.data_dir}", [
-            tsv_medians(arguments.data_dir, arguments.seed, arguments.repeats)])
+        results["tsv"] = common.show(
+            f"reading {arguments.data_dir}", [tsv_medians(arguments.data_dir, arguments.seed, arguments.repeats)]
+        )
     common.write_json(arguments.out, results)
     return results
 
@@ -94,8 +102,12 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser(__doc__)
     parser.add_argument("--data_dir", help="folder with anime.tsv and interactions.tsv")
-    parser.add_argument("--plain_repeats", type=int, default=1, help="repeats of the plain way, which takes a minute "
-                        "on Gowalla; 0 leaves it out")
+    parser.add_argument(
+        "--plain_repeats",
+        type=int,
+        default=1,
+        help="repeats of the plain way, which takes a minute on Gowalla; 0 leaves it out",
+    )
     return parser.parse_args(argv)
 
 

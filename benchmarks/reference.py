@@ -25,8 +25,14 @@ class PlainLightGCN(nn.Module):
         text: (N, L) or None; needs a start with fusion_mode "concat".
     """
 
-    def __init__(self, norm_adj: torch.Tensor, n_users: int, num_layers: int, start: dict[str, torch.Tensor],
-                 text: torch.Tensor | None = None) -> None:
+    def __init__(
+        self,
+        norm_adj: torch.Tensor,
+        n_users: int,
+        num_layers: int,
+        start: dict[str, torch.Tensor],
+        text: torch.Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.norm_adj, self.n_users, self.num_layers, self.text = norm_adj, n_users, num_layers, text
         self.id_emb = nn.Parameter(start["id_emb"].clone())  # (N, D)
@@ -44,11 +50,12 @@ class PlainLightGCN(nn.Module):
             h = torch.sparse.mm(self.norm_adj, h)  # (N, D)
             layers.append(h)
         final = torch.stack(layers, dim=1).mean(dim=1)  # (N, K + 1, D) -> (N, D)
-        return final[: self.n_users], final[self.n_users:]
+        return final[: self.n_users], final[self.n_users :]
 
 
-def plain_loss(model: PlainLightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor,
-               reg_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
+def plain_loss(
+    model: PlainLightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor, reg_lambda: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the BPR loss of a batch and its L2 penalty; the same quantities as losses.bpr_loss."""
     user_emb, item_emb = model()
     users, positives, negatives = user_emb[user_ids], item_emb[pos_items], item_emb[neg_items]  # (B, D) each
@@ -70,8 +77,9 @@ def plain_adjacency(train: sp.csr_matrix) -> torch.Tensor:
     scale = np.divide(1, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     normalised = sp.diags(scale).dot(adjacency).dot(sp.diags(scale)).tocoo().astype(np.float32)
     place = torch.from_numpy(np.stack([normalised.row, normalised.col]).astype(np.int64))
-    return torch.sparse_coo_tensor(place, torch.from_numpy(normalised.data), normalised.shape,
-                                   check_invariants=False).coalesce()
+    return torch.sparse_coo_tensor(
+        place, torch.from_numpy(normalised.data), normalised.shape, check_invariants=False
+    ).coalesce()
 
 
 def user_sets(train: sp.csr_matrix) -> list[set[int]]:
@@ -79,8 +87,9 @@ def user_sets(train: sp.csr_matrix) -> list[set[int]]:
     return [set(items.tolist()) for items in np.split(train.indices, train.indptr[1:-1])]
 
 
-def plain_sample(train: sp.csr_matrix, collected: list[set[int]], pairs: np.ndarray,
-                 rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def plain_sample(
+    train: sp.csr_matrix, collected: list[set[int]], pairs: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw BPR triples pair by pair: each of these train pairs with an item its user has not.
 
     Args:
@@ -103,8 +112,16 @@ def plain_sample(train: sp.csr_matrix, collected: list[set[int]], pairs: np.ndar
     return columns[0], columns[1], columns[2]
 
 
-def plain_evaluate(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.ndarray, test: sp.csr_matrix,
-                   train: sp.csr_matrix, k: int, auc: bool = False, batch: int = 100) -> dict[str, np.ndarray]:
+def plain_evaluate(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    user_ids: np.ndarray,
+    test: sp.csr_matrix,
+    train: sp.csr_matrix,
+    k: int,
+    auc: bool = False,
+    batch: int = 100,
+) -> dict[str, np.ndarray]:
     """Rank all items for these users, a batch at a time, and compute each user's metrics in a loop.
 
     Returns:
@@ -112,7 +129,7 @@ def plain_evaluate(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.
     """
     rows = []
     for start in range(0, len(user_ids), batch):
-        users = user_ids[start:start + batch]
+        users = user_ids[start : start + batch]
         scores = user_emb[torch.from_numpy(users).to(user_emb.device)] @ item_emb.T  # (b, n_items)
         for row, user in enumerate(users):
             scores[row, torch.from_numpy(_items(train, user)).to(scores.device)] = -torch.inf
@@ -126,7 +143,7 @@ def plain_evaluate(user_emb: torch.Tensor, item_emb: torch.Tensor, user_ids: np.
 
 
 def _items(matrix: sp.csr_matrix, user: int) -> np.ndarray:
-    return matrix.indices[matrix.indptr[user]:matrix.indptr[user + 1]].astype(np.int64)
+    return matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]].astype(np.int64)
 
 
 def _metrics(ranked: list[int], wanted: set[int], k: int) -> dict[str, float]:

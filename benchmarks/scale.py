@@ -39,8 +39,9 @@ def build(folder: str, n_interactions: int, nodes_times: float, seed: int) -> di
     return {"n_items": graph.shape[1], "s": time.perf_counter() - start}
 
 
-def measure(folder: str, n_items: int, device: str, layers: int, batch_size: int, steps: int, repeats: int,
-            seed: int) -> dict[str, Any]:
+def measure(
+    folder: str, n_items: int, device: str, layers: int, batch_size: int, steps: int, repeats: int, seed: int
+) -> dict[str, Any]:
     """Build, sample an epoch and take some steps on the graph of a folder, in this process."""
     indptr, indices = (np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in ("indptr", "indices"))
     train = csr_of_parts(indptr, indices, n_items)
@@ -51,20 +52,32 @@ def measure(folder: str, n_items: int, device: str, layers: int, batch_size: int
     norm_adj = normalized_adjacency(train).to(device)
     side = aglrec(norm_adj, train.shape[0], config)
     step_s, state_bytes = time_steps(side, np.stack(sample_triples(train, rng)), config, steps, device)
-    return {"interactions": train.nnz, "nodes": norm_adj.shape[0], "graph s": graph_s, "CSR MiB": csr_mib(norm_adj),
-            "step s": step_s, "sampling s": sampling_s, "peak RSS MiB": common.peak_rss() / common.MIB,
-            "RSS before MiB": before / common.MIB, "weights and Adam MiB": state_bytes / common.MIB,
-            "peak on device MiB": common.device_peak(device) / common.MIB}
+    return {
+        "interactions": train.nnz,
+        "nodes": norm_adj.shape[0],
+        "graph s": graph_s,
+        "CSR MiB": csr_mib(norm_adj),
+        "step s": step_s,
+        "sampling s": sampling_s,
+        "peak RSS MiB": common.peak_rss() / common.MIB,
+        "RSS before MiB": before / common.MIB,
+        "weights and Adam MiB": state_bytes / common.MIB,
+        "peak on device MiB": common.device_peak(device) / common.MIB,
+    }
 
 
-def time_steps(side: Side, triples: np.ndarray, config: dict[str, Any], steps: int,
-               device: str) -> tuple[float, int]:
+def time_steps(side: Side, triples: np.ndarray, config: dict[str, Any], steps: int, device: str) -> tuple[float, int]:
     """Return the median seconds of a step on triples (3, n), and the bytes of weights, gradients and Adam."""
     batches = torch.from_numpy(triples).to(device).split(config["batch_size"], dim=1)
-    seconds = [common.seconds_of(lambda batch=batch: take_step(side, batch, config["reg_lambda"]), device)
-               for batch in batches[:steps + 2]]
-    tensors = [*side.model.parameters(), *(parameter.grad for parameter in side.model.parameters()),
-               *(value for state in side.optimizer.state.values() for value in state.values())]
+    seconds = [
+        common.seconds_of(lambda batch=batch: take_step(side, batch, config["reg_lambda"]), device)
+        for batch in batches[: steps + 2]
+    ]
+    tensors = [
+        *side.model.parameters(),
+        *(parameter.grad for parameter in side.model.parameters()),
+        *(value for state in side.optimizer.state.values() for value in state.values()),
+    ]
     # the first two steps warm up
     return statistics.median(seconds[2:]), sum(t.numel() * t.element_size() for t in tensors)
 
@@ -82,11 +95,20 @@ def one_size(arguments: argparse.Namespace, n_interactions: int, nodes_times: fl
         ChildFailed: one of them ended without a result.
     """
     with tempfile.TemporaryDirectory() as folder:
-        built = common.in_child("scale:build", folder=folder, n_interactions=n_interactions, nodes_times=nodes_times,
-                                seed=arguments.seed)
-        return common.in_child("scale:measure", folder=folder, n_items=built["n_items"], device=arguments.device,
-                               layers=arguments.layers, batch_size=arguments.batch_size, steps=arguments.steps,
-                               repeats=arguments.repeats, seed=arguments.seed)
+        built = common.in_child(
+            "scale:build", folder=folder, n_interactions=n_interactions, nodes_times=nodes_times, seed=arguments.seed
+        )
+        return common.in_child(
+            "scale:measure",
+            folder=folder,
+            n_items=built["n_items"],
+            device=arguments.device,
+            layers=arguments.layers,
+            batch_size=arguments.batch_size,
+            steps=arguments.steps,
+            repeats=arguments.repeats,
+            seed=arguments.seed,
+        )
 
 
 def all_sizes(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -99,8 +121,10 @@ def all_sizes(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], str]
         if rows:
             needed = rows[-1]["peak RSS MiB"] * size / rows[-1]["interactions"] * common.MIB
             if needed > common.available_memory():
-                return rows, (f"{size:,} interactions were not tried: by the size before they need "
-                              f"{needed / 2**30:.1f} GiB, and {common.available_memory() / 2**30:.1f} are available")
+                return rows, (
+                    f"{size:,} interactions were not tried: by the size before they need "
+                    f"{needed / 2**30:.1f} GiB, and {common.available_memory() / 2**30:.1f} are available"
+                )
         try:
             rows.append(one_size(arguments, size))
         except common.ChildFailed as failure:
@@ -118,9 +142,12 @@ def linear_fit(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
     """
     x, y = (np.array([row[name] for row in rows], float) for name in ("interactions", key))
     slope, constant = np.polyfit(x, y, 1, w=1 / y)
-    return {"constant": float(constant), "a million": float(slope * 1e6),
-            "largest deviation": float(np.abs(y / (constant + slope * x) - 1).max()),
-            "each interaction, largest / smallest size": float(y[-1] / x[-1] / (y[0] / x[0]))}
+    return {
+        "constant": float(constant),
+        "a million": float(slope * 1e6),
+        "largest deviation": float(np.abs(y / (constant + slope * x) - 1).max()),
+        "each interaction, largest / smallest size": float(y[-1] / x[-1] / (y[0] / x[0])),
+    }
 
 
 def bytes_apart(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -128,14 +155,19 @@ def bytes_apart(rows: list[dict[str, Any]]) -> dict[str, float]:
     peak = np.array([row["peak RSS MiB"] for row in rows]) * common.MIB
     columns = np.array([[1, row["interactions"], row["nodes"]] for row in rows], float)
     constant, interaction, node = np.linalg.lstsq(columns / peak[:, None], np.ones(len(peak)), rcond=None)[0]
-    return {"constant MiB": float(constant / common.MIB), "bytes an interaction": float(interaction),
-            "bytes a node": float(node)}
+    return {
+        "constant MiB": float(constant / common.MIB),
+        "bytes an interaction": float(interaction),
+        "bytes a node": float(node),
+    }
 
 
 def known_bytes(row: dict[str, Any]) -> dict[str, float]:
     """Return what the tensors that stay take: CSR an interaction, weights with gradient and Adam a node."""
-    return {"CSR bytes an interaction": row["CSR MiB"] * common.MIB / row["interactions"],
-            "weights and Adam bytes a node": row["weights and Adam MiB"] * common.MIB / row["nodes"]}
+    return {
+        "CSR bytes an interaction": row["CSR MiB"] * common.MIB / row["interactions"],
+        "weights and Adam bytes a node": row["weights and Adam MiB"] * common.MIB / row["nodes"],
+    }
 
 
 def summarise(rows: list[dict[str, Any]], denser: dict[str, Any] | None) -> dict[str, Any]:
@@ -143,10 +175,15 @@ def summarise(rows: list[dict[str, Any]], denser: dict[str, Any] | None) -> dict
     if len(rows) < 3:
         return {}
     fits = {key: linear_fit(rows, key) for key in FITTED}
-    beyond = [{"interactions": n, **{key: fit["constant"] + fit["a million"] * n / 1e6 for key, fit in fits.items()}}
-              for n in BEYOND]
-    return {"fits": fits, "bytes": known_bytes(rows[-1]) | (bytes_apart([*rows, denser]) if denser else {}),
-            "beyond": beyond}
+    beyond = [
+        {"interactions": n, **{key: fit["constant"] + fit["a million"] * n / 1e6 for key, fit in fits.items()}}
+        for n in BEYOND
+    ]
+    return {
+        "fits": fits,
+        "bytes": known_bytes(rows[-1]) | (bytes_apart([*rows, denser]) if denser else {}),
+        "beyond": beyond,
+    }
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -154,9 +191,14 @@ def markdown(results: dict[str, Any]) -> str:
     parts = ["## Measured", common.table(results["rows"]), results["stopped"]]
     if results["summary"]:
         summary = results["summary"]
-        parts += ["## Linear fits", common.table([{"of": key, **fit} for key, fit in summary["fits"].items()]),
-                  "## Bytes", common.table([summary["bytes"]]),
-                  "## One process, by the fits", common.table(summary["beyond"])]
+        parts += [
+            "## Linear fits",
+            common.table([{"of": key, **fit} for key, fit in summary["fits"].items()]),
+            "## Bytes",
+            common.table([summary["bytes"]]),
+            "## One process, by the fits",
+            common.table(summary["beyond"]),
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -168,8 +210,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     rows, stopped = all_sizes(arguments)
     # not at the largest size, where twice the nodes might not fit
     denser = one_size(arguments, rows[(len(rows) - 1) // 2]["interactions"], 2) if len(rows) > 2 else None
-    results = {"environment": environment, "arguments": vars(arguments), "rows": rows, "twice_the_nodes": denser,
-               "stopped": stopped, "summary": summarise(rows, denser)}
+    results = {
+        "environment": environment,
+        "arguments": vars(arguments),
+        "rows": rows,
+        "twice_the_nodes": denser,
+        "stopped": stopped,
+        "summary": summarise(rows, denser),
+    }
     log.info(markdown(results) if rows else stopped)
     common.write_json(arguments.out, results)
     if arguments.markdown and rows:

@@ -31,8 +31,13 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: 
         ValueError: the answer is no success.
     """
     method, path, body = question
-    writer.write((f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-                  f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
+    writer.write(
+        (
+            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        + body
+    )
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     content = await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
     if head.split()[1] != "200":
@@ -57,8 +62,12 @@ async def measure(url: str, clients: int, seconds: float, question: Callable[[],
     end = time.perf_counter() + seconds
     answers = await asyncio.gather(*(client(url, end, question) for _ in range(clients)))
     took = np.concatenate(answers) * 1e3
-    return {"clients": clients, "requests": len(took), "requests/s": len(took) / seconds,
-            **{f"p{share} ms": float(np.percentile(took, share)) for share in (50, 95, 99)}}
+    return {
+        "clients": clients,
+        "requests": len(took),
+        "requests/s": len(took) / seconds,
+        **{f"p{share} ms": float(np.percentile(took, share)) for share in (50, 95, 99)},
+    }
 
 
 async def popular(url: str) -> list[str]:
@@ -87,8 +96,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for name, question in (("a new list", new_list), ("a search", search)):
         for clients, seconds in ((1, arguments.seconds / 6), (arguments.clients, arguments.seconds)):
             rows.append({"question": name, **asyncio.run(measure(arguments.url, clients, seconds, question))})
-    results = {"environment": common.environment("cpu"), "arguments": vars(arguments),
-               "serve": common.show(f"{arguments.url}, lists for {arguments.titles} titles", rows)}
+    results = {
+        "environment": common.environment("cpu"),
+        "arguments": vars(arguments),
+        "serve": common.show(f"{arguments.url}, lists for {arguments.titles} titles", rows),
+    }
     common.write_json(arguments.out, results)
     return results
 

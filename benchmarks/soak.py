@@ -45,8 +45,12 @@ Look = dict[str, Any]
 def look(done: int) -> Look:
     """Tell what this process holds once `done` rows or requests are done and what is unreachable has been freed."""
     gc.collect()
-    return {"done": done, "RSS MiB": common.rss_from_now() / common.MIB, "open files": len(os.listdir("/dev/fd")),
-            "tensors": sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())}
+    return {
+        "done": done,
+        "RSS MiB": common.rss_from_now() / common.MIB,
+        "open files": len(os.listdir("/dev/fd")),
+        "tensors": sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()),
+    }
 
 
 def looks(n: int, work: Callable[[int, int], Any]) -> Iterator[Look]:
@@ -60,9 +64,11 @@ def looks(n: int, work: Callable[[int, int], Any]) -> Iterator[Look]:
 def grown(seen: list[Look]) -> list[str]:
     """Name what there is more of at the end than after three fifths; RSS may grow by NOISE_MIB."""
     middle, end = seen[len(seen) // 2], seen[-1]
-    return [f"{what}: {middle[what]:,.0f} after {middle['done']:,}, {end[what]:,.0f} after {end['done']:,}"
-            for what, noise in (("RSS MiB", NOISE_MIB), ("open files", 0), ("tensors", 0))
-            if end[what] > middle[what] + noise]
+    return [
+        f"{what}: {middle[what]:,.0f} after {middle['done']:,}, {end[what]:,.0f} after {end['done']:,}"
+        for what, noise in (("RSS MiB", NOISE_MIB), ("open files", 0), ("tensors", 0))
+        if end[what] > middle[what] + noise
+    ]
 
 
 def rows(folder: Path, seeds: int) -> list[Look]:
@@ -86,6 +92,7 @@ def requests(folder: Path, n: int) -> list[Look]:
     experiment.run(config)
     rng = Random(0)
     with TestClient(guarded(create_app(load_run(config)), "127.0.0.1"), base_url="http://localhost") as client:
+
         def work(first: int, n: int) -> None:
             for number in range(first, first + n):
                 status, method, path, more = question(number, rng)
@@ -99,19 +106,28 @@ def requests(folder: Path, n: int) -> list[Look]:
 def question(number: int, rng: Random) -> tuple[int, str, str, dict[str, Any]]:
     """Return the status that a request must have, its method, its path, and its body and type."""
     titles = rng.sample([str(item) for item in range(N_ITEMS)], 6)
-    entries = "".join(f"<anime><series_animedb_id>{title}</series_animedb_id><my_status>Completed</my_status>"
-                      "<my_score>9</my_score></anime>" for title in titles)
+    entries = "".join(
+        f"<anime><series_animedb_id>{title}</series_animedb_id><my_status>Completed</my_status>"
+        "<my_score>9</my_score></anime>"
+        for title in titles
+    )
     file = {"content-type": "application/octet-stream"}
-    asked = ((200, "POST", "/api/list", {"json": {"titles": titles, "new": True, "why": True}}),
-             (200, "GET", f"/api/titles?n=8&q={titles[0]}", {}),
-             (200, "GET", f"/api/similar/{titles[0]}", {}),
-             (200, "POST", "/api/upload?name=list.xml",
-              {"content": f"<myanimelist>{entries}</myanimelist>".encode(), "headers": file}),
-             (200, "POST", "/api/list", {"json": {"titles": titles}}),
-             (200, "GET", rng.choice(("/", "/serve.js", "/api/run")), {}),
-             (404, "GET", f"/api/similar/no-{number}", {}),
-             (422, "POST", "/api/upload", {"content": b"no list", "headers": file}),
-             (422, "POST", "/api/list", {"json": {"titles": number}}))
+    asked = (
+        (200, "POST", "/api/list", {"json": {"titles": titles, "new": True, "why": True}}),
+        (200, "GET", f"/api/titles?n=8&q={titles[0]}", {}),
+        (200, "GET", f"/api/similar/{titles[0]}", {}),
+        (
+            200,
+            "POST",
+            "/api/upload?name=list.xml",
+            {"content": f"<myanimelist>{entries}</myanimelist>".encode(), "headers": file},
+        ),
+        (200, "POST", "/api/list", {"json": {"titles": titles}}),
+        (200, "GET", rng.choice(("/", "/serve.js", "/api/run")), {}),
+        (404, "GET", f"/api/similar/no-{number}", {}),
+        (422, "POST", "/api/upload", {"content": b"no list", "headers": file}),
+        (422, "POST", "/api/list", {"json": {"titles": number}}),
+    )
     return asked[number % len(asked)]
 
 
@@ -120,13 +136,37 @@ def made(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     data = folder / "data"
     data.mkdir(parents=True)
-    _write(data / "anime.tsv", [("subject_id", "name", "tags_name", "summary"), *(
-        (item, f"title {item}", f"tag{item % 5}; tag{item % 7}", f"story of {item % 6}") for item in range(N_ITEMS))])
-    _write(data / "interactions.tsv", [("user_id", "subject_id", "rate", "comment", "updated_at"), *(
-        (f"u{user}", item, rng.integers(5, 11), f"on {item % 6}", 1_600_000_000 + place) for user in range(N_USERS)
-        for place, item in enumerate(rng.permutation(N_ITEMS)[:PER_USER]))])
-    return {"data_dir": str(data), "saved_dir": str(folder / "saved"), "model_name": "lsa", "lsa_dim": 8,
-            "embedding_dim": 8, "epochs": 1, "batch_size": 64, "device": "cpu"}
+    _write(
+        data / "anime.tsv",
+        [
+            ("subject_id", "name", "tags_name", "summary"),
+            *(
+                (item, f"title {item}", f"tag{item % 5}; tag{item % 7}", f"story of {item % 6}")
+                for item in range(N_ITEMS)
+            ),
+        ],
+    )
+    _write(
+        data / "interactions.tsv",
+        [
+            ("user_id", "subject_id", "rate", "comment", "updated_at"),
+            *(
+                (f"u{user}", item, rng.integers(5, 11), f"on {item % 6}", 1_600_000_000 + place)
+                for user in range(N_USERS)
+                for place, item in enumerate(rng.permutation(N_ITEMS)[:PER_USER])
+            ),
+        ],
+    )
+    return {
+        "data_dir": str(data),
+        "saved_dir": str(folder / "saved"),
+        "model_name": "lsa",
+        "lsa_dim": 8,
+        "embedding_dim": 8,
+        "epochs": 1,
+        "batch_size": 64,
+        "device": "cpu",
+    }
 
 
 def _write(path: Path, lines: list[tuple[Any, ...]]) -> None:
@@ -143,8 +183,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         log.setLevel(logging.ERROR)
-        seen = {"rows": rows(Path(folder) / "rows", max(1, arguments.rows // ROWS)),
-                "requests": requests(Path(folder) / "requests", arguments.requests)}
+        seen = {
+            "rows": rows(Path(folder) / "rows", max(1, arguments.rows // ROWS)),
+            "requests": requests(Path(folder) / "requests", arguments.requests),
+        }
     common.start_logging()
     for what, found in seen.items():
         common.show(what, found)

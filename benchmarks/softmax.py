@@ -22,14 +22,18 @@ from training import losses
 def step(form: str, n_users: int, n_items: int, dim: int) -> dict[str, float]:
     """Take one step and return its seconds, the loss, and the memory the process took at most, in MiB."""
     generator = torch.Generator().manual_seed(0)
-    users, items = (torch.randn(n, dim, generator=generator).mul_(dim**-0.5).requires_grad_()
-                    for n in (n_users, n_items))
+    users, items = (
+        torch.randn(n, dim, generator=generator).mul_(dim**-0.5).requires_grad_() for n in (n_users, n_items)
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     total = losses.LogSumExp.apply(users, items) if form == "chunks" else (users @ items.T).logsumexp(dim=1)
     total.mean().backward()
-    return {"s": time.perf_counter() - start, "loss": total.mean().item(),
-            "MiB": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10}
+    return {
+        "s": time.perf_counter() - start,
+        "loss": total.mean().item(),
+        "MiB": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10,
+    }
 
 
 def main() -> None:
@@ -45,8 +49,12 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {"whole": [], "chunks": []}
     for _ in range(asked.repeats):
         for form, runs in found.items():
-            done = subprocess.run([sys.executable, "-m", "benchmarks.softmax", "--form", form, *sizes], check=True,
-                                  capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.softmax", "--form", form, *sizes],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             runs.append(json.loads(done.stdout))
     for form, runs in found.items():
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}

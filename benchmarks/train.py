@@ -59,17 +59,18 @@ def settings(layers: int, batch_size: int, **others: Any) -> dict[str, Any]:
     return get_config({"preset": "paper", "num_layers": layers, "batch_size": batch_size, "top_k": [20], **others})
 
 
-def aglrec(norm_adj: torch.Tensor, n_users: int, config: dict[str, Any], text: torch.Tensor | None = None,
-           name: str = "aglrec") -> Side:
+def aglrec(
+    norm_adj: torch.Tensor, n_users: int, config: dict[str, Any], text: torch.Tensor | None = None, name: str = "aglrec"
+) -> Side:
     """Set up AGLRec as main.py does, with concat where there is text."""
     generator = torch.Generator().manual_seed(config["seed"])
-    model = LightGCN(norm_adj, n_users, config["embedding_dim"], config["num_layers"], "concat", text,
-                     config["init_std"], generator)
+    model = LightGCN(
+        norm_adj, n_users, config["embedding_dim"], config["num_layers"], "concat", text, config["init_std"], generator
+    )
     return Side(name, model, adam(model, config["lr"]), bpr_loss)
 
 
-def reference(coo_adj: torch.Tensor, start: LightGCN, config: dict[str, Any],
-              text: torch.Tensor | None = None) -> Side:
+def reference(coo_adj: torch.Tensor, start: LightGCN, config: dict[str, Any], text: torch.Tensor | None = None) -> Side:
     """Set up the standard form with the weights of an AGLRec model."""
     model = PlainLightGCN(coo_adj, start.n_users, config["num_layers"], start.state_dict(), text)
     return Side("reference", model, torch.optim.Adam(model.parameters(), lr=config["lr"]), plain_loss)
@@ -93,10 +94,16 @@ def batches_of(bench: Bench, batch_size: int) -> Iterator[Batch]:
 
 def compare_losses(sides: list[Side], batches: Iterator[Batch], steps: int, reg_lambda: float) -> dict[str, float]:
     """Train all sides on the same batches; the largest difference between their losses, and how far these fell."""
-    losses = torch.stack([torch.stack([take_step(side, batch, reg_lambda) for side in sides])
-                          for batch in itertools.islice(batches, steps)])  # (steps, sides)
-    return {f"loss diff in {steps}": (losses.amax(dim=1) - losses.amin(dim=1)).max().item(),
-            "loss fell by": (losses[0] - losses[-1]).min().item()}
+    losses = torch.stack(
+        [
+            torch.stack([take_step(side, batch, reg_lambda) for side in sides])
+            for batch in itertools.islice(batches, steps)
+        ]
+    )  # (steps, sides)
+    return {
+        f"loss diff in {steps}": (losses.amax(dim=1) - losses.amin(dim=1)).max().item(),
+        "loss fell by": (losses[0] - losses[-1]).min().item(),
+    }
 
 
 def step_seconds(sides: list[Side], batches: Iterator[Batch], bench: Bench, reg_lambda: float) -> dict[str, float]:
@@ -131,14 +138,20 @@ def compare(bench: Bench, layers: int, batch_size: int, sampling: dict[str, floa
     losses = compare_losses(sides, batches, bench.loss_steps, config["reg_lambda"])
     step = step_seconds(sides, batches, bench, config["reg_lambda"])
     epoch = epoch_seconds(step, bench, batch_size, sampling)
-    return {"K": layers, "batch": batch_size, **{f"{name} ms/step": 1000 * s for name, s in step.items()},
-            **{f"{name} s/epoch": s for name, s in epoch.items()},
-            "step ratio": step["reference"] / step["aglrec"],
-            "epoch ratio": epoch["reference"] / epoch["aglrec"], **losses}
+    return {
+        "K": layers,
+        "batch": batch_size,
+        **{f"{name} ms/step": 1000 * s for name, s in step.items()},
+        **{f"{name} s/epoch": s for name, s in epoch.items()},
+        "step ratio": step["reference"] / step["aglrec"],
+        "epoch ratio": epoch["reference"] / epoch["aglrec"],
+        **losses,
+    }
 
 
-def compare_text(bench: Bench, layers: int, batch_size: int, text_dim: int,
-                 sampling: dict[str, float]) -> dict[str, Any]:
+def compare_text(
+    bench: Bench, layers: int, batch_size: int, text_dim: int, sampling: dict[str, float]
+) -> dict[str, Any]:
     """Measure concat with text of users and items beside no text, and beside the standard form of concat."""
     config, n_users = settings(layers, batch_size, seed=bench.seed, fusion_mode="concat"), bench.graph.train.shape[0]
     text = unit_vectors(bench.norm_adj.shape[0], text_dim, bench.seed).to(bench.device)
@@ -151,19 +164,28 @@ def compare_text(bench: Bench, layers: int, batch_size: int, text_dim: int,
     sides.append(aglrec(bench.norm_adj, n_users, config, name="no text"))
     step = step_seconds(sides, batches, bench, config["reg_lambda"])
     epoch = epoch_seconds(step, bench, batch_size, sampling)
-    return {"K": layers, "batch": batch_size, "L": text_dim,
-            **{f"{name} ms/step": 1000 * s for name, s in step.items()},
-            **{f"{name} s/epoch": s for name, s in epoch.items()},
-            "epoch, text / no text": epoch["aglrec"] / epoch["no text"],
-            "epoch ratio": epoch["reference"] / epoch["aglrec"], **losses, "constants s, once a run": constants_s}
+    return {
+        "K": layers,
+        "batch": batch_size,
+        "L": text_dim,
+        **{f"{name} ms/step": 1000 * s for name, s in step.items()},
+        **{f"{name} s/epoch": s for name, s in epoch.items()},
+        "epoch, text / no text": epoch["aglrec"] / epoch["no text"],
+        "epoch ratio": epoch["reference"] / epoch["aglrec"],
+        **losses,
+        "constants s, once a run": constants_s,
+    }
 
 
-def epoch_seconds(step: dict[str, float], bench: Bench, batch_size: int,
-                  sampling: dict[str, float]) -> dict[str, float]:
+def epoch_seconds(
+    step: dict[str, float], bench: Bench, batch_size: int, sampling: dict[str, float]
+) -> dict[str, float]:
     """Extrapolate to an epoch: all its steps and its sampling."""
     n_steps = -(-bench.graph.train.nnz // batch_size)
-    return {name: n_steps * seconds + sampling["reference_s_scaled" if name == "reference" else "aglrec_s"]
-            for name, seconds in step.items()}
+    return {
+        name: n_steps * seconds + sampling["reference_s_scaled" if name == "reference" else "aglrec_s"]
+        for name, seconds in step.items()
+    }
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> torch.Tensor:
@@ -179,20 +201,32 @@ def full_epochs(bench: Bench, layers: int, batch_size: int, n_epochs: int) -> li
     rng, collected = np.random.default_rng([bench.seed, 3]), user_sets(bench.graph.train)
     rows = []
     for epoch in range(1, n_epochs + 1):
-        seconds = {"aglrec": common.seconds_of(
-            lambda epoch=epoch: train_epoch(ours.model, ours.optimizer, bench.graph, config, rng, epoch), bench.device)}
+        seconds = {
+            "aglrec": common.seconds_of(
+                lambda epoch=epoch: train_epoch(ours.model, ours.optimizer, bench.graph, config, rng, epoch),
+                bench.device,
+            )
+        }
         seconds["reference"] = common.seconds_of(
-            lambda: plain_epoch(plain, bench, config, collected, rng), bench.device)
+            lambda: plain_epoch(plain, bench, config, collected, rng), bench.device
+        )
         with torch.no_grad():
             vectors = {"aglrec": ours.model.embeddings(), "reference": plain.model()}
-        rows += [{"epoch": epoch, "side": name, "s": seconds[name],
-                  **means(evaluate(*vectors[name], bench.graph.test, bench.graph.train, config, auc=False))}
-                 for name in seconds]
+        rows += [
+            {
+                "epoch": epoch,
+                "side": name,
+                "s": seconds[name],
+                **means(evaluate(*vectors[name], bench.graph.test, bench.graph.train, config, auc=False)),
+            }
+            for name in seconds
+        ]
     return rows
 
 
-def plain_epoch(side: Side, bench: Bench, config: dict[str, Any], collected: list[set[int]],
-                rng: np.random.Generator) -> float:
+def plain_epoch(
+    side: Side, bench: Bench, config: dict[str, Any], collected: list[set[int]], rng: np.random.Generator
+) -> float:
     """Train the standard form for an epoch and return its mean loss."""
     train = bench.graph.train
     triples = np.stack(plain_sample(train, collected, rng.permutation(train.nnz), rng))
@@ -202,8 +236,9 @@ def plain_epoch(side: Side, bench: Bench, config: dict[str, Any], collected: lis
     return total / triples.shape[1]
 
 
-def rss_of_training(gowalla: str | None, device: str, layers: int, batch_size: int, text_dim: int,
-                    seed: int) -> dict[str, float]:
+def rss_of_training(
+    gowalla: str | None, device: str, layers: int, batch_size: int, text_dim: int, seed: int
+) -> dict[str, float]:
     """Train one epoch of AGLRec alone, in this process, and tell its largest resident memory."""
     graph = load_graph(gowalla, seed)
     config = settings(layers, batch_size, seed=seed)
@@ -212,8 +247,13 @@ def rss_of_training(gowalla: str | None, device: str, layers: int, batch_size: i
     side = aglrec(norm_adj, graph.train.shape[0], config, text)
     del text
     train_epoch(side.model, side.optimizer, graph, config, np.random.default_rng([seed, 3]), 1)
-    return {"K": layers, "batch": batch_size, "L": text_dim, "peak RSS MiB": common.peak_rss() / common.MIB,
-            "peak on device MiB": common.device_peak(device) / common.MIB}
+    return {
+        "K": layers,
+        "batch": batch_size,
+        "L": text_dim,
+        "peak RSS MiB": common.peak_rss() / common.MIB,
+        "peak on device MiB": common.device_peak(device) / common.MIB,
+    }
 
 
 def profile(side: Side, batches: Iterator[Batch], reg_lambda: float, steps: int = 20) -> str:
@@ -248,17 +288,22 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     common.show("sampling an epoch", [sampling])
     if arguments.profile:
         results["profile"] = profiles(bench, layers, batch_size)
-    results["steps"] = common.show("no text", [compare(bench, k, size, sampling) for k in arguments.layers
-                                               for size in arguments.batch_sizes])
+    results["steps"] = common.show(
+        "no text", [compare(bench, k, size, sampling) for k in arguments.layers for size in arguments.batch_sizes]
+    )
     if arguments.text_dim:
-        results["text"] = common.show("concat, text of users and items",
-                                      [compare_text(bench, layers, batch_size, arguments.text_dim, sampling)])
+        results["text"] = common.show(
+            "concat, text of users and items", [compare_text(bench, layers, batch_size, arguments.text_dim, sampling)]
+        )
     if arguments.full_epoch:
-        results["full_epochs"] = common.show("whole epochs, sampling included",
-                                             full_epochs(bench, layers, batch_size, arguments.full_epoch))
+        results["full_epochs"] = common.show(
+            "whole epochs, sampling included", full_epochs(bench, layers, batch_size, arguments.full_epoch)
+        )
     if arguments.rss:
-        results["rss"] = common.show("peak memory of an epoch of AGLRec alone, in a process of its own",
-                                     [rss_in_child(arguments, dim) for dim in sorted({0, arguments.text_dim})])
+        results["rss"] = common.show(
+            "peak memory of an epoch of AGLRec alone, in a process of its own",
+            [rss_in_child(arguments, dim) for dim in sorted({0, arguments.text_dim})],
+        )
     common.write_json(arguments.out, results)
     return results
 
@@ -272,8 +317,15 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="steps a block")
     parser.add_argument("--loss_steps", type=int, default=50, help="steps over which the losses are compared")
     parser.add_argument("--sampling_pairs", type=int, default=50_000, help="pairs the plain sampling is timed on")
-    parser.add_argument("--full_epoch", type=int, nargs="?", const=1, default=0, metavar="N",
-                        help="also train N (1) whole epochs of both, at the largest K")
+    parser.add_argument(
+        "--full_epoch",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        metavar="N",
+        help="also train N (1) whole epochs of both, at the largest K",
+    )
     parser.add_argument("--rss", action="store_true", help="also measure the peak memory, in processes of their own")
     parser.add_argument("--profile", action="store_true", help="also profile 20 steps of both, at the largest K")
     return parser.parse_args(argv)
@@ -283,8 +335,16 @@ def set_up(arguments: argparse.Namespace) -> Bench:
     """Load the graph and build it in both layouts, from the same numbers."""
     graph, device = load_graph(arguments.gowalla, arguments.seed), torch.device(arguments.device)
     norm_adj = normalized_adjacency(graph.train)
-    return Bench(graph, norm_adj.to(device), norm_adj.to_sparse_coo().coalesce().to(device), device,
-                 arguments.repeats, arguments.steps, arguments.loss_steps, arguments.seed)
+    return Bench(
+        graph,
+        norm_adj.to(device),
+        norm_adj.to_sparse_coo().coalesce().to(device),
+        device,
+        arguments.repeats,
+        arguments.steps,
+        arguments.loss_steps,
+        arguments.seed,
+    )
 
 
 def main_batch_size(arguments: argparse.Namespace) -> int:
@@ -295,10 +355,15 @@ def main_batch_size(arguments: argparse.Namespace) -> int:
 def rss_in_child(arguments: argparse.Namespace, text_dim: int) -> dict[str, Any]:
     """Run rss_of_training in a process of its own."""
     gowalla = arguments.gowalla and str(Path(arguments.gowalla).resolve())
-    return common.in_child("train:rss_of_training", gowalla=gowalla, device=arguments.device,
-                           layers=max(arguments.layers), batch_size=main_batch_size(arguments), text_dim=text_dim,
-                           seed=arguments.seed)
-
+    return common.in_child(
+        "train:rss_of_training",
+        gowalla=gowalla,
+        device=arguments.device,
+        layers=max(arguments.layers),
+        batch_size=main_batch_size(arguments),
+        text_dim=text_dim,
+        seed=arguments.seed,
+    )
 
 
 if __name__ == "__main__":

@@ -77,8 +77,10 @@ def parse_tags(cell: str) -> list[str]:
     else:
         tags = [tag.strip() for tag in re.split(r"[,;|、，；]", cell) if tag.strip()]
     if not tags:
-        raise ValueError(f"no tag can be read from tags_name {cell[:60]!r}; write a JSON list like "
-                         '["a", "b"], or tags parted by commas, or leave it empty')
+        raise ValueError(
+            f"no tag can be read from tags_name {cell[:60]!r}; write a JSON list like "
+            '["a", "b"], or tags parted by commas, or leave it empty'
+        )
     return tags
 
 
@@ -103,8 +105,11 @@ def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFram
     facts["repeated pairs"] = facts["rows"] - facts["rows of unknown titles"] - len(table)
     dropped = {name: count for name, count in facts.items() if count and name != "rows"}
     if dropped:
-        log.warning(f"{path.name}: of {facts['rows']:,} rows: " + ", ".join(
-            f"{count:,} {name}" for name, count in dropped.items()) + " (titles and repeats dropped, times ignored)")
+        log.warning(
+            f"{path.name}: of {facts['rows']:,} rows: "
+            + ", ".join(f"{count:,} {name}" for name, count in dropped.items())
+            + " (titles and repeats dropped, times ignored)"
+        )
     if table.empty:
         raise ValueError(f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids")
     return table.reset_index(drop=True), facts
@@ -132,9 +137,11 @@ def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tupl
     again = pairs[0].duplicated() | pairs[0].isin(pairs[1])
     facts = {"known only": int((mine & ~again).sum())}
     if not (mine & ~again).all():
-        log.warning(f"{path.name}: of {len(table):,} rows: {(~mine).sum():,} of titles that anime.tsv does not have or "
-                    f"users that interactions.tsv does not have, {(mine & again).sum():,} of pairs that are there "
-                    "already (dropped)")
+        log.warning(
+            f"{path.name}: of {len(table):,} rows: {(~mine).sum():,} of titles that anime.tsv does not have or "
+            f"users that interactions.tsv does not have, {(mine & again).sum():,} of pairs that are there "
+            "already (dropped)"
+        )
     kept = table[mine & ~again].assign(rate=np.nan)
     return kept.reindex(columns=rows.columns, fill_value="").reset_index(drop=True), facts
 
@@ -148,20 +155,28 @@ def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[st
     found = pd.concat([_read_lines(folder, name).assign(is_test=name == "test.txt") for name in TEXT_FILES])
     pairs = found.dropna()
     raw_user_ids, raw_item_ids = (_in_order(column.unique().tolist()) for column in (found["user"], pairs["item"]))
-    rows = pd.DataFrame({"user": pd.Index(raw_user_ids).get_indexer(pairs["user"]),
-                         "item": pd.Index(raw_item_ids).get_indexer(pairs["item"]),
-                         "is_test": pairs["is_test"].to_numpy()}).drop_duplicates()
+    rows = pd.DataFrame(
+        {
+            "user": pd.Index(raw_user_ids).get_indexer(pairs["user"]),
+            "item": pd.Index(raw_item_ids).get_indexer(pairs["item"]),
+            "is_test": pairs["is_test"].to_numpy(),
+        }
+    ).drop_duplicates()
     # train comes first, so of a pair in both files it is the one in test that goes
     known = rows.duplicated(["user", "item"])
     dropped = {"repeated pairs": len(pairs) - len(rows), "test pairs that train has": int(known.sum())}
     if any(dropped.values()):
-        log.warning(f"train.txt and test.txt: of {len(pairs):,} pairs, dropped " + ", ".join(
-            f"{count:,} {name}" for name, count in dropped.items() if count))
+        log.warning(
+            f"train.txt and test.txt: of {len(pairs):,} pairs, dropped "
+            + ", ".join(f"{count:,} {name}" for name, count in dropped.items() if count)
+        )
     rows = rows[~known]
     for name, empty in zip(TEXT_FILES, (rows["is_test"].all(), not rows["is_test"].any()), strict=True):
         if empty:
-            raise ValueError(f"{_find(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; "
-                             "write a user and his items on each line, parted by spaces")
+            raise ValueError(
+                f"{_find(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; "
+                "write a user and his items on each line, parted by spaces"
+            )
     return rows, {"rows": len(pairs), **dropped}, raw_user_ids, raw_item_ids
 
 
@@ -210,24 +225,35 @@ def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     bad = ~((rates >= 0) & (rates <= MOST_RATE))
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
-        raise ValueError(f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more "
-                         f"(up to {MOST_RATE:,}); write a number, or leave it empty for collected but unrated")
+        raise ValueError(
+            f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more "
+            f"(up to {MOST_RATE:,}); write a number, or leave it empty for collected but unrated"
+        )
     return rates[values]
 
 
-def read_table(folder: Path, name: str, columns: tuple[str, ...],
-                optional: tuple[str, ...] = ()) -> tuple[Path, pd.DataFrame]:
+def read_table(
+    folder: Path, name: str, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> tuple[Path, pd.DataFrame]:
     """Read the named columns of a TSV file (or its .gz) as stripped text; every row must be whole."""
     path = _find(folder, name)
     before = path.stat()
     try:
         _check_rows(path, columns)
         with _open_text(path) as file:
-            table = pd.read_csv(file, sep="\t", dtype=object, keep_default_na=False, na_filter=False,
-                                usecols=lambda column: column in (*columns, *optional))
+            table = pd.read_csv(
+                file,
+                sep="\t",
+                dtype=object,
+                keep_default_na=False,
+                na_filter=False,
+                usecols=lambda column: column in (*columns, *optional),
+            )
     except (pd.errors.ParserError, csv.Error) as error:
-        raise ValueError(f"{path}: {error}; a field that holds a tab, a line break or starts with a quote must stand "
-                         "in double quotes, quotes inside it doubled") from None
+        raise ValueError(
+            f"{path}: {error}; a field that holds a tab, a line break or starts with a quote must stand "
+            "in double quotes, quotes inside it doubled"
+        ) from None
     finally:
         after = path.stat()
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
@@ -248,8 +274,9 @@ def _find(folder: Path, name: str) -> Path:
         raise FileNotFoundError(f"{folder} is no folder; --data_dir names the one that holds the data")
     if path is None:
         both = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
-        raise FileNotFoundError(f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder"
-                                f"{both}")
+        raise FileNotFoundError(
+            f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder{both}"
+        )
     return path
 
 
@@ -263,12 +290,16 @@ def _check_rows(path: Path, columns: tuple[str, ...]) -> None:
             line = reader.line_num
             for row in reader:
                 if len(row) != len(header) and row:
-                    raise ValueError(f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; "
-                                     "add or remove tabs, and close every double quote that starts a field")
+                    raise ValueError(
+                        f"{path} line {line + 1}: {len(row)} fields where the header has {len(header)}; "
+                        "add or remove tabs, and close every double quote that starts a field"
+                    )
                 line = reader.line_num
         except csv.Error as error:
-            raise ValueError(f"{path} line {line + 1}: {error}; a double quote that starts a field must be closed at "
-                             "its end, and quotes inside it doubled") from None
+            raise ValueError(
+                f"{path} line {line + 1}: {error}; a double quote that starts a field must be closed at "
+                "its end, and quotes inside it doubled"
+            ) from None
 
 
 def _check_header(path: Path, header: list[str] | None, columns: tuple[str, ...]) -> None:
@@ -276,15 +307,21 @@ def _check_header(path: Path, header: list[str] | None, columns: tuple[str, ...]
         raise ValueError(f"{path} is empty; it needs a header line: {', '.join(columns)}")
     missing = [column for column in columns if column not in header]
     if missing and len(header) == 1 and len(parts := re.split("[,;]", header[0])) > 1:
-        raise ValueError(f"{path} line 1: {len(parts)} columns parted by {header[0][len(parts[0])]!r}, not by tab; "
-                         "save it tab-separated, or make a data folder of it with tools/convert.py pairs")
+        raise ValueError(
+            f"{path} line 1: {len(parts)} columns parted by {header[0][len(parts[0])]!r}, not by tab; "
+            "save it tab-separated, or make a data folder of it with tools/convert.py pairs"
+        )
     if missing:
-        raise ValueError(f"{path} line 1: no column {', '.join(missing)} (found: {in_a_line(', '.join(header))}); add "
-                         "it to the header, tab-separated; its cells may be empty unless they are ids")
+        raise ValueError(
+            f"{path} line 1: no column {', '.join(missing)} (found: {in_a_line(', '.join(header))}); add "
+            "it to the header, tab-separated; its cells may be empty unless they are ids"
+        )
     again = [column for column in columns if header.count(column) > 1]
     if again:
-        raise ValueError(f"{path} line 1: {header.count(again[0])} columns are called {again[0]}; leave one of them, "
-                         "or give the others another name")
+        raise ValueError(
+            f"{path} line 1: {header.count(again[0])} columns are called {again[0]}; leave one of them, "
+            "or give the others another name"
+        )
 
 
 def in_a_line(text: str, most: int = 99) -> str:

@@ -15,8 +15,9 @@ ASIDE, LATER = -1, -2
 NOTHING_LEFT = "the split leaves no training pair; lower cold_item_ratio, valid_ratio or test_ratio"
 
 
-def split_rows(user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, shape: tuple[int, int],
-               config: dict[str, Any]) -> np.ndarray:
+def split_rows(
+    user_ids: np.ndarray, item_ids: np.ndarray, times: np.ndarray, shape: tuple[int, int], config: dict[str, Any]
+) -> np.ndarray:
     """Assign every positive row to a part.
 
     Args:
@@ -85,7 +86,7 @@ def older_than_test(user_ids: np.ndarray, times: np.ndarray, part: np.ndarray, s
 def _draw_cold_items(item_ids: np.ndarray, ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     collected = np.unique(item_ids)
     cold = rng.permutation(collected)[: max(2, round(ratio * len(collected)))]
-    return cold[: len(cold) // 2], cold[len(cold) // 2:]
+    return cold[: len(cold) // 2], cold[len(cold) // 2 :]
 
 
 def _warn_of_missing_times(times: np.ndarray, split: str) -> None:
@@ -94,8 +95,9 @@ def _warn_of_missing_times(times: np.ndarray, split: str) -> None:
         what = "those in a seeded random order, as older than all others"
         if split == "global_time" and _mostly_missing(times):
             what = "all rows in a seeded random order, since a date would cut off too little of them"
-        log.warning(f"updated_at is missing in {missing:,} of {len(times):,} positive rows: split {split!r} takes "
-                    f"{what}")
+        log.warning(
+            f"updated_at is missing in {missing:,} of {len(times):,} positive rows: split {split!r} takes {what}"
+        )
 
 
 def _mostly_missing(times: np.ndarray) -> bool:

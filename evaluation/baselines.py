@@ -60,20 +60,21 @@ def item_knn(train: sp.csr_matrix, neighbours: int = 20, shrink: float = 0.0) ->
         and shrink, and of l2 in ease, did best of GRIDS on the valid part of 5,000 MyAnimeList users.
     """
     if neighbours < 1 or shrink < 0:
-        raise ValueError(f"item_knn needs neighbours of 1 or more and shrink of 0 or more, not {neighbours} and "
-                         f"{shrink:g}")
+        raise ValueError(
+            f"item_knn needs neighbours of 1 or more and shrink of 0 or more, not {neighbours} and {shrink:g}"
+        )
     n_items = train.shape[1]
     norms = np.sqrt(np.bincount(train.indices, minlength=n_items)).astype(np.float32)
     by_item = train.T.tocsr()  # (n_items, n_users)
     item_emb = torch.zeros(n_items, n_items)
     for start in range(0, n_items, KNN_BLOCK):
-        similarity = (by_item[start:start + KNN_BLOCK] @ train).toarray()  # (b, n_items)
+        similarity = (by_item[start : start + KNN_BLOCK] @ train).toarray()  # (b, n_items)
         rows = np.arange(len(similarity))
         similarity[rows, start + rows] = 0
         # a title without train rows would divide 0 by 0; for any other pair the norms are 1 or more
         similarity /= np.maximum(np.outer(norms[start + rows], norms) + np.float32(shrink), 1e-9)
         best = torch.from_numpy(similarity).topk(min(neighbours, n_items), dim=1)
-        item_emb[start:start + KNN_BLOCK].scatter_(1, best.indices, best.values)
+        item_emb[start : start + KNN_BLOCK].scatter_(1, best.indices, best.values)
     return train, item_emb
 
 
@@ -96,8 +97,9 @@ def ease(train: sp.csr_matrix, l2: float = 200.0) -> tuple[sp.csr_matrix, torch.
     return edlae(train, l2, dropout=0.0, user_power=0.0)
 
 
-def edlae(train: sp.csr_matrix, l2: float = 100.0, dropout: float = 0.2,
-          user_power: float = 0.3) -> tuple[sp.csr_matrix, torch.Tensor]:
+def edlae(
+    train: sp.csr_matrix, l2: float = 100.0, dropout: float = 0.2, user_power: float = 0.3
+) -> tuple[sp.csr_matrix, torch.Tensor]:
     """Score by the item-item weights of a denoising EASE: a share of each user's titles is dropped from the input.
 
     Args:
@@ -118,17 +120,22 @@ def edlae(train: sp.csr_matrix, l2: float = 100.0, dropout: float = 0.2,
     """
     n_items = train.shape[1]
     if l2 <= 0 or not 0 <= dropout < 1 or user_power < 0:
-        raise ValueError("EASE needs an l2 above 0, a dropout from 0 to below 1 and a user_power of 0 or more, not "
-                         f"{l2}, {dropout} and {user_power}; without l2 R^T R may have no inverse")
+        raise ValueError(
+            "EASE needs an l2 above 0, a dropout from 0 to below 1 and a user_power of 0 or more, not "
+            f"{l2}, {dropout} and {user_power}; without l2 R^T R may have no inverse"
+        )
     if n_items > EASE_MAX_ITEMS:
-        raise ValueError(f"EASE inverts a matrix of items by items: {n_items:,} titles take about "
-                         f"{12 * n_items**2 / 2**30:,.0f} GiB of memory (three such float32 matrices), more than the "
-                         f"limit of {EASE_MAX_ITEMS:,} titles allows; use item_knn, or raise EASE_MAX_ITEMS")
+        raise ValueError(
+            f"EASE inverts a matrix of items by items: {n_items:,} titles take about "
+            f"{12 * n_items**2 / 2**30:,.0f} GiB of memory (three such float32 matrices), more than the "
+            f"limit of {EASE_MAX_ITEMS:,} titles allows; use item_knn, or raise EASE_MAX_ITEMS"
+        )
     return train, item_weights(gram(train, user_power), l2, dropout).T.contiguous()
 
 
-def graph_filter(train: sp.csr_matrix, item_power: float = 0.4, low_pass_weight: float = 0.3,
-                 rank: int = 256) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def graph_filter(
+    train: sp.csr_matrix, item_power: float = 0.4, low_pass_weight: float = 0.3, rank: int = 256
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Score by smoothing what a user collected over the item-item graph, without any training.
 
     s_u = r_u D^-item_power (R~^T R~ + low_pass_weight V V^T) D^item_power, with R~ the normalised train matrix, D the
@@ -151,8 +158,10 @@ def graph_filter(train: sp.csr_matrix, item_power: float = 0.4, low_pass_weight:
         Shen et al. 2021, How powerful is graph convolution for recommendation? (GF-CF, equation 17).
     """
     if not 0 <= item_power <= 1 or low_pass_weight < 0 or rank < 1:
-        raise ValueError("graph_filter needs an item_power from 0 to 1, a low_pass_weight of 0 or more and a rank of "
-                         f"at least 1, not {item_power}, {low_pass_weight} and {rank}")
+        raise ValueError(
+            "graph_filter needs an item_power from 0 to 1, a low_pass_weight of 0 or more and a rank of "
+            f"at least 1, not {item_power}, {low_pass_weight} and {rank}"
+        )
     counts = np.maximum(np.bincount(train.indices, minlength=train.shape[1]), 1).astype(np.float32)
     fewer, more = (counts[:, None] ** power for power in (-item_power, item_power))
     smooth, vectors = normalized(train).astype(np.float32), low_pass(train, rank)[1]
@@ -160,8 +169,10 @@ def graph_filter(train: sp.csr_matrix, item_power: float = 0.4, low_pass_weight:
         weights = (smooth.T @ smooth).toarray() + low_pass_weight * vectors @ vectors.T
         return train, torch.from_numpy(more * weights * fewer.T)
     if too_many_pairs(train):
-        raise ValueError(f"the users' titles make more than graph_filter's {FILTER_MAX_PAIRS:,} pairs, which take 8 "
-                         "bytes each; cut the longest lists, or raise FILTER_MAX_PAIRS")
+        raise ValueError(
+            f"the users' titles make more than graph_filter's {FILTER_MAX_PAIRS:,} pairs, which take 8 "
+            "bytes each; cut the longest lists, or raise FILTER_MAX_PAIRS"
+        )
     inputs = sp.csr_matrix(train.multiply(fewer.T))
     user_emb = sp.hstack([inputs, sp.csr_matrix(inputs @ vectors)])
     item_emb = sp.hstack([(smooth.T @ smooth).multiply(more), sp.csr_matrix(low_pass_weight * more * vectors)])
@@ -173,8 +184,9 @@ def too_many_pairs(train: sp.csr_matrix) -> bool:
     return int(np.square(np.diff(train.indptr).astype(float)).sum()) > FILTER_MAX_PAIRS
 
 
-def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None,
-                   whiten: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def content_cosine(
+    train: sp.csr_matrix, item_vectors: np.ndarray | None, whiten: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Score a title by the cosine between its text and the mean text of the user's train titles.
 
     Titles count alike in the mean, whatever the length of their vectors. A title nobody collected is scored
@@ -198,8 +210,10 @@ def content_cosine(train: sp.csr_matrix, item_vectors: np.ndarray | None,
     """
     if item_vectors is None or len(item_vectors) != train.shape[1]:
         found = "none" if item_vectors is None else f"{len(item_vectors):,}"
-        raise ValueError(f"content_cosine needs a text vector for each of {train.shape[1]:,} titles and got {found}; "
-                         "set use_item_llm true and fusion_mode to concat or sum")
+        raise ValueError(
+            f"content_cosine needs a text vector for each of {train.shape[1]:,} titles and got {found}; "
+            "set use_item_llm true and fusion_mode to concat or sum"
+        )
     item_vectors = np.asarray(whitened(item_vectors, item_vectors) if whiten else item_vectors, np.float32)
     item_emb = torch.nn.functional.normalize(torch.from_numpy(item_vectors))  # (n_items, L)
     profiles = torch.from_numpy(train @ item_emb.numpy())  # (n_users, L)

@@ -26,8 +26,11 @@ def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.nd
     ranked = np.sort(listed)
     gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ ranked) / max(n_items * ranked.sum(), 1)
     bits = -np.log2((counts + 1) / (n_users + 1))
-    found = {"Coverage": float((listed > 0).mean()), "Gini": float(gini),
-             "Novelty": float(listed @ bits / max(listed.sum(), 1))}
+    found = {
+        "Coverage": float((listed > 0).mean()),
+        "Gini": float(gini),
+        "Novelty": float(listed @ bits / max(listed.sum(), 1)),
+    }
     if item_vectors is not None:
         lengths = np.linalg.norm(item_vectors, axis=1, keepdims=True)
         unit = item_vectors / np.where(lengths > 0, lengths, 1)

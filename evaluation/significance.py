@@ -21,8 +21,10 @@ def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tup
     Source:
         Clark 1973, The language-as-fixed-effect fallacy (min F', here as t).
     """
-    runs = [np.array([value - other["user_test"][user] for user, value in one["user_test"].items()])
-            for one, other in zip(ours, theirs, strict=True)]
+    runs = [
+        np.array([value - other["user_test"][user] for user, value in one["user_test"].items()])
+        for one, other in zip(ours, theirs, strict=True)
+    ]
     differences: dict[str, list[float]] = {}
     for one, values in zip(ours, runs, strict=True):
         for user, value in zip(one["user_test"], values.tolist(), strict=True):

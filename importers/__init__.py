@@ -19,8 +19,9 @@ from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, 
 
 # asked in this order: pairs takes any table for its own, so it comes last
 MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
-FORMATS: dict[str, Format] = {made.name: made for module in MODULES
-                              for made in import_module(f"importers.{module}").FORMATS}
+FORMATS: dict[str, Format] = {
+    made.name: made for module in MODULES for made in import_module(f"importers.{module}").FORMATS
+}
 # what a single person's list may take, unpacked: the longest known ones are a tenth of it
 EXPORT_MB = 64
 
@@ -37,12 +38,16 @@ def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
     """
     if name != "auto" and name not in FORMATS:
         near = difflib.get_close_matches(name, ["auto", *FORMATS], n=1, cutoff=0.0)
-        raise ValueError(f"there is no format {name!r}, the nearest is {near[0]}; use auto or one of: "
-                         f"{', '.join(FORMATS)}")
+        raise ValueError(
+            f"there is no format {name!r}, the nearest is {near[0]}; use auto or one of: {', '.join(FORMATS)}"
+        )
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; name a file or folder to read")
-    found = ((made, files) for made in (FORMATS.values() if name == "auto" else [FORMATS[name]])
-             if (files := made.find(path)) is not None)
+    found = (
+        (made, files)
+        for made in (FORMATS.values() if name == "auto" else [FORMATS[name]])
+        if (files := made.find(path)) is not None
+    )
     first = next(found, None)
     if first is not None:
         _refuse_a_mixture(path, first, found)
@@ -56,8 +61,10 @@ def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[
     if path.is_dir():
         for other, files in others:
             if other.name != "pairs" and not {*files.lists, *files.titles} & {*first[1].lists, *first[1].titles}:
-                raise ValueError(f"{path} has files of {first[0].name} and of {other.name}; name the files or folders "
-                                 "one by one, or say which format with its name in the place of auto")
+                raise ValueError(
+                    f"{path} has files of {first[0].name} and of {other.name}; name the files or folders "
+                    "one by one, or say which format with its name in the place of auto"
+                )
 
 
 def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.DataFrame]:
@@ -86,15 +93,29 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
             chunks = [chunk for file in files.lists for chunk in chunks_of(made.lists, file, options, {})]
             rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
             rows = _of_one(path, rows, options)
-            names = {} if made.titles is None else {
-                title: name for file in files.titles for chunk in chunks_of(made.titles, file, options, {})
-                for title, name in zip(chunk["subject_id"], chunk["name"], strict=True)}
-            others = {} if made.other_ids is None else {
-                title: other for file in files.lists for title, other in made.other_ids(file).items()}
+            names = (
+                {}
+                if made.titles is None
+                else {
+                    title: name
+                    for file in files.titles
+                    for chunk in chunks_of(made.titles, file, options, {})
+                    for title, name in zip(chunk["subject_id"], chunk["name"], strict=True)
+                }
+            )
+            others = (
+                {}
+                if made.other_ids is None
+                else {title: other for file in files.lists for title, other in made.other_ids(file).items()}
+            )
         except ValueError as error:
             raise ValueError(str(error).replace(str(small), str(path))) from None
-    return made.name, rows.assign(**{column: [known.get(title, "") for title in rows["subject_id"]]
-                                     for column, known in (("name", names), ("other_id", others))})
+    return made.name, rows.assign(
+        **{
+            column: [known.get(title, "") for title in rows["subject_id"]]
+            for column, known in (("name", names), ("other_id", others))
+        }
+    )
 
 
 def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
@@ -103,8 +124,9 @@ def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
         rows = rows[rows["user_id"] == options.user].reset_index(drop=True)
     elif len(users) > 1:
         some = in_a_line(", ".join(users[:3]))
-        raise ValueError(f"{path} holds the lists of {len(users):,} people ({some}, ...); give the export of one, or "
-                         "name the user")
+        raise ValueError(
+            f"{path} holds the lists of {len(users):,} people ({some}, ...); give the export of one, or name the user"
+        )
     if rows.empty:
         raise ValueError(f"{path} holds a list without a title; add titles to it and save it again")
     return rows
@@ -137,8 +159,10 @@ def _apart(path: Path) -> Iterator[Path]:
 
 
 def _too_large(path: Path) -> ValueError:
-    return ValueError(f"{path} holds more than {EXPORT_MB} MB, too much for the list of one person; make a data folder "
-                      "of it with tools/convert.py")
+    return ValueError(
+        f"{path} holds more than {EXPORT_MB} MB, too much for the list of one person; make a data folder "
+        "of it with tools/convert.py"
+    )
 
 
 def _seen(path: Path) -> str:

@@ -22,8 +22,11 @@ REVIEW_2023, PRODUCT_2023 = {"rating", "title", "text"}, {"main_category", "titl
 
 def _find(review: set[str], product: set[str], source: Path) -> Files | None:
     """Find the files of reviews and of products, of any number of categories."""
-    keys = {path: set(KEY.findall(head(path))) for path in files_in(source)
-            if bare_name(path).endswith((".json", ".jsonl")) and head(path).startswith("{")}
+    keys = {
+        path: set(KEY.findall(head(path)))
+        for path in files_in(source)
+        if bare_name(path).endswith((".json", ".jsonl")) and head(path).startswith("{")
+    }
     found = Files(*(tuple(path for path, has in keys.items() if first <= has) for first in (review, product)))
     return found if any(found) else None
 
@@ -31,8 +34,14 @@ def _find(review: set[str], product: set[str], source: Path) -> Files | None:
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read reviews; all editions of a product (parent_asin), where they are known, are one title."""
     for user_id, subject_id, rate, time, username, comment in _columns(path, _review, "reviews"):
-        yield entries(user_id=user_id, subject_id=subject_id, rate=rate, username=username, comment=comment,
-                      updated_at=times(pd.Series(time, dtype=object)))
+        yield entries(
+            user_id=user_id,
+            subject_id=subject_id,
+            rate=rate,
+            username=username,
+            comment=comment,
+            updated_at=times(pd.Series(time, dtype=object)),
+        )
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -42,16 +51,23 @@ def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterato
 
 
 def _review(record: dict[str, Any]) -> tuple[Any, ...]:
-    return (_text(record, "user_id", "reviewerID"), _text(record, "parent_asin", "asin"),
-            float(_text(record, "rating", "overall") or 0),
-            _text(record, "timestamp", "sort_timestamp", "sortTimestamp", "unixReviewTime"),
-            joined_names(_text(record, "reviewerName")), plain(_text(record, "text", "reviewText")))
+    return (
+        _text(record, "user_id", "reviewerID"),
+        _text(record, "parent_asin", "asin"),
+        float(_text(record, "rating", "overall") or 0),
+        _text(record, "timestamp", "sort_timestamp", "sortTimestamp", "unixReviewTime"),
+        joined_names(_text(record, "reviewerName")),
+        plain(_text(record, "text", "reviewText")),
+    )
 
 
 def _product(record: dict[str, Any]) -> tuple[Any, ...]:
-    return (_text(record, "parent_asin", "asin"), joined_names(_text(record, "title")),
-            [html.unescape(tag) for key in ("main_category", "category", "categories") for tag in _parts(record, key)],
-            plain("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))))
+    return (
+        _text(record, "parent_asin", "asin"),
+        joined_names(_text(record, "title")),
+        [html.unescape(tag) for key in ("main_category", "category", "categories") for tag in _parts(record, key)],
+        plain("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))),
+    )
 
 
 def _text(record: dict[str, Any], *keys: str) -> str:
@@ -86,12 +102,21 @@ def _cells(path: Path, lines: Iterable[str], cells_of: Callable[[dict[str, Any]]
                     raise ValueError("no object in braces")
                 yield cells_of(record)
             except json.JSONDecodeError as error:
-                raise ValueError(f"{path} line {number}: not JSON ({error.msg}), which each line must be by itself; "
-                                 "download the file again") from None
+                raise ValueError(
+                    f"{path} line {number}: not JSON ({error.msg}), which each line must be by itself; "
+                    "download the file again"
+                ) from None
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path} line {number}: {error}; mend or delete that line") from None
 
 
-FORMATS = tuple(Format(f"amazon-{year}", f"Amazon reviews {year}: JSON lines of reviews and of metadata, .gz or not",
-                       partial(_find, *keys), read_lists, read_titles)
-                for year, *keys in ((2018, REVIEW_2018, PRODUCT_2018), (2023, REVIEW_2023, PRODUCT_2023)))
+FORMATS = tuple(
+    Format(
+        f"amazon-{year}",
+        f"Amazon reviews {year}: JSON lines of reviews and of metadata, .gz or not",
+        partial(_find, *keys),
+        read_lists,
+        read_titles,
+    )
+    for year, *keys in ((2018, REVIEW_2018, PRODUCT_2018), (2023, REVIEW_2023, PRODUCT_2023))
+)

@@ -28,8 +28,14 @@ from importers.common import (
     table_of,
 )
 
-STATUS = {"CURRENT": "doing", "PLANNING": "wish", "COMPLETED": "done", "DROPPED": "dropped", "PAUSED": "on_hold",
-          "REPEATING": "done"}
+STATUS = {
+    "CURRENT": "doing",
+    "PLANNING": "wish",
+    "COMPLETED": "done",
+    "DROPPED": "dropped",
+    "PAUSED": "on_hold",
+    "REPEATING": "done",
+}
 
 
 def find(path: Path) -> Files | None:
@@ -39,8 +45,9 @@ def find(path: Path) -> Files | None:
 
 
 def _is_answer(start: str) -> bool:
-    return start.lstrip().startswith("{") and ('"MediaListCollection"' in start or
-                                               '"lists"' in start and '"entries"' in start)
+    return start.lstrip().startswith("{") and (
+        '"MediaListCollection"' in start or '"lists"' in start and '"entries"' in start
+    )
 
 
 def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -55,9 +62,17 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
         status = STATUS.get(entry.get("status") or "", None if entry.get("status") else "")
         count(dropped, "of an unknown status", status is None)
         if status is not None:
-            rows.append({"user_id": user, "username": user, "subject_id": _id(entry),
-                         "rate": score / scale, "status": status,
-                         "comment": plain(entry.get("notes")), "updated_at": str(entry.get("updatedAt") or "")})
+            rows.append(
+                {
+                    "user_id": user,
+                    "username": user,
+                    "subject_id": _id(entry),
+                    "rate": score / scale,
+                    "status": status,
+                    "comment": plain(entry.get("notes")),
+                    "updated_at": str(entry.get("updatedAt") or ""),
+                }
+            )
     yield table_of(rows, ENTRY_COLUMNS)
 
 
@@ -75,20 +90,26 @@ def _collection(path: Path) -> dict[str, Any]:
     answer = read_json(path)
     if isinstance(answer, dict) and answer.get("errors"):
         said = answer["errors"][0].get("message", "") if isinstance(answer["errors"], list) else ""
-        raise ValueError(f"{path}: AniList answered with an error ({in_a_line(str(said))}); make the "
-                         "list public and save it again")
+        raise ValueError(
+            f"{path}: AniList answered with an error ({in_a_line(str(said))}); make the list public and save it again"
+        )
     for key in ("data", "MediaListCollection"):
         answer = answer.get(key, answer) if isinstance(answer, dict) else answer
     entries = [entry for group in answer["lists"] for entry in group["entries"]] if _is_collection(answer) else [None]
     if not all(isinstance(entry, dict) and "mediaId" in entry for entry in entries):
-        raise ValueError(f"{path}: no MediaListCollection; save the answer to a query of lists {{ entries {{ mediaId "
-                         "status score(format: POINT_10) updatedAt media { idMal title { romaji english native } } } }")
+        raise ValueError(
+            f"{path}: no MediaListCollection; save the answer to a query of lists {{ entries {{ mediaId "
+            "status score(format: POINT_10) updatedAt media { idMal title { romaji english native } } } }"
+        )
     return answer
 
 
 def _is_collection(answer: Any) -> bool:
-    return isinstance(answer, dict) and isinstance(answer.get("lists"), list) and all(
-        isinstance(group, dict) and isinstance(group.get("entries"), list) for group in answer["lists"])
+    return (
+        isinstance(answer, dict)
+        and isinstance(answer.get("lists"), list)
+        and all(isinstance(group, dict) and isinstance(group.get("entries"), list) for group in answer["lists"])
+    )
 
 
 def _entries(collection: dict[str, Any], dropped: dict[str, int]) -> list[dict[str, Any]]:
@@ -111,12 +132,23 @@ def _title(entry: dict[str, Any]) -> dict[str, str]:
     names = media.get("title") or {}
     tags = [*(media.get("genres") or []), *(tag["name"] for tag in media.get("tags") or [])]
     year = media.get("seasonYear") or (media.get("startDate") or {}).get("year")
-    return {"subject_id": _id(entry),
-            "name": joined_names(*(names.get(language) for language in ("romaji", "english", "native"))),
-            "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
-            "summary": plain(media.get("description")), "year": str(year or ""),
-            "adult": "1" if media.get("isAdult") else ""}
+    return {
+        "subject_id": _id(entry),
+        "name": joined_names(*(names.get(language) for language in ("romaji", "english", "native"))),
+        "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
+        "summary": plain(media.get("description")),
+        "year": str(year or ""),
+        "adult": "1" if media.get("isAdult") else "",
+    }
 
 
-FORMATS = (Format("anilist-json", "one list a file: AniList's answer to a query of MediaListCollection", find, lists,
-                  titles, other_ids),)
+FORMATS = (
+    Format(
+        "anilist-json",
+        "one list a file: AniList's answer to a query of MediaListCollection",
+        find,
+        lists,
+        titles,
+        other_ids,
+    ),
+)

@@ -46,17 +46,20 @@ ALIASES = 5  # a dozen would drown the name
 
 # --- subjects ---
 
+
 def title_of(subject: dict[str, Any]) -> dict[str, str]:
     """Make a row of TITLE_COLUMNS of a subject as the Archive or the API writes it."""
     infobox = (subject.get("infobox") or "") if isinstance(subject.get("infobox"), str) else ""
     tags = sorted(subject.get("tags") or [], key=lambda tag: -tag.get("count", 0))
     names = [unescaped(tag["name"]) for tag in tags] + (subject.get("meta_tags") or [])
-    return {"subject_id": str(subject["id"]),
-            "name": joined_names(subject.get("name_cn"), subject.get("name"), *aliases(infobox)),
-            "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
-            "summary": plain(subject.get("summary") or subject.get("short_summary")),
-            "year": year_of(subject.get("date")) or year_of(_field(infobox, "放送开始|上映年度|发售日")),
-            "adult": "1" if subject.get("nsfw") else ""}
+    return {
+        "subject_id": str(subject["id"]),
+        "name": joined_names(subject.get("name_cn"), subject.get("name"), *aliases(infobox)),
+        "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
+        "summary": plain(subject.get("summary") or subject.get("short_summary")),
+        "year": year_of(subject.get("date")) or year_of(_field(infobox, "放送开始|上映年度|发售日")),
+        "adult": "1" if subject.get("nsfw") else "",
+    }
 
 
 def aliases(infobox: str) -> list[str]:
@@ -72,6 +75,7 @@ def _field(infobox: str, keys: str) -> str:
 
 
 # --- the Archive dump ---
+
 
 def find_archive(path: Path) -> Files | None:
     """Know the dump's zip, its subject.jsonlines, or a folder with either."""
@@ -117,8 +121,9 @@ def archive_titles(path: Path, options: Options, dropped: dict[str, int]) -> Ite
             try:
                 subject = parse_json(line)
             except ValueError as error:
-                raise ValueError(f"{path} line {number}: no JSON ({error}); the dump is cut off or was edited, "
-                                 "download it again") from None
+                raise ValueError(
+                    f"{path} line {number}: no JSON ({error}); the dump is cut off or was edited, download it again"
+                ) from None
             if subject["type"] == ANIME:
                 rows.append(title_of(subject))
             if len(rows) == TITLES_A_CHUNK:
@@ -129,6 +134,7 @@ def archive_titles(path: Path, options: Options, dropped: dict[str, int]) -> Ite
 
 # --- collections, as pages of the API ---
 
+
 def find_collections(path: Path) -> Files | None:
     """Know pages of collections by their first bytes, in a file, a folder, or a folder of a folder a user."""
     found = files_under(path, lambda file: ".json" in file.name and _is_page(first_text(file, 2**16)))
@@ -136,8 +142,11 @@ def find_collections(path: Path) -> Files | None:
 
 
 def _is_page(start: str) -> bool:
-    return start.lstrip().startswith("{") and '"data"' in start and (
-        '"subject_type"' in start or re.search(r'"data":\s*\[\s*\]', start) is not None)
+    return (
+        start.lstrip().startswith("{")
+        and '"data"' in start
+        and ('"subject_type"' in start or re.search(r'"data":\s*\[\s*\]', start) is not None)
+    )
 
 
 def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -150,9 +159,17 @@ def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> I
         elif entry["type"] not in STATUS:
             count(dropped, "of an unknown status")
         else:
-            rows.append({"user_id": user, "username": user, "subject_id": str(entry["subject_id"]),
-                         "rate": rate_of(path, entry["subject_id"], entry["rate"]), "status": STATUS[entry["type"]],
-                         "comment": plain(entry.get("comment")), "updated_at": str(entry.get("updated_at") or "")})
+            rows.append(
+                {
+                    "user_id": user,
+                    "username": user,
+                    "subject_id": str(entry["subject_id"]),
+                    "rate": rate_of(path, entry["subject_id"], entry["rate"]),
+                    "status": STATUS[entry["type"]],
+                    "comment": plain(entry.get("comment")),
+                    "updated_at": str(entry.get("updated_at") or ""),
+                }
+            )
     yield table_of(rows, ENTRY_COLUMNS)
 
 
@@ -173,8 +190,11 @@ def user_of(path: Path, page: dict[str, Any], options: Options) -> str:
 
 def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the titles that a page describes."""
-    subjects = [entry.get("subject") or entry.get("subject_data") for entry in _page(path)["data"]
-                if entry["subject_type"] == ANIME]
+    subjects = [
+        entry.get("subject") or entry.get("subject_data")
+        for entry in _page(path)["data"]
+        if entry["subject_type"] == ANIME
+    ]
     yield table_of([title_of(subject) for subject in subjects if subject], TITLE_COLUMNS)
 
 
@@ -206,14 +226,20 @@ def _lacking(pages: list[dict[str, Any]]) -> str:
 def _page(path: Path) -> dict[str, Any]:
     page = read_json(path)
     wanted = {"subject_id", "subject_type", "type", "rate"}
-    if not isinstance(page, dict) or not isinstance(page.get("data"), list) or not all(
-            isinstance(entry, dict) and wanted <= set(entry) for entry in page["data"]):
-        raise ValueError(f"{path}: not a page of collections; save an answer of /v0/users/USERNAME/collections, whose "
-                         f"\"data\" is a list of entries with {', '.join(sorted(wanted))}")
+    if (
+        not isinstance(page, dict)
+        or not isinstance(page.get("data"), list)
+        or not all(isinstance(entry, dict) and wanted <= set(entry) for entry in page["data"])
+    ):
+        raise ValueError(
+            f"{path}: not a page of collections; save an answer of /v0/users/USERNAME/collections, whose "
+            f'"data" is a list of entries with {", ".join(sorted(wanted))}'
+        )
     return page
 
 
 # --- the takeout script's CSV ---
+
 
 def find_takeout(path: Path) -> Files | None:
     """Know the table by its header; on a Chinese Windows the script writes it in GB18030."""
@@ -224,8 +250,14 @@ def find_takeout(path: Path) -> Files | None:
 def _takeout_encoding(path: Path) -> str | None:
     with open(path, "rb") as file:
         start = file.read(400)
-    return next((encoding for encoding, codec in (("utf-8-sig", "utf-8"), ("gb18030", "gb18030"))
-                 if all(column.encode(codec) in start for column in ("名称(中文)", "条目类型"))), None)
+    return next(
+        (
+            encoding
+            for encoding, codec in (("utf-8-sig", "utf-8"), ("gb18030", "gb18030"))
+            if all(column.encode(codec) in start for column in ("名称(中文)", "条目类型"))
+        ),
+        None,
+    )
 
 
 def _takeout(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -247,21 +279,37 @@ def takeout_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iter
         count(dropped, "of an unknown status", status.isna().sum())
         table = table[status.notna()]
         comments = table["我的评论"].where(table["我的评论"] != "(无评论)", "")
-        yield pd.DataFrame({"user_id": user, "username": user, "subject_id": table["subject_id"],
-                            "rate": rates_of(path, table["我的评分"].where(table["我的评分"] != "(无评分)", ""), 2),
-                            "status": status.dropna(), "comment": comments.map(plain),
-                            "updated_at": table["最后标注"]}).reset_index(drop=True)
+        yield pd.DataFrame(
+            {
+                "user_id": user,
+                "username": user,
+                "subject_id": table["subject_id"],
+                "rate": rates_of(path, table["我的评分"].where(table["我的评分"] != "(无评分)", ""), 2),
+                "status": status.dropna(),
+                "comment": comments.map(plain),
+                "updated_at": table["最后标注"],
+            }
+        ).reset_index(drop=True)
 
 
 def takeout_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the titles a takeout names; it says no more of them than that."""
     for table in _takeout(path, options, {}):
         names = [joined_names(*pair) for pair in zip(table["名称(中文)"], table["名称"], strict=True)]
-        yield pd.DataFrame({"subject_id": table["subject_id"], "name": names, "tags_name": "[]", "summary": "",
-                            "year": "", "adult": ""}).reset_index(drop=True)
+        yield pd.DataFrame(
+            {
+                "subject_id": table["subject_id"],
+                "name": names,
+                "tags_name": "[]",
+                "summary": "",
+                "year": "",
+                "adult": "",
+            }
+        ).reset_index(drop=True)
 
 
 # --- the TSV of an older crawler ---
+
 
 def find_tsv(path: Path) -> Files | None:
     """Know the table by its header."""
@@ -276,10 +324,17 @@ def tsv_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator
         count(dropped, "of other kinds than anime", (~anime).sum())
         count(dropped, "of an unknown status", (anime & status.isna()).sum())
         table = table[anime & status.notna()]
-        yield pd.DataFrame({"user_id": table["uid"], "username": "", "subject_id": table["iid"],
-                            "rate": rates_of(path, table["rate"].where(table["rate"] != "None", ""), 2),
-                            "status": status[table.index], "comment": table["comment"].map(plain),
-                            "updated_at": table["adddate"]}).reset_index(drop=True)
+        yield pd.DataFrame(
+            {
+                "user_id": table["uid"],
+                "username": "",
+                "subject_id": table["iid"],
+                "rate": rates_of(path, table["rate"].where(table["rate"] != "None", ""), 2),
+                "status": status[table.index],
+                "comment": table["comment"].map(plain),
+                "updated_at": table["adddate"],
+            }
+        ).reset_index(drop=True)
 
 
 def _chunks(path: Path, sep: str, columns: list[str], encoding: str = "utf-8-sig") -> Iterator[pd.DataFrame]:
@@ -287,8 +342,9 @@ def _chunks(path: Path, sep: str, columns: list[str], encoding: str = "utf-8-sig
     with open_text(path, encoding) as file:
         try:
             # with usecols, pandas would let a row with too many fields pass, and its cells would be of other columns
-            for table in pd.read_csv(file, sep=sep, dtype=object, keep_default_na=False, na_filter=False,
-                                     chunksize=CHUNK):
+            for table in pd.read_csv(
+                file, sep=sep, dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK
+            ):
                 missing = [column for column in columns if column not in table]
                 if missing or not isinstance(table.index, pd.RangeIndex):
                     what = f"no column {', '.join(missing)}" if missing else "more fields in line 2 than in the header"
@@ -299,12 +355,33 @@ def _chunks(path: Path, sep: str, columns: list[str], encoding: str = "utf-8-sig
 
 
 FORMATS = (
-    Format("bangumi-archive", "titles: the dump of Bangumi Archive, a zip or its subject.jsonlines",
-           find_archive, None, archive_titles),
-    Format("bangumi-collections", "lists: answers of Bangumi's API saved as USERNAME/OFFSET.json, or takeout.json",
-           find_collections, collection_lists, collection_titles, lacking=lacking_pages),
-    Format("bangumi-takeout", "one list: the CSV of the Bangumi takeout script", find_takeout, takeout_lists,
-           takeout_titles),
-    Format("bangumi-tsv", "lists: an older crawler's uid, iid, typ, state, adddate, rate, tags, comment", find_tsv,
-           tsv_lists, None),
+    Format(
+        "bangumi-archive",
+        "titles: the dump of Bangumi Archive, a zip or its subject.jsonlines",
+        find_archive,
+        None,
+        archive_titles,
+    ),
+    Format(
+        "bangumi-collections",
+        "lists: answers of Bangumi's API saved as USERNAME/OFFSET.json, or takeout.json",
+        find_collections,
+        collection_lists,
+        collection_titles,
+        lacking=lacking_pages,
+    ),
+    Format(
+        "bangumi-takeout",
+        "one list: the CSV of the Bangumi takeout script",
+        find_takeout,
+        takeout_lists,
+        takeout_titles,
+    ),
+    Format(
+        "bangumi-tsv",
+        "lists: an older crawler's uid, iid, typ, state, adddate, rate, tags, comment",
+        find_tsv,
+        tsv_lists,
+        None,
+    ),
 )

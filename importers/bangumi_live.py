@@ -52,9 +52,17 @@ class Api(NamedTuple):
     sleep: Callable[[float], None]
 
 
-def fetch(usernames: Iterable[str], folder: Path, agent: str, token: str = "", base: str = BASE,
-          rate_s: float = 2.0, refresh: bool = False, sleep: Callable[[float], None] = time.sleep,
-          clock: Callable[[], float] = time.monotonic) -> dict[str, int]:
+def fetch(
+    usernames: Iterable[str],
+    folder: Path,
+    agent: str,
+    token: str = "",
+    base: str = BASE,
+    rate_s: float = 2.0,
+    refresh: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, int]:
     """Write what these users collected, a page of the API a file: folder/USERNAME/OFFSET.json, as it came.
 
     Pages that are there are not asked for again, so that a fetch that was killed goes on after the last whole one.
@@ -100,8 +108,10 @@ def check_username(name: str) -> str:
         ValueError: it is empty, "." or "..", or holds anything but ASCII letters, digits and _ . -
     """
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) or name in (".", ".."):
-        raise ValueError(f"{name[:60]!r} is no username of Bangumi; take the last part of the address of the user's "
-                         "page, bgm.tv/user/USERNAME, which has only letters, digits and _ . -")
+        raise ValueError(
+            f"{name[:60]!r} is no username of Bangumi; take the last part of the address of the user's "
+            "page, bgm.tv/user/USERNAME, which has only letters, digits and _ . -"
+        )
     return name
 
 
@@ -118,8 +128,10 @@ def agent_of(who: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_.-]+", who):
         return f"{check_username(who)}/{_program()} (https://bgm.tv/user/{who})"
     if not re.search(r"://|@", who):
-        raise ValueError("Bangumi wants to know whose program asks; name yourself with --agent: your username, as in "
-                         "bgm.tv/user/USERNAME, or 'NAME/VERSION (https://your.page)'")
+        raise ValueError(
+            "Bangumi wants to know whose program asks; name yourself with --agent: your username, as in "
+            "bgm.tv/user/USERNAME, or 'NAME/VERSION (https://your.page)'"
+        )
     return who
 
 
@@ -161,8 +173,10 @@ def _fetch_list(api: Api, name: str, folder: Path, refresh: bool) -> tuple[str, 
             pages, starts = [], starts + 1
             continue
         if page is None or page.offset != offset:
-            raise ValueError(f"{api.base}: asked for the list of {name} from {offset}, got {body[:200]!r}; check that "
-                             "the address is that of Bangumi's API")
+            raise ValueError(
+                f"{api.base}: asked for the list of {name} from {offset}, got {body[:200]!r}; check that "
+                "the address is that of Bangumi's API"
+            )
         if not offset:
             _forget(folder)
         with atomic_write(folder / f"{offset}.json") as file:
@@ -217,16 +231,19 @@ def parse_page(body: bytes, where: str) -> Page:
         found = json.loads(body)
         page = Page(found["offset"], found["limit"], found["total"], [row["subject_id"] for row in found["data"]])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{where}: not a page of a list ({type(error).__name__}: {str(error)[:80]}), but "
-                         f"{body[:100]!r}; {REMEDY}") from None
+        raise ValueError(
+            f"{where}: not a page of a list ({type(error).__name__}: {str(error)[:80]}), but {body[:100]!r}; {REMEDY}"
+        ) from None
     numbers = (page.offset, page.limit, page.total, *page.subject_ids)
     if not all(type(number) is int and number >= 0 for number in numbers) or page.limit < 1:
-        raise ValueError(f"{where}: a page whose offset, limit, total or subject_ids are no whole numbers, "
-                         f"{body[:100]!r}; {REMEDY}")
+        raise ValueError(
+            f"{where}: a page whose offset, limit, total or subject_ids are no whole numbers, {body[:100]!r}; {REMEDY}"
+        )
     return page
 
 
 # --- one request ---
+
 
 def _get(api: Api, path: str) -> tuple[int, bytes]:
     """Ask until there is an answer: its status (200, 400 or 404) and body.
@@ -280,8 +297,9 @@ def retry_after(value: str | None) -> float | None:
 def _whole_body(response: http.client.HTTPResponse) -> bytes:
     body = response.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
-        raise ValueError(f"{response.url}: an answer of more than {MAX_BYTES:,} bytes, where a page has some thousand; "
-                         "check --base")
+        raise ValueError(
+            f"{response.url}: an answer of more than {MAX_BYTES:,} bytes, where a page has some thousand; check --base"
+        )
     if response.length:  # a body cut short ends read(n) without a word
         raise http.client.IncompleteRead(body, response.length)
     return body
@@ -289,9 +307,11 @@ def _whole_body(response: http.client.HTTPResponse) -> bytes:
 
 def _refusal(error: urllib.error.HTTPError) -> str:
     said = error.read(300).decode("utf-8", "replace")
-    hints = {401: "the token is not valid (any more); make a new one at https://next.bgm.tv/demo/access-token",
-             403: "Bangumi refuses programs whose User-Agent does not name them and a person or page; set --agent "
-                  "'NAME/VERSION (https://your.page)'"}
+    hints = {
+        401: "the token is not valid (any more); make a new one at https://next.bgm.tv/demo/access-token",
+        403: "Bangumi refuses programs whose User-Agent does not name them and a person or page; set --agent "
+        "'NAME/VERSION (https://your.page)'",
+    }
     hint = hints.get(error.code, "check --base and the names")
     return f"{error.url.partition('?')[0]}: status {error.code} ({said!r}): {hint}"
 
@@ -299,11 +319,14 @@ def _refusal(error: urllib.error.HTTPError) -> str:
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """Follows redirects only to where the request went: the headers hold the token."""
 
-    def redirect_request(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any,
-                         newurl: str) -> urllib.request.Request | None:
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
         if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
-            raise ValueError(f"{req.host} sends on to {newurl[:100]}, which is another host and gets neither requests "
-                             "nor the token; check --base")
+            raise ValueError(
+                f"{req.host} sends on to {newurl[:100]}, which is another host and gets neither requests "
+                "nor the token; check --base"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -314,8 +337,10 @@ def _headers(token: str, agent: str) -> dict[str, str]:
         headers["Authorization"] = f"Bearer {token.strip()}"
     for name, value in headers.items():
         if not re.fullmatch(r"[\x20-\x7e]+", value):
-            raise ValueError(f"{name} may hold printable ASCII only; check " + ("--token and BANGUMI_TOKEN"
-                             if name == "Authorization" else "--agent"))
+            raise ValueError(
+                f"{name} may hold printable ASCII only; check "
+                + ("--token and BANGUMI_TOKEN" if name == "Authorization" else "--agent")
+            )
     return headers
 
 

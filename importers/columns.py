@@ -12,7 +12,7 @@ from importers.sheets import Sheet, entries, mapped, parsed, rates, read, times,
 USUAL = {
     "user_id": "user_id user uid reviewer_id customer_id account_id member_id session_id username user_name profile",
     "subject_id": "subject_id item_id item iid anime_id mal_id movie_id film_id book_id isbn product_id parent_asin "
-                  "asin business_id artist_id track_id song_id game_id app_id title_id",
+    "asin business_id artist_id track_id song_id game_id app_id title_id",
     "username": "username user_name nickname",
     "rate": "rate rating score stars overall my_score user_rating",
     "status": "status",
@@ -24,8 +24,11 @@ USUAL = {
     "year": "year release_year release_date released aired",
 }
 STATUS_WORDS = {
-    "wish": "wish plan_to_watch planned ptw", "done": "done completed watched", "doing": "doing watching current",
-    "on_hold": "on_hold paused", "dropped": "dropped",
+    "wish": "wish plan_to_watch planned ptw",
+    "done": "done completed watched",
+    "doing": "doing watching current",
+    "on_hold": "on_hold paused",
+    "dropped": "dropped",
 }
 _STATUS = {word.replace("_", ""): status for status, words in STATUS_WORDS.items() for word in words.split()}
 
@@ -59,8 +62,9 @@ def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator
         yield entries(**cells)
 
 
-def titles_by(columns: dict[str, str], sheet: Sheet, split: Callable[[str], list[str]],
-              expected: str) -> Iterator[pd.DataFrame]:
+def titles_by(
+    columns: dict[str, str], sheet: Sheet, split: Callable[[str], list[str]], expected: str
+) -> Iterator[pd.DataFrame]:
     """Read a file of titles of which these columns (ours -> that of the file) are known; split parts the tags."""
     columns = {ours: theirs for ours, theirs in columns.items() if ours in TITLE_COLUMNS}
     for chunk in read(sheet, columns.values(), expected):

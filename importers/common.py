@@ -64,8 +64,12 @@ class Files(NamedTuple):
     titles: tuple[Path, ...] = ()
 
 
-def chunks_of(read: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]], path: Path, options: Options,
-              dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
+def chunks_of(
+    read: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]],
+    path: Path,
+    options: Options,
+    dropped: dict[str, int],
+) -> Iterator[pd.DataFrame]:
     """Yield what a Format's lists or titles make of a file.
 
     Raises:
@@ -74,11 +78,13 @@ def chunks_of(read: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFr
     try:
         yield from read(path, options, dropped)
     except (AttributeError, LookupError, OverflowError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: something in it is not as its format says ({type(error).__name__}: {error}); save "
-                         "it again") from error
+        raise ValueError(
+            f"{path}: something in it is not as its format says ({type(error).__name__}: {error}); save it again"
+        ) from error
 
 
 # --- files ---
+
 
 @contextmanager
 def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
@@ -140,18 +146,27 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} line {error.lineno}: no JSON ({error.msg}); the file is cut off or was edited, save "
-                         "it again") from None
+        raise ValueError(
+            f"{path} line {error.lineno}: no JSON ({error.msg}); the file is cut off or was edited, save it again"
+        ) from None
     except RecursionError:
         raise ValueError(f"{path}: JSON nested too deeply for a list; save it again") from None
 
 
 # --- tables ---
 
+
 def table_of(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
     """Make a chunk of ENTRY_COLUMNS or TITLE_COLUMNS of rows, in which what is not named is empty (a rate is 0)."""
-    return pd.DataFrame({column: pd.Series([row.get(column, 0.0 if column == "rate" else "") for row in rows],
-                                           dtype=float if column == "rate" else object) for column in columns})
+    return pd.DataFrame(
+        {
+            column: pd.Series(
+                [row.get(column, 0.0 if column == "rate" else "") for row in rows],
+                dtype=float if column == "rate" else object,
+            )
+            for column in columns
+        }
+    )
 
 
 def rates_of(path: Path, cells: pd.Series, first_line: int) -> np.ndarray:
@@ -168,8 +183,10 @@ def rates_of(path: Path, cells: pd.Series, first_line: int) -> np.ndarray:
     rates = pd.to_numeric(cells.where(cells != "", "0"), errors="coerce").to_numpy(float)
     bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
     if len(bad):
-        raise ValueError(f"{path} line {cells.index[bad[0]] + first_line}: the rate {cells.iloc[bad[0]]!r} is not a "
-                         "number of 0 or more; write a number, or leave it empty for unrated")
+        raise ValueError(
+            f"{path} line {cells.index[bad[0]] + first_line}: the rate {cells.iloc[bad[0]]!r} is not a "
+            "number of 0 or more; write a number, or leave it empty for unrated"
+        )
     return rates
 
 
@@ -184,8 +201,9 @@ def rate_of(path: Path, title: Any, rate: Any) -> float:
     except (TypeError, ValueError):
         number = np.nan
     if not 0 <= number < np.inf:
-        raise ValueError(f"{path} title {in_a_line(str(title))}: the rate {rate!r} is not a number of 0 or more; "
-                         "write 0 for unrated")
+        raise ValueError(
+            f"{path} title {in_a_line(str(title))}: the rate {rate!r} is not a number of 0 or more; write 0 for unrated"
+        )
     return number
 
 
@@ -196,6 +214,7 @@ def count(dropped: dict[str, int], why: str, n: int = 1) -> None:
 
 
 # --- texts ---
+
 
 def joined_names(*names: Any) -> str:
     """Join the names a title has in its languages, each once, by " / ": the first is what it is shown by."""

@@ -33,8 +33,13 @@ from importers.sheets import (
 
 STATUS = {1: "doing", 2: "done", 3: "on_hold", 4: "dropped", 6: "wish"}
 # of the 109 million rows of 2020
-INTEGERS = {"user_id": np.int32, "anime_id": np.int32, "rating": np.int8, "watching_status": np.int8,
-            "watched_episodes": np.int32}
+INTEGERS = {
+    "user_id": np.int32,
+    "anime_id": np.int32,
+    "rating": np.int8,
+    "watching_status": np.int8,
+    "watched_episodes": np.int32,
+}
 NO_SYNOPSIS = re.compile(r"No (synopsis information has been added to this title|description available)\b")
 SCORE_WORDS = re.compile(r"\A\s*(more pics\s+)?((Overall|Story|Animation|Sound|Character|Enjoyment)\s+\d+\s*)+")
 AS_DOWNLOADED = "the file as downloaded, with its first line"
@@ -53,6 +58,7 @@ class Kind(NamedTuple):
 
 
 # --- lists ---
+
 
 def _read_lists(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     sheet = Sheet(path)
@@ -93,9 +99,12 @@ def _read_integers(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
             # not only the columns needed, or a row with a field too many would pass
             for chunk in pd.read_csv(file, dtype=INTEGERS, chunksize=CHUNK):
                 n_rows += len(chunk)
-                yield entries(user_id=_texts(chunk["user_id"]), subject_id=_texts(chunk["anime_id"]),
-                              rate=chunk["rating"],
-                              status=mapped(chunk[columns["status"]], STATUS) if "status" in columns else "done")
+                yield entries(
+                    user_id=_texts(chunk["user_id"]),
+                    subject_id=_texts(chunk["anime_id"]),
+                    rate=chunk["rating"],
+                    status=mapped(chunk[columns["status"]], STATUS) if "status" in columns else "done",
+                )
         except (ValueError, OverflowError) as error:
             _raise_integer(path, error)
     if not n_rows:
@@ -118,23 +127,31 @@ def _raise_integer(path: Path, error: Exception) -> NoReturn:
         bad = np.argwhere(~(fits & (numbers % 1 == 0)).to_numpy())
         if len(bad):
             row, column = bad[0]
-            bad_row(Sheet(path), int(chunk.index[row]), f"{columns[column]} {chunk.iat[row, column]!r} is not a whole "
-                    f"number from {limits[column].min} to {limits[column].max}")
+            bad_row(
+                Sheet(path),
+                int(chunk.index[row]),
+                f"{columns[column]} {chunk.iat[row, column]!r} is not a whole "
+                f"number from {limits[column].min} to {limits[column].max}",
+            )
     raise ValueError(f"{path}: {error}; give {AS_DOWNLOADED}") from None
 
 
 # --- titles ---
+
 
 def _read_titles(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     names = [theirs for ours, theirs in columns.items() if ours.startswith("name")]
     sheet = Sheet(path)
     for chunk in read(sheet, columns.values(), AS_DOWNLOADED):
         tags = parsed(sheet, chunk[columns["tags"]], _genres)
-        yield titles(tags, subject_id=chunk[columns["subject_id"]],
-                     name=[_names(*of_one) for of_one in chunk[names].itertuples(index=False)],
-                     summary=[_synopsis(text) for text in chunk[columns["summary"]]] if "summary" in columns else "",
-                     year=[year_of(text) for text in chunk[columns["year"]]] if "year" in columns else "",
-                     adult=["1" if "Hentai" in of_one else "" for of_one in tags])
+        yield titles(
+            tags,
+            subject_id=chunk[columns["subject_id"]],
+            name=[_names(*of_one) for of_one in chunk[names].itertuples(index=False)],
+            summary=[_synopsis(text) for text in chunk[columns["summary"]]] if "summary" in columns else "",
+            year=[year_of(text) for text in chunk[columns["year"]]] if "year" in columns else "",
+            adult=["1" if "Hentai" in of_one else "" for of_one in tags],
+        )
 
 
 def _names(first: str, *others: str) -> str:
@@ -155,13 +172,21 @@ def _synopsis(text: str) -> str:
 def _read_titles_2020(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     """Read anime.csv, with the synopses of the file beside it if that is there."""
     file = beside(path, "anime_with_synopsis.csv")
-    synopses = {} if file is None else {title: text for chunk in _read_titles(SYNOPSES, file)
-                                        for title, text in zip(chunk["subject_id"], chunk["summary"], strict=True)}
+    synopses = (
+        {}
+        if file is None
+        else {
+            title: text
+            for chunk in _read_titles(SYNOPSES, file)
+            for title, text in zip(chunk["subject_id"], chunk["summary"], strict=True)
+        }
+    )
     for chunk in _read_titles(columns, path):
         yield chunk.assign(summary=[synopses.get(title, "") for title in chunk["subject_id"]])
 
 
 # --- formats ---
+
 
 def _format(name: str, what: str, lists: tuple[Kind, ...], of_titles: tuple[Kind, ...]) -> Format:
     """Make a format of its kinds of files, of which a folder is read for the first that is there."""
@@ -175,9 +200,17 @@ def _find(lists: tuple[Kind, ...], of_titles: tuple[Kind, ...], source: Path) ->
 
 
 def _first(kinds: tuple[Kind, ...], headers: dict[Path, list[str]]) -> tuple[Path, ...]:
-    return next(((path,) for kind in kinds for path, names in headers.items()
-                 if set(kind.columns.values()) <= set(names) and re.search(kind.name, bare_name(path))
-                 and not (kind.alone and set(names) > set(kind.columns.values()))), ())
+    return next(
+        (
+            (path,)
+            for kind in kinds
+            for path, names in headers.items()
+            if set(kind.columns.values()) <= set(names)
+            and re.search(kind.name, bare_name(path))
+            and not (kind.alone and set(names) > set(kind.columns.values()))
+        ),
+        (),
+    )
 
 
 def _read(kinds: tuple[Kind, ...], path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -188,34 +221,78 @@ def _read(kinds: tuple[Kind, ...], path: Path, options: Options, counts: dict[st
 
 
 LISTS = {"user_id": "user_id", "subject_id": "anime_id", "rate": "rating"}
-LISTS_2018 = {"user_id": "username", "username": "username", "subject_id": "anime_id", "rate": "my_score",
-              "status": "my_status", "updated_at": "my_last_updated"}
+LISTS_2018 = {
+    "user_id": "username",
+    "username": "username",
+    "subject_id": "anime_id",
+    "rate": "my_score",
+    "status": "my_status",
+    "updated_at": "my_last_updated",
+}
 REVIEWS = {"user_id": "profile", "username": "profile", "subject_id": "anime_uid", "rate": "score", "comment": "text"}
 FAVOURITES = {"user_id": "profile", "subject_id": "favorites_anime"}
-TITLES_2020 = {"subject_id": "MAL_ID", "name": "Name", "name_2": "English name", "name_3": "Japanese name",
-               "tags": "Genres", "year": "Aired"}
+TITLES_2020 = {
+    "subject_id": "MAL_ID",
+    "name": "Name",
+    "name_2": "English name",
+    "name_3": "Japanese name",
+    "tags": "Genres",
+    "year": "Aired",
+}
 SYNOPSES = {"subject_id": "MAL_ID", "name": "Name", "tags": "Genres", "summary": "sypnopsis"}
-TITLES_2018 = {"subject_id": "anime_id", "name": "title", "name_2": "title_english", "name_3": "title_japanese",
-               "tags": "genre", "year": "aired_string"}
-TITLES_2023 = {"subject_id": "anime_id", "name": "Name", "name_2": "English name", "name_3": "Other name",
-               "tags": "Genres", "summary": "Synopsis", "year": "Aired"}
+TITLES_2018 = {
+    "subject_id": "anime_id",
+    "name": "title",
+    "name_2": "title_english",
+    "name_3": "title_japanese",
+    "tags": "genre",
+    "year": "aired_string",
+}
+TITLES_2023 = {
+    "subject_id": "anime_id",
+    "name": "Name",
+    "name_2": "English name",
+    "name_3": "Other name",
+    "tags": "Genres",
+    "summary": "Synopsis",
+    "year": "Aired",
+}
 TITLES_2016 = {"subject_id": "anime_id", "name": "name", "tags": "genre"}
 REVIEWED = {"subject_id": "uid", "name": "title", "tags": "genre", "summary": "synopsis", "year": "aired"}
 
 FORMATS = (
-    _format("kaggle-2020", "Anime Recommendation Database 2020: animelist.csv or rating_complete.csv; anime.csv",
-            (Kind({**LISTS, "status": "watching_status"}, _read_integers),
-             Kind(LISTS, _read_integers, "^rating_complete", alone=True)),
-            (Kind(TITLES_2020, _read_titles_2020), Kind(SYNOPSES, _read_titles))),
+    _format(
+        "kaggle-2020",
+        "Anime Recommendation Database 2020: animelist.csv or rating_complete.csv; anime.csv",
+        (
+            Kind({**LISTS, "status": "watching_status"}, _read_integers),
+            Kind(LISTS, _read_integers, "^rating_complete", alone=True),
+        ),
+        (Kind(TITLES_2020, _read_titles_2020), Kind(SYNOPSES, _read_titles)),
+    ),
     # the author's cleaned files go before the raw ones, which lie beside them
-    _format("kaggle-2018", "MyAnimeList Dataset (azathoth42): UserAnimeList.csv, AnimeList.csv, or cleaned ones",
-            tuple(Kind(LISTS_2018, _read_lists, name) for name in ("cleaned", "filtered", "")),
-            tuple(Kind(TITLES_2018, _read_titles, name) for name in ("cleaned", "filtered", ""))),
-    _format("kaggle-2023", "Anime Dataset 2023: users-score-2023.csv, anime-dataset-2023.csv",
-            (Kind({**LISTS, "username": "Username"}, _read_lists),), (Kind(TITLES_2023, _read_titles),)),
-    _format("kaggle-2016", "Anime Recommendations Database (CooperUnion): rating.csv, anime.csv",
-            (Kind(LISTS, _read_lists, r"^ratings?\.csv$", alone=True),), (Kind(TITLES_2016, _read_titles),)),
-    _format("kaggle-reviews", "Anime Dataset with Reviews (marlesson): reviews.csv or profiles.csv; animes.csv",
-            (Kind(REVIEWS, _read_lists), Kind(FAVOURITES, _read_favourites)),
-            (Kind(REVIEWED, _read_titles),)),
+    _format(
+        "kaggle-2018",
+        "MyAnimeList Dataset (azathoth42): UserAnimeList.csv, AnimeList.csv, or cleaned ones",
+        tuple(Kind(LISTS_2018, _read_lists, name) for name in ("cleaned", "filtered", "")),
+        tuple(Kind(TITLES_2018, _read_titles, name) for name in ("cleaned", "filtered", "")),
+    ),
+    _format(
+        "kaggle-2023",
+        "Anime Dataset 2023: users-score-2023.csv, anime-dataset-2023.csv",
+        (Kind({**LISTS, "username": "Username"}, _read_lists),),
+        (Kind(TITLES_2023, _read_titles),),
+    ),
+    _format(
+        "kaggle-2016",
+        "Anime Recommendations Database (CooperUnion): rating.csv, anime.csv",
+        (Kind(LISTS, _read_lists, r"^ratings?\.csv$", alone=True),),
+        (Kind(TITLES_2016, _read_titles),),
+    ),
+    _format(
+        "kaggle-reviews",
+        "Anime Dataset with Reviews (marlesson): reviews.csv or profiles.csv; animes.csv",
+        (Kind(REVIEWS, _read_lists), Kind(FAVOURITES, _read_favourites)),
+        (Kind(REVIEWED, _read_titles),),
+    ),
 )

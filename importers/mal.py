@@ -24,8 +24,20 @@ from importers.common import (
 )
 
 # lower case, letters and digits only: "On-Hold" and "On Hold" are one
-STATUS = {"watching": "doing", "1": "doing", "completed": "done", "2": "done", "onhold": "on_hold", "3": "on_hold",
-          "dropped": "dropped", "4": "dropped", "plantowatch": "wish", "6": "wish", "rewatching": "doing", "": ""}
+STATUS = {
+    "watching": "doing",
+    "1": "doing",
+    "completed": "done",
+    "2": "done",
+    "onhold": "on_hold",
+    "3": "on_hold",
+    "dropped": "dropped",
+    "4": "dropped",
+    "plantowatch": "wish",
+    "6": "wish",
+    "rewatching": "doing",
+    "": "",
+}
 MANGA = "2"  # of user_export_type
 
 
@@ -48,18 +60,35 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
         status = STATUS.get(re.sub(r"\W|_", "", cells.get("my_status", "").lower()))
         count(dropped, "of an unknown status", status is None)
         if status is not None:
-            rows.append({"user_id": user, "username": user, "subject_id": cells.get("series_animedb_id", ""),
-                         "rate": rate_of(path, cells.get("series_title"), cells.get("my_score")), "status": status,
-                         "comment": plain(cells.get("my_comments")), "updated_at": _time(cells)})
+            rows.append(
+                {
+                    "user_id": user,
+                    "username": user,
+                    "subject_id": cells.get("series_animedb_id", ""),
+                    "rate": rate_of(path, cells.get("series_title"), cells.get("my_score")),
+                    "status": status,
+                    "comment": plain(cells.get("my_comments")),
+                    "updated_at": _time(cells),
+                }
+            )
     yield table_of(rows, ENTRY_COLUMNS)
 
 
 def titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the titles of a list; it says no more of them than their names."""
-    yield table_of([{"subject_id": cells.get("series_animedb_id", ""),
-                     "name": joined_names(cells.get("series_title"), *cells.get("series_synonyms", "").split(";")),
-                     "tags_name": "[]", "year": year_of(cells.get("series_start"))}
-                    for kind, cells in _elements(path) if kind == "anime"], TITLE_COLUMNS)
+    yield table_of(
+        [
+            {
+                "subject_id": cells.get("series_animedb_id", ""),
+                "name": joined_names(cells.get("series_title"), *cells.get("series_synonyms", "").split(";")),
+                "tags_name": "[]",
+                "year": year_of(cells.get("series_start")),
+            }
+            for kind, cells in _elements(path)
+            if kind == "anime"
+        ],
+        TITLE_COLUMNS,
+    )
 
 
 def _elements(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -79,8 +108,10 @@ def _elements(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                     yield element.tag, cells
                     element.clear()
         except ParseError as error:
-            raise ValueError(f"{path} line {error.position[0]}: no XML of a list ({error}); the file is cut off, "
-                             "edited or not in the encoding it names, export it again") from None
+            raise ValueError(
+                f"{path} line {error.position[0]}: no XML of a list ({error}); the file is cut off, "
+                "edited or not in the encoding it names, export it again"
+            ) from None
         except DefusedXmlException:
             raise ValueError(f"{path}: declares entities or a DTD, which no export does; export it again") from None
 

@@ -26,12 +26,35 @@ from importers.sheets import (
 LISTS = ("userId", "movieId", "rating", "timestamp")
 TITLES = ("movieId", "title", "genres")
 TAGS = ("userId", "movieId", "tag", "timestamp")
-GENRES_100K = ("Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
-               "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western")
+GENRES_100K = (
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
 TITLES_100K = ("movieId", "title", "released", "video_released", "url", "unknown", *GENRES_100K)
 # files without a header: between fields, their columns
-BARE = {"u.data": ("\t", LISTS), "u.item": ("|", TITLES_100K),
-        "ratings.dat": ("::", LISTS), "movies.dat": ("::", TITLES), "tags.dat": ("::", TAGS)}
+BARE = {
+    "u.data": ("\t", LISTS),
+    "u.item": ("|", TITLES_100K),
+    "ratings.dat": ("::", LISTS),
+    "movies.dat": ("::", TITLES),
+    "tags.dat": ("::", TAGS),
+}
 FREE_TAGS = 8  # of a film, those that most users gave it
 ARTICLE = re.compile(r"(.+?), (The|An?|L'|Las?|Les?|Los?|Il|El|De[rnst]|Die|Das|Une?|Una)(?= \(|$)")
 YEAR = re.compile(r"\((\d{4})(?:[-–]\d{0,4})?\)")
@@ -40,8 +63,9 @@ YEAR = re.compile(r"\((\d{4})(?:[-–]\d{0,4})?\)")
 def find(source: Path) -> Files | None:
     """Find a file of ratings and one of films."""
     files = files_in(source)
-    found = Files(*(tuple(path for path in files if _has(path, any_of))[:1]
-                    for any_of in ((LISTS,), (TITLES, TITLES_100K))))
+    found = Files(
+        *(tuple(path for path in files if _has(path, any_of))[:1] for any_of in ((LISTS,), (TITLES, TITLES_100K)))
+    )
     return found if any(found) else None
 
 
@@ -58,8 +82,12 @@ def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator
     """Read ratings, in halves from 0.5 to 5 or whole ones from 1 to 5."""
     sheet = _sheet(path)
     for chunk in read(sheet, LISTS, "ratings.csv, ratings.dat or u.data as downloaded"):
-        yield entries(user_id=chunk["userId"], subject_id=chunk["movieId"], rate=rates(sheet, chunk["rating"]),
-                      updated_at=times(chunk["timestamp"]))
+        yield entries(
+            user_id=chunk["userId"],
+            subject_id=chunk["movieId"],
+            rate=rates(sheet, chunk["rating"]),
+            updated_at=times(chunk["timestamp"]),
+        )
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -70,10 +98,15 @@ def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterato
     for chunk in read(sheet, TITLES_100K if is_100k else TITLES, "movies.csv, movies.dat or u.item as downloaded"):
         genres = _flagged(chunk) if is_100k else [cell.split("|") for cell in chunk["genres"]]
         dates = chunk["released"] if is_100k else [""] * len(chunk)
-        yield titles([[genre for genre in of_one if genre != "(no genres listed)"] + free_tags[film]
-                      for film, of_one in zip(chunk["movieId"], genres, strict=True)],
-                     subject_id=chunk["movieId"], name=[_names(title) for title in chunk["title"]],
-                     year=[_year(title, date) for title, date in zip(chunk["title"], dates, strict=True)])
+        yield titles(
+            [
+                [genre for genre in of_one if genre != "(no genres listed)"] + free_tags[film]
+                for film, of_one in zip(chunk["movieId"], genres, strict=True)
+            ],
+            subject_id=chunk["movieId"],
+            name=[_names(title) for title in chunk["title"]],
+            year=[_year(title, date) for title, date in zip(chunk["title"], dates, strict=True)],
+        )
 
 
 def _flagged(films: pd.DataFrame) -> list[list[str]]:
@@ -127,5 +160,12 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-FORMATS = (Format("movielens", "MovieLens 100k, 1m, 10m, 20m, 25m, 32m, latest: the zip, its folder or its files",
-                  find, read_lists, read_titles),)
+FORMATS = (
+    Format(
+        "movielens",
+        "MovieLens 100k, 1m, 10m, 20m, 25m, 32m, latest: the zip, its folder or its files",
+        find,
+        read_lists,
+        read_titles,
+    ),
+)

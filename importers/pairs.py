@@ -33,8 +33,10 @@ def find(source: Path) -> Files | None:
         has = set(_layout(source, {})[1])
         return Files(() if has & DESCRIBING and not has >= PAIR else (source,), (source,))
     held = {path: set(_layout(path, {})[1]) for path in files if bare_name(path).endswith(ENDINGS)}
-    found = Files(tuple(path for path, has in held.items() if has >= PAIR),
-                  tuple(path for path, has in held.items() if "subject_id" in has and has & DESCRIBING))
+    found = Files(
+        tuple(path for path, has in held.items() if has >= PAIR),
+        tuple(path for path, has in held.items() if "subject_id" in has and has & DESCRIBING),
+    )
     return found if any(found) else None
 
 
@@ -60,9 +62,11 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     missing = [ours for ours in needed if ours not in columns]
     if missing:
         found = in_a_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
-        raise ValueError(f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found}); "
-                         f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
-                         "if there is no header")
+        raise ValueError(
+            f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found}); "
+            f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
+            "if there is no header"
+        )
     return sheet, columns
 
 
@@ -75,8 +79,9 @@ def _layout(path: Path, given: dict[str, str]) -> tuple[Sheet, dict[str, str]]:
     first = next(iter(first_rows(sheet)), [])
     numbers = tuple(str(n + 1) for n in range(len(first)))
     by_number = bool(given) and set(given.values()) <= set(numbers) - set(first)
-    if not by_number and (set(given.values()) & set(first) or guess(first, {}, COLUMNS)
-                          or not any(map(_is_number, first))):
+    if not by_number and (
+        set(given.values()) & set(first) or guess(first, {}, COLUMNS) or not any(map(_is_number, first))
+    ):
         return sheet, guess(first, given, COLUMNS)
     in_order = dict(zip(IN_ORDER, numbers, strict=False)) if 2 <= len(first) <= len(IN_ORDER) else {}
     return sheet._replace(names=numbers), given or in_order
@@ -96,5 +101,12 @@ def _is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).removeprefix("-").isdecimal()
 
 
-FORMATS = (Format("pairs", "any CSV or TSV of users and titles; --columns tells what its columns hold",
-                  find, read_lists, read_titles),)
+FORMATS = (
+    Format(
+        "pairs",
+        "any CSV or TSV of users and titles; --columns tells what its columns hold",
+        find,
+        read_lists,
+        read_titles,
+    ),
+)

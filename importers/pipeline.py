@@ -117,24 +117,35 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     dropped_titles: Dropped = {}
     titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
     hidden = np.empty(0, np.uint64) if rules.adult else adult
-    entries = _batches((chunk for made, files in sources for file in files.lists
-                        for chunk in chunks_of(made.lists, file, options, dropped_rows)), ENTRY_COLUMNS)
+    entries = _batches(
+        (
+            chunk
+            for made, files in sources
+            for file in files.lists
+            for chunk in chunks_of(made.lists, file, options, dropped_rows)
+        ),
+        ENTRY_COLUMNS,
+    )
     with create(work / USERS, USER_COLUMNS) as names, create(work / KNOWN, KNOWN_COLUMNS) as known:
         users = Users(names, known, rules)
-        rows = _write_rows((users.meet(_clean(chunk, titles.keys, hidden, dropped_rows)) for chunk in entries),
-                           work / ROWS)
+        rows = _write_rows(
+            (users.meet(_clean(chunk, titles.keys, hidden, dropped_rows)) for chunk in entries), work / ROWS
+        )
     kept = users.chosen(dropped_rows)
     if len(kept) < len(users.tally.keys):
         sieve(work / USERS, USER_COLUMNS, lambda table: among(keys_of(table["user_id"], rules.seed), kept))
         before = work / f"{ROWS}.all"
         os.replace(work / ROWS, before)
-        rows = _write_rows((table[among(keys_of(table["user_id"], rules.seed), kept)] for table in read(before)),
-                           work / ROWS)
+        rows = _write_rows(
+            (table[among(keys_of(table["user_id"], rules.seed), kept)] for table in read(before)), work / ROWS
+        )
         before.unlink()
     if not rows.total:
         why_none = "".join(f"; {n:,} {why}" for why, n in {**users.aside, **dropped_rows}.items())
-        raise ValueError(f"no row is left{why_none}; name other statuses, fewer --min_rows, or the file of titles that "
-                         "goes with these lists")
+        raise ValueError(
+            f"no row is left{why_none}; name other statuses, fewer --min_rows, or the file of titles that "
+            "goes with these lists"
+        )
     if len(titles.keys):
         left = _left(titles, hidden, rows.titles.keys, rules, dropped_titles)
         _finish_titles(work / ANIME, titles, left)
@@ -145,11 +156,13 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     if not n_known:
         (work / KNOWN).unlink()
     count(dropped_rows, "of other statuses, of users or titles that are left out", sum(users.aside.values()) - n_known)
-    return Result(len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known, dropped_rows,
-                  dropped_titles)
+    return Result(
+        len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known, dropped_rows, dropped_titles
+    )
 
 
 # --- titles ---
+
 
 def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: Dropped) -> tuple[Tally, np.ndarray]:
     """Write titles as they come; return in how many groups of files each came, and the ascending keys of adult ones.
@@ -208,8 +221,11 @@ def _merged(table: pd.DataFrame) -> pd.DataFrame:
     empty = {"summary": "", "year": "", "tags_name": "[]"}
     cells = table.assign(**{column: table[column].mask(table[column] == nothing) for column, nothing in empty.items()})
     found = cells.groupby("subject_id", sort=False).agg(
-        {"name": lambda names: joined_names(*(name for joined in names for name in joined.split(" / "))),
-         **dict.fromkeys(("tags_name", "summary", "year"), "first")})
+        {
+            "name": lambda names: joined_names(*(name for joined in names for name in joined.split(" / "))),
+            **dict.fromkeys(("tags_name", "summary", "year"), "first"),
+        }
+    )
     return found.fillna(empty).reset_index()[list(ANIME_COLUMNS)]
 
 
@@ -223,6 +239,7 @@ def _bare_titles(work: Path) -> None:
 
 
 # --- rows ---
+
 
 def _clean(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, dropped: Dropped) -> pd.DataFrame:
     """Return the rows of titles that stay, their ids clean; known and hidden are ascending keys of titles."""
@@ -305,9 +322,18 @@ def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
         for table in tables:
             rates = pd.to_numeric(table["rate"]).to_numpy(float)
             rates = np.where((rates > 0) & (rates <= MOST_RATE), rates, 0)
-            write(out, pd.DataFrame({"user_id": table["user_id"], "subject_id": table["subject_id"],
-                                     "rate": _rate_texts(rates), "comment": cleaned(table["comment"]),
-                                     "updated_at": cleaned(table["updated_at"])}))
+            write(
+                out,
+                pd.DataFrame(
+                    {
+                        "user_id": table["user_id"],
+                        "subject_id": table["subject_id"],
+                        "rate": _rate_texts(rates),
+                        "comment": cleaned(table["comment"]),
+                        "updated_at": cleaned(table["updated_at"]),
+                    }
+                ),
+            )
             titles.add(keys_of(table["subject_id"]))
             total, unrated = total + len(table), unrated + int((rates == 0).sum())
             bar.update(len(table))

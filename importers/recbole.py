@@ -18,8 +18,9 @@ def find(source: Path) -> Files | None:
     """Find the .inter files of a data set, which may be in parts, and its .item file; of several sets the first."""
     files = [path for path in files_in(source) if bare_name(path).endswith((".inter", ".item")) and _fields(path)]
     of_first = [path for path in files if _name_of_set(path) == _name_of_set(files[0])]
-    found = Files(*(tuple(path for path in of_first if bare_name(path).endswith(ending))
-                    for ending in (".inter", ".item")))
+    found = Files(
+        *(tuple(path for path in of_first if bare_name(path).endswith(ending)) for ending in (".inter", ".item"))
+    )
     return found if any(found) else None
 
 
@@ -44,13 +45,17 @@ def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tupl
     """Find which field holds what, types as in the header."""
     fields = _fields(path)
     if not fields:
-        raise ValueError(f"{path} line 1: not all fields have a type; give an atomic file of RecBole, whose header is "
-                         "like user_id:token, item_id:token, tab-separated")
+        raise ValueError(
+            f"{path} line 1: not all fields have a type; give an atomic file of RecBole, whose header is "
+            "like user_id:token, item_id:token, tab-separated"
+        )
     found = {ours: fields.get(name, name) for ours, name in guess(list(fields), options.columns, wanted).items()}
     for ours in needed:
         if ours not in found:
-            raise ValueError(f"{path} line 1: which field is the {ours}? (found: {in_a_line(', '.join(fields))}); call "
-                             f"it {ours.replace('subject', 'item')}:token")
+            raise ValueError(
+                f"{path} line 1: which field is the {ours}? (found: {in_a_line(', '.join(fields))}); call "
+                f"it {ours.replace('subject', 'item')}:token"
+            )
     return found
 
 

@@ -36,6 +36,7 @@ class Sheet(NamedTuple):
 
 # --- which files ---
 
+
 def files_in(source: Path) -> list[Path]:
     """Name the files of a zip, none of a damaged one, or of a folder and the folders in it, or the file itself."""
     if source.is_dir():
@@ -95,6 +96,7 @@ def header(sheet: Sheet) -> list[str]:
 
 # --- reading ---
 
+
 @contextmanager
 def open_any(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
     """Open a text file, gzip or not, or one in a zip.
@@ -129,8 +131,10 @@ def check_columns(sheet: Sheet, columns: Iterable[str], expected: str) -> list[s
     names = header(sheet)
     missing = [column for column in columns if column not in names]
     if missing:
-        raise ValueError(f"{sheet.path} line 1: no column {', '.join(missing)} "
-                         f"(found: {in_a_line(', '.join(names)) or 'nothing'}); give {expected}")
+        raise ValueError(
+            f"{sheet.path} line 1: no column {', '.join(missing)} "
+            f"(found: {in_a_line(', '.join(names)) or 'nothing'}); give {expected}"
+        )
     return names
 
 
@@ -160,15 +164,19 @@ def _whole_rows(sheet: Sheet, file: TextIO, width: int) -> Iterator[list[str]]:
     try:
         for row in reader:
             if len(row) not in (0, width):
-                raise ValueError(f"{sheet.path} line {line + 1}: {len(row)} fields where there should be {width}; "
-                                 f"quote a field that holds {sheet.delimiter!r} and close every quote, or download the "
-                                 "file again")
+                raise ValueError(
+                    f"{sheet.path} line {line + 1}: {len(row)} fields where there should be {width}; "
+                    f"quote a field that holds {sheet.delimiter!r} and close every quote, or download the "
+                    "file again"
+                )
             if row and not is_header:
                 yield row
             line, is_header = reader.line_num, is_header and not row
     except csv.Error as error:
-        raise ValueError(f"{sheet.path} line {line + 1}: {error}; close every quote that starts a field and double "
-                         "those in it, or download the file again") from None
+        raise ValueError(
+            f"{sheet.path} line {line + 1}: {error}; close every quote that starts a field and double "
+            "those in it, or download the file again"
+        ) from None
 
 
 def _columns(rows: Iterator[list[str]], positions: list[int]) -> list[list[str]]:
@@ -194,6 +202,7 @@ def _rows(sheet: Sheet, lines: Iterable[str], strict: bool = False) -> Any:
 
 
 # --- cells ---
+
 
 def rates(sheet: Sheet, cells: pd.Series) -> np.ndarray:
     """Read rates (n,), 0 for what says unrated: nothing, NULL or a number below 0.
@@ -250,6 +259,7 @@ def times(cells: pd.Series) -> pd.Series:
 
 # --- tables ---
 
+
 def entries(**columns: Any) -> pd.DataFrame:
     """Make a chunk of ENTRY_COLUMNS; what is not given is empty, and unrated."""
     return _table({"rate": 0.0, **columns}, ENTRY_COLUMNS)
@@ -264,8 +274,12 @@ def _table(given: dict[str, Any], columns: tuple[str, ...]) -> pd.DataFrame:
     index = range(len(given["subject_id"]))
     cells = {name: given.get(name, "") for name in columns}
     cells = {name: of_one.to_numpy() if isinstance(of_one, pd.Series) else of_one for name, of_one in cells.items()}
-    return pd.DataFrame({name: pd.Series(of_one, index=index, dtype=float if name == "rate" else object)
-                         for name, of_one in cells.items()})
+    return pd.DataFrame(
+        {
+            name: pd.Series(of_one, index=index, dtype=float if name == "rate" else object)
+            for name, of_one in cells.items()
+        }
+    )
 
 
 def _as_json(tags: Iterable[str]) -> str:
@@ -276,6 +290,7 @@ def _as_json(tags: Iterable[str]) -> str:
 
 
 # --- zips ---
+
 
 def _is_zip(path: Path) -> bool:
     if not path.is_file():

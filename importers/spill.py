@@ -29,8 +29,9 @@ def alone(work: Path) -> Iterator[Path]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise OSError(f"another process is converting into {work.parent}; wait for it to end, or name another "
-                      "--out") from None
+        raise OSError(
+            f"another process is converting into {work.parent}; wait for it to end, or name another --out"
+        ) from None
     try:
         for left in work.iterdir():
             if left.name != LOCK:
@@ -64,7 +65,8 @@ def write(file: TextIO, table: pd.DataFrame) -> None:
     """Append the rows of a table of one-line texts."""
     # every cell is text, so that the checks of to_csv would only take time
     csv.writer(file, delimiter="\t", lineterminator="\n").writerows(
-        zip(*(table[column].tolist() for column in table), strict=True))
+        zip(*(table[column].tolist() for column in table), strict=True)
+    )
 
 
 def read(path: Path) -> Iterator[pd.DataFrame]:

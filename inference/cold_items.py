@@ -80,11 +80,14 @@ def read_fields(path: Path) -> dict[str, Any]:
             table = csv.DictReader(text.splitlines(keepends=True), delimiter="\t", strict=True)
             rows = [{key: row[key] or "" for key in FIELDS if key in row} for row in table]
     except (ValueError, csv.Error) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
-        raise ValueError(f"{path} cannot be read ({error}); write a JSON object in a .json file, or else a TSV, in "
-                         "UTF-8") from None
+        raise ValueError(
+            f"{path} cannot be read ({error}); write a JSON object in a .json file, or else a TSV, in UTF-8"
+        ) from None
     if len(rows) != 1 or not isinstance(rows[0], dict) or not rows[0]:
-        raise ValueError(f"{path} must hold one title, with some of {', '.join(FIELDS)}: a JSON object in a .json "
-                         "file, or else a TSV with a header and one row")
+        raise ValueError(
+            f"{path} must hold one title, with some of {', '.join(FIELDS)}: a JSON object in a .json "
+            "file, or else a TSV with a header and one row"
+        )
     return rows[0]
 
 
@@ -93,8 +96,9 @@ def knows_text(config: dict[str, Any]) -> bool:
     return config["fusion_mode"] != "none" and config["use_item_llm"]
 
 
-def vectors_of_training(dataset: Dataset, checkpoint: dict[str, Any], config: dict[str, Any],
-                        device: str) -> TextVectors | None:
+def vectors_of_training(
+    dataset: Dataset, checkpoint: dict[str, Any], config: dict[str, Any], device: str
+) -> TextVectors | None:
     """Return the text vectors that a model was trained with; None if it knows no text of titles.
 
     None, too, with a warning, where they cannot be had again.
@@ -104,13 +108,21 @@ def vectors_of_training(dataset: Dataset, checkpoint: dict[str, Any], config: di
     info = (vectors := text_vectors(dataset, config, device)).info
     if "text" in checkpoint and checkpoint["text"] == {"encoder": info["used"], "digest": info["digest"]}:
         return vectors
-    log.warning("a text of the data, or the encoder, is no longer the one of training, so nothing is told by text; "
-                "restore it, or train again")
+    log.warning(
+        "a text of the data, or the encoder, is no longer the one of training, so nothing is told by text; "
+        "restore it, or train again"
+    )
     return None
 
 
-def prepare(dataset: Dataset, vectors: TextVectors | None, item_text: torch.Tensor | None, checkpoint: dict[str, Any],
-            config: dict[str, Any], device: str) -> Placement:
+def prepare(
+    dataset: Dataset,
+    vectors: TextVectors | None,
+    item_text: torch.Tensor | None,
+    checkpoint: dict[str, Any],
+    config: dict[str, Any],
+    device: str,
+) -> Placement:
     """Fit everything again that placed the run's own new titles, to the run's own titles alone.
 
     Args:
@@ -125,8 +137,10 @@ def prepare(dataset: Dataset, vectors: TextVectors | None, item_text: torch.Tens
             vectors.
     """
     if vectors is None:
-        raise ValueError("this run knows no text of titles, by which it could place a new one; train it with a "
-                         "fusion_mode of sum or concat, and use_item_llm true")
+        raise ValueError(
+            "this run knows no text of titles, by which it could place a new one; train it with a "
+            "fusion_mode of sum or concat, and use_item_llm true"
+        )
     state, text = checkpoint["state_dict"], item_text.numpy()
     trained = partial(_trained, state=state, config=config)
     bias = _bias(dataset, text, checkpoint["decided"]) if "item_bias" in state else None
@@ -140,8 +154,10 @@ def place(placement: Placement, title: Title, width: int) -> tuple[torch.Tensor,
     raw = np.concatenate([encode([sources[block]]) for block, encode in placement.encoders.items()], axis=1)
     text = fused_titles(raw, placement.vectors, placement.config)  # (1, L)
     if not text.any():
-        raise ValueError("nothing in the text of this title is known to the encoder; give more of its name, tags or "
-                         "summary, in a language of the other titles")
+        raise ValueError(
+            "nothing in the text of this title is known to the encoder; give more of its name, tags or "
+            "summary, in a language of the other titles"
+        )
     columns = [placement.trained(torch.from_numpy(text))]
     columns += [torch.from_numpy(part(text)).float() for part in (placement.bias, placement.linear) if part]
     together = torch.cat(columns, dim=1)
@@ -179,17 +195,21 @@ def _linear(dataset: Dataset, text: np.ndarray, state: dict[str, torch.Tensor]) 
 def _encoders(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: str) -> dict[str, Encode]:
     """Open the encoder of every block, those of the titles' own words fitted to them again."""
     used, encode = open_encoder({**config, "encoder_fallback": "none"}, device, dataset.item_texts)
-    blocks = {"encoder": (encode, dataset.item_texts),
-              **{block.name: (block.open(), block.sources) for block in further_blocks(dataset, config, used)}}
+    blocks = {
+        "encoder": (encode, dataset.item_texts),
+        **{block.name: (block.open(), block.sources) for block in further_blocks(dataset, config, used)},
+    }
     end = 0
     for name, (encode, sources) in blocks.items():
         end += vectors.blocks[name]
-        known = vectors.items[:, end - vectors.blocks[name]:end]
+        known = vectors.items[:, end - vectors.blocks[name] : end]
         rows = np.flatnonzero(known.any(axis=1))[:: max(1, dataset.n_items // SAMPLE)]
         again = encode([sources[row] for row in rows])
         if again.shape[1] != known.shape[1] or ((again * known[rows]).sum(axis=1) < AGREEMENT).any():
-            raise ValueError(f"{config['model_name']!r} ({name}) no longer gives the titles the vectors they were "
-                             "trained with; train again, or use the machine and versions of training")
+            raise ValueError(
+                f"{config['model_name']!r} ({name}) no longer gives the titles the vectors they were "
+                "trained with; train again, or use the machine and versions of training"
+            )
     return {name: encode for name, (encode, _) in blocks.items()}
 
 

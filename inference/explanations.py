@@ -89,14 +89,17 @@ def sources_of(dataset: Dataset, config: dict[str, Any]) -> Sources:
     encoder = checkpoint["text"]["encoder"] or config["model_name"]  # that really used, maybe the fallback
     vectors = text_vectors(dataset, {**config, "model_name": encoder}, "cpu")
     if vectors.info["digest"] != checkpoint["text"]["digest"]:
-        raise ValueError(f"{config['saved_dir']} was trained on other text vectors: a text of anime.tsv or a comment "
-                         "has changed since, or the encoder has; restore them, or train again with --mode train")
+        raise ValueError(
+            f"{config['saved_dir']} was trained on other text vectors: a text of anime.tsv or a comment "
+            "has changed since, or the encoder has; restore them, or train again with --mode train"
+        )
     text = None if vectors.items is None else fused_text(vectors, config)
     return sources(checkpoint["state_dict"], dataset, text, config)
 
 
-def sources(state: dict[str, torch.Tensor], dataset: Dataset, text: np.ndarray | None,
-            config: dict[str, Any]) -> Sources:
+def sources(
+    state: dict[str, torch.Tensor], dataset: Dataset, text: np.ndarray | None, config: dict[str, Any]
+) -> Sources:
     """Compute, once for all explanations, what the vectors of a run's users are made of.
 
     Args:
@@ -118,9 +121,15 @@ def sources(state: dict[str, torch.Tensor], dataset: Dataset, text: np.ndarray |
     own = {name: (part[:n_users] / (depth + 1)).numpy() for name, part in before.items()}
     has_text = np.zeros(n_users, bool) if text is None else text[:n_users].any(axis=1)
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    return Sources(dataset.train, np.maximum(counts, 1) ** -0.5, own, of_titles,
-                   ~has_text & (np.diff(dataset.train.indptr) == 0), (config["normalize"], config["temperature"]),
-                   beside(state))
+    return Sources(
+        dataset.train,
+        np.maximum(counts, 1) ** -0.5,
+        own,
+        of_titles,
+        ~has_text & (np.diff(dataset.train.indptr) == 0),
+        (config["normalize"], config["temperature"]),
+        beside(state),
+    )
 
 
 def beside(state: dict[str, torch.Tensor]) -> Beside:
@@ -139,8 +148,10 @@ def of_user(made_of: Sources, user: int, vector: torch.Tensor) -> Composition:
     for _, columns, part in apart.parts:
         total[columns] += part.sum(axis=0) if part.ndim == 2 else part
     if not np.allclose(total, vector.double().numpy(), rtol=ROUNDING, atol=ROUNDING * max(1.0, np.abs(total).max())):
-        raise ValueError("user_emb.pt is not what best_model.pth makes, so that no reason for its lists can be told; "
-                         "write it again with python main.py --mode inference")
+        raise ValueError(
+            "user_emb.pt is not what best_model.pth makes, so that no reason for its lists can be told; "
+            "write it again with python main.py --mode inference"
+        )
     return apart
 
 
@@ -159,8 +170,9 @@ def composition(made_of: Sources, user: int) -> Composition:
     vectors |= {name: part[user].astype(np.float64) for name, part in made_of.own.items()}  # (D,) each
     by_length, divisor = made_of.divided_by
     if by_length:
-        divisor *= max(np.linalg.norm(sum(part.reshape(-1, part.shape[-1]).sum(axis=0) for part in vectors.values())),
-                       1e-12)
+        divisor *= max(
+            np.linalg.norm(sum(part.reshape(-1, part.shape[-1]).sum(axis=0) for part in vectors.values())), 1e-12
+        )
     parts = [Part(name, slice(0, made_of.beside.start), part / divisor) for name, part in vectors.items()]
     return Composition(titles, parts + _beside(made_of.beside, titles))
 
@@ -177,8 +189,10 @@ def newcomer(fitted: Fitted, item_emb: torch.Tensor, columns: Beside, row: int =
     mine, trained = fitted.weights[[row]], slice(0, columns.start)
     vectors = mine.data[:, None] * item_emb[mine.indices, trained].double().numpy()  # (n, D)
     catalogue = fitted.users[row].double().numpy() - vectors.sum(axis=0)
-    return Composition(mine.indices, [Part("history", trained, vectors), Part("catalogue", trained, catalogue),
-                                      *_beside(columns, mine.indices)])
+    return Composition(
+        mine.indices,
+        [Part("history", trained, vectors), Part("catalogue", trained, catalogue), *_beside(columns, mine.indices)],
+    )
 
 
 def _beside(columns: Beside, titles: np.ndarray) -> list[Part]:
@@ -189,8 +203,13 @@ def _beside(columns: Beside, titles: np.ndarray) -> list[Part]:
         start += 1
     if columns.linear:
         inputs, power = columns.linear
-        parts.append(Part("linear", slice(start, start + inputs.shape[1]),
-                          inputs[titles].astype(np.float64) * max(len(titles), 1) ** -power))
+        parts.append(
+            Part(
+                "linear",
+                slice(start, start + inputs.shape[1]),
+                inputs[titles].astype(np.float64) * max(len(titles), 1) ** -power,
+            )
+        )
     return parts
 
 
@@ -216,8 +235,9 @@ def explain(user: Composition, item_emb: torch.Tensor, items: list[int]) -> list
     reasons = []
     for place in range(len(items)):
         order = np.lexsort((user.titles, -brought[:, place]))
-        reasons.append(Reason(user.titles[order], brought[order, place],
-                              {name: scores[place] for name, scores in totals.items()}))
+        reasons.append(
+            Reason(user.titles[order], brought[order, place], {name: scores[place] for name, scores in totals.items()})
+        )
     return reasons
 
 
@@ -230,5 +250,8 @@ def named(reason: Reason, dataset: Dataset, k: int = 3) -> list[dict[str, Any]]:
     """
     favour = float(reason.brought[reason.brought > 0].sum())
     first = zip(reason.because[:k].tolist(), reason.brought[:k].tolist(), strict=True)
-    return [{"subject_id": dataset.raw_item_ids[title], "name": dataset.item_names[title], "share": brought / favour}
-            for title, brought in first if brought > 0]
+    return [
+        {"subject_id": dataset.raw_item_ids[title], "name": dataset.item_names[title], "share": brought / favour}
+        for title, brought in first
+        if brought > 0
+    ]

@@ -57,24 +57,33 @@ def export(run: Run, folder: Path) -> None:
     """
     dataset = run.dataset
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(run.config["data_dir"]).resolve().name).strip("-") or "data"
-    for side, vectors, ids in (("user", run.user_emb, dataset.raw_user_ids),
-                               ("item", run.item_emb, dataset.raw_item_ids)):
+    for side, vectors, ids in (
+        ("user", run.user_emb, dataset.raw_user_ids),
+        ("item", run.item_emb, dataset.raw_item_ids),
+    ):
         _write_ids(folder / f"{side}_ids.txt", ids)
         with atomic_write(folder / f"{side}_vectors.npy") as file:
             write_array(file, vectors.numpy().astype(np.float32))
     _write_split(run, folder / name / name)
     with atomic_write(folder / "README.md") as file:
-        file.write(README.format(name=name, n_users=dataset.n_users, n_items=dataset.n_items,
-                                 width=run.item_emb.shape[1]).encode())
-    log.info(f"{folder}: {dataset.n_users:,} users' and {dataset.n_items:,} titles' vectors, and the split as "
-             f"{name}/{name}.*.inter; README.md there says how to use them")
+        file.write(
+            README.format(
+                name=name, n_users=dataset.n_users, n_items=dataset.n_items, width=run.item_emb.shape[1]
+            ).encode()
+        )
+    log.info(
+        f"{folder}: {dataset.n_users:,} users' and {dataset.n_items:,} titles' vectors, and the split as "
+        f"{name}/{name}.*.inter; README.md there says how to use them"
+    )
 
 
 def _write_ids(path: Path, ids: list[str]) -> None:
     for raw in ids:
         if any(character in raw for character in "\t\r\n"):
-            raise ValueError(f"the id {raw!r} holds a tab or a line break, so it cannot stand on a line of {path}; "
-                             "change it in the data and train again")
+            raise ValueError(
+                f"the id {raw!r} holds a tab or a line break, so it cannot stand on a line of {path}; "
+                "change it in the data and train again"
+            )
     with atomic_write(path) as file:
         file.write("".join(f"{raw}\n" for raw in ids).encode())
 
@@ -87,13 +96,22 @@ def _write_split(run: Run, stem: Path) -> None:
         pairs = getattr(dataset, part).tocoo()
         if pairs.nnz or part in PARTS[:3]:
             beside = known.reindex(pairs.row.astype(np.int64) * dataset.n_items + pairs.col)
-            _write_table(stem.with_name(f"{stem.name}.{part}.inter"), pd.DataFrame({
-                "user_id:token": users[pairs.row], "item_id:token": items[pairs.col],
-                **{column: beside[column].to_numpy() for column in beside}}))
+            _write_table(
+                stem.with_name(f"{stem.name}.{part}.inter"),
+                pd.DataFrame(
+                    {
+                        "user_id:token": users[pairs.row],
+                        "item_id:token": items[pairs.col],
+                        **{column: beside[column].to_numpy() for column in beside},
+                    }
+                ),
+            )
     names = [" ".join(name.split()) for name in dataset.item_names]
     tags = [" ".join("_".join(tag.split()) for tag in of_one.splitlines()) for of_one in dataset.item_tags]
-    _write_table(stem.with_name(f"{stem.name}.item"), pd.DataFrame({
-        "item_id:token": items, "name:token_seq": names, "tags:token_seq": tags}))
+    _write_table(
+        stem.with_name(f"{stem.name}.item"),
+        pd.DataFrame({"item_id:token": items, "name:token_seq": names, "tags:token_seq": tags}),
+    )
 
 
 def _rates_and_times(run: Run) -> pd.DataFrame:
@@ -102,10 +120,14 @@ def _rates_and_times(run: Run) -> pd.DataFrame:
     if not find_file(folder, "interactions.tsv"):
         return pd.DataFrame()
     rows, _ = read_interactions(folder, pd.Series(dataset.raw_item_ids))
-    users, items = (pd.Index(ids).get_indexer(rows[column]) for ids, column in
-                    ((dataset.raw_user_ids, "user_id"), (dataset.raw_item_ids, "subject_id")))
-    found = pd.DataFrame({"rating:float": rows["rate"].to_numpy(), "timestamp:float": rows["time"].to_numpy()},
-                         index=users.astype(np.int64) * dataset.n_items + items)
+    users, items = (
+        pd.Index(ids).get_indexer(rows[column])
+        for ids, column in ((dataset.raw_user_ids, "user_id"), (dataset.raw_item_ids, "subject_id"))
+    )
+    found = pd.DataFrame(
+        {"rating:float": rows["rate"].to_numpy(), "timestamp:float": rows["time"].to_numpy()},
+        index=users.astype(np.int64) * dataset.n_items + items,
+    )
     return found[[column for column in found if found[column].fillna(0).any()]]
 
 

@@ -79,12 +79,13 @@ class Run:
         """(n_items, L): the titles' text as the model fuses it; None if it has none of titles."""
         if self.text_vectors is None:
             return None
-        return torch.from_numpy(fused_text(self.text_vectors, self.config)[self.dataset.n_users:])
+        return torch.from_numpy(fused_text(self.text_vectors, self.config)[self.dataset.n_users :])
 
     @cached_property
     def placement(self) -> cold_items.Placement:
-        return cold_items.prepare(self.dataset, self.text_vectors, self.item_text, self.checkpoint, self.config,
-                                 self.device)
+        return cold_items.prepare(
+            self.dataset, self.text_vectors, self.item_text, self.checkpoint, self.config, self.device
+        )
 
     @property
     def device(self) -> str:
@@ -107,8 +108,10 @@ def load_run(config: dict[str, Any]) -> Run:
         config["model_name"] = checkpoint["text"]["encoder"] or config["model_name"]
     dataset = load_dataset(config)
     if checkpoint["dataset_fingerprint"] != dataset.fingerprint:
-        raise ValueError(f"{saved} was trained on other data than {config['data_dir']} holds now; run python main.py "
-                         "again, or name the data of that run with --data_dir")
+        raise ValueError(
+            f"{saved} was trained on other data than {config['data_dir']} holds now; run python main.py "
+            "again, or name the data of that run with --data_dir"
+        )
     user_emb, item_emb = load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt")
     if (len(user_emb), len(item_emb)) != (dataset.n_users, dataset.n_items):
         raise ValueError(f"{saved / 'user_emb.pt'} or item_emb.pt is of another run; give --mode inference to main.py")
@@ -118,6 +121,7 @@ def load_run(config: dict[str, Any]) -> Run:
 
 
 # --- which title, which user ---
+
 
 def find_titles(run: Run, query: str, n: int) -> list[int]:
     """Find the rows of up to n titles by any of their names: exact first, then beginnings, parts, near names."""
@@ -171,8 +175,10 @@ def user_row(run: Run, text: str) -> int:
         raise ValueError(f"{len(named):,} users are called {text!r}; name one by his id: {ids}")
     ids = {**dict(zip(dataset.user_names, dataset.raw_user_ids, strict=True)), **{raw: raw for raw in run.user_rows}}
     close = difflib.get_close_matches(text, ids, n=5, cutoff=0.0)
-    raise ValueError(f"there is no user {text!r} in this run; the nearest are "
-                     + ", ".join(name if name == ids[name] else f"{name} ({ids[name]})" for name in close))
+    raise ValueError(
+        f"there is no user {text!r} in this run; the nearest are "
+        + ", ".join(name if name == ids[name] else f"{name} ({ids[name]})" for name in close)
+    )
 
 
 def _shown(dataset: Dataset, items: list[int]) -> str:
@@ -180,6 +186,7 @@ def _shown(dataset: Dataset, items: list[int]) -> str:
 
 
 # --- among which titles ---
+
 
 class Filters(NamedTuple):
     """What titles must have to be listed."""
@@ -205,8 +212,9 @@ def allowed(run: Run, filters: Filters) -> np.ndarray | None:
         kept[_tagged(run, tag)] = False
     if filters.min_year is not None or filters.max_year is not None:
         if not run.dataset.item_years:
-            raise ValueError(f"no title of {run.config['data_dir']} has a year to be chosen by; add a column year to "
-                             "anime.tsv")
+            raise ValueError(
+                f"no title of {run.config['data_dir']} has a year to be chosen by; add a column year to anime.tsv"
+            )
         years = np.array([np.nan if year is None else year for year in run.dataset.item_years])
         kept &= years >= (-np.inf if filters.min_year is None else filters.min_year)  # never of an unknown year
         kept &= years <= (np.inf if filters.max_year is None else filters.max_year)
@@ -227,13 +235,16 @@ def _tagged(run: Run, tag: str) -> np.ndarray:
 def new_titles(run: Run) -> np.ndarray:
     """Return the rows of the titles that nobody collected in train and that their text places."""
     if not cold_items.knows_text(run.config):
-        raise ValueError("this run knows no text of titles, by which those without a history could be placed; train it "
-                         "with a fusion_mode of sum or concat, and use_item_llm true")
+        raise ValueError(
+            "this run knows no text of titles, by which those without a history could be placed; train it "
+            "with a fusion_mode of sum or concat, and use_item_llm true"
+        )
     has_text = np.array([bool(text) for text in run.dataset.item_texts])
     return np.setdiff1d(np.flatnonzero(has_text), run.dataset.warm_items)
 
 
 # --- lists ---
+
 
 def list_for_user(run: Run, user: int, k: int, among: np.ndarray | None = None) -> list[dict[str, Any]]:
     """List the best k titles (of some rows alone, if given) that a user of the run has not collected."""
@@ -241,8 +252,9 @@ def list_for_user(run: Run, user: int, k: int, among: np.ndarray | None = None) 
     return lists[run.dataset.raw_user_ids[user]]
 
 
-def list_for_new(run: Run, items: list[int], k: int, among: np.ndarray | None = None,
-                 left_out: list[int] | None = None) -> list[dict[str, Any]]:
+def list_for_new(
+    run: Run, items: list[int], k: int, among: np.ndarray | None = None, left_out: list[int] | None = None
+) -> list[dict[str, Any]]:
     """List the best k titles (of some rows alone, if given) for a user unknown to the run.
 
     Args:
@@ -252,8 +264,9 @@ def list_for_new(run: Run, items: list[int], k: int, among: np.ndarray | None = 
         among: rows to choose from; all if None.
         left_out: rows beside items that are not listed, and that say nothing of him.
     """
-    collected = sp.csr_matrix((np.ones(len(items), np.float32), (np.zeros(len(items), int), items)),
-                              shape=(1, run.dataset.n_items))
+    collected = sp.csr_matrix(
+        (np.ones(len(items), np.float32), (np.zeros(len(items), int), items)), shape=(1, run.dataset.n_items)
+    )
     return nearest(run, place(run, collected)[0], run.item_emb, k, [*items, *(left_out or [])], among)
 
 
@@ -276,7 +289,7 @@ def fit_users(run: Run, collected: sp.csr_matrix) -> tuple[torch.Tensor, Fitted]
     columns, linear = [torch.ones(collected.shape[0], 1)] * run.has_bias, None
     if run.linear:
         start, columns = dim + run.has_bias, [*columns, linear_users(*run.linear, collected)]
-        linear = columns[-1], run.item_emb[:, start:start + columns[-1].shape[1]]
+        linear = columns[-1], run.item_emb[:, start : start + columns[-1].shape[1]]
     trained = fitted(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"], linear)
     together = torch.cat([trained.users, *columns], dim=1)
     # a last column of popularity, for users of whom nothing is known, is met by 0
@@ -310,8 +323,9 @@ def place_new_item(run: Run, fields: dict[str, Any]) -> torch.Tensor:
     return cold_items.place(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])[0]
 
 
-def for_new_item(run: Run, fields: dict[str, Any], k: int,
-                 among: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:
+def for_new_item(
+    run: Run, fields: dict[str, Any], k: int, among: np.ndarray | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """Tell which titles a title that the run has never seen is like, and which users it suits best.
 
     Returns:
@@ -323,14 +337,19 @@ def for_new_item(run: Run, fields: dict[str, Any], k: int,
     unit = torch.nn.functional.normalize(vector[:dim], dim=0)
     known = run.user_emb[:, :dim].any(dim=1)
     best = (run.user_emb @ vector).masked_fill(~known, -torch.inf).topk(min(k, int(known.sum())))
-    return {"collectors": nearest(run, unit, run.trained_unit, k, [], among),
-            "text": _like_text(run, torch.from_numpy(text), k, [], among),
-            "users": [{"user_id": run.dataset.raw_user_ids[user], "username": run.dataset.user_names[user],
-                       "score": score} for user, score in zip(*map(torch.Tensor.tolist, best[::-1]), strict=True)]}
+    return {
+        "collectors": nearest(run, unit, run.trained_unit, k, [], among),
+        "text": _like_text(run, torch.from_numpy(text), k, [], among),
+        "users": [
+            {"user_id": run.dataset.raw_user_ids[user], "username": run.dataset.user_names[user], "score": score}
+            for user, score in zip(*map(torch.Tensor.tolist, best[::-1]), strict=True)
+        ],
+    }
 
 
-def _like_text(run: Run, text: torch.Tensor, k: int, left_out: list[int],
-               among: np.ndarray | None) -> list[dict[str, Any]]:
+def _like_text(
+    run: Run, text: torch.Tensor, k: int, left_out: list[int], among: np.ndarray | None
+) -> list[dict[str, Any]]:
     """List the titles whose text has the largest cosine with text (L,); none where either has none."""
     if not text.any():
         return []
@@ -339,12 +358,18 @@ def _like_text(run: Run, text: torch.Tensor, k: int, left_out: list[int],
     return nearest(run, torch.nn.functional.normalize(text, dim=0), unit, k, left_out + silent, among)
 
 
-def nearest(run: Run, query: torch.Tensor, vectors: torch.Tensor, k: int, left_out: list[int],
-            among: np.ndarray | None = None) -> list[dict[str, Any]]:
+def nearest(
+    run: Run, query: torch.Tensor, vectors: torch.Tensor, k: int, left_out: list[int], among: np.ndarray | None = None
+) -> list[dict[str, Any]]:
     """List up to k titles with the largest dot product of query (D,) and vectors (n_items, D), leaving some out."""
     candidates = np.setdiff1d(np.arange(len(vectors)) if among is None else among, left_out)
     if not len(candidates):
         return []
-    ranking = rank_items(query[None], vectors[torch.from_numpy(candidates)], np.array([0]),
-                         sp.csr_matrix((1, len(candidates))), min(k, len(candidates)))
+    ranking = rank_items(
+        query[None],
+        vectors[torch.from_numpy(candidates)],
+        np.array([0]),
+        sp.csr_matrix((1, len(candidates))),
+        min(k, len(candidates)),
+    )
     return titled(run.dataset, candidates[ranking.items[0]].tolist(), ranking.scores[0].tolist())

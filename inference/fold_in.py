@@ -20,14 +20,26 @@ class Fitted(NamedTuple):
     weights: sp.csr_matrix  # (n, n_items), where the users collected
 
 
-def fold_in(collected: sp.csr_matrix, item_emb: torch.Tensor, counts: np.ndarray,
-            length: float, fixed: bool, linear: tuple[torch.Tensor, torch.Tensor] | None = None) -> torch.Tensor:
+def fold_in(
+    collected: sp.csr_matrix,
+    item_emb: torch.Tensor,
+    counts: np.ndarray,
+    length: float,
+    fixed: bool,
+    linear: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
     """Return the users' vectors (n, D) of fitted, such that a score is user . item."""
     return fitted(collected, item_emb, counts, length, fixed, linear).users
 
 
-def fitted(collected: sp.csr_matrix, item_emb: torch.Tensor, counts: np.ndarray, length: float, fixed: bool,
-           linear: tuple[torch.Tensor, torch.Tensor] | None = None) -> Fitted:
+def fitted(
+    collected: sp.csr_matrix,
+    item_emb: torch.Tensor,
+    counts: np.ndarray,
+    length: float,
+    fixed: bool,
+    linear: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> Fitted:
     """Find, for each user, the vector under which his titles are likeliest.
 
     It minimises the mean of -log softmax of his titles' scores over the titles with a history, plus L2 times the
@@ -61,8 +73,14 @@ def fitted(collected: sp.csr_matrix, item_emb: torch.Tensor, counts: np.ndarray,
     return Fitted(users, sp.csr_matrix(means.multiply(of_mean) + starts.multiply(of_start)))
 
 
-def _fit(mean: torch.Tensor, start: torch.Tensor, items: torch.Tensor, beside: torch.Tensor | float,
-         length: float, fixed: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _fit(
+    mean: torch.Tensor,
+    start: torch.Tensor,
+    items: torch.Tensor,
+    beside: torch.Tensor | float,
+    length: float,
+    fixed: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Fit a block of users.
 
     The best vector is where mean + pull start - expected, its own softmax's mean of the catalogue, points its way. A

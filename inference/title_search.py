@@ -33,14 +33,22 @@ def index_names(names: list[str], popularity: np.ndarray) -> Names:
         popularity: (n_items,), by which titles that fit alike are ordered.
     """
     from sklearn.feature_extraction.text import CountVectorizer
+
     of_titles = [dict.fromkeys([name, *name.split(BETWEEN)]) for name in names]
     each = [name for of_one in of_titles for name in of_one]
     keys, starts = zip(*map(_key, each), strict=True)
     counter = CountVectorizer(analyzer="char_wb", ngram_range=(2, 2), binary=True, dtype=np.float32)
     standing = np.argsort(np.argsort(-popularity, kind="stable")).tolist()
     pairs = counter.fit_transform([*keys, "-"])[:-1]  # never an empty vocabulary
-    return Names(np.repeat(np.arange(len(names)), [len(of_one) for of_one in of_titles]), [*map(folded, each)],
-                 list(keys), list(starts), standing, counter, sp.csr_matrix(pairs.T))
+    return Names(
+        np.repeat(np.arange(len(names)), [len(of_one) for of_one in of_titles]),
+        [*map(folded, each)],
+        list(keys),
+        list(starts),
+        standing,
+        counter,
+        sp.csr_matrix(pairs.T),
+    )
 
 
 def search(index: Names, query: str, n: int) -> list[tuple[int, int]]:
@@ -98,8 +106,10 @@ def parted(text: str) -> list[str]:
     try:
         [words] = csv.reader([text], skipinitialspace=True, strict=True)
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{text!r} is no list ({error}); part what is in it by commas, and put what holds a comma in "
-                         "double quotes, quotes inside doubled") from None
+        raise ValueError(
+            f"{text!r} is no list ({error}); part what is in it by commas, and put what holds a comma in "
+            "double quotes, quotes inside doubled"
+        ) from None
     words = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not words:
         raise ValueError(f"{text!r} names nothing; part what is meant by commas")

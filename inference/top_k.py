@@ -21,9 +21,15 @@ COLUMNS = ("user_id", "rank", "subject_id", "name", "score")
 ROWS = 50_000  # of a table of titles, to be written at once
 
 
-def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
-              user_ids: np.ndarray | None = None,
-              candidates: np.ndarray | None = None) -> dict[str, list[dict[str, Any]]]:
+def recommend(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    dataset: Any,
+    k: int,
+    config: dict[str, Any],
+    user_ids: np.ndarray | None = None,
+    candidates: np.ndarray | None = None,
+) -> dict[str, list[dict[str, Any]]]:
     """List the best k titles each user has not collected: {raw user id: [{subject_id, name, score}, ...]}.
 
     With candidates, item rows, only these are listed, and no more than there are.
@@ -31,8 +37,15 @@ def recommend(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: i
     return dict(each_list(user_emb, item_emb, dataset, k, config, user_ids, candidates))
 
 
-def each_list(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
-              user_ids: np.ndarray | None = None, candidates: np.ndarray | None = None) -> Lists:
+def each_list(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    dataset: Any,
+    k: int,
+    config: dict[str, Any],
+    user_ids: np.ndarray | None = None,
+    candidates: np.ndarray | None = None,
+) -> Lists:
     """Yield what recommend returns a user at a time, in memory that does not grow with their number."""
     users = np.arange(dataset.n_users) if user_ids is None else user_ids
     if candidates is not None and not len(candidates):
@@ -43,27 +56,45 @@ def each_list(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: i
             yield dataset.raw_user_ids[user], titled(dataset, *lists)
 
 
-def _rankings(user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Any, k: int, config: dict[str, Any],
-              users: np.ndarray, candidates: np.ndarray | None) -> Iterator[Ranking]:
+def _rankings(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    dataset: Any,
+    k: int,
+    config: dict[str, Any],
+    users: np.ndarray,
+    candidates: np.ndarray | None,
+) -> Iterator[Ranking]:
     how = None, config["seed"], config["eval_memory_mb"]
     if candidates is None:
         yield from rank_blocks(user_emb, item_emb, users, dataset.seen, k, *how)
         return
     mine = torch.from_numpy(users).to(user_emb.device)
     item_emb = item_emb[torch.from_numpy(candidates).to(item_emb.device)]
-    for ranking in rank_blocks(user_emb[mine], item_emb, np.arange(len(users)), dataset.seen[users][:, candidates],
-                               min(k, len(candidates)), *how):
-        yield ranking._replace(user_ids=users[ranking.user_ids],
-                               items=np.where(ranking.items >= 0, candidates[ranking.items], -1))
+    for ranking in rank_blocks(
+        user_emb[mine],
+        item_emb,
+        np.arange(len(users)),
+        dataset.seen[users][:, candidates],
+        min(k, len(candidates)),
+        *how,
+    ):
+        yield ranking._replace(
+            user_ids=users[ranking.user_ids], items=np.where(ranking.items >= 0, candidates[ranking.items], -1)
+        )
 
 
 def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str, Any]]:
     """Put ids and names to a list of item rows, leaving out the -1 of rank_items."""
-    return [{"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
-            for item, score in zip(items, scores, strict=True) if item >= 0]
+    return [
+        {"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
+        for item, score in zip(items, scores, strict=True)
+        if item >= 0
+    ]
 
 
 # --- files ---
+
 
 def write_lists(path: Path, lists: Lists) -> None:
     """Write lists as they come, whole or not at all, in the format that the name of the file ends in.
@@ -84,11 +115,14 @@ def write_lists(path: Path, lists: Lists) -> None:
 def check_format(path: Path) -> None:
     """Raise ValueError unless lists can be written to a file of this name."""
     if path.suffix not in (*WRITERS, ".parquet"):
-        raise ValueError(f"--out is {str(path)!r}, which ends in no format of lists; let it end in one of: "
-                         f"{', '.join(WRITERS)}, .parquet")
+        raise ValueError(
+            f"--out is {str(path)!r}, which ends in no format of lists; let it end in one of: "
+            f"{', '.join(WRITERS)}, .parquet"
+        )
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ValueError(f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: "
-                         f"{', '.join(WRITERS)}")
+        raise ValueError(
+            f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: {', '.join(WRITERS)}"
+        )
 
 
 def _write_json(file: TextIO, lists: Lists) -> None:
@@ -113,6 +147,7 @@ def _write_table(file: TextIO, lists: Lists, delimiter: str) -> None:
 def _write_parquet(file: IO[bytes], lists: Lists) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     text, kinds = pa.string(), {"rank": pa.int32(), "score": pa.float32()}
     schema = pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
     rows = _rows(lists)
@@ -121,13 +156,20 @@ def _write_parquet(file: IO[bytes], lists: Lists) -> None:
             writer.write_table(pa.table(list(map(list, zip(*block, strict=True))), schema=schema))
 
 
-WRITERS = {".json": _write_json, ".jsonl": _write_jsonl, ".csv": partial(_write_table, delimiter=","),
-           ".tsv": partial(_write_table, delimiter="\t")}
+WRITERS = {
+    ".json": _write_json,
+    ".jsonl": _write_jsonl,
+    ".csv": partial(_write_table, delimiter=","),
+    ".tsv": partial(_write_table, delimiter="\t"),
+}
 
 
 def _rows(lists: Lists) -> Iterator[tuple[str, int, str, str, float]]:
-    return ((whose, rank, title["subject_id"], title["name"], title["score"])
-            for whose, titles in lists for rank, title in enumerate(titles, start=1))
+    return (
+        (whose, rank, title["subject_id"], title["name"], title["score"])
+        for whose, titles in lists
+        for rank, title in enumerate(titles, start=1)
+    )
 
 
 def _json(content: Any) -> str:

@@ -34,9 +34,11 @@ def read_collected(run: Run, path: Path) -> tuple[Collected, str]:
     """
     name, rows = read_export(path)
     found = collected_of(run, rows)
-    told = (f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
-            f"name) and {len(found.items):,} tell of taste; those wished for, dropped or rated badly are only not "
-            "listed")
+    told = (
+        f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
+        f"name) and {len(found.items):,} tell of taste; those wished for, dropped or rated badly are only not "
+        "listed"
+    )
     if not found.items:
         raise ValueError(f"{told}; with none there is nothing to go by")
     return found, told
@@ -87,8 +89,9 @@ def _names_of(run: Run) -> Callable[[str], set[int]]:
 
     def fits(name: str) -> set[int]:
         each = [part for part in (name, *name.split(BETWEEN)) if part.strip()]
-        return (set().union(*(written.get(folded(part), ()) for part in each))
-                or set().union(*(keys.get(key_of(part), ()) for part in each)))
+        return set().union(*(written.get(folded(part), ()) for part in each)) or set().union(
+            *(keys.get(key_of(part), ()) for part in each)
+        )
 
     return fits
 

@@ -76,16 +76,21 @@ def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]
     state = load_torch(path)
     differences = differing(state.pop("signature"), signature)
     if differences:
-        raise ValueError(f"{path} is that of an interrupted run of other settings or data: {'; '.join(differences)}. "
-                         "Give that run's command to go on with it, --resume never to drop it, or another --saved_dir")
+        raise ValueError(
+            f"{path} is that of an interrupted run of other settings or data: {'; '.join(differences)}. "
+            "Give that run's command to go on with it, --resume never to drop it, or another --saved_dir"
+        )
     return state
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Say in which settings, data and texts two signatures differ, key by key, as far as the new one tells."""
     was, now = old["config"], new["config"]
-    said = [f"{key} was {was.get(key, 'unknown')}, now it is {now.get(key, 'unknown')}"
-            for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
+    said = [
+        f"{key} was {was.get(key, 'unknown')}, now it is {now.get(key, 'unknown')}"
+        for key in sorted({*was, *now})
+        if was.get(key) != now.get(key)
+    ]
     if new.get("dataset", old["dataset"]) != old["dataset"]:
         said.append("the data, or how they are split, have changed")
     text = new.get("text", old["text"])

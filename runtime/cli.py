@@ -52,6 +52,7 @@ _BESIDE = {"preset": "tuned", "config": "saved/metrics.json"}
 
 # --- help ---
 
+
 def usage(width: int = 80) -> str:
     """Return the help text: every setting in its section with meaning, legal values and default, and the presets."""
     lines = ["settings, as --key value:"]
@@ -61,10 +62,15 @@ def usage(width: int = 80) -> str:
             default = shown(setting.default) or "empty"
             lines += [f"  --{key} {default}", *_wrapped(f"{setting.meaning} ({setting.legal.words})", width, 6)]
     lines += ["", "beside the settings:"]
-    for flag, meaning in (("--preset NAME", "settings that go together; see below"),
-                          ("--config FILE", "a JSON file of settings, or the metrics.json of a run to make it again; "
-                                            "it outranks the preset, and the command line outranks it"),
-                          ("--help KEY", "more about a setting")):
+    for flag, meaning in (
+        ("--preset NAME", "settings that go together; see below"),
+        (
+            "--config FILE",
+            "a JSON file of settings, or the metrics.json of a run to make it again; "
+            "it outranks the preset, and the command line outranks it",
+        ),
+        ("--help KEY", "more about a setting"),
+    ):
         lines += [f"  {flag}", *_wrapped(meaning, width, 6)]
     lines += ["", "presets:"]
     for name, keys in PRESETS.items():
@@ -76,18 +82,29 @@ def explain(key: str, width: int = 80) -> str:
     """Return what there is to know of one setting."""
     setting = SETTING[known(key)]
     presets = ", ".join(f"{shown(keys[key])} in {name}" for name, keys in PRESETS.items() if key in keys)
-    text = [f"{setting.meaning}.", setting.more, f"Legal: {setting.legal.words}.",
-            f"Default: {shown(setting.default) or 'empty'}{'; ' * bool(presets)}{presets}.",
-            "It changes no figure." if setting.runtime else ""]
+    text = [
+        f"{setting.meaning}.",
+        setting.more,
+        f"Legal: {setting.legal.words}.",
+        f"Default: {shown(setting.default) or 'empty'}{'; ' * bool(presets)}{presets}.",
+        "It changes no figure." if setting.runtime else "",
+    ]
     return "\n".join([f"--{key}", *(line for part in text if part for line in _wrapped(part, width, 2))])
 
 
 def _wrapped(text: str, width: int, indent: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * indent,
-                         break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 # --- scripts ---
+
 
 def answer_early(doc: str | None, own_flags: tuple[str, ...] = ()) -> None:
     """Answer --help and a mistyped setting before a script imports torch, which takes seconds.

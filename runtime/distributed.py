@@ -103,11 +103,14 @@ def resolve_device(name: str) -> torch.device:
     """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto" and n_gpus and dist.is_initialized():
-        place, n_here = (int(os.environ.get(key, default)) for key, default in (("LOCAL_RANK", 0),
-                                                                                ("LOCAL_WORLD_SIZE", 1)))
+        place, n_here = (
+            int(os.environ.get(key, default)) for key, default in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1))
+        )
         if n_here > n_gpus:
-            raise ValueError(f"{n_here} processes were started for {n_gpus} GPU(s), and each needs its own; start "
-                             f"torchrun with --nproc_per_node={n_gpus}, or set --device cpu")
+            raise ValueError(
+                f"{n_here} processes were started for {n_gpus} GPU(s), and each needs its own; start "
+                f"torchrun with --nproc_per_node={n_gpus}, or set --device cpu"
+            )
         return torch.device("cuda", place)
     if name == "auto":
         return torch.device("cuda" if n_gpus else "cpu")
@@ -120,8 +123,10 @@ def resolve_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"device is {name!r}; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= n_gpus:
-        raise ValueError(f"device {name!r} is not on this machine (or this torch, {torch.__version__}, was built "
-                         "without it); use --device auto or cpu")
+        raise ValueError(
+            f"device {name!r} is not on this machine (or this torch, {torch.__version__}, was built "
+            "without it); use --device auto or cpu"
+        )
     return device
 
 

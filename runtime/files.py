@@ -14,8 +14,14 @@ import numpy as np
 from runtime.safe_files import check_torch
 
 FULL, CLOSED = "free some space, or name another disk", "make the folder writable, or name another one"
-REMEDIES = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL,
-            errno.EROFS: CLOSED, errno.EACCES: CLOSED, errno.EPERM: CLOSED}
+REMEDIES = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EROFS: CLOSED,
+    errno.EACCES: CLOSED,
+    errno.EPERM: CLOSED,
+}
 
 
 @contextmanager
@@ -56,8 +62,9 @@ def told(path: Path) -> Iterator[None]:
         number = getattr(error if isinstance(error, OSError) else error.__context__, "errno", None)
         if number not in REMEDIES:
             raise
-        raise OSError(f"{path} cannot be written ({os.strerror(number)}); {REMEDIES[number]}. What was there before "
-                      "stays") from None
+        raise OSError(
+            f"{path} cannot be written ({os.strerror(number)}); {REMEDIES[number]}. What was there before stays"
+        ) from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -78,6 +85,7 @@ def write_array(file: IO[bytes], array: np.ndarray) -> None:
 def save_torch(path: Path, content: dict[str, Any]) -> None:
     """Write with torch.save, whole or not at all."""
     import torch  # here, since who converts files needs none of it, and it takes seconds
+
     with atomic_write(path) as file:
         torch.save(content, file)
 
@@ -91,6 +99,7 @@ def load_torch(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run python main.py with the same --saved_dir first")
     import torch
+
     try:
         check_torch(path)
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -12,8 +12,15 @@ from runtime.safe_files import parse_json
 log = logging.getLogger("aglrec")
 
 # what a run writes of the trained model, and all that it writes beside the text vectors and the page
-WRITTEN = ["user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json", "id_mappings.json", "splits.npz",
-           "train_user_dict.pkl"]
+WRITTEN = [
+    "user_emb.pt",
+    "item_emb.pt",
+    "recommendations.json",
+    "new_titles.json",
+    "id_mappings.json",
+    "splits.npz",
+    "train_user_dict.pkl",
+]
 OUTPUTS = ["history.jsonl", "best_model.pth", *WRITTEN, "metrics.json"]
 PAGE = "report.html"  # written last, once they are entered
 
@@ -73,19 +80,24 @@ def refuse_other(config: dict[str, Any], fingerprint: str | None = None) -> None
     """Refuse the checkpoint of another run before texts are encoded, unless this run has nothing to do."""
     saved = Path(config["saved_dir"])
     if rank() == 0 and not figures_of(saved, config):
-        checkpoints.refuse_other(saved, {"config": settings_of(config)}
-                                 | ({"dataset": fingerprint} if fingerprint else {}), config)
+        checkpoints.refuse_other(
+            saved, {"config": settings_of(config)} | ({"dataset": fingerprint} if fingerprint else {}), config
+        )
 
 
 def check_origin(checkpoint: dict[str, Any], fingerprint: str, info: dict[str, Any] | None = None) -> None:
     """Refuse weights trained on other data, whose rows would belong to other users and titles, or on other texts."""
     if checkpoint["dataset_fingerprint"] != fingerprint:
-        raise ValueError("best_model.pth was trained on other data (or another split of it); restore the files in "
-                         "data_dir, or train again with --mode train")
+        raise ValueError(
+            "best_model.pth was trained on other data (or another split of it); restore the files in "
+            "data_dir, or train again with --mode train"
+        )
     if info is not None and checkpoint.get("text") != text_origin(info):
-        raise ValueError("best_model.pth was trained on other text vectors: a text of anime.tsv or a comment has "
-                         f"changed since, or the encoder has (it is {info['used']!r} now); restore them, or train "
-                         "again with --mode train")
+        raise ValueError(
+            "best_model.pth was trained on other text vectors: a text of anime.tsv or a comment has "
+            f"changed since, or the encoder has (it is {info['used']!r} now); restore them, or train "
+            "again with --mode train"
+        )
 
 
 def told_by(checkpoint: dict[str, Any], saved: Path) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise OSError(f"another process is writing to {folder}; wait for it to end, or give another "
-                          "--saved_dir") from None
+            raise OSError(
+                f"another process is writing to {folder}; wait for it to end, or give another --saved_dir"
+            ) from None
     try:
         clear(folder)
         yield
@@ -89,8 +90,10 @@ def check(folder: Path, *names: str) -> None:
             said.setdefault(_origin(folder / name, entries.get(name)), []).append(name)
     if len(said) > 1 or any(not origin.startswith("of run") for origin in said):
         files = "; ".join(f"{', '.join(found)} {origin}" for origin, found in said.items())
-        raise ValueError(f"{folder} holds files that do not belong together: {files}. A run was interrupted while it "
-                         "wrote them, or one was changed or replaced; give the run's command again")
+        raise ValueError(
+            f"{folder} holds files that do not belong together: {files}. A run was interrupted while it "
+            "wrote them, or one was changed or replaced; give the run's command again"
+        )
 
 
 def _origin(path: Path, entry: dict[str, str] | None) -> str:
@@ -105,8 +108,9 @@ def _entries(folder: Path) -> dict[str, dict[str, str]]:
         files = parse_json(path.read_text(encoding="utf-8"))["files"]
         return {name: {"run": str(entry["run"]), "sha256": str(entry["sha256"])} for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read ({error!r}); delete it to take the files beside it as they "
-                         "are") from None
+        raise ValueError(
+            f"{path} cannot be read ({error!r}); delete it to take the files beside it as they are"
+        ) from None
 
 
 def _sha256(path: Path) -> str:

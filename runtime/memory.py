@@ -58,8 +58,10 @@ def in_blocks(n: int, block: int, compute: Callable[[slice], Any]) -> Iterator[A
             if rows.stop - start == 1 or not is_out_of_memory(error):
                 raise
             block = (rows.stop - start) // 2
-            log.warning(f"out of memory with {rows.stop - start:,} rows at a time; going on with {block:,} "
-                        "(a lower --eval_memory_mb asks for no more from the start)")
+            log.warning(
+                f"out of memory with {rows.stop - start:,} rows at a time; going on with {block:,} "
+                "(a lower --eval_memory_mb asks for no more from the start)"
+            )
             continue
         yield found
         start = rows.stop

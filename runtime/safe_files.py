@@ -16,8 +16,25 @@ import numpy as np
 # what a packed file may always unpack to, and how often its size beyond that: text packs 3 to 30 times, zeros 1,000
 UNPACKED_MB, RATIO = 256, 200
 # all that a dict of lists of texts is written with: nothing that names a class, calls, or asks for room it does not use
-OPCODES = frozenset({"PROTO", "FRAME", "MARK", "STOP", "MEMOIZE", "BINGET", "LONG_BINGET", "EMPTY_DICT", "EMPTY_LIST",
-                     "SETITEM", "SETITEMS", "APPEND", "APPENDS", "SHORT_BINUNICODE", "BINUNICODE"})
+OPCODES = frozenset(
+    {
+        "PROTO",
+        "FRAME",
+        "MARK",
+        "STOP",
+        "MEMOIZE",
+        "BINGET",
+        "LONG_BINGET",
+        "EMPTY_DICT",
+        "EMPTY_LIST",
+        "SETITEM",
+        "SETITEMS",
+        "APPEND",
+        "APPENDS",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+    }
+)
 
 
 class _Bounded(io.RawIOBase):
@@ -107,11 +124,14 @@ def read_user_dict(path: Path) -> dict[str, list[str]]:
         found = None if strange else _Builtins(io.BytesIO(content)).load()
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise ValueError(f"{path} cannot be read ({str(error)[:120]}); write it again with python main.py") from None
-    if not isinstance(found, dict) or not all(isinstance(user, str) and isinstance(titles, list)
-                                              and all(isinstance(title, str) for title in titles)
-                                              for user, titles in found.items()):
-        raise ValueError(f"{path} is no dict of lists of ids{f' (it has {strange})' if strange else ''}; nothing in it "
-                         "was run; write it again with python main.py")
+    if not isinstance(found, dict) or not all(
+        isinstance(user, str) and isinstance(titles, list) and all(isinstance(title, str) for title in titles)
+        for user, titles in found.items()
+    ):
+        raise ValueError(
+            f"{path} is no dict of lists of ids{f' (it has {strange})' if strange else ''}; nothing in it "
+            "was run; write it again with python main.py"
+        )
     return found
 
 
@@ -135,5 +155,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _too_large(path: Path) -> str:
-    return (f"{path} unpacks to more than {UNPACKED_MB} MB and {RATIO} times its size, as no table or text does; "
-            "unpack it yourself if you trust it")
+    return (
+        f"{path} unpacks to more than {UNPACKED_MB} MB and {RATIO} times its size, as no table or text does; "
+        "unpack it yourself if you trust it"
+    )

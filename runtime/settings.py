@@ -80,8 +80,12 @@ def typed(key: str, default: Any, value: Any) -> Any:
         if isinstance(default, list):
             return [_as_int(v) for v in (value.split(",") if isinstance(value, str) else value)]
     except (TypeError, ValueError, OverflowError):
-        kind = {bool: "true or false", int: f"a whole number below {LARGEST:,}", float: "a number",
-                list: "whole numbers like 10,20"}
+        kind = {
+            bool: "true or false",
+            int: f"a whole number below {LARGEST:,}",
+            float: "a number",
+            list: "whole numbers like 10,20",
+        }
         raise ValueError(f"{key} takes {kind[type(default)]}, not {value!r}") from None
     if not isinstance(value, str):
         raise ValueError(f"{key} takes text like {default!r}, not {value!r}")

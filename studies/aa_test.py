@@ -77,9 +77,11 @@ def main() -> None:
     overrides = parse_overrides(words)
     found = shares(rows_alike(overrides, asked.groups, asked.seeds))
     write_json(Path(get_config(overrides)["saved_dir"]) / "aa" / "results.json", found)
-    log.info(f"\n{found['pairs']} pairs of rows alike, {asked.seeds} runs each: p < 0.05 in "
-             f"{100 * found['users and runs']:.0f}% of them by the test over users and runs, in "
-             f"{100 * found['users alone']:.0f}% by one over users alone")
+    log.info(
+        f"\n{found['pairs']} pairs of rows alike, {asked.seeds} runs each: p < 0.05 in "
+        f"{100 * found['users and runs']:.0f}% of them by the test over users and runs, in "
+        f"{100 * found['users alone']:.0f}% by one over users alone"
+    )
 
 
 if __name__ == "__main__":

@@ -56,13 +56,17 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
     checkpoint = load_torch(folder / "best_model.pth")
     decided, config = checkpoint.get("decided", {}).get("cold_offset"), run_config(folder, data_dir)
     if decided is None or not config["cold_item_ratio"]:
-        raise ValueError(f"{folder} has no offset for titles without history; train it with text, --cold_cost below 1 "
-                         "and --cold_item_ratio above 0")
+        raise ValueError(
+            f"{folder} has no offset for titles without history; train it with text, --cold_cost below 1 "
+            "and --cold_item_ratio above 0"
+        )
     dataset = load_dataset(config)
     check_origin(checkpoint, dataset.fingerprint)
     if not dataset.valid.nnz:
-        raise ValueError(f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0 "
-                         "(of a refit run, name the folder measured in it)")
+        raise ValueError(
+            f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0 "
+            "(of a refit run, name the folder measured in it)"
+        )
     user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
     column, is_cold = config["embedding_dim"], ~np.isin(np.arange(dataset.n_items), dataset.warm_items)
     is_raised = is_cold & (item_emb[:, column] > -UNLISTED / 2).numpy()  # those without text are never listed
@@ -76,13 +80,16 @@ def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Ro
         return figures(user_emb, lowered, is_cold, dataset, config)
 
     offsets = {"none listed": UNLISTED, "offset 0": 0.0}
-    offsets |= {f"cold_cost {cost:g}": cold_offset(user_emb, item_emb, is_raised, dataset,
-                                                   {**config, "cold_cost": cost})[0] for cost in costs}
+    offsets |= {
+        f"cold_cost {cost:g}": cold_offset(user_emb, item_emb, is_raised, dataset, {**config, "cold_cost": cost})[0]
+        for cost in costs
+    }
     return {name: row(offset) for name, offset in offsets.items()}
 
 
-def figures(user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray, dataset: Dataset,
-            config: dict[str, Any]) -> dict[str, float]:
+def figures(
+    user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray, dataset: Dataset, config: dict[str, Any]
+) -> dict[str, float]:
     """Compute a row of measure."""
     k, found = max(config["top_k"]), {}
     users = np.flatnonzero(np.diff(dataset.test.indptr))
@@ -90,12 +97,16 @@ def figures(user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray,
         known, cold = dataset.known(part), getattr(dataset, f"cold_{part}")
         warm, joint = dataset.warm(part), getattr(dataset, part) + cold
         known_joint = known + own_cold - cold
-        for name, target, masked in ((part, warm, known_joint + joint - warm), (f"cold_{part}", cold, known),
-                                     (f"joint_{part}", joint, known_joint)):
+        for name, target, masked in (
+            (part, warm, known_joint + joint - warm),
+            (f"cold_{part}", cold, known),
+            (f"joint_{part}", joint, known_joint),
+        ):
             metrics = evaluate(user_emb, item_emb, target, masked, config, auc=False)
             found[name] = means(metrics)[f"NDCG@{k}"]
-    lists = rank_items(user_emb, item_emb, users, dataset.known("test"), k, None, config["seed"],
-                       config["eval_memory_mb"]).items
+    lists = rank_items(
+        user_emb, item_emb, users, dataset.known("test"), k, None, config["seed"], config["eval_memory_mb"]
+    ).items
     return {**found, "listed": float(is_cold[lists[lists >= 0]].mean())}
 
 
@@ -121,10 +132,20 @@ def hit_rates(folder: Path, data_dir: str | None = None) -> dict[str, float]:
     counts, known = np.bincount(dataset.train.indices, minlength=dataset.n_items), dataset.known("test")
     users = np.flatnonzero((np.diff(dataset.test.indptr) > 0) & (np.diff(dataset.cold_test.indptr) > 0))
     rates = {}
-    for name, members, target, place in (("last warm", np.flatnonzero(counts), dataset.test, k - 1),
-                                         ("first cold", np.flatnonzero(counts == 0), dataset.cold_test, 0)):
-        lists = rank_items(user_emb, item_emb[torch.from_numpy(members)], users, known[:, members], place + 1, None,
-                           config["seed"], config["eval_memory_mb"]).items[:, place]
+    for name, members, target, place in (
+        ("last warm", np.flatnonzero(counts), dataset.test, k - 1),
+        ("first cold", np.flatnonzero(counts == 0), dataset.cold_test, 0),
+    ):
+        lists = rank_items(
+            user_emb,
+            item_emb[torch.from_numpy(members)],
+            users,
+            known[:, members],
+            place + 1,
+            None,
+            config["seed"],
+            config["eval_memory_mb"],
+        ).items[:, place]
         rates[name] = float(np.asarray(target[users[lists >= 0], members[lists[lists >= 0]]]).mean())
     return rates
 
@@ -132,14 +153,22 @@ def hit_rates(folder: Path, data_dir: str | None = None) -> dict[str, float]:
 def table(runs: list[Rows]) -> str:
     """Lay out the mean and sd of some runs' rows in Markdown; the loss is against "none listed", in percent."""
     rows = {name: spread([run[name] for run in runs]) for name in runs[0]}
-    lines = [["", *(column for part in ("valid", "test") for column in (part, "lost", f"cold {part}", f"joint {part}")),
-              "in lists"]]
+    lines = [
+        [
+            "",
+            *(column for part in ("valid", "test") for column in (part, "lost", f"cold {part}", f"joint {part}")),
+            "in lists",
+        ]
+    ]
     for name, row in rows.items():
         cells = []
         for part in ("valid", "test"):
             lost = 1 - row[part]["mean"] / rows["none listed"][part]["mean"]
-            cells += [mean_and_sd(row[part], len(runs)), f"{100 * lost:.1f}%",
-                      *(mean_and_sd(row[f"{name}_{part}"], len(runs)) for name in ("cold", "joint"))]
+            cells += [
+                mean_and_sd(row[part], len(runs)),
+                f"{100 * lost:.1f}%",
+                *(mean_and_sd(row[f"{name}_{part}"], len(runs)) for name in ("cold", "joint")),
+            ]
         lines.append([name, *cells, f"{100 * row['listed']['mean']:.1f}%"])
     return markdown(lines)
 
@@ -164,9 +193,11 @@ def main() -> None:
     costs = read_costs(asked.costs)
     log.info(table([measure(folder, costs, asked.data_dir) for folder in asked.runs]))
     rates = spread([hit_rates(folder, asked.data_dir) for folder in asked.runs])
-    log.info("\nof the last titles of lists with history alone, "
-             f"{100 * rates['last warm']['mean']:.1f}% are hits; of the first of those without, "
-             f"{100 * rates['first cold']['mean']:.1f}%")
+    log.info(
+        "\nof the last titles of lists with history alone, "
+        f"{100 * rates['last warm']['mean']:.1f}% are hits; of the first of those without, "
+        f"{100 * rates['first cold']['mean']:.1f}%"
+    )
 
 
 if __name__ == "__main__":

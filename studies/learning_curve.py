@@ -57,15 +57,27 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
     for n in counts:
         log.info(f"{n} train rows a user")
         folder = Path(config["saved_dir"]) / "sparsity" / f"n_{n}"
-        rows = {row["tag"]: row for row in compare({"no-text": {"fusion_mode": "none"}, "text": text},
-                                                   {**rest, "train_rows_per_user": n}, folder, seeds)}
+        rows = {
+            row["tag"]: row
+            for row in compare(
+                {"no-text": {"fusion_mode": "none"}, "text": text}, {**rest, "train_rows_per_user": n}, folder, seeds
+            )
+        }
         for tag, row in rows.items():
             series.setdefault(tag, []).append(row["warm"][metric])
         tests[n] = paired_test(user_tests(rows["text"]), user_tests(rows["no-text"]))
     p_values = {n: p for n, (_, p) in tests.items()}
-    return {"metric": metric, "n": counts, "series": series, "gain": [gain for gain, _ in tests.values()],
-            "p": list(holm(p_values).values()), "p_uncorrected": list(p_values.values()), "n_seeds": seeds,
-            "encoder": rows["text"]["encoder"], "text": text}
+    return {
+        "metric": metric,
+        "n": counts,
+        "series": series,
+        "gain": [gain for gain, _ in tests.values()],
+        "p": list(holm(p_values).values()),
+        "p_uncorrected": list(p_values.values()),
+        "n_seeds": seeds,
+        "encoder": rows["text"]["encoder"],
+        "text": text,
+    }
 
 
 def part_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -73,8 +85,10 @@ def part_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     said = {**PRESETS.get(overrides.get("preset"), {}), **overrides}
     text = {key: said.get(key, default) for key, default in TEXT.items()}
     if text["fusion_mode"] == "none" or not (text["use_user_llm"] or text["use_item_llm"]):
-        raise ValueError("there is always a row without text, and these settings leave the other one without, too; set "
-                         "--fusion_mode sum (or concat), and use_user_llm or use_item_llm true")
+        raise ValueError(
+            "there is always a row without text, and these settings leave the other one without, too; set "
+            "--fusion_mode sum (or concat), and use_user_llm or use_item_llm true"
+        )
     if "train_rows_per_user" in overrides:
         raise ValueError("train_rows_per_user is what is varied here; give --rows instead")
     return text, {key: value for key, value in overrides.items() if key not in TEXT}
@@ -89,12 +103,19 @@ def table(results: dict[str, Any]) -> str:
     """Lay the results out in Markdown, a line for each n."""
     lines = [["train rows", *results["series"], "gain of text", "p"]]
     for place, n in enumerate(results["n"]):
-        lines.append([str(n), *(mean_and_sd(line[place], results["n_seeds"]) for line in results["series"].values()),
-                      f"{results['gain'][place]:+.4f}",
-                      "" if results["p"][place] is None else f"{results['p'][place]:.1g}"])
-    return (f"{markdown(lines)}\n\nTest {results['metric']} by train rows a user keeps; text is that of encoder "
-            f"{results['encoder']}, fused by {results['text']['fusion_mode']}. Gain and p: text against no-text, by a "
-            "paired t-test over users and runs, corrected by Holm's method; no p for one seed.\n")
+        lines.append(
+            [
+                str(n),
+                *(mean_and_sd(line[place], results["n_seeds"]) for line in results["series"].values()),
+                f"{results['gain'][place]:+.4f}",
+                "" if results["p"][place] is None else f"{results['p'][place]:.1g}",
+            ]
+        )
+    return (
+        f"{markdown(lines)}\n\nTest {results['metric']} by train rows a user keeps; text is that of encoder "
+        f"{results['encoder']}, fused by {results['text']['fusion_mode']}. Gain and p: text against no-text, by a "
+        "paired t-test over users and runs, corrected by Holm's method; no p for one seed.\n"
+    )
 
 
 def read_counts(text: str) -> list[int]:

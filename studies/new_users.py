@@ -74,7 +74,7 @@ def pair(folder: Path, data_dir: str | None = None) -> Pair:
 def drawn(dataset: Dataset, seed: int) -> np.ndarray:
     """Draw the users to be left out, of those with train rows: their rows, ascending."""
     users = np.flatnonzero(np.diff(dataset.train.indptr))
-    return np.sort(np.random.default_rng([seed, 5]).permutation(users)[:max(1, round(SHARE * len(users)))])
+    return np.sort(np.random.default_rng([seed, 5]).permutation(users)[: max(1, round(SHARE * len(users)))])
 
 
 def without(dataset: Dataset, users: np.ndarray) -> Dataset:
@@ -82,11 +82,16 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
     kept = np.setdiff1d(np.arange(dataset.n_users), users)
     comments, theirs = dataset.user_comments, np.isin(dataset.user_comments.user_ids, kept)
     return dataclasses.replace(
-        dataset, **{name: getattr(dataset, name)[kept] for name in (*PARTS, "aside", "seen")},
+        dataset,
+        **{name: getattr(dataset, name)[kept] for name in (*PARTS, "aside", "seen")},
         raw_user_ids=[dataset.raw_user_ids[user] for user in kept],
         user_names=[dataset.user_names[user] for user in kept],
-        user_comments=Comments(np.searchsorted(kept, comments.user_ids[theirs]),
-                               [comments.texts[place] for place in np.flatnonzero(theirs)], comments.weights[theirs]))
+        user_comments=Comments(
+            np.searchsorted(kept, comments.user_ids[theirs]),
+            [comments.texts[place] for place in np.flatnonzero(theirs)],
+            comments.weights[theirs],
+        ),
+    )
 
 
 def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
@@ -107,17 +112,29 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
         vectors = text_vectors(dataset, config, str(device))
         settings, selected = select(dataset, vectors, config, device)
         model = build_model(dataset, vectors, settings, device)
-        fit(model, dataset, settings, {"config": experiment(config), "dataset": dataset.fingerprint,
-                                       "text": text_origin(vectors.info)}, selected)
+        fit(
+            model,
+            dataset,
+            settings,
+            {"config": experiment(config), "dataset": dataset.fingerprint, "text": text_origin(vectors.info)},
+            selected,
+        )
         (saved / CHECKPOINT).unlink()
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())
     checkpoint = load_torch(saved / "best_model.pth")
     state = checkpoint["state_dict"]
     linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
-    return dataclasses.replace(known, checkpoint=checkpoint, dataset=dataset, linear=linear,
-                               user_emb=load_torch(saved / "user_emb.pt"), item_emb=load_torch(saved / "item_emb.pt"),
-                               has_bias="item_bias" in state, config={**known.config, **checkpoint["config"]})
+    return dataclasses.replace(
+        known,
+        checkpoint=checkpoint,
+        dataset=dataset,
+        linear=linear,
+        user_emb=load_torch(saved / "user_emb.pt"),
+        item_emb=load_torch(saved / "item_emb.pt"),
+        has_bias="item_bias" in state,
+        config={**known.config, **checkpoint["config"]},
+    )
 
 
 def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:
@@ -127,7 +144,8 @@ def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:
     checkpoint = load_torch(saved / "best_model.pth")
     settings = {**config, **checkpoint["decided"].get("selected", {})}
     return checkpoint["dataset_fingerprint"] == dataset.fingerprint and experiment(checkpoint["config"]) == experiment(
-        settings)
+        settings
+    )
 
 
 def measure(both: Pair) -> dict[str, dict[str, float]]:
@@ -139,16 +157,19 @@ def measure(both: Pair) -> dict[str, dict[str, float]]:
         start = time.perf_counter()
         placed = place(run, collected)
         rows[name] = placed, run.item_emb, 1000 * (time.perf_counter() - start) / len(users)
-    return {name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}
-            for name, (user_emb, item_emb, ms) in rows.items()}
+    return {
+        name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}
+        for name, (user_emb, item_emb, ms) in rows.items()
+    }
 
 
 def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) -> float:
     """Compute NDCG at the largest of top_k for those left out, among the titles that the others collected in train."""
     dataset, among = both.known.dataset, both.left_out.dataset.warm_items
     target = only(getattr(dataset, part)[both.users], np.isin(np.arange(dataset.n_items), among))
-    return means(evaluate(user_emb, item_emb, target, dataset.known(part)[both.users], both.known.config, among,
-                          auc=False))[f"NDCG@{max(both.known.config['top_k'])}"]
+    return means(
+        evaluate(user_emb, item_emb, target, dataset.known(part)[both.users], both.known.config, among, auc=False)
+    )[f"NDCG@{max(both.known.config['top_k'])}"]
 
 
 def table(runs: list[dict[str, dict[str, float]]]) -> str:
@@ -158,8 +179,14 @@ def table(runs: list[dict[str, dict[str, float]]]) -> str:
             row |= {f"lost {part}": 1 - row[part] / run["trained in"][part] for part in ("valid", "test")}
     lines = [["users", "valid", "lost", "test", "lost", "ms a user"]]
     for name, row in {name: spread([run[name] for run in runs]) for name in runs[0]}.items():
-        cells = [(mean_and_sd(row[part], len(runs)), f"{100 * row[f'lost {part}']['mean']:.1f}%"
-                  + f" ± {100 * row[f'lost {part}']['sd']:.1f}" * (len(runs) > 1)) for part in ("valid", "test")]
+        cells = [
+            (
+                mean_and_sd(row[part], len(runs)),
+                f"{100 * row[f'lost {part}']['mean']:.1f}%"
+                + f" ± {100 * row[f'lost {part}']['sd']:.1f}" * (len(runs) > 1),
+            )
+            for part in ("valid", "test")
+        ]
         lines.append([name, *cells[0], *cells[1], f"{row['ms']['mean']:.1f}"])
     return markdown(lines)
 

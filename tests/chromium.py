@@ -38,8 +38,9 @@ class Tab:
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the protocol and return its result; events that come meanwhile are looked through."""
         self._number += 1
-        self._out.write(json.dumps({"id": self._number, "method": method, "params": params, **self._session}).encode()
-                        + b"\0")
+        self._out.write(
+            json.dumps({"id": self._number, "method": method, "params": params, **self._session}).encode() + b"\0"
+        )
         while True:
             answer = self._message()
             if answer.get("id") == self._number:
@@ -82,8 +83,14 @@ class Tab:
                 continue
             text = {"text": "\r"} if key == "Enter" else {}
             for kind in ("keyDown", "keyUp"):
-                self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key],
-                          **(text if kind == "keyDown" else {}))
+                self.call(
+                    "Input.dispatchKeyEvent",
+                    type=kind,
+                    key=key,
+                    code=key,
+                    windowsVirtualKeyCode=codes[key],
+                    **(text if kind == "keyDown" else {}),
+                )
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Give a file to the input that a CSS selector names."""
@@ -94,8 +101,10 @@ class Tab:
     def look(self, width: int, height: int = 900, dark: bool = False) -> None:
         """Lay the page out for a screen of this size, with dark or light preferred."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme",
-                                                           "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
 
     def picture(self, path: Path, whole: bool = False) -> None:
         path.write_bytes(b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]))
@@ -106,9 +115,22 @@ def opened(folder: Path, *options: str) -> Iterator[Tab]:
     """Start a headless browser with its profile in a folder, and end it."""
     (commands, to_browser), (from_browser, answers) = os.pipe(), os.pipe()
     process = subprocess.Popen(  # it takes commands from descriptor 3 and writes answers to 4
-        ["bash", "-c", f'exec "$0" "$@" 3<&{commands} 4>&{answers} 2>/dev/null', browser(), "--headless",
-         "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--hide-scrollbars",
-         f"--user-data-dir={folder / 'browser'}", *options, "about:blank"], pass_fds=(commands, answers))
+        [
+            "bash",
+            "-c",
+            f'exec "$0" "$@" 3<&{commands} 4>&{answers} 2>/dev/null',
+            browser(),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder / 'browser'}",
+            *options,
+            "about:blank",
+        ],
+        pass_fds=(commands, answers),
+    )
     os.close(commands)
     os.close(answers)
     try:

@@ -43,8 +43,11 @@ def write_tsv(folder: Path, name: str, rows: Iterable[Iterable[Any]]) -> Path:
 def write_data(folder: Path, n_users: int = 40, n_items: int = 30, per_user: int = 10, seed: int = 0) -> Path:
     """Write a random but complete data folder: half of the rows commented, every row timed, rates 1 to 10."""
     rng = np.random.default_rng(seed)
-    write_tsv(folder, "anime.tsv", ((f"s{i}", f"title {i}", f'["tag{i % 5}", "tag{i % 7}"]', f"story of {i}")
-                                    for i in range(n_items)))
+    write_tsv(
+        folder,
+        "anime.tsv",
+        ((f"s{i}", f"title {i}", f'["tag{i % 5}", "tag{i % 7}"]', f"story of {i}") for i in range(n_items)),
+    )
     rows = []
     for user in range(n_users):
         for item in rng.choice(n_items, size=per_user, replace=False):
@@ -60,10 +63,19 @@ def dataset_of(train: sp.csr_matrix, **parts: sp.csr_matrix) -> Dataset:
     empty = sp.csr_matrix(train.shape, dtype=np.float32)
     matrices = {name: parts.get(name, empty) for name in (*PARTS[1:], "aside")}
     users, items = ([str(row) for row in range(n)] for n in train.shape)
-    return Dataset(train, **matrices, seen=sp.csr_matrix(sum(matrices.values(), train)), raw_user_ids=users,
-                   raw_item_ids=items, user_names=users, item_names=items, item_texts=items,
-                   item_tags=[""] * len(items),
-                   user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)), facts={})
+    return Dataset(
+        train,
+        **matrices,
+        seen=sp.csr_matrix(sum(matrices.values(), train)),
+        raw_user_ids=users,
+        raw_item_ids=items,
+        user_names=users,
+        item_names=items,
+        item_texts=items,
+        item_tags=[""] * len(items),
+        user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)),
+        facts={},
+    )
 
 
 @pytest.fixture
@@ -74,8 +86,18 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(data_dir: Path, tmp_path: Path) -> dict[str, Any]:
     """A config for a run of a second or two on data_dir."""
-    return get_config({"data_dir": str(data_dir), "saved_dir": str(tmp_path / "saved"), "model_name": "lsa",
-                       "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu"})
+    return get_config(
+        {
+            "data_dir": str(data_dir),
+            "saved_dir": str(tmp_path / "saved"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "epochs": 3,
+            "batch_size": 64,
+            "device": "cpu",
+        }
+    )
 
 
 @pytest.fixture
@@ -90,7 +112,8 @@ def assert_inference_repeats(config: dict[str, Any], metrics: dict[str, Any]) ->
     before = {name: (saved / name).read_bytes() for name in names}
     for name in names[:-1]:
         (saved / name).unlink()
-    again = main.run({**get_config({}), **{key: config[key] for key in ("data_dir", "saved_dir", "device")},
-                      "mode": "inference"})
+    again = main.run(
+        {**get_config({}), **{key: config[key] for key in ("data_dir", "saved_dir", "device")}, "mode": "inference"}
+    )
     assert again == metrics
     assert {name: (saved / name).read_bytes() for name in names} == before

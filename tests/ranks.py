@@ -25,8 +25,10 @@ import torch
 ROOT = Path(__file__).parents[1]
 # torchrun looks every tenth of a second and gives the others 30 s to end, which they do at once
 SECONDS, HANGS = 20.0, 600.0  # after the latter a job is told to end
-SETTINGS = ("--model_name lsa --lsa_dim 7 --embedding_dim 9 --num_layers 2 --epochs 8 --batch_size 256 --device cpu "
-            "--early_stop_round 0")
+SETTINGS = (
+    "--model_name lsa --lsa_dim 7 --embedding_dim 9 --num_layers 2 --epochs 8 --batch_size 256 --device cpu "
+    "--early_stop_round 0"
+)
 VECTORS = ("user_emb.pt", "item_emb.pt")
 
 
@@ -47,12 +49,29 @@ def job(saved: Path, words: list[str], at: tuple[int, float, int] | None = None)
         words: other settings.
         at: the number of logged lines to wait for, seconds to wait then, and the rank to kill; None to kill nothing.
     """
-    command = [sys.executable, "-u", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-               str(ROOT / "main.py"), *words, "--saved_dir", str(saved)]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(ROOT / "main.py"),
+        *words,
+        "--saved_dir",
+        str(saved),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     began, killed, lines, said = time.perf_counter(), None, [], []
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, start_new_session=True) as running:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as running:
         watch = threading.Timer(HANGS, running.terminate)
         watch.start()
         if at and not at[0]:
@@ -84,15 +103,19 @@ def _is_rank(path: Path, parent: int, rank: int) -> bool:
     try:
         fields = (path / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[1]), fields[0] == "Z") == (parent, False) and (
-            f"RANK={rank}".encode() in (path / "environ").read_bytes().split(b"\0"))
+            f"RANK={rank}".encode() in (path / "environ").read_bytes().split(b"\0")
+        )
     except OSError:  # it ended just now
         return False
 
 
 def differing(ours: Path, theirs: Path) -> list[str]:
     """Name what two runs did not do alike: vectors, lists, and the loss of each epoch."""
-    found = [name for name in VECTORS if not torch.equal(*(torch.load(folder / name, weights_only=True)
-                                                           for folder in (ours, theirs)))]
+    found = [
+        name
+        for name in VECTORS
+        if not torch.equal(*(torch.load(folder / name, weights_only=True) for folder in (ours, theirs)))
+    ]
     if (ours / "recommendations.json").read_bytes() != (theirs / "recommendations.json").read_bytes():
         found.append("recommendations.json")
     return found + (["history.jsonl"] if losses(ours) != losses(theirs) else [])
@@ -107,12 +130,15 @@ def moments(undisturbed: Ended, kills: int, rng: Random) -> list[tuple[int, floa
     """Draw when to kill which rank, from before the first line to the last epoch's, after which only rank 0 works."""
     times = [0.0, *undisturbed.lines]
     last = max(number for number, line in enumerate(undisturbed.said.splitlines(), 1) if line.startswith("epoch"))
-    return [(line, rng.random() * (times[line + 1] - times[line]), 0 if line == last else rng.randrange(2))
-            for line in (rng.randrange(last + 1) for _ in range(kills))]
+    return [
+        (line, rng.random() * (times[line + 1] - times[line]), 0 if line == last else rng.randrange(2))
+        for line in (rng.randrange(last + 1) for _ in range(kills))
+    ]
 
 
-def survived(saved: Path, undisturbed: Path, words: list[str],
-             at: tuple[int, float, int]) -> tuple[float | None, list[str]]:
+def survived(
+    saved: Path, undisturbed: Path, words: list[str], at: tuple[int, float, int]
+) -> tuple[float | None, list[str]]:
     """Kill, give the command again, and compare.
 
     Returns:
@@ -142,8 +168,10 @@ def main() -> int:
             took += [] if seconds is None else [seconds]
             failed += bool(wrong)
             ended = "the job was faster" if seconds is None else f"the job ended {seconds:.1f} s later"
-            print(f"rank {at[2]} killed {at[1]:.2f} s after line {at[0]}: {ended}; "
-                  f"{'; '.join(wrong) or 'again: equal'}", flush=True)
+            print(
+                f"rank {at[2]} killed {at[1]:.2f} s after line {at[0]}: {ended}; {'; '.join(wrong) or 'again: equal'}",
+                flush=True,
+            )
     print(f"{len(took)} kills, {len(took) - failed} survived; a job ended within {max(took):.1f} s", flush=True)
     return int(failed > 0)
 

@@ -19,9 +19,13 @@ from serve import listening
 from web.app import create_app, guarded
 
 N_ITEMS, NEW = 40, 34  # from this title on nobody has collected any
-HOSTILE = "<img src=x onerror=\"window.ran = 1\">"
-NAMES = {0: "Kimi no Na wa. / 你的名字。 / 君の名は。", 1: HOSTILE, 2: "a title " + "ofgreatlength" * 20,
-         NEW: "Quite new / 新作"}
+HOSTILE = '<img src=x onerror="window.ran = 1">'
+NAMES = {
+    0: "Kimi no Na wa. / 你的名字。 / 君の名は。",
+    1: HOSTILE,
+    2: "a title " + "ofgreatlength" * 20,
+    NEW: "Quite new / 新作",
+}
 
 
 def raw(item: int) -> str:
@@ -40,25 +44,53 @@ def write_served_data(folder: Path) -> Path:
     with open(folder / "anime.tsv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(("subject_id", "name", "tags_name", "summary", "year"))
-        writer.writerows((raw(item), NAMES.get(item, f"title {item}"), f"tag{item % 5}; Tag{item % 7}; {HOSTILE[:4]}",
-                          f"story of {item % 6}", 1990 + item if item % 8 else "") for item in range(N_ITEMS))
+        writer.writerows(
+            (
+                raw(item),
+                NAMES.get(item, f"title {item}"),
+                f"tag{item % 5}; Tag{item % 7}; {HOSTILE[:4]}",
+                f"story of {item % 6}",
+                1990 + item if item % 8 else "",
+            )
+            for item in range(N_ITEMS)
+        )
     return folder
 
 
 def make_config(folder: Path) -> dict[str, Any]:
     """Train a run of every kind of column in a folder and return its settings."""
-    config = get_config({"data_dir": str(write_served_data(folder / "data")), "saved_dir": str(folder / "saved"),
-                         "preset": "tuned", "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "linear_dim": 8,
-                         "epochs": 2, "temperature": 0.2, "batch_size": 16, "min_rate": 2.0, "device": "cpu"})
+    config = get_config(
+        {
+            "data_dir": str(write_served_data(folder / "data")),
+            "saved_dir": str(folder / "saved"),
+            "preset": "tuned",
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "linear_dim": 8,
+            "epochs": 2,
+            "temperature": 0.2,
+            "batch_size": 16,
+            "min_rate": 2.0,
+            "device": "cpu",
+        }
+    )
     main.run(config)
     return config
 
 
 def export(path: Path, entries: list[tuple[str, str, int]]) -> Path:
     """Write a MyAnimeList export of (subject_id, status, score)."""
-    path.write_text("<?xml version='1.0'?><myanimelist><myinfo><user_name>me</user_name></myinfo>" + "".join(
-        f"<anime><series_animedb_id>{escape(title)}</series_animedb_id><my_status>{status}</my_status>"
-        f"<my_score>{score}</my_score></anime>" for title, status, score in entries) + "</myanimelist>", "utf-8")
+    path.write_text(
+        "<?xml version='1.0'?><myanimelist><myinfo><user_name>me</user_name></myinfo>"
+        + "".join(
+            f"<anime><series_animedb_id>{escape(title)}</series_animedb_id><my_status>{status}</my_status>"
+            f"<my_score>{score}</my_score></anime>"
+            for title, status, score in entries
+        )
+        + "</myanimelist>",
+        "utf-8",
+    )
     return path
 
 

@@ -31,8 +31,10 @@ def test_shares_tell_rows_apart_only_where_users_and_runs_agree() -> None:
     rng, users = np.random.default_rng(0), [f"u{number}" for number in range(50)]
 
     def row(gain: float, luck: float) -> aa_test.Runs:
-        return [{"user_test": dict(zip(users, rng.normal(gain + luck * sign, 0.01, 50).tolist(), strict=True))}
-                for sign in (-1, 0, 1)]
+        return [
+            {"user_test": dict(zip(users, rng.normal(gain + luck * sign, 0.01, 50).tolist(), strict=True))}
+            for sign in (-1, 0, 1)
+        ]
 
     found = aa_test.shares([row(0, 0), row(1, 0)])
     assert found == {"pairs": 1, "users and runs": 1.0, "users alone": 1.0}
@@ -40,8 +42,9 @@ def test_shares_tell_rows_apart_only_where_users_and_runs_agree() -> None:
     assert found == {"pairs": 1, "users and runs": 0.0, "users alone": 1.0}
 
 
-def test_the_script_writes_its_figures(overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-                                       capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_writes_its_figures(
+    overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
     monkeypatch.setattr("sys.argv", ["aa_test.py", "--groups", "2", "--seeds", "2", *words])
     assert run_script(aa_test.main) == 0

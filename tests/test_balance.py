@@ -19,8 +19,18 @@ from training import after_training, linear_columns
 from training.after_training import LINEAR, POPULARITY, balance, calibrate
 from training.model_factory import build_model
 
-CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 8, "calibrate": True,
-                     "fusion_mode": "sum", "embedding_dim": 8, "num_layers": 1, "device": "cpu"})
+CONFIG = get_config(
+    {
+        "top_k": "5",
+        "early_stop_metric": METRIC,
+        "linear_dim": 8,
+        "calibrate": True,
+        "fusion_mode": "sum",
+        "embedding_dim": 8,
+        "num_layers": 1,
+        "device": "cpu",
+    }
+)
 
 
 def logs(dataset: Dataset) -> np.ndarray:
@@ -29,13 +39,23 @@ def logs(dataset: Dataset) -> np.ndarray:
 
 def drawn(dataset: Dataset, rank: int, seed: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(seed)
-    return tuple(torch.from_numpy(scale * rng.normal(size=(n, rank)).astype(np.float32))
-                 for n in (dataset.n_users, dataset.n_items))
+    return tuple(
+        torch.from_numpy(scale * rng.normal(size=(n, rank)).astype(np.float32))
+        for n in (dataset.n_users, dataset.n_items)
+    )
 
 
 def figure(scores: torch.Tensor, dataset: Dataset) -> float:
-    return means(evaluate(scores, torch.eye(dataset.n_items), dataset.warm("valid"), dataset.known("valid"), CONFIG,
-                          dataset.warm_items))[METRIC]
+    return means(
+        evaluate(
+            scores,
+            torch.eye(dataset.n_items),
+            dataset.warm("valid"),
+            dataset.known("valid"),
+            CONFIG,
+            dataset.warm_items,
+        )
+    )[METRIC]
 
 
 def spread(factors: tuple[torch.Tensor, torch.Tensor], dataset: Dataset) -> float:
@@ -47,6 +67,7 @@ def spread(factors: tuple[torch.Tensor, torch.Tensor], dataset: Dataset) -> floa
 
 # --- the weights ---
 
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [1.0, 50.0])
 def test_the_best_of_what_was_tried_is_taken(seed: int, scale: float) -> None:
@@ -55,8 +76,11 @@ def test_the_best_of_what_was_tried_is_taken(seed: int, scale: float) -> None:
     weights, unit, tried = balance(*trained, logs(dataset), beside, dataset, CONFIG)
     assert unit == pytest.approx(spread(trained, dataset) / spread(beside, dataset), rel=1e-4)
     for one in tried:
-        scores = (trained[0] @ trained[1].T + one["popularity"] * torch.from_numpy(logs(dataset))
-                  + one["linear"] * unit * beside[0] @ beside[1].T)
+        scores = (
+            trained[0] @ trained[1].T
+            + one["popularity"] * torch.from_numpy(logs(dataset))
+            + one["linear"] * unit * beside[0] @ beside[1].T
+        )
         assert one[METRIC] == pytest.approx(figure(scores, dataset), abs=1e-6)
     best = max(one[METRIC] for one in tried)
     [chosen] = [one for one in tried if {key: one[key] for key in weights} == weights]
@@ -65,7 +89,9 @@ def test_the_best_of_what_was_tried_is_taken(seed: int, scale: float) -> None:
     assert set(POPULARITY) == {one["popularity"] for one in tried}
     # it ends where no weight alone makes it better
     assert {(one["popularity"], one["linear"]) for one in tried} >= {
-        *((weights["popularity"], one) for one in LINEAR), *((one, weights["linear"]) for one in POPULARITY)}
+        *((weights["popularity"], one) for one in LINEAR),
+        *((one, weights["linear"]) for one in POPULARITY),
+    }
 
 
 def test_what_helps_is_weighed_and_what_does_not_is_left_out() -> None:
@@ -92,8 +118,10 @@ def test_what_helps_is_weighed_and_what_does_not_is_left_out() -> None:
 
 def test_it_does_not_look_at_test_parts() -> None:
     dataset, empty = parted(), ones(np.zeros((60, 16)))
-    others = [dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.test),
-              dataclasses.replace(dataset, test=empty, cold_test=empty)]
+    others = [
+        dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.test),
+        dataclasses.replace(dataset, test=empty, cold_test=empty),
+    ]
     trained, beside = drawn(dataset, 3, 0, 1.0), drawn(dataset, 2, 1, 1.0)
     found = [balance(*trained, logs(dataset), beside, one, CONFIG) for one in (dataset, *others)]
     assert found[0] == found[1] == found[2]
@@ -113,6 +141,7 @@ def test_a_sample_of_users_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- what a model gets of them ---
 
+
 def model_of(dataset: Dataset, text: np.ndarray | None, **changes: Any) -> tuple[LightGCN, dict[str, Any]]:
     config = {**CONFIG, **changes}
     vectors = TextVectors(text, None if text is None else np.zeros((dataset.n_users, 5), np.float32), {})
@@ -120,13 +149,17 @@ def model_of(dataset: Dataset, text: np.ndarray | None, **changes: Any) -> tuple
 
 
 def decide(monkeypatch: pytest.MonkeyPatch, popularity: float, beside: float, unit: float) -> None:
-    monkeypatch.setattr(after_training, "balance",
-                        lambda *args: ({"popularity": popularity, "linear": beside}, unit, ["what was tried"]))
+    monkeypatch.setattr(
+        after_training,
+        "balance",
+        lambda *args: ({"popularity": popularity, "linear": beside}, unit, ["what was tried"]),
+    )
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.45])
-def test_new_titles_get_the_popularity_that_their_text_lets_expect(weight: float,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_titles_get_the_popularity_that_their_text_lets_expect(
+    weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decide(monkeypatch, weight, 0.0, 1.0)
     monkeypatch.setattr(linear_columns, "RIDGE", [3.0])
     dataset, text = parted(), texts()
@@ -138,8 +171,12 @@ def test_new_titles_get_the_popularity_that_their_text_lets_expect(weight: float
     np.testing.assert_allclose(bias[COLD], weight * expected, rtol=1e-4)
     assert bias[SILENT] == -UNLISTED
     assert model.linear_users is None
-    assert decided == {"weights": {"popularity": weight, "linear": 0.0}, "unit": 1.0, "tried": ["what was tried"],
-                       "linear": None}
+    assert decided == {
+        "weights": {"popularity": weight, "linear": 0.0},
+        "unit": 1.0,
+        "tried": ["what was tried"],
+        "linear": None,
+    }
 
 
 def test_without_text_new_titles_stay_unlisted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +221,9 @@ def test_what_is_decided_is_best_on_valid_as_the_model_scores() -> None:
     dataset = parted(2)
     model, config = model_of(dataset, texts(2))
     decided = calibrate(model, dataset, config)
-    found = means(evaluate(*model.embeddings(), dataset.warm("valid"), dataset.known("valid"), CONFIG,
-                           dataset.warm_items))[METRIC]
+    found = means(
+        evaluate(*model.embeddings(), dataset.warm("valid"), dataset.known("valid"), CONFIG, dataset.warm_items)
+    )[METRIC]
     assert found == pytest.approx(max(one[METRIC] for one in decided["tried"]), abs=1e-6)
     assert decided["weights"]["linear"] > 0
 

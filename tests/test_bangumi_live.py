@@ -65,7 +65,9 @@ class Answer(BaseHTTPRequestHandler):
         titles, offset, limit = self.server.lists[name], query["offset"], min(query["limit"], 50)
         if offset > len(titles):
             return 400, {}, b'{"description": "offset should be less than or equal to the total"}'
-        rows = [{"subject_id": title, "rate": 7, "comment": f"好看 {title}"} for title in titles[offset:offset + limit]]
+        rows = [
+            {"subject_id": title, "rate": 7, "comment": f"好看 {title}"} for title in titles[offset : offset + limit]
+        ]
         return 200, {}, json.dumps({"total": len(titles), "limit": limit, "offset": offset, "data": rows}).encode()
 
     def send(self, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -113,8 +115,9 @@ def clock() -> Clock:
 @pytest.fixture
 def ask(bangumi: Bangumi, clock: Clock, tmp_path: Path) -> Callable[..., dict[str, int]]:
     def fetch_these(*names: str, **more: Any) -> dict[str, int]:
-        return fetch(names, tmp_path, **{"agent": "me", "base": bangumi.url, "sleep": clock.sleep, "clock": clock,
-                                         **more})
+        return fetch(
+            names, tmp_path, **{"agent": "me", "base": bangumi.url, "sleep": clock.sleep, "clock": clock, **more}
+        )
 
     return fetch_these
 
@@ -135,10 +138,16 @@ def answer_once(*answers: tuple[int, dict[str, str], bytes], at: int = 1) -> Ins
 
 # --- pages ---
 
+
 def test_pages_are_written_as_they_came(bangumi: Bangumi, ask: Ask, tmp_path: Path) -> None:
     counts = ask("sai", "b_2", "none", "sai")
-    assert counts == {"fetched": 3, "already there": 0, "unknown or private": 0, "changed all the time": 0,
-                      "requests": 5}
+    assert counts == {
+        "fetched": 3,
+        "already there": 0,
+        "unknown or private": 0,
+        "changed all the time": 0,
+        "requests": 5,
+    }
     assert bangumi.asked == [("sai", 0), ("sai", 50), ("sai", 100), ("b_2", 0), ("none", 0)]
     assert {name: titles_in(tmp_path / name) for name in bangumi.lists} == bangumi.lists
     assert sorted(path.name for path in (tmp_path / "sai").iterdir()) == ["0.json", "100.json", "50.json"]
@@ -155,9 +164,18 @@ def test_the_last_page_may_be_full(n: int, bangumi: Bangumi, ask: Ask, tmp_path:
 
 def test_a_server_that_gives_shorter_pages_loses_no_title(bangumi: Bangumi, ask: Ask, tmp_path: Path) -> None:
     titles = bangumi.lists["sai"]
-    bangumi.instead = lambda number, name, offset: (200, {}, json.dumps(
-        {"total": 120, "limit": 30, "offset": offset, "data": [{"subject_id": i} for i in titles[offset:offset + 30]]}
-    ).encode())
+    bangumi.instead = lambda number, name, offset: (
+        200,
+        {},
+        json.dumps(
+            {
+                "total": 120,
+                "limit": 30,
+                "offset": offset,
+                "data": [{"subject_id": i} for i in titles[offset : offset + 30]],
+            }
+        ).encode(),
+    )
     ask("sai")
     assert [offset for _, offset in bangumi.asked] == [0, 30, 60, 90]
 
@@ -180,8 +198,9 @@ def test_a_refresh_that_cannot_begin_leaves_the_old_list(bangumi: Bangumi, ask: 
     assert titles_in(tmp_path / "sai") == bangumi.lists["sai"]
 
 
-def test_a_kill_while_old_pages_are_deleted_leaves_no_gap(bangumi: Bangumi, ask: Ask, tmp_path: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_old_pages_are_deleted_leaves_no_gap(
+    bangumi: Bangumi, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask("sai")
     unlink, deleted = Path.unlink, []
 
@@ -199,8 +218,7 @@ def test_a_kill_while_old_pages_are_deleted_leaves_no_gap(bangumi: Bangumi, ask:
     assert sorted(path.name for path in (tmp_path / "sai").iterdir()) == ["0.json", "50.json"]
 
 
-def test_unknown_and_private_lists_are_counted_and_the_rest_goes_on(bangumi: Bangumi, ask: Ask,
-                                                                    tmp_path: Path) -> None:
+def test_unknown_and_private_lists_are_counted_and_the_rest_goes_on(bangumi: Bangumi, ask: Ask, tmp_path: Path) -> None:
     assert ask("nobody", "b_2")["unknown or private"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["b_2"]
 
@@ -215,13 +233,15 @@ def test_a_list_made_private_goes_at_the_next_refresh(bangumi: Bangumi, ask: Ask
 # --- lists that change while they are read ---
 
 CHANGES: dict[str, Callable[[list[int]], list[int]]] = {
-    "a title more": lambda titles: [7, *titles], "a title less": lambda titles: titles[1:],
-    "an old title touched": lambda titles: [titles[-1], *titles[:-1]], "nearly all gone": lambda titles: titles[:20]}
+    "a title more": lambda titles: [7, *titles],
+    "a title less": lambda titles: titles[1:],
+    "an old title touched": lambda titles: [titles[-1], *titles[:-1]],
+    "nearly all gone": lambda titles: titles[:20],
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_list_that_changes_between_pages_starts_over(change: str, bangumi: Bangumi, ask: Ask,
-                                                       tmp_path: Path) -> None:
+def test_a_list_that_changes_between_pages_starts_over(change: str, bangumi: Bangumi, ask: Ask, tmp_path: Path) -> None:
     def instead(number: int, name: str, offset: int) -> None:
         if number == 3:
             bangumi.lists["sai"] = CHANGES[change](bangumi.lists["sai"])
@@ -244,10 +264,14 @@ def test_a_list_that_never_rests_is_given_up_and_the_rest_goes_on(bangumi: Bangu
 
 # --- answers that are none ---
 
-@pytest.mark.parametrize("answers", [[(500, {}, b"")] * 2, [(502, {}, b"<html>")], [(200, {"Content-Length": "5000"},
-                                                                                     b'{"total": 120, "da')]])
-def test_servers_in_trouble_are_asked_again_ever_later(answers: list[Any], bangumi: Bangumi, ask: Ask, clock: Clock,
-                                                       tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(
+    "answers",
+    [[(500, {}, b"")] * 2, [(502, {}, b"<html>")], [(200, {"Content-Length": "5000"}, b'{"total": 120, "da')]],
+)
+def test_servers_in_trouble_are_asked_again_ever_later(
+    answers: list[Any], bangumi: Bangumi, ask: Ask, clock: Clock, tmp_path: Path
+) -> None:
     bangumi.instead = answer_once(*answers, at=2)
     ask("sai", rate_s=0.01)
     assert titles_in(tmp_path / "sai") == bangumi.lists["sai"]
@@ -271,8 +295,11 @@ def test_no_server_at_all_ends_in_a_sentence(ask: Ask, clock: Clock) -> None:
 
 
 def test_retry_after_is_obeyed(bangumi: Bangumi, ask: Ask, clock: Clock) -> None:
-    bangumi.instead = answer_once((429, {"Retry-After": "77"}, b""), (429, {"Retry-After": formatdate(
-        time.time() + 500, usegmt=True)}, b""), (429, {}, b""))
+    bangumi.instead = answer_once(
+        (429, {"Retry-After": "77"}, b""),
+        (429, {"Retry-After": formatdate(time.time() + 500, usegmt=True)}, b""),
+        (429, {}, b""),
+    )
     ask("b_2")
     waits = [seconds for seconds in clock.slept if seconds > 0]
     assert waits[0] == 77
@@ -286,21 +313,39 @@ def test_more_patience_than_an_hour_is_not_had(bangumi: Bangumi, ask: Ask) -> No
         ask("b_2")
 
 
-@pytest.mark.parametrize(("value", "expected"), [("120", 120), (" 0 ", 0), (None, None), ("soon", None), ("-5", None),
-                                                 ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("²", None)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        (None, None),
+        ("soon", None),
+        ("-5", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("²", None),
+    ],
+)
 def test_retry_after_values(value: str | None, expected: float | None) -> None:
     assert retry_after(value) == expected
 
 
-@pytest.mark.parametrize(("body", "words"), [
-    (b"<html>please log in</html>", "not a page.*please log in"), (b"", "not a page"), (b"[]", "not a page"),
-    (b'{"total": 3, "limit": 50, "offset": 0}', "not a page.*data"),
-    (b'{"total": "3", "limit": 50, "offset": 0, "data": []}', "no whole numbers"),
-    (b'{"total": 3, "limit": 0, "offset": 0, "data": []}', "no whole numbers"),
-    (b'{"total": 3, "limit": 50, "offset": 50, "data": []}', "asked for the list of b_2 from 0"),
-    (b"[" * 100_000, "not a page"), (b"x" * 16_000_001, "more than 16,000,000 bytes")])
-def test_an_answer_that_is_no_page_is_a_sentence(body: bytes, words: str, bangumi: Bangumi, ask: Ask,
-                                                 tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html>please log in</html>", "not a page.*please log in"),
+        (b"", "not a page"),
+        (b"[]", "not a page"),
+        (b'{"total": 3, "limit": 50, "offset": 0}', "not a page.*data"),
+        (b'{"total": "3", "limit": 50, "offset": 0, "data": []}', "no whole numbers"),
+        (b'{"total": 3, "limit": 0, "offset": 0, "data": []}', "no whole numbers"),
+        (b'{"total": 3, "limit": 50, "offset": 50, "data": []}', "asked for the list of b_2 from 0"),
+        (b"[" * 100_000, "not a page"),
+        (b"x" * 16_000_001, "more than 16,000,000 bytes"),
+    ],
+)
+def test_an_answer_that_is_no_page_is_a_sentence(
+    body: bytes, words: str, bangumi: Bangumi, ask: Ask, tmp_path: Path
+) -> None:
     bangumi.instead = lambda *_: (200, {}, body)
     with pytest.raises(ValueError, match=words):
         ask("b_2")
@@ -308,12 +353,18 @@ def test_an_answer_that_is_no_page_is_a_sentence(body: bytes, words: str, bangum
 
 
 def test_a_total_beyond_all_pages_ends_with_the_first_empty_one(bangumi: Bangumi, ask: Ask) -> None:
-    bangumi.instead = lambda number, name, offset: (200, {}, json.dumps(
-        {"total": 10**12, "limit": 50, "offset": offset, "data": [{"subject_id": 1}] if offset == 0 else []}).encode())
+    bangumi.instead = lambda number, name, offset: (
+        200,
+        {},
+        json.dumps(
+            {"total": 10**12, "limit": 50, "offset": offset, "data": [{"subject_id": 1}] if offset == 0 else []}
+        ).encode(),
+    )
     assert ask("b_2")["requests"] == 2
 
 
 # --- manners ---
+
 
 def test_requests_keep_their_distance(bangumi: Bangumi, ask: Ask, clock: Clock) -> None:
     moments: list[float] = []
@@ -326,8 +377,9 @@ def test_requests_keep_their_distance(bangumi: Bangumi, ask: Ask, clock: Clock) 
 
 def test_the_agent_names_program_and_person(bangumi: Bangumi, ask: Ask) -> None:
     ask("b_2", agent="sai.1")
-    assert re.fullmatch(r"sai\.1/aglrec-\d+\.\d+\.\d+ \(https://bgm\.tv/user/sai\.1\)",
-                        bangumi.headers[0]["User-Agent"])
+    assert re.fullmatch(
+        r"sai\.1/aglrec-\d+\.\d+\.\d+ \(https://bgm\.tv/user/sai\.1\)", bangumi.headers[0]["User-Agent"]
+    )
     assert "Authorization" not in bangumi.headers[0]
     ask("b_2", agent="mine/1 (https://example.org)", refresh=True)
     assert bangumi.headers[-1]["User-Agent"] == "mine/1 (https://example.org)"
@@ -395,10 +447,22 @@ def test_names_that_could_lead_elsewhere_are_refused(name: str, bangumi: Bangumi
 
 # --- the script ---
 
+
 def test_a_fetch_that_was_killed_asks_for_the_missing_pages_only(bangumi: Bangumi, tmp_path: Path) -> None:
     bangumi.lists["sai"] = list(range(400))
-    command = [sys.executable, "tools/fetch_bangumi.py", "sai", "--to", str(tmp_path), "--base", bangumi.url,
-               "--rate", "0.5", "--agent", "me"]
+    command = [
+        sys.executable,
+        "tools/fetch_bangumi.py",
+        "sai",
+        "--to",
+        str(tmp_path),
+        "--base",
+        bangumi.url,
+        "--rate",
+        "0.5",
+        "--agent",
+        "me",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ)
     deadline = time.monotonic() + 60
     while not (tmp_path / "sai" / "50.json").exists():
@@ -430,21 +494,37 @@ def test_a_page_damaged_by_hand_is_named(ask: Ask, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def script(bangumi: Bangumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-           capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def script(
+    bangumi: Bangumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
     monkeypatch.setattr(logging.getLogger("aglrec"), "level", logging.NOTSET)
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fetch_bangumi.py", *words, "--to", str(tmp_path / "to"), "--base",
-                                          bangumi.url, "--rate", "0.5", "--agent", "me"])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "fetch_bangumi.py",
+                *words,
+                "--to",
+                str(tmp_path / "to"),
+                "--base",
+                bangumi.url,
+                "--rate",
+                "0.5",
+                "--agent",
+                "me",
+            ],
+        )
         return run_script(fetch_bangumi.main), *capsys.readouterr()
 
     return run
 
 
-def test_the_script_reads_names_and_token(script: Callable[..., Any], bangumi: Bangumi, tmp_path: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_reads_names_and_token(
+    script: Callable[..., Any], bangumi: Bangumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "users.txt").write_text("\ufeffb_2\r\n\n  none \n", encoding="utf-8")
     monkeypatch.setenv("BANGUMI_TOKEN", "secret")
     code, out, err = script("--users_file", str(tmp_path / "users.txt"))
@@ -455,8 +535,15 @@ def test_the_script_reads_names_and_token(script: Callable[..., Any], bangumi: B
     assert titles_in(tmp_path / "to" / "b_2") == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("words", "error"), [((), "whose list"), (("nobody",), "no list came.*1 unknown or private"),
-                                              (("b_2", "--rate", "0.5"), ""), (("b/2",), "'b/2' is no username")])
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ((), "whose list"),
+        (("nobody",), "no list came.*1 unknown or private"),
+        (("b_2", "--rate", "0.5"), ""),
+        (("b/2",), "'b/2' is no username"),
+    ],
+)
 def test_the_script_ends_in_a_sentence(words: tuple[str, ...], error: str, script: Callable[..., Any]) -> None:
     code, _, err = script(*words)
     assert code == (2 if error else 0)

@@ -15,12 +15,19 @@ from evaluator import rank_items
 from llm_embedding import whitened
 
 # 6 titles; nobody collected title 4, and user 5 collected nothing
-TOY = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0],
-                              [1, 1, 1, 0, 0, 0],
-                              [1, 0, 1, 1, 0, 0],
-                              [0, 0, 1, 1, 0, 1],
-                              [1, 0, 0, 1, 0, 1],
-                              [0, 0, 0, 0, 0, 0]], np.float32))
+TOY = sp.csr_matrix(
+    np.array(
+        [
+            [1, 1, 0, 0, 0, 0],
+            [1, 1, 1, 0, 0, 0],
+            [1, 0, 1, 1, 0, 0],
+            [0, 0, 1, 1, 0, 1],
+            [1, 0, 0, 1, 0, 1],
+            [0, 0, 0, 0, 0, 0],
+        ],
+        np.float32,
+    )
+)
 COLD_ITEM, EMPTY_USER = 4, 5
 
 
@@ -62,6 +69,7 @@ def constrained_ridge(train: sp.csr_matrix, l2: float, dropout: float = 0.0, use
 
 # --- popularity ---
 
+
 def test_popularity_is_the_count_for_everyone():
     np.testing.assert_array_equal(scores_of(popularity(TOY)), np.tile([4, 2, 3, 3, 0, 2], (6, 1)))
 
@@ -76,6 +84,7 @@ def test_popularity_lists_follow_the_counts():
 
 
 # --- item-kNN ---
+
 
 def test_knn_by_hand():
     train = sp.csr_matrix(np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1]], np.float32))
@@ -133,6 +142,7 @@ def test_knn_refuses_what_has_no_meaning(point: dict[str, int]):
 
 # --- EASE ---
 
+
 def test_ease_by_hand():
     # two titles: regress one on the other, b = n_01 / (n_0 + l2)
     train = sp.csr_matrix(np.array([[1, 1], [1, 1], [1, 0]], np.float32))
@@ -168,8 +178,16 @@ def test_ease_refuses_an_l2_of_nothing(l2: float):
 
 # --- EDLAE ---
 
-@pytest.mark.parametrize("point", [{"l2": 5.0}, {"l2": 5.0, "dropout": 0.5}, {"l2": 30.0, "user_power": 1.0},
-                                   {"l2": 3.0, "dropout": 0.4, "user_power": 0.5}])
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"l2": 5.0},
+        {"l2": 5.0, "dropout": 0.5},
+        {"l2": 30.0, "user_power": 1.0},
+        {"l2": 3.0, "dropout": 0.4, "user_power": 0.5},
+    ],
+)
 @pytest.mark.parametrize("train", [TOY, random_train()], ids=["toy", "random"])
 def test_edlae_drops_titles_and_weighs_users(train: sp.csr_matrix, point: dict[str, float]):
     user_emb, item_emb = edlae(train, **{"dropout": 0.0, "user_power": 0.0, **point})
@@ -187,6 +205,7 @@ def test_edlae_refuses_what_has_no_meaning(point: dict[str, float]):
 
 
 # --- the graph filter ---
+
 
 def filtered(train: sp.csr_matrix, item_power: float, low_pass_weight: float, rank: int) -> np.ndarray:
     """Compute the scores of GF-CF with dense matrices."""
@@ -231,15 +250,17 @@ def test_sparse_factors_have_a_limit(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("memory_mb", [1, 256])
 def test_sparse_factors_are_ranked_as_dense_ones(memory_mb: int):
     rng = np.random.default_rng(0)
-    user_emb, item_emb = (sp.csr_matrix((rng.random((n, 9)) * (rng.random((n, 9)) < 0.6)).astype(np.float32))
-                          for n in (700, 130))
+    user_emb, item_emb = (
+        sp.csr_matrix((rng.random((n, 9)) * (rng.random((n, 9)) < 0.6)).astype(np.float32)) for n in (700, 130)
+    )
     masked, target = random_train(700, 130, 0.1, 1), random_train(700, 130, 0.1, 2)
     target = sp.csr_matrix(target - target.multiply(masked))
     target.eliminate_zeros()
     users = np.flatnonzero(np.arange(700) % 3)
     dense = [torch.from_numpy(part.toarray()) for part in (user_emb, item_emb)]
-    ours, theirs = (rank_items(*factors, users, masked, 10, target, 0, memory_mb)
-                    for factors in ((user_emb, item_emb), dense))
+    ours, theirs = (
+        rank_items(*factors, users, masked, 10, target, 0, memory_mb) for factors in ((user_emb, item_emb), dense)
+    )
     np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-5)
     np.testing.assert_allclose(ours.auc, theirs.auc, atol=1e-5)
     # near ties may fall either way
@@ -285,8 +306,10 @@ def test_content_ranks_a_title_nobody_collected():
 
 def test_content_whitens_when_asked():
     train, texts = random_train(), np.random.default_rng(1).normal(3, size=(23, 5)).astype(np.float32)
-    plain, white = (scores_of(content_cosine(train, vectors, whiten)) for vectors, whiten in
-                    ((whitened(texts, texts), False), (texts, True)))
+    plain, white = (
+        scores_of(content_cosine(train, vectors, whiten))
+        for vectors, whiten in ((whitened(texts, texts), False), (texts, True))
+    )
     np.testing.assert_allclose(white, plain, atol=1e-6)
     np.testing.assert_array_equal(scores_of(BASELINES["content_whitened"](dataset_of(train), texts)), white)
     assert np.abs(white - scores_of(content_cosine(train, texts))).max() > 0.5
@@ -299,6 +322,7 @@ def test_content_refuses_missing_vectors(vectors: np.ndarray | None, found: str)
 
 
 # --- all of them ---
+
 
 @pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "graph_filter", "content_cosine"])
 def test_a_user_without_rows_scores_zero(name: str):

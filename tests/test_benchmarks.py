@@ -95,8 +95,9 @@ def test_plain_training_has_our_losses(graph: Graph, text_dim: int) -> None:
 
 def test_plain_sampling_gives_each_pair_a_negative(graph: Graph) -> None:
     rng = np.random.default_rng(0)
-    users, positives, negatives = plain_sample(graph.train, user_sets(graph.train),
-                                               rng.permutation(graph.train.nnz), rng)
+    users, positives, negatives = plain_sample(
+        graph.train, user_sets(graph.train), rng.permutation(graph.train.nnz), rng
+    )
     n_items = graph.train.shape[1]
     assert np.array_equal(np.sort(users * n_items + positives), np.flatnonzero(graph.train.toarray()))
     assert not np.asarray(graph.train[users, negatives]).any()
@@ -116,9 +117,27 @@ def test_plain_evaluation_by_hand() -> None:
 
 
 def test_train_script(folder: Path, tmp_path: Path) -> None:
-    results = run(train, tmp_path, "--gowalla", str(folder), "--batch_sizes", "128,256", "--layers", "1",
-                  "--steps", "1", "--repeats", "1", "--loss_steps", "5", "--text_dim", "8", "--sampling_pairs", "9",
-                  "--full_epoch")
+    results = run(
+        train,
+        tmp_path,
+        "--gowalla",
+        str(folder),
+        "--batch_sizes",
+        "128,256",
+        "--layers",
+        "1",
+        "--steps",
+        "1",
+        "--repeats",
+        "1",
+        "--loss_steps",
+        "5",
+        "--text_dim",
+        "8",
+        "--sampling_pairs",
+        "9",
+        "--full_epoch",
+    )
     assert [(row["K"], row["batch"]) for row in results["steps"]] == [(1, 128), (1, 256)]
     assert all(row["loss diff in 5"] < 1e-5 and row["epoch ratio"] > 0 for row in results["steps"] + results["text"])
     ours, plain = results["full_epochs"]
@@ -127,8 +146,9 @@ def test_train_script(folder: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate_and_load_scripts(folder: Path, data_dir: Path, tmp_path: Path) -> None:
-    results = run(evaluate, tmp_path, "--gowalla", str(folder), "--repeats", "1", "--reference_users", "20",
-                  "--users_times", "0")
+    results = run(
+        evaluate, tmp_path, "--gowalla", str(folder), "--repeats", "1", "--reference_users", "20", "--users_times", "0"
+    )
     assert [row["metrics"] for row in results["seconds"]] == ["without AUC", "with AUC"]
     results = run(load, tmp_path, "--gowalla", str(folder), "--data_dir", str(data_dir), "--repeats", "1")
     parts = results["tsv"][0]
@@ -143,8 +163,18 @@ def test_scale_measures_a_graph_and_fits_a_line(tmp_path: Path) -> None:
     assert row["interactions"] == 3000
     assert row["CSR MiB"] * common.MIB == 4 * (row["nodes"] + 1) + 2 * 3000 * 8
     assert scale.known_bytes(row)["weights and Adam bytes a node"] == pytest.approx(4 * 4 * 64, rel=1e-3)
-    rows = [row | {"interactions": n, "nodes": n / 10, "peak RSS MiB": 300 + n / 1e4, "graph s": n, "step s": 1 + n,
-                   "sampling s": n**2} for n in (10**6, 2 * 10**6, 4 * 10**6)]
+    rows = [
+        row
+        | {
+            "interactions": n,
+            "nodes": n / 10,
+            "peak RSS MiB": 300 + n / 1e4,
+            "graph s": n,
+            "step s": 1 + n,
+            "sampling s": n**2,
+        }
+        for n in (10**6, 2 * 10**6, 4 * 10**6)
+    ]
     denser = rows[1] | {"nodes": 4e5, "peak RSS MiB": 300 + 200 + 2e5 * 1e3 / common.MIB}
     summary = scale.summarise(rows, denser)
     assert summary["fits"]["graph s"]["largest deviation"] < 1e-9

@@ -63,14 +63,17 @@ def refuse(*args: Any) -> Any:
 
 # --- what a block is made of ---
 
+
 def test_titles_are_the_blocks_side_by_side(config: dict[str, Any], fake: FakeEncoder) -> None:
     dataset, vectors = load_dataset(config), vectors_of(config)
     found = parts(vectors)
     assert list(found) == BLOCKS
     np.testing.assert_array_equal(found["encoder"], [fake.of(text) for text in dataset.item_texts])
-    expected = {"lsa": lsa_encoder(dataset.item_texts, LSA_DIM)(dataset.item_texts),
-                "names": lsa_encoder(dataset.item_names, BLOCK_DIMS["names"], (2, 4))(dataset.item_names),
-                "tags": tag_encoder(dataset.item_tags, BLOCK_DIMS["tags"])(dataset.item_tags)}
+    expected = {
+        "lsa": lsa_encoder(dataset.item_texts, LSA_DIM)(dataset.item_texts),
+        "names": lsa_encoder(dataset.item_names, BLOCK_DIMS["names"], (2, 4))(dataset.item_names),
+        "tags": tag_encoder(dataset.item_tags, BLOCK_DIMS["tags"])(dataset.item_tags),
+    }
     for name, of_block in expected.items():
         np.testing.assert_allclose(found[name], of_block, atol=1e-6)
     assert vectors.info["blocks"] == vectors.blocks == {name: part.shape[1] for name, part in found.items()}
@@ -88,18 +91,26 @@ def test_the_sidecar_names_the_blocks(config: dict[str, Any], fake: FakeEncoder,
     np.testing.assert_array_equal(saved, vectors.items if side == "item" else vectors.users)
 
 
-@pytest.mark.parametrize(("old", "new", "changed"), [
-    ("story of 7\n", "another story\n", {"encoder", "lsa"}),
-    ("title 7\t", "seventh\t", {"encoder", "lsa", "names"}),
-    ('title 7\t"[""tag2"", ""tag0""]"', 'title 7\t"[""tag3"", ""tag0""]"', {"encoder", "lsa", "tags"})],
-    ids=["summary", "name", "tags"])
-def test_a_block_reads_its_own_source_alone(config: dict[str, Any], fake: FakeEncoder, old: str, new: str,
-                                            changed: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("story of 7\n", "another story\n", {"encoder", "lsa"}),
+        ("title 7\t", "seventh\t", {"encoder", "lsa", "names"}),
+        ('title 7\t"[""tag2"", ""tag0""]"', 'title 7\t"[""tag3"", ""tag0""]"', {"encoder", "lsa", "tags"}),
+    ],
+    ids=["summary", "name", "tags"],
+)
+def test_a_block_reads_its_own_source_alone(
+    config: dict[str, Any], fake: FakeEncoder, old: str, new: str, changed: set[str]
+) -> None:
     before = parts(vectors_of(config))
     replace_in(config, old, new)
     after = parts(vectors_of(config))
-    moved = {name for name in BLOCKS if before[name].shape != after[name].shape
-             or not np.allclose(before[name][7], after[name][7], atol=1e-4)}
+    moved = {
+        name
+        for name in BLOCKS
+        if before[name].shape != after[name].shape or not np.allclose(before[name][7], after[name][7], atol=1e-4)
+    }
     assert moved == changed
 
 
@@ -122,6 +133,7 @@ def test_tags_that_no_two_titles_share_say_nothing() -> None:
 
 # --- users ---
 
+
 def test_users_names_and_tags_are_those_of_their_train_titles(config: dict[str, Any], fake: FakeEncoder) -> None:
     dataset, vectors = load_dataset(config), vectors_of(config)
     items, users = parts(vectors), parts(vectors, "users")
@@ -136,10 +148,19 @@ def test_users_names_and_tags_are_those_of_their_train_titles(config: dict[str, 
 
 
 def test_a_held_out_titles_marker_does_not_arrive(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
-    write_tsv(tmp_path / "few", "anime.tsv", [(f"s{i}", name, f'["{name}"]', "") for i, name in
-                                              enumerate(["robots", "magic", "school", "MARKER", "MARKER TOO"])])
-    rows = [(f"u{user}", f"s{item}", 5, "" if user else "a comment", f"2020-01-0{1 + item}")
-            for user in range(2) for item in range(5)]
+    write_tsv(
+        tmp_path / "few",
+        "anime.tsv",
+        [
+            (f"s{i}", name, f'["{name}"]', "")
+            for i, name in enumerate(["robots", "magic", "school", "MARKER", "MARKER TOO"])
+        ],
+    )
+    rows = [
+        (f"u{user}", f"s{item}", 5, "" if user else "a comment", f"2020-01-0{1 + item}")
+        for user in range(2)
+        for item in range(5)
+    ]
     write_tsv(tmp_path / "few", "interactions.tsv", rows)
     config |= {"data_dir": str(tmp_path / "few"), "valid_ratio": 0.2, "test_ratio": 0.2}
     dataset, vectors = load_dataset(config), vectors_of(config)
@@ -154,8 +175,11 @@ def test_users_names_follow_their_train_titles(config: dict[str, Any], fake: Fak
     write_tsv(tmp_path / "few", "anime.tsv", [(f"s{i}", f"name {i}", "", "") for i in range(4)])
     config |= {"data_dir": str(tmp_path / "few")}
     for titles in ((0, 1), (0, 2)):
-        write_tsv(tmp_path / "few", "interactions.tsv", [("u", f"s{item}", 5, "" if item else "a comment", "")
-                                                         for item in titles])
+        write_tsv(
+            tmp_path / "few",
+            "interactions.tsv",
+            [("u", f"s{item}", 5, "" if item else "a comment", "") for item in titles],
+        )
         vectors = vectors_of(config)
         expected = parts(vectors)["names"][list(titles)].mean(axis=0)
         np.testing.assert_allclose(parts(vectors, "users")["names"][0], expected, atol=1e-6)
@@ -163,8 +187,10 @@ def test_users_names_follow_their_train_titles(config: dict[str, Any], fake: Fak
 
 # --- the cache ---
 
-def test_a_second_call_encodes_nothing(config: dict[str, Any], fake: FakeEncoder,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_a_second_call_encodes_nothing(
+    config: dict[str, Any], fake: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = vectors_of(config)
     for name in ("open_encoder", "lsa_encoder", "tag_encoder"):
         monkeypatch.setattr(llm_embedding, name, refuse)
@@ -214,8 +240,11 @@ def test_an_older_sidecar_is_still_read(config: dict[str, Any], fake: FakeEncode
 
 def test_titles_of_one_text_keep_their_own_tags(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
     """A tag of one is the summary of the other."""
-    write_tsv(tmp_path / "few", "anime.tsv", [("s0", "first", '["word"]', ""), ("s1", "first", "", "word"),
-                                              ("s2", "other", '["tag"]', "")])
+    write_tsv(
+        tmp_path / "few",
+        "anime.tsv",
+        [("s0", "first", '["word"]', ""), ("s1", "first", "", "word"), ("s2", "other", '["tag"]', "")],
+    )
     write_tsv(tmp_path / "few", "interactions.tsv", [("u", "s0", 5, "", ""), ("u", "s1", 5, "", "")])
     first, second = (vectors_of({**config, "data_dir": str(tmp_path / "few")}) for _ in range(2))
     np.testing.assert_array_equal(second.items, first.items)

@@ -23,6 +23,7 @@ from training.after_training import cold_offset
 
 # --- by hand ---
 
+
 def toy(gaps: list[float], asked: list[float], cold_cost: float, metric: str = "NDCG@1") -> list[Any]:
     """Users with one target and lists of one title, so that the metric is the share of users who are hit.
 
@@ -39,11 +40,16 @@ def toy(gaps: list[float], asked: list[float], cold_cost: float, metric: str = "
     scores, target = np.zeros((n, n + 1), np.float32), np.eye(n, n + 1, dtype=np.float32)
     np.fill_diagonal(scores, 10)
     scores[:, n] = 10 + np.array([*gaps, *asked])
-    target[len(gaps):] = np.eye(1, n + 1, n)
+    target[len(gaps) :] = np.eye(1, n + 1, n)
     nothing = sp.csr_matrix((n, n + 1), dtype=np.float32)
     dataset = SimpleNamespace(valid=sp.csr_matrix(target), cold_valid=nothing, known={"valid": nothing}.get)
-    return [torch.from_numpy(scores), torch.eye(n + 1), np.arange(n + 1) == n, dataset,
-            get_config({"top_k": "1", "early_stop_metric": metric, "cold_cost": cold_cost})]
+    return [
+        torch.from_numpy(scores),
+        torch.eye(n + 1),
+        np.arange(n + 1) == n,
+        dataset,
+        get_config({"top_k": "1", "early_stop_metric": metric, "cold_cost": cold_cost}),
+    ]
 
 
 def pairs_with_the_cold_title(dataset: Any, *users: int) -> sp.csr_matrix:
@@ -70,8 +76,9 @@ def test_titles_that_cost_nothing_are_raised() -> None:
 
 
 @pytest.mark.parametrize(("cold_cost", "offset", "chosen"), [(0.0, 3, 1.0), (0.2, 2, 0.8), (0.4, 1, 0.6)])
-def test_the_highest_metric_comes_first_where_valid_asks_for_cold_titles(cold_cost: float, offset: float,
-                                                                         chosen: float) -> None:
+def test_the_highest_metric_comes_first_where_valid_asks_for_cold_titles(
+    cold_cost: float, offset: float, chosen: float
+) -> None:
     """Above 6 and below 1 the metric is low; taking the smallest offset no worse than none listed gave away 40%."""
     found, figures = cold_offset(*toy([1, 2, 3], [5, 6], cold_cost))
     assert found == pytest.approx(offset, abs=0.02)
@@ -112,8 +119,9 @@ def test_targets_that_are_out_of_reach_bury_no_other_title() -> None:
     """Titles 3 and 4 have no history; user 1 asks for 4, which scores below all others: no offset lists it alone."""
     valid = sp.csr_matrix(np.array([[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]], np.float32))
     known = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0]] * 2, np.float32))
-    dataset = SimpleNamespace(valid=valid, cold_valid=sp.csr_matrix(valid.shape, dtype=np.float32),
-                              known={"valid": known}.get)
+    dataset = SimpleNamespace(
+        valid=valid, cold_valid=sp.csr_matrix(valid.shape, dtype=np.float32), known={"valid": known}.get
+    )
     item_emb = torch.tensor([0.0, 0.0, 2.0, 1.9, -5.0, 1.0])[:, None]
     config = get_config({"top_k": [1], "early_stop_metric": "NDCG@1", "cold_cost": 0.0})
     offset, figures = cold_offset(torch.ones(2, 1), item_emb, np.isin(np.arange(6), (3, 4)), dataset, config)
@@ -170,11 +178,22 @@ def test_without_a_valid_part_none_is_listed_and_that_is_said(caplog: pytest.Log
 
 # --- of a trained model ---
 
+
 @pytest.fixture
 def cold(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
     """A config and its dataset in which nearly a third of the titles have no history, and rows are set aside."""
-    config = {**config, "cold_item_ratio": 0.3, "fusion_mode": "sum", "num_layers": 2, "batch_size": 16,
-              "cold_cost": 0.05, "lr": 0.05, "min_rate": 3.0, "top_k": [3, 5], "early_stop_metric": "NDCG@5"}
+    config = {
+        **config,
+        "cold_item_ratio": 0.3,
+        "fusion_mode": "sum",
+        "num_layers": 2,
+        "batch_size": 16,
+        "cold_cost": 0.05,
+        "lr": 0.05,
+        "min_rate": 3.0,
+        "top_k": [3, 5],
+        "early_stop_metric": "NDCG@5",
+    }
     return config, load_dataset(config)
 
 
@@ -209,8 +228,9 @@ def ndcg_by_hand(model: LightGCN, dataset: Dataset, offset: float, k: int = 5) -
 @pytest.mark.parametrize("cold_cost", [0.0, 0.05, 0.3, 0.8])
 def test_against_a_ranking_of_everything(trained: tuple[LightGCN, dict[str, Any], Dataset], cold_cost: float) -> None:
     model, config, dataset = trained
-    offset, figures = cold_offset(*model.embeddings(), cold_titles(dataset), dataset,
-                                  {**config, "cold_cost": cold_cost})
+    offset, figures = cold_offset(
+        *model.embeddings(), cold_titles(dataset), dataset, {**config, "cold_cost": cold_cost}
+    )
     bound = 2 * max(np.abs(np.prod([part.norm(dim=1).max() for part in model.embeddings()])), 1)
     curve = {place: ndcg_by_hand(model, dataset, place) for place in np.linspace(-bound, bound, 400)}
     assert figures["chosen"] == pytest.approx(ndcg_by_hand(model, dataset, offset))
@@ -226,8 +246,10 @@ def test_against_a_ranking_of_everything(trained: tuple[LightGCN, dict[str, Any]
 
 def test_more_cost_lists_more(trained: tuple[LightGCN, dict[str, Any], Dataset]) -> None:
     model, config, dataset = trained
-    found = [cold_offset(*model.embeddings(), cold_titles(dataset), dataset, {**config, "cold_cost": cost})
-             for cost in (0.0, 0.05, 0.3, 0.8)]
+    found = [
+        cold_offset(*model.embeddings(), cold_titles(dataset), dataset, {**config, "cold_cost": cost})
+        for cost in (0.0, 0.05, 0.3, 0.8)
+    ]
     assert [offset for offset, _ in found] == sorted((offset for offset, _ in found), reverse=True)
     assert found[0][0] > found[-1][0]
     assert len({figures["highest"] for _, figures in found}) == 1
@@ -236,8 +258,10 @@ def test_more_cost_lists_more(trained: tuple[LightGCN, dict[str, Any], Dataset])
 def test_it_does_not_look_at_test_or_cold_test(trained: tuple[LightGCN, dict[str, Any], Dataset]) -> None:
     model, config, dataset = trained
     empty = sp.csr_matrix(dataset.train.shape, dtype=np.float32)
-    others = [dataclasses.replace(dataset, test=empty, cold_test=empty),
-              dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.test)]
+    others = [
+        dataclasses.replace(dataset, test=empty, cold_test=empty),
+        dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.test),
+    ]
     found = [cold_offset(*model.embeddings(), cold_titles(dataset), one, config) for one in (dataset, *others)]
     assert found[0] == found[1] == found[2]
     asked = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.valid + dataset.cold_valid), cold_valid=empty)
@@ -245,6 +269,7 @@ def test_it_does_not_look_at_test_or_cold_test(trained: tuple[LightGCN, dict[str
 
 
 # --- in training ---
+
 
 def test_fit_sets_the_offset_of_its_best_epoch_and_saves_it(cold: tuple[dict[str, Any], Dataset]) -> None:
     config, dataset = cold
@@ -271,11 +296,14 @@ def test_main_says_what_was_decided(cold: tuple[dict[str, Any], Dataset]) -> Non
     assert decided["cold_offset"]["highest"] >= decided["cold_offset"]["chosen"] > 0
 
 
-@pytest.mark.parametrize("more", [{"cold_cost": 1.0}, {"fusion_mode": "none"}, {"use_item_llm": False},
-                                  {"cold_item_ratio": 0.0, "min_rate": 0.0}],
-                         ids=["free", "no text", "users' text", "none cold"])
-def test_nothing_is_decided_where_there_is_nothing_to_place(more: dict[str, Any],
-                                                            cold: tuple[dict[str, Any], Dataset]) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [{"cold_cost": 1.0}, {"fusion_mode": "none"}, {"use_item_llm": False}, {"cold_item_ratio": 0.0, "min_rate": 0.0}],
+    ids=["free", "no text", "users' text", "none cold"],
+)
+def test_nothing_is_decided_where_there_is_nothing_to_place(
+    more: dict[str, Any], cold: tuple[dict[str, Any], Dataset]
+) -> None:
     config = {**cold[0], "epochs": 1, **more}
     dataset = load_dataset(config)
     model, result = fitted(dataset, config)
@@ -311,8 +339,9 @@ def test_without_a_valid_part_no_title_is_raised(cold: tuple[dict[str, Any], Dat
     assert scores[:, cold_titles(dataset)].max() < scores[:, ~cold_titles(dataset)].min()
 
 
-def test_valid_is_told_with_what_was_decided(cold: tuple[dict[str, Any], Dataset],
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_valid_is_told_with_what_was_decided(
+    cold: tuple[dict[str, Any], Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, dataset = {**cold[0], **SOFTMAX, "cold_cost": 1.0}, cold[1]
     monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 4.0}, 1.0, []))
     model, result = fitted(dataset, config)
@@ -320,8 +349,9 @@ def test_valid_is_told_with_what_was_decided(cold: tuple[dict[str, Any], Dataset
     assert result["valid"]["NDCG@5"] != history(config)[result["epoch"] - 1]["NDCG@5"]
 
 
-def test_inference_writes_the_same_with_all_that_can_be_decided(cold: tuple[dict[str, Any], Dataset],
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inference_writes_the_same_with_all_that_can_be_decided(
+    cold: tuple[dict[str, Any], Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**cold[0], **SOFTMAX, "normalize": True, "temperature": 0.2}
     # random data know of no linear model, so that valid might well leave it out
     monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))

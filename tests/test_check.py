@@ -38,6 +38,7 @@ def _logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run a script's main and return exit code, stdout and stderr."""
+
     def run(script: Any, *words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["script", *words])
         return run_script(script.main), *capsys.readouterr()
@@ -51,23 +52,31 @@ Call = Callable[..., tuple[int, str, str]]
 # --- what looks wrong ---
 
 COPIED = "a comment of a template, word for word"
-ROWS = [("u1", "s1", 5, "fine", "2020-01-01"),                 # line 2
-        ("U1", "s2", 5, "", "2020-01-01"),                     # 3: u1 in capitals
-        ("u1", "s9", 5, "", "2020-01-01"),                     # 4: no such title
-        ("u1", "s1", 6, "two\nlines", "2020-01-02"),           # 5 and 6: as line 2
-        ("u2", "s1", 5, "", "2099-01-01"),                     # 7: in the future
-        ("u2", "s2", 5, "", "1970-01-01"),                     # 8: before 1990
-        ("u2", "s3", 5, "", "last summer"),                    # 9: no time
-        ("u2", "s4", 5, "", ""), ("u2", "s5", 5, "", ""),      # 10, 11: with these more than half of 8 titles
-        *((f"v{n}", f"s{n}", 5, COPIED, "") for n in range(1, 6)),  # 12 to 16
-        *(("w", f"s{n}", 5, "ok", "") for n in range(1, 5)),        # 17 to 20: four times only
-        *((f"x{n}", f"s{n % 5 + 1}", 5, "short", "") for n in range(6))]  # 21 to 26: short, by different users
-TITLES = [("s1", "One", "", "x" * 10_001),                     # line 2
-          ("s2", "Ｏne ", "", "two\nlines"),                   # 3 and 4: named as s1
-          ("s3", "Three", "", ""), ("s4", "", "", ""), ("s5", "", "", ""),  # 5 to 7; no name is no repeated name
-          ("S3", "Four", "", ""),                              # 8: s3 in capitals
-          ("s3", "Five", "", ""),                              # 9: s3 again
-          ("s6", "Six", "", ""), ("s7", "Seven", "", "")]      # 10, 11
+ROWS = [
+    ("u1", "s1", 5, "fine", "2020-01-01"),  # line 2
+    ("U1", "s2", 5, "", "2020-01-01"),  # 3: u1 in capitals
+    ("u1", "s9", 5, "", "2020-01-01"),  # 4: no such title
+    ("u1", "s1", 6, "two\nlines", "2020-01-02"),  # 5 and 6: as line 2
+    ("u2", "s1", 5, "", "2099-01-01"),  # 7: in the future
+    ("u2", "s2", 5, "", "1970-01-01"),  # 8: before 1990
+    ("u2", "s3", 5, "", "last summer"),  # 9: no time
+    ("u2", "s4", 5, "", ""),
+    ("u2", "s5", 5, "", ""),  # 10, 11: with these more than half of 8 titles
+    *((f"v{n}", f"s{n}", 5, COPIED, "") for n in range(1, 6)),  # 12 to 16
+    *(("w", f"s{n}", 5, "ok", "") for n in range(1, 5)),  # 17 to 20: four times only
+    *((f"x{n}", f"s{n % 5 + 1}", 5, "short", "") for n in range(6)),
+]  # 21 to 26: short, by different users
+TITLES = [
+    ("s1", "One", "", "x" * 10_001),  # line 2
+    ("s2", "Ｏne ", "", "two\nlines"),  # 3 and 4: named as s1
+    ("s3", "Three", "", ""),
+    ("s4", "", "", ""),
+    ("s5", "", "", ""),  # 5 to 7; no name is no repeated name
+    ("S3", "Four", "", ""),  # 8: s3 in capitals
+    ("s3", "Five", "", ""),  # 9: s3 again
+    ("s6", "Six", "", ""),
+    ("s7", "Seven", "", ""),
+]  # 10, 11
 
 
 @pytest.fixture
@@ -80,8 +89,10 @@ def odd(tmp_path: Path) -> Path:
 def test_doubtful_rows_are_named_with_their_lines(odd: Path) -> None:
     found = {kind.what: (kind.count, kind.examples) for kind in suspicious_rows(odd)}
     singles = found.pop("users with a single title")
-    assert singles == (13, ["line 2: user 'u1', 1 of 8 titles", "line 3: user 'U1', 1 of 8 titles",
-                            "line 12: user 'v1', 1 of 8 titles"])
+    assert singles == (
+        13,
+        ["line 2: user 'u1', 1 of 8 titles", "line 3: user 'U1', 1 of 8 titles", "line 12: user 'v1', 1 of 8 titles"],
+    )
     assert found == {
         "titles whose subject_id an earlier line has": (1, ["line 9: 's3'"]),
         "subject_ids that differ only in case or width": (1, ["line 5: 's3', line 8: 'S3'"]),
@@ -94,7 +105,8 @@ def test_doubtful_rows_are_named_with_their_lines(odd: Path) -> None:
         "times that cannot be read": (1, ["line 9: 'last summer'"]),
         "times in the future": (1, ["line 7: '2099-01-01'"]),
         "times before 1990": (1, ["line 8: '1970-01-01'"]),
-        "comments that are repeated over and over": (1, [f"lines 12, 13, 14, 15, ...: {COPIED!r}, 5 times"])}
+        "comments that are repeated over and over": (1, [f"lines 12, 13, 14, 15, ...: {COPIED!r}, 5 times"]),
+    }
 
 
 def test_a_user_who_repeats_a_short_comment_is_named(tmp_path: Path) -> None:
@@ -113,8 +125,11 @@ def test_the_text_format_has_its_own_suspects(tmp_path: Path) -> None:
     (tmp_path / "test.txt").write_text("1 2 4\n", encoding="utf-8")
     dataset = load_dataset(get_config({"data_dir": str(tmp_path)}))
     assert {kind.what: (kind.count, kind.examples) for kind in suspicious_pairs(dataset)} == {
-        "repeated pairs": (1, []), "test pairs that train has": (1, []), "users with a single title": (1, ["user '2'"]),
-        "users who have more than half of all titles": (2, ["user '1'", "user '3'"])}
+        "repeated pairs": (1, []),
+        "test pairs that train has": (1, []),
+        "users with a single title": (1, ["user '2'"]),
+        "users who have more than half of all titles": (2, ["user '1'", "user '3'"]),
+    }
 
 
 def test_row_lines_skip_empty_lines_and_know_line_breaks_in_fields(tmp_path: Path) -> None:
@@ -124,34 +139,69 @@ def test_row_lines_skip_empty_lines_and_know_line_breaks_in_fields(tmp_path: Pat
 
 # --- figures ---
 
+
 def figures(folder: Path, **overrides: Any) -> dict[str, Any]:
     config = get_config({"data_dir": str(folder), **overrides})
     return profile(load_dataset(config), read_tables(folder), config["min_rate"])
 
 
 def test_figures_are_those_computed_by_hand(tmp_path: Path) -> None:
-    write_tsv(tmp_path, "anime.tsv", [("a", "Ab", '["t", "u"]', "数字"), ("b", "", "t", "xyz1"), ("c", "Д", "", ""),
-                                      ("d", "", "", "")])
-    write_tsv(tmp_path, "interactions.tsv", [
-        ("u", "a", 0, "", "2020-01-01"), ("u", "b", 8, "好", "2020-01-01"), ("u", "c", 9, "ok", "2020-03-01"),
-        ("v", "a", 9, "", ""), ("v", "a", 4, "", ""), ("v", "z", 9, "", "2020-01-01")])
+    write_tsv(
+        tmp_path,
+        "anime.tsv",
+        [("a", "Ab", '["t", "u"]', "数字"), ("b", "", "t", "xyz1"), ("c", "Д", "", ""), ("d", "", "", "")],
+    )
+    write_tsv(
+        tmp_path,
+        "interactions.tsv",
+        [
+            ("u", "a", 0, "", "2020-01-01"),
+            ("u", "b", 8, "好", "2020-01-01"),
+            ("u", "c", 9, "ok", "2020-03-01"),
+            ("v", "a", 9, "", ""),
+            ("v", "a", 4, "", ""),
+            ("v", "z", 9, "", "2020-01-01"),
+        ],
+    )
     (tmp_path / "known.tsv").write_text("user_id\tsubject_id\nv\td\nv\ta\n", encoding="utf-8")
     found = figures(tmp_path, min_rate=5)
     assert found["counts"] == {
-        "users": 2, "titles": 4, "rows": 6, "pairs": 4, "known only": 1, "positives": 2, "density": 4 / 8,
-        "titles without a row": 1, "users with fewer than 3 positives": 2, "users in test": 0, "train": 2,
-        "valid": 0, "test": 0, "cold_valid": 0, "cold_test": 0}
+        "users": 2,
+        "titles": 4,
+        "rows": 6,
+        "pairs": 4,
+        "known only": 1,
+        "positives": 2,
+        "density": 4 / 8,
+        "titles without a row": 1,
+        "users with fewer than 3 positives": 2,
+        "users in test": 0,
+        "train": 2,
+        "valid": 0,
+        "test": 0,
+        "cold_valid": 0,
+        "cold_test": 0,
+    }
     assert found["rows per user"] == {"least": 1, "quarter": 1.5, "median": 2, "three quarters": 2.5, "most": 3}
     assert found["rows per title"] == {"least": 1, "quarter": 1, "median": 1, "three quarters": 1.5, "most": 2}
     assert found["rates"]["counts"] == {"4": 1, "8": 1, "9": 1}
     assert (found["rates"]["unrated"], found["rates"]["positive"]) == (0.25, 0.5)
-    assert found["times"] == {"share": 0.75, "first": "2020-01-01", "last": "2020-03-01", "distinct": 1 / 3,
-                              "most frequent": {"time": "2020-01-01", "share": 2 / 3}}
+    assert found["times"] == {
+        "share": 0.75,
+        "first": "2020-01-01",
+        "last": "2020-03-01",
+        "distinct": 1 / 3,
+        "most frequent": {"time": "2020-01-01", "share": 2 / 3},
+    }
     assert found["comments"]["share"] == 0.5
     assert found["comments"]["length"]["median"] == 1.5
     assert found["comments"]["scripts"] == {"Latin": 2 / 3, "Han": 1 / 3}
     assert {part: found["texts"][part] for part in ("name", "tags", "summary", "nothing")} == {
-        "name": 0.5, "tags": 0.5, "summary": 0.5, "nothing": 0.25}
+        "name": 0.5,
+        "tags": 0.5,
+        "summary": 0.5,
+        "nothing": 0.25,
+    }
     assert found["texts"]["tags of a title"]["median"] == 1.5
     assert found["texts"]["summary length"]["most"] == 4
     # Ab, t, u, t, xyz; 数字; Д
@@ -161,9 +211,18 @@ def test_figures_are_those_computed_by_hand(tmp_path: Path) -> None:
 def test_scripts_are_told_by_their_letters() -> None:
     assert scripts("") == {}
     assert scripts("12 !?、。 ×÷") == {}
-    text = "aé" "進撃" "のアー" "한" "Ж" "λ" "ب" "ก" "א"
+    text = "aé進撃のアー한Жλبกא"
     assert {name: round(share * 13) for name, share in scripts(text).items()} == {
-        "Latin": 2, "Han": 2, "Kana": 3, "Hangul": 1, "Cyrillic": 1, "Greek": 1, "Arabic": 1, "Thai": 1, "other": 1}
+        "Latin": 2,
+        "Han": 2,
+        "Kana": 3,
+        "Hangul": 1,
+        "Cyrillic": 1,
+        "Greek": 1,
+        "Arabic": 1,
+        "Thai": 1,
+        "other": 1,
+    }
 
 
 def test_many_different_rates_are_counted_in_steps(tmp_path: Path) -> None:
@@ -183,7 +242,12 @@ def test_quartiles_of_nothing() -> None:
 def test_figures_of_mal_anime() -> None:
     found = figures(MAL, min_rate=0)
     assert {name: found["counts"][name] for name in ("users", "titles", "rows", "pairs", "positives")} == {
-        "users": 4997, "titles": 6444, "rows": 513_137, "pairs": 513_137, "positives": 513_137}
+        "users": 4997,
+        "titles": 6444,
+        "rows": 513_137,
+        "pairs": 513_137,
+        "positives": 513_137,
+    }
     assert found["times"] == {"share": 0.0}
     assert found["comments"]["share"] == 0
     assert found["texts"]["scripts"]["Latin"] > 0.99
@@ -191,12 +255,14 @@ def test_figures_of_mal_anime() -> None:
 
 # --- what main.py refuses ---
 
+
 def lines_of(folder: Path, name: str) -> list[str]:
     return (folder / name).read_text(encoding="utf-8").split("\n")
 
 
 def put(name: str, line: int, text: str) -> Callable[[Path], None]:
     """Return a change: put a text in place of a line (counted from 1) of a file."""
+
     def change(folder: Path) -> None:
         lines = lines_of(folder, name)
         lines[line - 1] = text
@@ -211,8 +277,9 @@ def drop(*names: str) -> Callable[[Path], None]:
 
 def only_text_files(folder: Path) -> None:
     drop("anime.tsv", "interactions.tsv")(folder)
-    (folder / "train.txt").write_text("".join(f"{user} {' '.join(map(str, range(user, user + 6)))}\n"
-                                              for user in range(30)), encoding="utf-8")
+    (folder / "train.txt").write_text(
+        "".join(f"{user} {' '.join(map(str, range(user, user + 6)))}\n" for user in range(30)), encoding="utf-8"
+    )
     (folder / "test.txt").write_text("".join(f"{user} {user + 7}\n" for user in range(30)), encoding="utf-8")
 
 
@@ -231,7 +298,8 @@ def damaged_gz(folder: Path) -> None:
 
 
 INPUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "good": (lambda folder: None, ()), "no anime.tsv": (drop("anime.tsv"), ()),
+    "good": (lambda folder: None, ()),
+    "no anime.tsv": (drop("anime.tsv"), ()),
     "nothing": (drop("anime.tsv", "interactions.tsv"), ()),
     "a bad rate": (put("interactions.tsv", 5, "u\ts1\tx\t\t"), ()),
     "a short row": (put("anime.tsv", 5, "s3\tname"), ()),
@@ -242,15 +310,20 @@ INPUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "an unknown title": (put("interactions.tsv", 5, "u\tnone\t5\t\t"), ()),
     "an unreadable time": (put("interactions.tsv", 5, "u\ts1\t5\t\tnoon"), ()),
     "a bad user.tsv": (lambda folder: (folder / "user.tsv").write_text("user_id\n", encoding="utf-8") and None, ()),
-    "half a gz": (damaged_gz, ()), "min_rate too high": (lambda folder: None, ("--min_rate", "11")),
-    "long lists": (lambda folder: None, ("--recommend_k", "31")), "no texts": (without_texts, ()),
+    "half a gz": (damaged_gz, ()),
+    "min_rate too high": (lambda folder: None, ("--min_rate", "11")),
+    "long lists": (lambda folder: None, ("--recommend_k", "31")),
+    "no texts": (without_texts, ()),
     "no texts, none asked": (without_texts, ("--fusion_mode", "none")),
     "no encoder": (lambda folder: None, ("--model_name", "./nowhere")),
-    "a device": (lambda folder: None, ("--device", "cuda:77")), "a typo": (lambda folder: None, ("--epoch", "1")),
-    "text files": (only_text_files, ("--fusion_mode", "none")), "text files with text": (only_text_files, ()),
+    "a device": (lambda folder: None, ("--device", "cuda:77")),
+    "a typo": (lambda folder: None, ("--epoch", "1")),
+    "text files": (only_text_files, ("--fusion_mode", "none")),
+    "text files with text": (only_text_files, ()),
     "text files, cold": (only_text_files, ("--fusion_mode", "none", "--cold_item_ratio", "0.1")),
     "no negatives": (everyone_has_everything, ()),
-    "nothing to train on": (lambda folder: None, ("--cold_item_ratio", "0.99"))}
+    "nothing to train on": (lambda folder: None, ("--cold_item_ratio", "0.99")),
+}
 
 
 @pytest.mark.parametrize("case", INPUTS)
@@ -303,8 +376,13 @@ def test_all_wrong_lines_are_named_at_once(packed: bool, data_dir: Path, call: C
     assert code == 2
     problems = json.loads(out)["problems"]
     assert [problem.split(": ")[0].removeprefix(f"{data_dir}/") for problem in problems] == [
-        "anime.tsv line 4", f"{name} line 12", f"{name} line 15", f"{name} line 5", f"{name} line 7",
-        "known.tsv line 2"]
+        "anime.tsv line 4",
+        f"{name} line 12",
+        f"{name} line 15",
+        f"{name} line 5",
+        f"{name} line 7",
+        "known.tsv line 2",
+    ]
     assert error == f"error: {problems[0]}\n"
     assert {path: path.read_bytes() for path in data_dir.iterdir()} == before
 
@@ -316,6 +394,7 @@ def test_emptied_lines_bring_no_problem_of_their_own(data_dir: Path, call: Call)
 
 
 # --- the page ---
+
 
 def test_the_page_is_80_columns_wide_also_in_chinese(tmp_path: Path, call: Call) -> None:
     write_data(tmp_path)
@@ -342,13 +421,21 @@ def advised(folder: Path, call: Call, *words: str) -> str:
     return " ".join(page.split("\nadvice\n")[-1].split("\nnext\n")[0].split())
 
 
-@pytest.mark.parametrize(("cells", "words", "wanted"), [
-    ({}, (), "--model_name lsa --preset tuned"),
-    ({"updated_at": "", "rate": ""}, ("--min_rate", "0"), "--model_name lsa --min_rate 0.0 --split random "
-     "--preset tuned"),
-    ({"updated_at": ""}, ("--split", "leave_one_out"), "--model_name lsa --split leave_one_out --preset tuned")])
-def test_the_next_command_has_what_was_given_and_what_is_advised(cells: dict[str, str], words: tuple[str, ...],
-                                                                 wanted: str, data_dir: Path, call: Call) -> None:
+@pytest.mark.parametrize(
+    ("cells", "words", "wanted"),
+    [
+        ({}, (), "--model_name lsa --preset tuned"),
+        (
+            {"updated_at": "", "rate": ""},
+            ("--min_rate", "0"),
+            "--model_name lsa --min_rate 0.0 --split random --preset tuned",
+        ),
+        ({"updated_at": ""}, ("--split", "leave_one_out"), "--model_name lsa --split leave_one_out --preset tuned"),
+    ],
+)
+def test_the_next_command_has_what_was_given_and_what_is_advised(
+    cells: dict[str, str], words: tuple[str, ...], wanted: str, data_dir: Path, call: Call
+) -> None:
     with open(data_dir / "interactions.tsv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     write_tsv(data_dir, "interactions.tsv", [{**row, **cells}.values() for row in rows])
@@ -377,8 +464,14 @@ def test_advice_follows_the_data(data_dir: Path, call: Call) -> None:
     assert all(part in told for part in ("--split user_time", "--min_rate 1", "Text pays", "--preset tuned"))
     assert "Only 40 users are in the test part" in told
     rows = [line.split("\t") for line in lines_of(data_dir, "interactions.tsv")[1:-1]]
-    write_tsv(data_dir, "interactions.tsv", [(user, title, 0 if n % 3 else 5, comment, "2020-01-01")
-                                             for n, (user, title, _, comment, _) in enumerate(rows)])
+    write_tsv(
+        data_dir,
+        "interactions.tsv",
+        [
+            (user, title, 0 if n % 3 else 5, comment, "2020-01-01")
+            for n, (user, title, _, comment, _) in enumerate(rows)
+        ],
+    )
     told = advised(data_dir, call)
     assert "--split random: only 0% of the rows with a time differ" in told
     assert "--min_rate 0: 66% of the rows are unrated" in told
@@ -398,6 +491,7 @@ def test_the_folder_comes_first(data_dir: Path, call: Call) -> None:
 
 # --- time ---
 
+
 @pytest.fixture
 def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have everything that is timed take a second."""
@@ -405,8 +499,17 @@ def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def seconds_of(data_dir: Path, **overrides: Any) -> dict[str, float]:
-    config = get_config({"preset": "tuned", "data_dir": str(data_dir), "model_name": "lsa", "lsa_dim": 8,
-                         "embedding_dim": 8, "device": "cpu", **overrides})
+    config = get_config(
+        {
+            "preset": "tuned",
+            "data_dir": str(data_dir),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "device": "cpu",
+            **overrides,
+        }
+    )
     dataset = load_dataset(config)
     encoder = None if config["fusion_mode"] == "none" else run_time.Encoder("lsa", "lsa")
     return run_time.estimate(dataset, config, resolve_device("cpu"), encoder, 7.0)
@@ -439,17 +542,30 @@ def test_samples_stand_for_all(data_dir: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("a_second_each")
 def test_what_a_run_does_not_do_takes_no_time(data_dir: Path) -> None:
-    assert set(seconds_of(data_dir, fusion_mode="none")) == {"loading", "short runs", "training", "closed form",
-                                                             "rankings"}
-    assert set(seconds_of(data_dir, temperature=0.1, calibrate=False, linear_dim=0)) == {"loading", "text", "training",
-                                                                                         "rankings"}
+    assert set(seconds_of(data_dir, fusion_mode="none")) == {
+        "loading",
+        "short runs",
+        "training",
+        "closed form",
+        "rankings",
+    }
+    assert set(seconds_of(data_dir, temperature=0.1, calibrate=False, linear_dim=0)) == {
+        "loading",
+        "text",
+        "training",
+        "rankings",
+    }
 
 
-def test_the_encoder_on_disk_is_timed(data_dir: Path, tmp_path: Path, call: Call,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoder_on_disk_is_timed(
+    data_dir: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoded: list[int] = []
-    monkeypatch.setattr(run_time, "transformer_encoder", lambda *args: lambda texts: encoded.append(
-        len(texts)) or np.ones((len(texts), 5), np.float32))
+    monkeypatch.setattr(
+        run_time,
+        "transformer_encoder",
+        lambda *args: lambda texts: encoded.append(len(texts)) or np.ones((len(texts), 5), np.float32),
+    )
     (tmp_path / "model").mkdir()
     code, page, _ = call(check, str(data_dir), "--model_name", str(tmp_path / "model"), "--device", "cpu")
     assert code == 0

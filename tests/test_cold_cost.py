@@ -23,10 +23,26 @@ COST = 0.3
 
 
 def settings(folder: Path, **extra: Any) -> dict[str, Any]:
-    return get_config({"preset": "tuned", "data_dir": str(folder / "data"), "saved_dir": str(folder / "saved"),
-                       "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "epochs": 2, "split": "random",
-                       "min_rate": 0, "cold_item_ratio": 0.3, "cold_cost": COST, "top_k": [2, 5], "recommend_k": 5,
-                       "early_stop_metric": "NDCG@5", "device": "cpu", **extra})
+    return get_config(
+        {
+            "preset": "tuned",
+            "data_dir": str(folder / "data"),
+            "saved_dir": str(folder / "saved"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "epochs": 2,
+            "split": "random",
+            "min_rate": 0,
+            "cold_item_ratio": 0.3,
+            "cold_cost": COST,
+            "top_k": [2, 5],
+            "recommend_k": 5,
+            "early_stop_metric": "NDCG@5",
+            "device": "cpu",
+            **extra,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +98,11 @@ def test_joint_asks_for_both_parts(made: Path, rows: cold_cost.Rows) -> None:
     for part, known in (("valid", data.train), ("test", data.train + data.valid + data.cold_valid)):
         target = (getattr(data, part) + getattr(data, f"cold_{part}")).toarray()
         scores = np.where((known + data.aside).toarray() > 0, -np.inf, (user_emb @ item_emb.T).numpy())
-        found = [wanted[np.argsort(-row)[:5]] @ discount / discount[: int(wanted.sum())].sum()
-                 for row, wanted in zip(scores, target, strict=True) if wanted.any()]
+        found = [
+            wanted[np.argsort(-row)[:5]] @ discount / discount[: int(wanted.sum())].sum()
+            for row, wanted in zip(scores, target, strict=True)
+            if wanted.any()
+        ]
         assert rows[f"cold_cost {COST:g}"][f"joint_{part}"] == pytest.approx(np.mean(found), abs=1e-6)
 
 
@@ -118,8 +137,9 @@ def test_columns_behind_the_offset_are_not_taken_for_it(tmp_path: Path, monkeypa
     with open(tmp_path / "data" / "interactions.tsv", "a", encoding="utf-8") as file:
         file.writelines(f"new{user}\ts{user}\t1\t\t\n" for user in range(3))
     run(settings(tmp_path, min_rate=2))
-    user_emb, item_emb = (torch.load(tmp_path / "saved" / f"{side}_emb.pt", weights_only=True)
-                          for side in ("user", "item"))
+    user_emb, item_emb = (
+        torch.load(tmp_path / "saved" / f"{side}_emb.pt", weights_only=True) for side in ("user", "item")
+    )
     state = torch.load(tmp_path / "saved" / "best_model.pth", weights_only=True)["state_dict"]
     assert user_emb.shape[1] == item_emb.shape[1] == 8 + 1 + state["linear_inputs"].shape[1] + 1
     assert sorted(user_emb[:, -1].unique().tolist()) == [0, 1]
@@ -159,8 +179,9 @@ def test_hit_rates_are_those_counted_by_hand(made: Path) -> None:
             order = np.argsort(-scores[user], kind="stable")
             last.append(test[user, [i for i in order if counts[i]][4]])
             first.append(cold_test[user, next(i for i in order if not counts[i])])
-    assert cold_cost.hit_rates(made / "saved") == pytest.approx({"last warm": np.mean(last),
-                                                                 "first cold": np.mean(first)})
+    assert cold_cost.hit_rates(made / "saved") == pytest.approx(
+        {"last warm": np.mean(last), "first cold": np.mean(first)}
+    )
     assert 0 < np.mean(first) < 1
 
 
@@ -170,8 +191,18 @@ def test_it_prints_a_line_a_cost(made: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert run_script(cold_cost.main) == 0
     printed = capsys.readouterr().out
     heading = [cell.strip() for cell in next(line for line in printed.splitlines() if line[0] == "|").split("|")]
-    assert heading[1:-1] == ["", "valid", "lost", "cold valid", "joint valid", "test", "lost", "cold test",
-                             "joint test", "in lists"]
+    assert heading[1:-1] == [
+        "",
+        "valid",
+        "lost",
+        "cold valid",
+        "joint valid",
+        "test",
+        "lost",
+        "cold test",
+        "joint test",
+        "in lists",
+    ]
     names = ["none listed", "offset 0", "cold_cost 0 ", "cold_cost 0.1"]
     assert [printed.index(f"| {name}") for name in names] == sorted(printed.index(f"| {name}") for name in names)
     assert "± 0.0000" in printed
@@ -184,11 +215,16 @@ def test_costs_that_are_no_shares_are_refused(costs: str) -> None:
         cold_cost.read_costs(costs)
 
 
-@pytest.mark.parametrize(("more", "told"), [({"fusion_mode": "none"}, "train it with text"),
-                                            ({"use_item_llm": False}, "train it with text"),
-                                            ({"cold_cost": 1.0}, "train it with text, --cold_cost below 1"),
-                                            ({"cold_item_ratio": 0.0}, "--cold_item_ratio above 0")],
-                         ids=["no text", "users' text", "free", "none cold"])
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"fusion_mode": "none"}, "train it with text"),
+        ({"use_item_llm": False}, "train it with text"),
+        ({"cold_cost": 1.0}, "train it with text, --cold_cost below 1"),
+        ({"cold_item_ratio": 0.0}, "--cold_item_ratio above 0"),
+    ],
+    ids=["no text", "users' text", "free", "none cold"],
+)
 def test_a_run_without_an_offset_is_refused(more: dict[str, Any], told: str, made: Path, tmp_path: Path) -> None:
     run(settings(made, saved_dir=str(tmp_path / "plain"), **more))
     with pytest.raises(ValueError, match=told):

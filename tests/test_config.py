@@ -24,8 +24,16 @@ CHOICES = {
     "resume": ("auto", "never"),
     "mode": ("train", "inference"),
 }
-TYPOS = [("embeding_dim", "embedding_dim"), ("num_layer", "num_layers"), ("epoch", "epochs"), ("topk", "top_k"),
-         ("fusion-mode", "fusion_mode"), ("use_user_lm", "use_user_llm"), ("Split", "split"), ("datadir", "data_dir")]
+TYPOS = [
+    ("embeding_dim", "embedding_dim"),
+    ("num_layer", "num_layers"),
+    ("epoch", "epochs"),
+    ("topk", "top_k"),
+    ("fusion-mode", "fusion_mode"),
+    ("use_user_lm", "use_user_llm"),
+    ("Split", "split"),
+    ("datadir", "data_dir"),
+]
 INT_KEYS = [key for key, value in CONFIG.items() if type(value) is int]
 FLOAT_KEYS = [key for key, value in CONFIG.items() if type(value) is float]
 
@@ -46,11 +54,28 @@ def _logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- the dict ---
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("embedding_dim", 64), ("num_layers", 1), ("fusion_mode", "concat"), ("use_user_llm", True),
-    ("use_item_llm", True), ("epochs", 20), ("lr", 0.001), ("model_name", "BAAI/bge-m3"), ("device", "auto"),
-    ("min_rate", 1.0), ("split", "user_time"), ("cold_item_ratio", 0.0), ("top_k", [10, 20]), ("recommend_k", 20),
-    ("seed", 0), ("split_seed", 0)])
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("embedding_dim", 64),
+        ("num_layers", 1),
+        ("fusion_mode", "concat"),
+        ("use_user_llm", True),
+        ("use_item_llm", True),
+        ("epochs", 20),
+        ("lr", 0.001),
+        ("model_name", "BAAI/bge-m3"),
+        ("device", "auto"),
+        ("min_rate", 1.0),
+        ("split", "user_time"),
+        ("cold_item_ratio", 0.0),
+        ("top_k", [10, 20]),
+        ("recommend_k", 20),
+        ("seed", 0),
+        ("split_seed", 0),
+    ],
+)
 def test_defaults_that_users_know(key: str, value: Any) -> None:
     found = get_config()[key]
     assert found == value
@@ -91,6 +116,7 @@ def test_preset_tuned_exists() -> None:
 
 
 # --- copies ---
+
 
 def test_get_config_returns_every_key_and_the_defaults() -> None:
     assert get_config() == CONFIG == get_config({})
@@ -134,6 +160,7 @@ def test_overrides_dict_is_left_as_it_was() -> None:
 
 # --- precedence ---
 
+
 @pytest.mark.parametrize("overrides", [{"preset": "paper", "num_layers": 0}, {"num_layers": 0, "preset": "paper"}])
 def test_overrides_outrank_the_preset_in_any_order(overrides: dict[str, Any]) -> None:
     config = get_config(overrides)
@@ -159,6 +186,7 @@ def test_unknown_preset_names_the_known_ones() -> None:
 
 # --- keys and types ---
 
+
 @pytest.mark.parametrize(("key", "nearest"), TYPOS)
 def test_unknown_key_names_the_nearest(key: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=key) as error:
@@ -179,15 +207,35 @@ def test_unknown_key_near_to_nothing_is_still_a_clear_error(key: str) -> None:
         get_config({key: 1})
 
 
-@pytest.mark.parametrize(("key", "value", "legal"), [
-    ("epochs", "many", "whole number"), ("epochs", 1.5, "whole number"), ("epochs", "1.5", "whole number"),
-    ("epochs", None, "whole number"), ("epochs", [3], "whole number"), ("epochs", float("inf"), "whole number"),
-    ("epochs", float("nan"), "whole number"), ("lr", "fast", "number"), ("lr", None, "number"), ("lr", [0.1], "number"),
-    ("use_user_llm", "maybe", "true or false"), ("use_user_llm", None, "true or false"),
-    ("use_item_llm", 2, "true or false"), ("use_item_llm", [], "true or false"), ("data_dir", 3, "text"),
-    ("data_dir", None, "text"), ("split", True, "text"), ("top_k", 10, "whole numbers"),
-    ("top_k", "ten", "whole numbers"), ("top_k", ["a"], "whole numbers"), ("top_k", [1.5, 20], "whole numbers"),
-    ("top_k", [None], "whole numbers"), ("top_k", [True, 20], "whole numbers"), ("top_k", "10,,20", "whole numbers")])
+@pytest.mark.parametrize(
+    ("key", "value", "legal"),
+    [
+        ("epochs", "many", "whole number"),
+        ("epochs", 1.5, "whole number"),
+        ("epochs", "1.5", "whole number"),
+        ("epochs", None, "whole number"),
+        ("epochs", [3], "whole number"),
+        ("epochs", float("inf"), "whole number"),
+        ("epochs", float("nan"), "whole number"),
+        ("lr", "fast", "number"),
+        ("lr", None, "number"),
+        ("lr", [0.1], "number"),
+        ("use_user_llm", "maybe", "true or false"),
+        ("use_user_llm", None, "true or false"),
+        ("use_item_llm", 2, "true or false"),
+        ("use_item_llm", [], "true or false"),
+        ("data_dir", 3, "text"),
+        ("data_dir", None, "text"),
+        ("split", True, "text"),
+        ("top_k", 10, "whole numbers"),
+        ("top_k", "ten", "whole numbers"),
+        ("top_k", ["a"], "whole numbers"),
+        ("top_k", [1.5, 20], "whole numbers"),
+        ("top_k", [None], "whole numbers"),
+        ("top_k", [True, 20], "whole numbers"),
+        ("top_k", "10,,20", "whole numbers"),
+    ],
+)
 def test_wrong_type_names_key_value_and_legal_type(key: str, value: Any, legal: str) -> None:
     with pytest.raises(ValueError, match=key) as error:
         get_config({key: value})
@@ -209,6 +257,7 @@ def test_whole_number_is_welcome_where_a_float_is_asked(key: str, value: int) ->
 
 # --- choices and ranges ---
 
+
 @pytest.mark.parametrize("key", CHOICES)
 def test_illegal_choice_names_all_legal_ones(key: str) -> None:
     with pytest.raises(ValueError, match=f"{key} .*'bogus'") as error:
@@ -221,15 +270,49 @@ def test_legal_choice_passes(key: str, choice: str) -> None:
     assert get_config({key: choice})[key] == choice
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("embedding_dim", 0), ("num_layers", -1), ("epochs", 0), ("batch_size", 0), ("batch_size", -5), ("recommend_k", 0),
-    ("lsa_dim", 0), ("max_seq_length", 0), ("encode_batch_size", 0), ("eval_memory_mb", 0), ("early_stop_round", -1),
-    ("seed", -1), ("split_seed", -1), ("lr", 0.0), ("lr", -0.1), ("lr", float("nan")), ("lr", float("inf")),
-    ("reg_lambda", -1e-9), ("reg_lambda", float("nan")), ("reg_lambda", float("inf")), ("init_std", 0.0),
-    ("init_std", -1.0), ("min_rate", -1.0), ("min_rate", float("nan")), ("min_rate", float("inf")),
-    ("valid_ratio", -0.1), ("valid_ratio", 1.0), ("valid_ratio", float("nan")), ("test_ratio", 0.0),
-    ("test_ratio", 1.0), ("test_ratio", 1.5), ("cold_item_ratio", -0.1), ("cold_item_ratio", 1.0),
-    ("cold_item_ratio", float("nan")), ("top_k", []), ("top_k", [0, 20]), ("top_k", [-5, 20]), ("top_k", "")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("embedding_dim", 0),
+        ("num_layers", -1),
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("batch_size", -5),
+        ("recommend_k", 0),
+        ("lsa_dim", 0),
+        ("max_seq_length", 0),
+        ("encode_batch_size", 0),
+        ("eval_memory_mb", 0),
+        ("early_stop_round", -1),
+        ("seed", -1),
+        ("split_seed", -1),
+        ("lr", 0.0),
+        ("lr", -0.1),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("reg_lambda", -1e-9),
+        ("reg_lambda", float("nan")),
+        ("reg_lambda", float("inf")),
+        ("init_std", 0.0),
+        ("init_std", -1.0),
+        ("min_rate", -1.0),
+        ("min_rate", float("nan")),
+        ("min_rate", float("inf")),
+        ("valid_ratio", -0.1),
+        ("valid_ratio", 1.0),
+        ("valid_ratio", float("nan")),
+        ("test_ratio", 0.0),
+        ("test_ratio", 1.0),
+        ("test_ratio", 1.5),
+        ("cold_item_ratio", -0.1),
+        ("cold_item_ratio", 1.0),
+        ("cold_item_ratio", float("nan")),
+        ("top_k", []),
+        ("top_k", [0, 20]),
+        ("top_k", [-5, 20]),
+        ("top_k", ""),
+    ],
+)
 def test_out_of_range_names_the_key(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=key):
         get_config({key: value})
@@ -240,10 +323,22 @@ def test_out_of_range_says_what_was_found_and_what_is_legal() -> None:
         get_config({"embedding_dim": -3})
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("num_layers", 0), ("seed", 0), ("split_seed", 0), ("reg_lambda", 0.0), ("early_stop_round", 0),
-    ("cold_item_ratio", 0.0), ("cold_item_ratio", 0.99), ("min_rate", 0.0), ("epochs", 1), ("embedding_dim", 1),
-    ("valid_ratio", 0.0)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_layers", 0),
+        ("seed", 0),
+        ("split_seed", 0),
+        ("reg_lambda", 0.0),
+        ("early_stop_round", 0),
+        ("cold_item_ratio", 0.0),
+        ("cold_item_ratio", 0.99),
+        ("min_rate", 0.0),
+        ("epochs", 1),
+        ("embedding_dim", 1),
+        ("valid_ratio", 0.0),
+    ],
+)
 def test_ends_of_the_ranges_are_legal(key: str, value: Any) -> None:
     assert get_config({key: value})[key] == value
 
@@ -258,8 +353,11 @@ def test_ratios_must_leave_something_to_train_on(valid: float, test: float) -> N
 def test_early_stop_metric_outside_top_k_names_the_legal_ones(metric: str) -> None:
     with pytest.raises(ValueError, match="early_stop_metric") as error:
         get_config({"top_k": [5, 10], "early_stop_metric": metric})
-    assert [name for name in ("Recall@5", "NDCG@5", "Hit@5", "Recall@10", "NDCG@10", "Hit@10", "AUC")
-            if name not in str(error.value)] == []
+    assert [
+        name
+        for name in ("Recall@5", "NDCG@5", "Hit@5", "Recall@10", "NDCG@10", "Hit@10", "AUC")
+        if name not in str(error.value)
+    ] == []
 
 
 @pytest.mark.parametrize("metric", ["Recall@5", "NDCG@10", "Hit@5", "AUC"])
@@ -275,19 +373,33 @@ def test_top_k_alone_takes_the_metric_along() -> None:
 
 # --- command line ---
 
+
 def test_no_words_no_overrides() -> None:
     assert parse_overrides([]) == {}
 
 
-@pytest.mark.parametrize(("argv", "expected"), [
-    (["--lr", "0.01"], {"lr": 0.01}), (["--lr=0.01"], {"lr": 0.01}), (["--lr", "1"], {"lr": 1.0}),
-    (["--epochs", "7", "--split=random"], {"epochs": 7, "split": "random"}), (["--top_k", "5,10"], {"top_k": [5, 10]}),
-    (["--top_k=5"], {"top_k": [5]}), (["--data_dir=a=b"], {"data_dir": "a=b"}), (["--data_dir", "a=b"],
-     {"data_dir": "a=b"}), (["--vectors_dir="], {"vectors_dir": ""}), (["--vectors_dir", ""], {"vectors_dir": ""}),
-    (["--data_dir", "/tmp/x y"], {"data_dir": "/tmp/x y"}), (["--data_dir", "007"], {"data_dir": "007"}),
-    (["--use_user_llm", "false"], {"use_user_llm": False}), (["--use_user_llm=True"], {"use_user_llm": True}),
-    (["--use_item_llm", "FALSE"], {"use_item_llm": False}), (["--preset", "tuned"], {"preset": "tuned"}),
-    (["--preset=tuned", "--epochs=2"], {"preset": "tuned", "epochs": 2})])
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--lr", "0.01"], {"lr": 0.01}),
+        (["--lr=0.01"], {"lr": 0.01}),
+        (["--lr", "1"], {"lr": 1.0}),
+        (["--epochs", "7", "--split=random"], {"epochs": 7, "split": "random"}),
+        (["--top_k", "5,10"], {"top_k": [5, 10]}),
+        (["--top_k=5"], {"top_k": [5]}),
+        (["--data_dir=a=b"], {"data_dir": "a=b"}),
+        (["--data_dir", "a=b"], {"data_dir": "a=b"}),
+        (["--vectors_dir="], {"vectors_dir": ""}),
+        (["--vectors_dir", ""], {"vectors_dir": ""}),
+        (["--data_dir", "/tmp/x y"], {"data_dir": "/tmp/x y"}),
+        (["--data_dir", "007"], {"data_dir": "007"}),
+        (["--use_user_llm", "false"], {"use_user_llm": False}),
+        (["--use_user_llm=True"], {"use_user_llm": True}),
+        (["--use_item_llm", "FALSE"], {"use_item_llm": False}),
+        (["--preset", "tuned"], {"preset": "tuned"}),
+        (["--preset=tuned", "--epochs=2"], {"preset": "tuned", "epochs": 2}),
+    ],
+)
 def test_forms_of_the_command_line(argv: list[str], expected: dict[str, Any]) -> None:
     found = parse_overrides(argv)
     assert found == expected
@@ -333,15 +445,25 @@ def test_negative_number_is_a_value_not_a_missing_one(argv: list[str]) -> None:
         get_config(parse_overrides(argv))
 
 
-@pytest.mark.parametrize(("argv", "key"), [
-    (["--epochs", "many"], "epochs"), (["--epochs=1.5"], "epochs"), (["--epochs="], "epochs"), (["--lr", "x"], "lr"),
-    (["--use_user_llm", "maybe"], "use_user_llm"), (["--top_k", "10;20"], "top_k"), (["--epochs", "true"], "epochs")])
+@pytest.mark.parametrize(
+    ("argv", "key"),
+    [
+        (["--epochs", "many"], "epochs"),
+        (["--epochs=1.5"], "epochs"),
+        (["--epochs="], "epochs"),
+        (["--lr", "x"], "lr"),
+        (["--use_user_llm", "maybe"], "use_user_llm"),
+        (["--top_k", "10;20"], "top_k"),
+        (["--epochs", "true"], "epochs"),
+    ],
+)
 def test_unreadable_value_names_the_key(argv: list[str], key: str) -> None:
     with pytest.raises(ValueError, match=f"{key} takes"):
         get_config(parse_overrides(argv))
 
 
 # --- what scripts get beside the dict ---
+
 
 def test_usage_names_every_key_and_preset() -> None:
     text = usage()
@@ -363,6 +485,7 @@ def test_help_tells_meaning_and_legal_values_of_every_setting(key: str) -> None:
 
 # --- a file of settings ---
 
+
 def test_a_file_outranks_the_preset_and_is_outranked_by_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('{"lr": 0.5, "epochs": 3, "saved_dir": "there"}', encoding="utf-8")
     words = ["--preset", "tuned", "--config", str(tmp_path / "mine.json"), "--epochs", "4"]
@@ -378,9 +501,16 @@ def test_a_runs_metrics_make_that_run_again_elsewhere(tmp_path: Path) -> None:
     assert [again[key] for key in ("data_dir", "saved_dir", "mode")] == ["crawl", "saved", "train"]
 
 
-@pytest.mark.parametrize(("content", "what"), [
-    (None, "is missing"), ("lr = 3", "is no JSON"), ("[1, 2]", "holds no settings"), ('{"leer": 1}', "nearest is 'lr'"),
-    ('{"lr": "much"}', "lr takes a number")])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "is missing"),
+        ("lr = 3", "is no JSON"),
+        ("[1, 2]", "holds no settings"),
+        ('{"leer": 1}', "nearest is 'lr'"),
+        ('{"lr": "much"}', "lr takes a number"),
+    ],
+)
 def test_a_bad_file_of_settings_is_one_sentence(content: str | None, what: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "mine.json").write_text(content, encoding="utf-8")
@@ -410,13 +540,22 @@ def test_run_script_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert run_script(interrupt) == 130
 
 
-@pytest.mark.parametrize(("words", "code", "told"), [
-    (["--help"], 0, "--embedding_dim 64"), (["-h"], 0, "what it does"), (["--help", "lr"], 0, "learning rate of Adam"),
-    (["--help", "--cold_cost"], 0, "share of valid"), (["--help", "lurr"], 2, "the nearest is 'lr'"),
-    (["--epoch", "3"], 2, "the nearest is 'epochs'"), (["--lr", "0"], 2, "lr is 0.0; it must be above 0"),
-    (["--seeds", "x"], 2, "unknown setting 'seeds'")])
-def test_help_and_typos_are_answered_early(words: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--help"], 0, "--embedding_dim 64"),
+        (["-h"], 0, "what it does"),
+        (["--help", "lr"], 0, "learning rate of Adam"),
+        (["--help", "--cold_cost"], 0, "share of valid"),
+        (["--help", "lurr"], 2, "the nearest is 'lr'"),
+        (["--epoch", "3"], 2, "the nearest is 'epochs'"),
+        (["--lr", "0"], 2, "lr is 0.0; it must be above 0"),
+        (["--seeds", "x"], 2, "unknown setting 'seeds'"),
+    ],
+)
+def test_help_and_typos_are_answered_early(
+    words: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["main.py", *words])
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -438,10 +577,12 @@ def test_right_words_and_a_scripts_own_flags_pass_early(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("script", ["main", "save_embeddings", "recommend", "run_ablation"])
 def test_scripts_answer_before_torch_is_imported(script: str) -> None:
-    program = ("import builtins, runpy, sys\nreal = builtins.__import__\n"
-               "def guard(name, *rest):\n    assert not name.startswith(('torch', 'pandas')), name\n"
-               "    return real(name, *rest)\nbuiltins.__import__ = guard\n"
-               f"sys.argv = ['{script}.py', '--help']\nrunpy.run_path('{script}.py', run_name='__main__')\n")
+    program = (
+        "import builtins, runpy, sys\nreal = builtins.__import__\n"
+        "def guard(name, *rest):\n    assert not name.startswith(('torch', 'pandas')), name\n"
+        "    return real(name, *rest)\nbuiltins.__import__ = guard\n"
+        f"sys.argv = ['{script}.py', '--help']\nrunpy.run_path('{script}.py', run_name='__main__')\n"
+    )
     root = Path(config_module.__file__).parent
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -57,8 +57,15 @@ def write_timed(folder: Path, n_users: int, per_user: int, n_items: int = 40) ->
     for user in range(n_users):
         for place, item in enumerate(rng.choice(n_items, per_user, replace=False)):
             minute = int(minutes[user * per_user + place])
-            rows.append((f"u{user}", f"s{item}", 1 + minute % 10, f"u{user} s{item}",
-                         f"2020-01-{1 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}:00"))
+            rows.append(
+                (
+                    f"u{user}",
+                    f"s{item}",
+                    1 + minute % 10,
+                    f"u{user} s{item}",
+                    f"2020-01-{1 + minute // 1440:02d} {minute // 60 % 24:02d}:{minute % 60:02d}:00",
+                )
+            )
     return write_small(folder, rows, tuple(f"s{i}" for i in range(n_items)))
 
 
@@ -74,8 +81,11 @@ def rewrite(folder: Path, **cells: str) -> None:
 
 def pairs(dataset: Dataset, *parts: str) -> Pairs:
     """Return the (raw user id, raw item id) pairs of these parts."""
-    return {(dataset.raw_user_ids[u], dataset.raw_item_ids[i])
-            for part in parts for u, i in np.argwhere(getattr(dataset, part).toarray())}
+    return {
+        (dataset.raw_user_ids[u], dataset.raw_item_ids[i])
+        for part in parts
+        for u, i in np.argwhere(getattr(dataset, part).toarray())
+    }
 
 
 def per_user(dataset: Dataset, part: str) -> list[int]:
@@ -94,8 +104,11 @@ def text_of(dataset: Dataset, subject_id: str) -> str:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> str:
-    return "\n".join(record.getMessage() for record in caplog.records
-                     if record.name == "aglrec" and record.levelno >= logging.WARNING)
+    return "\n".join(
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "aglrec" and record.levelno >= logging.WARNING
+    )
 
 
 def random_train(n_users: int, n_items: int, density: float, seed: int = 0) -> sp.csr_matrix:
@@ -106,12 +119,29 @@ def random_train(n_users: int, n_items: int, density: float, seed: int = 0) -> s
 
 # --- tags ---
 
-@pytest.mark.parametrize(("cell", "tags"), [
-    ('["mecha", "slow life"]', ["mecha", "slow life"]), ("['mecha', 'slow life']", ["mecha", "slow life"]),
-    ('["a, b", "c;d|e、f"]', ["a, b", "c;d|e、f"]), ("""["it's", 'x']""", ["it's", "x"]), ('["搞笑"]', ["搞笑"]),
-    (r'["\u641e\u7b11"]', ["搞笑"]), ("['搞笑', '日常']", ["搞笑", "日常"]), ("a,b", ["a", "b"]), ("a;b", ["a", "b"]),
-    ("a|b", ["a", "b"]), ("搞笑、日常", ["搞笑", "日常"]), ("slice of life, mecha", ["slice of life", "mecha"]),
-    ("a , b;c | d、e", ["a", "b", "c", "d", "e"]), ("a,,b,", ["a", "b"]), ("Sci-Fi", ["Sci-Fi"]), ("", []), ("[]", [])])
+
+@pytest.mark.parametrize(
+    ("cell", "tags"),
+    [
+        ('["mecha", "slow life"]', ["mecha", "slow life"]),
+        ("['mecha', 'slow life']", ["mecha", "slow life"]),
+        ('["a, b", "c;d|e、f"]', ["a, b", "c;d|e、f"]),
+        ("""["it's", 'x']""", ["it's", "x"]),
+        ('["搞笑"]', ["搞笑"]),
+        (r'["\u641e\u7b11"]', ["搞笑"]),
+        ("['搞笑', '日常']", ["搞笑", "日常"]),
+        ("a,b", ["a", "b"]),
+        ("a;b", ["a", "b"]),
+        ("a|b", ["a", "b"]),
+        ("搞笑、日常", ["搞笑", "日常"]),
+        ("slice of life, mecha", ["slice of life", "mecha"]),
+        ("a , b;c | d、e", ["a", "b", "c", "d", "e"]),
+        ("a,,b,", ["a", "b"]),
+        ("Sci-Fi", ["Sci-Fi"]),
+        ("", []),
+        ("[]", []),
+    ],
+)
 def test_tags_formats(cell: str, tags: list[str]) -> None:
     assert parse_tags(cell) == tags
 
@@ -133,6 +163,7 @@ def test_tags_reach_the_item_text_in_every_format(tmp_path: Path) -> None:
 
 
 # --- reading ---
+
 
 def test_ids_stay_strings_whatever_they_look_like(tmp_path: Path) -> None:
     users, titles = ("007", "1e3", "1.0", "NA", "null", "True", "7"), ("08", "1e5", "nan", "None", "8")
@@ -212,15 +243,18 @@ def test_quoted_line_breaks_tabs_and_quotes_stay_in_the_comment(tmp_path: Path) 
     folder = write_small(tmp_path, [(f"u{row}", "a", 5, comment) for row, comment in enumerate(comments)])
     dataset = load(folder)
     assert dataset.n_users == len(comments)
-    assert {dataset.raw_user_ids[user]: text for user, text in
-            zip(dataset.user_comments.user_ids, dataset.user_comments.texts, strict=True)} \
-        == {f"u{row}": comment for row, comment in enumerate(comments)}
+    assert {
+        dataset.raw_user_ids[user]: text
+        for user, text in zip(dataset.user_comments.user_ids, dataset.user_comments.texts, strict=True)
+    } == {f"u{row}": comment for row, comment in enumerate(comments)}
 
 
 def test_quotes_inside_an_unquoted_comment_stay(tmp_path: Path) -> None:
     folder = write_small(tmp_path, [])
-    (folder / "interactions.tsv").write_text("user_id\tsubject_id\trate\tcomment\tupdated_at\n"
-                                             'u\ta\t5\tit was "ok", 5" long\t\nv\tb\t5\t\t\n', encoding="utf-8")
+    (folder / "interactions.tsv").write_text(
+        'user_id\tsubject_id\trate\tcomment\tupdated_at\nu\ta\t5\tit was "ok", 5" long\t\nv\tb\t5\t\t\n',
+        encoding="utf-8",
+    )
     dataset = load(folder)
     assert dataset.user_comments.texts == ['it was "ok", 5" long']
     assert pairs(dataset, "train") == {("u", "a"), ("v", "b")}
@@ -234,10 +268,13 @@ def test_unicode_line_separators_end_no_row(tmp_path: Path) -> None:
 
 
 def test_extra_columns_and_another_order_are_ignored(tmp_path: Path) -> None:
-    (tmp_path / "anime.tsv").write_text("score\tsummary\tname\tyear\ttags_name\tsubject_id\n"
-                                        "SECRET\ta tale\tFox\tSECRET\tx,y\ta\n", encoding="utf-8")
-    (tmp_path / "interactions.tsv").write_text("extra\tupdated_at\tcomment\trate\tsubject_id\tuser_id\tmood\n"
-                                               "SECRET\t2020-01-01\tfine\t8\ta\tu\tSECRET\n", encoding="utf-8")
+    (tmp_path / "anime.tsv").write_text(
+        "score\tsummary\tname\tyear\ttags_name\tsubject_id\nSECRET\ta tale\tFox\tSECRET\tx,y\ta\n", encoding="utf-8"
+    )
+    (tmp_path / "interactions.tsv").write_text(
+        "extra\tupdated_at\tcomment\trate\tsubject_id\tuser_id\tmood\nSECRET\t2020-01-01\tfine\t8\ta\tu\tSECRET\n",
+        encoding="utf-8",
+    )
     dataset = load(tmp_path)
     assert pairs(dataset, "train") == {("u", "a")}
     assert dataset.item_names == ["Fox"]
@@ -270,8 +307,8 @@ def test_titles_nobody_collected_keep_a_row(tmp_path: Path) -> None:
 
 # --- positives, and what is dropped ---
 
-@pytest.mark.parametrize(("min_rate", "positives"), [
-    (0, "abcde"), (1, "cde"), (5, "de"), (5.5, "e"), (7, "e")])
+
+@pytest.mark.parametrize(("min_rate", "positives"), [(0, "abcde"), (1, "cde"), (5, "de"), (5.5, "e"), (7, "e")])
 def test_rows_below_min_rate_are_seen_yet_no_positives(min_rate: float, positives: str, tmp_path: Path) -> None:
     rows = [("u", title, rate) for title, rate in zip("abcde", ("", 0, 1, 5, 7), strict=True)]
     dataset = load(write_small(tmp_path, rows, tuple("abcdef")), min_rate=min_rate)
@@ -349,12 +386,23 @@ def test_clean_data_raises_no_warning(data_dir: Path, caplog: pytest.LogCaptureF
 
 # --- times ---
 
-@pytest.mark.parametrize(("cell", "seconds"), [
-    ("1970-01-01", 0), ("2020-01-01", 1577836800), ("2020-01-01 10:00:00", 1577872800),
-    ("2020-01-01T10:00:00", 1577872800), ("2020-01-01T10:00:00Z", 1577872800),
-    ("2020-01-01T10:00:00+02:00", 1577865600), ("2020-01-01 10:00:00-05:00", 1577890800),
-    ("2020-01-01 10:00:00.25", 1577872800.25), ("1577872800", 1577872800), ("1577872800.5", 1577872800.5),
-    ("1969-12-31 23:59:59", -1)])
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [
+        ("1970-01-01", 0),
+        ("2020-01-01", 1577836800),
+        ("2020-01-01 10:00:00", 1577872800),
+        ("2020-01-01T10:00:00", 1577872800),
+        ("2020-01-01T10:00:00Z", 1577872800),
+        ("2020-01-01T10:00:00+02:00", 1577865600),
+        ("2020-01-01 10:00:00-05:00", 1577890800),
+        ("2020-01-01 10:00:00.25", 1577872800.25),
+        ("1577872800", 1577872800),
+        ("1577872800.5", 1577872800.5),
+        ("1969-12-31 23:59:59", -1),
+    ],
+)
 def test_times_that_can_be_read(cell: str, seconds: float) -> None:
     times, bad = parse_times(pd.Series([cell]))
     assert times.tolist() == [pytest.approx(seconds, abs=1e-3)]
@@ -394,6 +442,7 @@ def test_no_times_at_all() -> None:
 
 # --- splits ---
 
+
 @pytest.mark.parametrize("n", [10, 20])
 def test_user_time_holds_out_each_users_newest(n: int, tmp_path: Path) -> None:
     folder = write_timed(tmp_path, n_users=30, per_user=n)
@@ -402,9 +451,9 @@ def test_user_time_holds_out_each_users_newest(n: int, tmp_path: Path) -> None:
     for user in dataset.raw_user_ids:
         mine = sorted((row for row in read_rows(folder) if row["user_id"] == user), key=lambda row: row["updated_at"])
         ordered = [(user, row["subject_id"]) for row in mine]
-        expected["test"] |= set(ordered[-n // 10:])
-        expected["valid"] |= set(ordered[-2 * n // 10:-n // 10])
-        expected["train"] |= set(ordered[:-2 * n // 10])
+        expected["test"] |= set(ordered[-n // 10 :])
+        expected["valid"] |= set(ordered[-2 * n // 10 : -n // 10])
+        expected["train"] |= set(ordered[: -2 * n // 10])
     assert {part: pairs(dataset, part) for part in expected} == expected
 
 
@@ -483,8 +532,14 @@ def test_extreme_ratios_leave_every_user_a_train_row(split: str, ratios: tuple[f
 
 @pytest.mark.parametrize("split", PER_USER_SPLITS)
 def test_users_with_fewer_than_three_rows_stay_in_train(split: str, tmp_path: Path) -> None:
-    rows = [("one", "a", 5, "", "2021-01-01"), ("two", "a", 5, "", "2021-01-01"), ("two", "b", 5, "", "2021-01-02"),
-            ("low", "a", 5, "", "2021-01-01"), ("low", "b", 0, "", "2021-01-02"), ("low", "c", 0, "", "2021-01-03")]
+    rows = [
+        ("one", "a", 5, "", "2021-01-01"),
+        ("two", "a", 5, "", "2021-01-01"),
+        ("two", "b", 5, "", "2021-01-02"),
+        ("low", "a", 5, "", "2021-01-01"),
+        ("low", "b", 0, "", "2021-01-02"),
+        ("low", "c", 0, "", "2021-01-03"),
+    ]
     rows += [("many", title, 5, "", f"2020-01-0{day}") for day, title in enumerate("abcdef", start=1)]
     dataset = load(write_small(tmp_path, rows, tuple("abcdef")), split=split)
     assert {user for user, _ in pairs(dataset, "valid", "test")} == {"many"}
@@ -498,8 +553,9 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("split", TIME_SPLITS)
-def test_missing_times_fall_back_to_the_seeded_random_order(split: str, data_dir: Path,
-                                                            caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_times_fall_back_to_the_seeded_random_order(
+    split: str, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rewrite(data_dir, updated_at="")
     with caplog.at_level(logging.WARNING, logger="aglrec"):
         first, again, other = (load(data_dir, split=split, split_seed=seed) for seed in (3, 3, 4))
@@ -513,12 +569,15 @@ def test_missing_times_fall_back_to_the_seeded_random_order(split: str, data_dir
 
 @pytest.mark.parametrize("split", TIME_SPLITS)
 @pytest.mark.parametrize("share_timed", [0.05, 0.15, 0.5, 0.95])
-def test_some_missing_times_are_told_and_every_part_is_still_filled(split: str, share_timed: float, data_dir: Path,
-                                                                    caplog: pytest.LogCaptureFixture) -> None:
+def test_some_missing_times_are_told_and_every_part_is_still_filled(
+    split: str, share_timed: float, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rng = np.random.default_rng(1)
-    write_tsv(data_dir, "interactions.tsv",
-              [{**row, **({} if rng.random() < share_timed else {"updated_at": ""})}.values()
-               for row in read_rows(data_dir)])
+    write_tsv(
+        data_dir,
+        "interactions.tsv",
+        [{**row, **({} if rng.random() < share_timed else {"updated_at": ""})}.values() for row in read_rows(data_dir)],
+    )
     with caplog.at_level(logging.WARNING, logger="aglrec"):
         dataset = load(data_dir, split=split)
     assert "updated_at" in warnings_of(caplog)
@@ -529,11 +588,17 @@ def test_some_missing_times_are_told_and_every_part_is_still_filled(split: str, 
 @pytest.mark.parametrize("share_timed", [0.3, 0.7])
 @pytest.mark.parametrize("split", TIME_SPLITS)
 def test_the_warning_of_missing_times_says_which_rows_are_in_random_order(
-        split: str, share_timed: float, data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    split: str, share_timed: float, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = read_rows(data_dir)
-    write_tsv(data_dir, "interactions.tsv", [
-        {**row, **({} if number < share_timed * len(rows) else {"updated_at": ""})}.values()
-        for number, row in enumerate(rows)])
+    write_tsv(
+        data_dir,
+        "interactions.tsv",
+        [
+            {**row, **({} if number < share_timed * len(rows) else {"updated_at": ""})}.values()
+            for number, row in enumerate(rows)
+        ],
+    )
     with caplog.at_level(logging.WARNING, logger="aglrec"):
         load(data_dir, split=split)
     everything = split == "global_time" and share_timed < 0.5
@@ -580,6 +645,7 @@ def test_cold_items_are_drawn_by_the_seed(data_dir: Path) -> None:
 
 
 # --- Dataset ---
+
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.permutations(DISJOINT, 2)))
 def test_construction_refuses_overlapping_parts(a: str, b: str, data_dir: Path) -> None:
@@ -635,12 +701,15 @@ def test_comment_without_a_rate_still_counts(tmp_path: Path) -> None:
 
 # --- what is masked without being learned ---
 
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_rows_below_min_rate_are_aside_where_they_are_older_than_the_test(split: str, tmp_path: Path) -> None:
     folder = write_timed(tmp_path, n_users=30, per_user=12)
     rng = np.random.default_rng(2)
-    rows = [{**row, **({"updated_at": ""} if float(row["rate"]) < 5 and rng.random() < 0.1 else {})}
-            for row in read_rows(folder)]
+    rows = [
+        {**row, **({"updated_at": ""} if float(row["rate"]) < 5 and rng.random() < 0.1 else {})}
+        for row in read_rows(folder)
+    ]
     write_tsv(folder, "interactions.tsv", [row.values() for row in rows])
     dataset = load(folder, split=split, min_rate=5)
     time = {(row["user_id"], row["subject_id"]): row["updated_at"] for row in rows}
@@ -670,8 +739,13 @@ def test_where_most_times_are_missing_a_date_tells_no_age(tmp_path: Path) -> Non
 @pytest.mark.parametrize("split", TIME_SPLITS)
 def test_a_row_as_old_as_the_first_of_the_test_is_no_older(split: str, tmp_path: Path) -> None:
     rows = [("u", title, 9, "", f"2020-01-0{day}") for day, title in enumerate("abcd", start=1)]
-    rows += [("u", "e", 1, "", "2020-01-04"), ("u", "f", 1, "", "2020-01-03"), ("v", "a", 9, "", "2020-01-02"),
-             ("v", "b", 1, "", "2020-01-09"), ("v", "c", 1, "", "2020-01-01")]
+    rows += [
+        ("u", "e", 1, "", "2020-01-04"),
+        ("u", "f", 1, "", "2020-01-03"),
+        ("v", "a", 9, "", "2020-01-02"),
+        ("v", "b", 1, "", "2020-01-09"),
+        ("v", "c", 1, "", "2020-01-01"),
+    ]
     dataset = load(write_small(tmp_path, rows, tuple("abcdef")), split=split, min_rate=5)
     assert pairs(dataset, "test") == {("u", "d")}
     newer_of_v = set() if split == "global_time" else {("v", "b")}  # who else has no test row to be newer than
@@ -701,6 +775,7 @@ def test_warm_pairs_are_those_of_titles_with_a_train_row() -> None:
 
 # --- fingerprint ---
 
+
 def test_fingerprint_is_stable_over_loads(data_dir: Path) -> None:
     assert load(data_dir).fingerprint == load(data_dir).fingerprint
 
@@ -713,16 +788,20 @@ def test_fingerprint_ignores_what_leaves_the_split_alone(tmp_path: Path) -> None
     assert load(folder, epochs=3, lr=0.5).fingerprint == before
 
 
-@pytest.mark.parametrize("overrides", [{"split": "random"}, {"split": "global_time"}, {"valid_ratio": 0.2},
-                                       {"cold_item_ratio": 0.2}, {"min_rate": 6}])
+@pytest.mark.parametrize(
+    "overrides",
+    [{"split": "random"}, {"split": "global_time"}, {"valid_ratio": 0.2}, {"cold_item_ratio": 0.2}, {"min_rate": 6}],
+)
 def test_fingerprint_changes_with_the_split(overrides: dict[str, Any], data_dir: Path) -> None:
     assert load(data_dir, **overrides).fingerprint != load(data_dir).fingerprint
 
 
-@pytest.mark.parametrize("overrides", [{"split": "random"}, {"split": "global_time", "cold_item_ratio": 0.2},
-                                       {"train_rows_per_user": 3}])
-def test_fingerprint_changes_with_the_seed_of_the_split_and_not_of_the_model(overrides: dict[str, Any],
-                                                                            data_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "overrides", [{"split": "random"}, {"split": "global_time", "cold_item_ratio": 0.2}, {"train_rows_per_user": 3}]
+)
+def test_fingerprint_changes_with_the_seed_of_the_split_and_not_of_the_model(
+    overrides: dict[str, Any], data_dir: Path
+) -> None:
     before = load(data_dir, **overrides).fingerprint
     assert load(data_dir, **overrides, seed=1).fingerprint == before
     assert load(data_dir, **overrides, split_seed=1).fingerprint != before
@@ -754,6 +833,7 @@ def test_fingerprint_changes_with_an_id(dataset: Dataset) -> None:
 
 
 # --- graph ---
+
 
 def dense_adjacency(train: sp.csr_matrix) -> np.ndarray:
     """Compute D^-1/2 A D^-1/2 of He et al. 2020 the plain way, in float64; 0 where a degree is 0."""
@@ -793,6 +873,7 @@ def test_adjacency_of_a_real_split_multiplies(dataset: Dataset) -> None:
 
 
 # --- negatives ---
+
 
 def held_out(dataset: Dataset) -> set[tuple[int, int]]:
     return {tuple(pair) for part in (dataset.valid, dataset.test) for pair in np.argwhere(part.toarray()).tolist()}
@@ -918,6 +999,7 @@ def test_global_random_state_is_neither_used_nor_changed(dataset: Dataset) -> No
 
 # --- LightGCN's text format ---
 
+
 def write_text(folder: Path, train: str, test: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.txt").write_text(train, encoding="utf-8")
@@ -927,9 +1009,11 @@ def write_text(folder: Path, train: str, test: str) -> Path:
 
 def write_random_text(folder: Path, n_users: int = 30, per_user: int = 10, per_test: int = 3) -> Path:
     rng = np.random.default_rng(4)
-    items = [rng.permutation(50)[:per_user + per_test].tolist() for _ in range(n_users)]
-    train, test = ("".join(" ".join(map(str, [user, *mine[cut]])) + "\n" for user, mine in enumerate(items))
-                   for cut in (slice(per_user), slice(per_user, None)))
+    items = [rng.permutation(50)[: per_user + per_test].tolist() for _ in range(n_users)]
+    train, test = (
+        "".join(" ".join(map(str, [user, *mine[cut]])) + "\n" for user, mine in enumerate(items))
+        for cut in (slice(per_user), slice(per_user, None))
+    )
     return write_text(folder, train, test)
 
 
@@ -982,8 +1066,9 @@ def test_text_files_say_that_the_split_setting_is_ignored(tmp_path: Path, caplog
     assert warnings_of(caplog) == ""
 
 
-def test_repeats_and_test_pairs_of_train_are_dropped_and_counted(tmp_path: Path,
-                                                                 caplog: pytest.LogCaptureFixture) -> None:
+def test_repeats_and_test_pairs_of_train_are_dropped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, logger="aglrec"):
         dataset = load(write_text(tmp_path, "u a b a\nv a c\nu b\n", "u b d d b\nv c e\n"))
     assert pairs(dataset, "train") == {("u", "a"), ("u", "b"), ("v", "a"), ("v", "c")}
@@ -1000,8 +1085,9 @@ def test_train_rows_per_user_cuts_text_files(tmp_path: Path) -> None:
     assert pairs(cut, "aside") == pairs(whole, "train") - pairs(cut, "train")
 
 
-@pytest.mark.parametrize("content", [
-    b"\xef\xbb\xbfu a b c\nv a\n", b"u a b c\r\nv a\r\n", b"u a b c\rv a", b"\n  u\ta  b c \n\n\nv a\n\n"])
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfu a b c\nv a\n", b"u a b c\r\nv a\r\n", b"u a b c\rv a", b"\n  u\ta  b c \n\n\nv a\n\n"]
+)
 def test_forms_of_the_text_files(content: bytes, tmp_path: Path) -> None:
     write_text(tmp_path, "", "v b\n")
     (tmp_path / "train.txt").unlink()
@@ -1016,10 +1102,16 @@ def test_half_of_the_text_files_is_an_error(gone: str, there: str, tmp_path: Pat
         load(tmp_path)
 
 
-@pytest.mark.parametrize(("train", "test", "message"), [
-    ("", "u a\n", r"train.txt has no pair"), ("u\nv\n", "u a\n", r"train.txt has no pair"),
-    ("u a\n", "u\n", r"test.txt has no pair"), ("u a b\n", "u b\n", r"test.txt has no pair that train.txt lacks"),
-    ("", "", r"train.txt has no pair")])
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ("", "u a\n", r"train.txt has no pair"),
+        ("u\nv\n", "u a\n", r"train.txt has no pair"),
+        ("u a\n", "u\n", r"test.txt has no pair"),
+        ("u a b\n", "u b\n", r"test.txt has no pair that train.txt lacks"),
+        ("", "", r"train.txt has no pair"),
+    ],
+)
 def test_text_files_without_pairs_are_refused(train: str, test: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_text(tmp_path, train, test))
@@ -1061,18 +1153,22 @@ def test_gowalla_loads_whole() -> None:
 
 # --- no valid part ---
 
+
 @pytest.mark.parametrize("cold_item_ratio", [0.0, 0.2])
 @pytest.mark.parametrize("split", SPLITS)
-def test_valid_ratio_0_leaves_valid_empty_and_test_as_it_was(split: str, cold_item_ratio: float,
-                                                            data_dir: Path) -> None:
-    some, none = (load(data_dir, split=split, valid_ratio=ratio, cold_item_ratio=cold_item_ratio)
-                  for ratio in (0.1, 0.0))
+def test_valid_ratio_0_leaves_valid_empty_and_test_as_it_was(
+    split: str, cold_item_ratio: float, data_dir: Path
+) -> None:
+    some, none = (
+        load(data_dir, split=split, valid_ratio=ratio, cold_item_ratio=cold_item_ratio) for ratio in (0.1, 0.0)
+    )
     assert none.valid.nnz == 0 < some.valid.nnz
     assert pairs(none, "test") == pairs(some, "test")
     assert pairs(none, "train") == pairs(some, "train", "valid")
 
 
 # --- fewer train rows a user ---
+
 
 @pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
 @pytest.mark.parametrize("split", SPLITS)
@@ -1109,8 +1205,9 @@ def test_train_rows_per_user_are_drawn_at_random_not_by_age(tmp_path: Path) -> N
     folder = write_timed(tmp_path, n_users=200, per_user=12)
     kept = pairs(load(folder, train_rows_per_user=1), "train")
     oldest_first = sorted(read_rows(folder), key=lambda row: (row["user_id"], row["updated_at"]))
-    places = Counter(number % 12 for number, row in enumerate(oldest_first)
-                     if (row["user_id"], row["subject_id"]) in kept)
+    places = Counter(
+        number % 12 for number, row in enumerate(oldest_first) if (row["user_id"], row["subject_id"]) in kept
+    )
     assert set(places) == set(range(10))  # the other two are valid and test
     assert max(places.values()) < 45  # 20 expected
 
@@ -1130,6 +1227,7 @@ def test_rows_below_min_rate_are_aside_beside_the_cut(tmp_path: Path) -> None:
 
 # --- real data ---
 
+
 def test_write_data_is_what_the_other_tests_take_it_for(tmp_path: Path) -> None:
     dataset = load(write_data(tmp_path))
     assert (dataset.n_users, dataset.n_items, dataset.seen.nnz) == (40, 30, 400)
@@ -1144,6 +1242,7 @@ def test_mal_anime_loads_whole() -> None:
 
 # --- known.tsv ---
 
+
 def write_known(folder: Path, *rows: tuple[str, ...], header: str = "user_id\tsubject_id\tupdated_at") -> Path:
     (folder / "known.tsv").write_text("\n".join([header, *map("\t".join, rows)]) + "\n", encoding="utf-8")
     return folder
@@ -1154,25 +1253,32 @@ def write_known(folder: Path, *rows: tuple[str, ...], header: str = "user_id\tsu
 def test_known_pairs_are_seen_and_no_positives_at_any_rate(split: str, min_rate: float, tmp_path: Path) -> None:
     folder = write_timed(tmp_path, n_users=20, per_user=12)
     plain = load(folder, split=split, min_rate=min_rate)
-    free = [next(title for title in plain.raw_item_ids if (user, title) not in pairs(plain, "seen"))
-            for user in plain.raw_user_ids]
+    free = [
+        next(title for title in plain.raw_item_ids if (user, title) not in pairs(plain, "seen"))
+        for user in plain.raw_user_ids
+    ]
     known = {*zip(plain.raw_user_ids, free, strict=True)}
-    write_known(folder, *((*pair, "2019-12-31" if number % 2 else "2021-01-01")
-                          for number, pair in enumerate(zip(plain.raw_user_ids, free, strict=True))))
+    write_known(
+        folder,
+        *(
+            (*pair, "2019-12-31" if number % 2 else "2021-01-01")
+            for number, pair in enumerate(zip(plain.raw_user_ids, free, strict=True))
+        ),
+    )
     dataset = load(folder, split=split, min_rate=min_rate)
     assert (dataset.raw_user_ids, dataset.raw_item_ids) == (plain.raw_user_ids, plain.raw_item_ids)
     for part in PARTS:
         assert pairs(dataset, part) == pairs(plain, part)
     assert pairs(dataset, "seen") == pairs(plain, "seen") | known
-    older = known if split == "random" else {(plain.raw_user_ids[row], free[row])
-                                             for row in range(1, len(free), 2)}
+    older = known if split == "random" else {(plain.raw_user_ids[row], free[row]) for row in range(1, len(free), 2)}
     assert pairs(dataset, "aside") == pairs(plain, "aside") | older
     assert dataset.facts["known only"] == len(known)
     assert dataset.user_comments.texts == plain.user_comments.texts
 
 
-def test_known_pairs_that_tell_nothing_are_dropped_and_counted(tmp_path: Path,
-                                                               caplog: pytest.LogCaptureFixture) -> None:
+def test_known_pairs_that_tell_nothing_are_dropped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = write_small(tmp_path, [("u", "a", 5), ("u", "b", 5), ("v", "a", 5)])
     write_known(folder, ("u", "a"), ("u", "c"), ("u", "c"), ("v", "ghost"), ("w", "a"), header="user_id\tsubject_id")
     with caplog.at_level(logging.WARNING, logger="aglrec"):
@@ -1180,8 +1286,10 @@ def test_known_pairs_that_tell_nothing_are_dropped_and_counted(tmp_path: Path,
     assert pairs(dataset, "seen") == {("u", "a"), ("u", "b"), ("v", "a"), ("u", "c")}
     assert ("u", "a") in pairs(dataset, *PARTS)
     assert dataset.raw_user_ids == ["u", "v"]
-    assert ("known.tsv: of 5 rows: 2 of titles that anime.tsv does not have or users that interactions.tsv does not "
-            "have, 2 of pairs that are there already (dropped)") in warnings_of(caplog)
+    assert (
+        "known.tsv: of 5 rows: 2 of titles that anime.tsv does not have or users that interactions.tsv does not "
+        "have, 2 of pairs that are there already (dropped)"
+    ) in warnings_of(caplog)
 
 
 def test_known_pairs_without_an_id_are_refused(tmp_path: Path) -> None:

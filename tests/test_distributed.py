@@ -33,21 +33,43 @@ from training import losses, model_factory
 
 ROOT = Path(__file__).parents[1]
 DIM, LSA_DIM, EPOCHS, STEPS = 9, 7, 11, 10  # lengths that two processes cannot part evenly
-BASE = {"model_name": "lsa", "lsa_dim": LSA_DIM, "embedding_dim": DIM, "num_layers": 2, "epochs": EPOCHS,
-        "batch_size": 36, "lr": 0.01, "early_stop_round": 0, "valid_ratio": 0.0, "device": "cpu"}
+BASE = {
+    "model_name": "lsa",
+    "lsa_dim": LSA_DIM,
+    "embedding_dim": DIM,
+    "num_layers": 2,
+    "epochs": EPOCHS,
+    "batch_size": 36,
+    "lr": 0.01,
+    "early_stop_round": 0,
+    "valid_ratio": 0.0,
+    "device": "cpu",
+}
 RUNS: dict[str, dict[str, Any]] = {
     "none": {"fusion_mode": "none"},
     "sum": {"fusion_mode": "sum", "id_dropout": 0.3},
     "concat": {"fusion_mode": "concat"},
-    "softmax": {"fusion_mode": "sum", "loss": "softmax", "batch_size": 4, "normalize": True, "temperature": 0.2,
-                "calibrate": True, "linear_dim": 4, "init": "svd", "lr_schedule": "cosine", "cold_item_ratio": 0.2,
-                "cold_cost": 0.05, "valid_ratio": 0.1},
+    "softmax": {
+        "fusion_mode": "sum",
+        "loss": "softmax",
+        "batch_size": 4,
+        "normalize": True,
+        "temperature": 0.2,
+        "calibrate": True,
+        "linear_dim": 4,
+        "init": "svd",
+        "lr_schedule": "cosine",
+        "cold_item_ratio": 0.2,
+        "cold_cost": 0.05,
+        "valid_ratio": 0.1,
+    },
 }
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # that of new titles, in item_bias, is read off differences of scores
 
 
 # --- what the processes of a launch do ---
+
 
 def work(job: dict[str, Any]) -> None:
     """Do the runs of a job in each process and write down, in its own file, what it did."""
@@ -71,6 +93,7 @@ def gloo_threads() -> list[str]:
 
 def watch_writes(folder: str, found: list[str]) -> None:
     """Note every file below the folder that is opened for writing, renamed or removed from now on."""
+
     def hook(event: str, args: tuple[Any, ...]) -> None:
         written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
         if (written or event in ("os.rename", "os.remove", "os.mkdir")) and str(args[0]).startswith(folder):
@@ -143,8 +166,15 @@ def gradients() -> dict[str, list[Any]]:
     for fusion_mode in ("none", "sum", "concat"):
         generator = torch.Generator().manual_seed(0)
         train = sp.csr_matrix(np.tri(6, 8, 1, dtype=np.float32))
-        model = LightGCN(normalized_adjacency(train), 6, DIM, 2, fusion_mode,
-                         torch.randn(14, LSA_DIM, generator=generator), generator=generator)
+        model = LightGCN(
+            normalized_adjacency(train),
+            6,
+            DIM,
+            2,
+            fusion_mode,
+            torch.randn(14, LSA_DIM, generator=generator),
+            generator=generator,
+        )
         users = torch.arange(5)
         loss, penalty = losses.bpr_loss(model, users, users, users + 2, 0.1)
         (loss + penalty).backward()
@@ -170,17 +200,26 @@ def be_killed(words: list[str]) -> int:
 
 # --- launches ---
 
+
 def launch(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a script in two processes; none of them outlives a time limit."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          start_new_session=True) as job:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as job:
         try:
             out, err = job.communicate(timeout=400)
         except subprocess.TimeoutExpired:
-            workers = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True,
-                                     check=False).stdout.split()
+            workers = subprocess.run(
+                ["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True, check=False
+            ).stdout.split()
             for pid in (*map(int, workers), job.pid):
                 os.kill(pid, signal.SIGKILL)
             raise
@@ -192,8 +231,11 @@ def overrides_of(name: str, folder: Path, data: Path) -> dict[str, Any]:
 
 
 def words_of(overrides: dict[str, Any]) -> list[str]:
-    return [word for key, value in overrides.items() for word in (f"--{key}", str(value).lower()
-                                                                  if isinstance(value, bool) else str(value))]
+    return [
+        word
+        for key, value in overrides.items()
+        for word in (f"--{key}", str(value).lower() if isinstance(value, bool) else str(value))
+    ]
 
 
 def killed_in(epoch: int, overrides: dict[str, Any]) -> None:
@@ -215,6 +257,7 @@ def killed_in(epoch: int, overrides: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from conftest import write_data
+
     return write_data(tmp_path_factory.mktemp("data"))
 
 
@@ -304,6 +347,7 @@ def forms(content: Any) -> Any:
 
 # --- the same numbers ---
 
+
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_train_what_one_trains(name: str, single: Path, double: Path) -> None:
     assert len(notes_of(double, 0)["runs"][name]["steps"]) >= 100
@@ -326,8 +370,10 @@ def test_what_two_processes_save_looks_like_that_of_one(name: str, file: str, si
     assert forms(ours) == forms(theirs)
     key = "model" if file == "last.pth" else "state_dict"
     assert ours[key]["id_emb"].shape[1] == DIM
-    beside = [{column: state[key].pop(column) for column in [*state[key]] if column.startswith(("item_", "linear_"))}
-              for state in (ours, theirs)]
+    beside = [
+        {column: state[key].pop(column) for column in [*state[key]] if column.startswith(("item_", "linear_"))}
+        for state in (ours, theirs)
+    ]
     torch.testing.assert_close(*beside, **OF_OFFSET)
     if name == "softmax" and file == "best_model.pth":
         assert all(column.any() for column in beside[0].values())
@@ -343,18 +389,21 @@ def test_a_run_begun_alone_is_gone_on_with_by_two(single: Path, double: Path) ->
     assert_same_run(double / "resumed", single / "concat")
 
 
-def test_a_run_begun_by_two_is_gone_on_with_alone(killed: tuple[Any, Path, Path], single: Path, data: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_begun_by_two_is_gone_on_with_alone(
+    killed: tuple[Any, Path, Path], single: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     epochs: list[int] = []
     train_epoch = trainer.train_epoch
-    monkeypatch.setattr(trainer, "train_epoch",
-                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
+    monkeypatch.setattr(
+        trainer, "train_epoch", lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more)
+    )
     main.run(get_config(overrides_of("concat", killed[2], data)))
     assert epochs == list(range(2, EPOCHS + 1))
     assert_same_run(killed[2], single / "concat")
 
 
 # --- who does what ---
+
 
 def test_the_first_process_alone_writes(double: Path) -> None:
     assert notes_of(double, 1)["writes"] == []
@@ -377,8 +426,10 @@ def test_the_bytes_of_a_step_do_not_depend_on_the_size_of_the_graph(double: Path
 
 # --- a process that dies ---
 
+
 def test_a_killed_process_ends_the_job_and_the_same_command_goes_on(
-        killed: tuple[subprocess.CompletedProcess[str], Path, Path], single: Path, data: Path) -> None:
+    killed: tuple[subprocess.CompletedProcess[str], Path, Path], single: Path, data: Path
+) -> None:
     died, saved, _ = killed
     assert died.returncode != 0
     assert "SIGKILL" in died.stderr
@@ -397,7 +448,8 @@ def test_a_killed_process_ends_the_job_and_the_same_command_goes_on(
 
 
 def test_the_first_process_killed_ends_the_job_within_seconds_and_the_same_command_ends_equal(
-        double: Path, data: Path, tmp_path: Path) -> None:
+    double: Path, data: Path, tmp_path: Path
+) -> None:
     overrides = overrides_of("concat", tmp_path / "saved", data)
     del overrides["saved_dir"]
     seconds, wrong = ranks.survived(tmp_path / "saved", double / "concat", words_of(overrides), (5, 0.0, 0))
@@ -406,6 +458,7 @@ def test_the_first_process_killed_ends_the_job_within_seconds_and_the_same_comma
 
 
 # --- alone ---
+
 
 def test_alone_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)

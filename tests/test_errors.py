@@ -20,8 +20,10 @@ from runtime.cli import run_script
 ROOT = Path(main.__file__).resolve().parent
 HEADER = "user_id\tsubject_id\trate\tcomment\tupdated_at\n"
 GOOD = "u{}\ts{}\t5\tfine\t2020-01-01\n"
-REMEDY = re.compile(r"\b(add|check|close|compress|connect|delete|fill|give|install|leave|lower|make|must|name|names|"
-                    r"nearest|needs|put|run|save|set|takes|train|use|write)\b")
+REMEDY = re.compile(
+    r"\b(add|check|close|compress|connect|delete|fill|give|install|leave|lower|make|must|name|names|"
+    r"nearest|needs|put|run|save|set|takes|train|use|write)\b"
+)
 
 Complain = Callable[..., str]
 
@@ -50,6 +52,7 @@ def _logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def complain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complain:
     """Run main.py on a folder within this process and return its one line on stderr."""
+
     def run(folder: Path, *settings: str, model: str = "lsa") -> str:
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", command(folder, tmp_path / "saved", *settings, model=model))
@@ -62,8 +65,16 @@ def complain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def complain_outside(folder: Path, saved: Path, *settings: str, model: str = "lsa", **env: str) -> str:
     """Run python main.py as a process of its own, for 20 seconds at most, and return its one line on stderr."""
-    done = subprocess.run([sys.executable, *command(folder, saved, *settings, model=model)], cwd=ROOT, timeout=20,
-                          capture_output=True, text=True, encoding="utf-8", env={**os.environ, **env}, check=False)
+    done = subprocess.run(
+        [sys.executable, *command(folder, saved, *settings, model=model)],
+        cwd=ROOT,
+        timeout=20,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **env},
+        check=False,
+    )
     return one_sentence(done.returncode, done.stdout, done.stderr)
 
 
@@ -87,6 +98,7 @@ def mentions(message: str, *parts: str) -> list[str]:
 
 # --- processes of their own ---
 
+
 def test_process_missing_anime(data_dir: Path, tmp_path: Path) -> None:
     (data_dir / "anime.tsv").unlink()
     error = complain_outside(data_dir, tmp_path / "saved")
@@ -101,13 +113,23 @@ def test_process_bad_rate(data_dir: Path, tmp_path: Path) -> None:
 
 def test_process_unreachable_hub_without_fallback(data_dir: Path, tmp_path: Path) -> None:
     start = time.monotonic()
-    error = complain_outside(data_dir, tmp_path / "saved", "--encoder_fallback", "none", "--device", "cpu",
-                             model="nobody/no-such-model", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
+    error = complain_outside(
+        data_dir,
+        tmp_path / "saved",
+        "--encoder_fallback",
+        "none",
+        "--device",
+        "cpu",
+        model="nobody/no-such-model",
+        HF_HUB_OFFLINE="1",
+        HF_HOME=str(tmp_path / "hub"),
+    )
     assert time.monotonic() - start < 20
     assert not mentions(error, "nobody/no-such-model", "not reachable")
 
 
 # --- files that are missing, empty or no text ---
+
 
 @pytest.mark.parametrize("name", ["anime.tsv", "interactions.tsv"])
 def test_missing_file(name: str, data_dir: Path, complain: Complain) -> None:
@@ -120,9 +142,18 @@ def test_no_folder(data_dir: Path, complain: Complain) -> None:
         assert not mentions(complain(folder), str(folder), "is no folder", "--data_dir")
 
 
-@pytest.mark.parametrize(("name", "column"), [
-    ("anime.tsv", "subject_id"), ("anime.tsv", "name"), ("anime.tsv", "tags_name"), ("anime.tsv", "summary"),
-    ("interactions.tsv", "user_id"), ("interactions.tsv", "rate"), ("interactions.tsv", "updated_at")])
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("anime.tsv", "subject_id"),
+        ("anime.tsv", "name"),
+        ("anime.tsv", "tags_name"),
+        ("anime.tsv", "summary"),
+        ("interactions.tsv", "user_id"),
+        ("interactions.tsv", "rate"),
+        ("interactions.tsv", "updated_at"),
+    ],
+)
 def test_missing_column(name: str, column: str, data_dir: Path, complain: Complain) -> None:
     text = (data_dir / name).read_text(encoding="utf-8")
     (data_dir / name).write_text(text.replace(column, "other", 1), encoding="utf-8")
@@ -205,7 +236,7 @@ def test_gz_that_is_no_gz(data_dir: Path, complain: Complain) -> None:
 
 def test_gz_with_a_damaged_middle(data_dir: Path, complain: Complain) -> None:
     packed = bytearray(gzip.compress((data_dir / "interactions.tsv").read_bytes()))
-    packed[len(packed) // 2:len(packed) // 2 + 20] = b"\xff" * 20
+    packed[len(packed) // 2 : len(packed) // 2 + 20] = b"\xff" * 20
     (data_dir / "interactions.tsv").unlink()
     (data_dir / "interactions.tsv.gz").write_bytes(packed)
     assert not mentions(complain(data_dir), "interactions.tsv.gz")
@@ -213,12 +244,22 @@ def test_gz_with_a_damaged_middle(data_dir: Path, complain: Complain) -> None:
 
 # --- rows ---
 
-@pytest.mark.parametrize(("lines", "line"), [
-    ([], 2), (good(3), 5), ([*good(2), 'u7\ts7\t5\t"a\n\nb ""c"""\t\n'], 7), (["\n", "\n", *good(1)], 5),
-    (['u7\ts7\t5\t"a\r\nb"\t\r\n'], 4), (["u7\ts7\t5\tit's 5\" long\t\n"], 3)])
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ([], 2),
+        (good(3), 5),
+        ([*good(2), 'u7\ts7\t5\t"a\n\nb ""c"""\t\n'], 7),
+        (["\n", "\n", *good(1)], 5),
+        (['u7\ts7\t5\t"a\r\nb"\t\r\n'], 4),
+        (["u7\ts7\t5\tit's 5\" long\t\n"], 3),
+    ],
+)
 @pytest.mark.parametrize(("bad", "found"), [("u8\ts8\t5\n", "3"), ("u8\ts8\t5\tx\ty\tz\tw\n", "7"), ("u8\n", "1")])
-def test_row_with_too_few_or_too_many_fields(lines: list[str], line: int, bad: str, found: str, data_dir: Path,
-                                             complain: Complain) -> None:
+def test_row_with_too_few_or_too_many_fields(
+    lines: list[str], line: int, bad: str, found: str, data_dir: Path, complain: Complain
+) -> None:
     error = complain(write_interactions(data_dir, *lines, bad, *good(2)))
     assert not mentions(error, "interactions.tsv", f"{found} field", "5")
     assert at_line(line, error)
@@ -256,8 +297,15 @@ def test_bad_rate_in_a_gz(data_dir: Path, complain: Complain) -> None:
     assert at_line(5, error)
 
 
-@pytest.mark.parametrize(("row", "column"), [("u8\t\t5\t\t\n", "subject_id"), ("\ts8\t5\t\t\n", "user_id"),
-                                             ("u8\t  \t5\t\t\n", "subject_id"), ("\t\t\t\t\n", "empty")])
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("u8\t\t5\t\t\n", "subject_id"),
+        ("\ts8\t5\t\t\n", "user_id"),
+        ("u8\t  \t5\t\t\n", "subject_id"),
+        ("\t\t\t\t\n", "empty"),
+    ],
+)
 def test_empty_id_in_interactions(row: str, column: str, data_dir: Path, complain: Complain) -> None:
     error = complain(write_interactions(data_dir, 'u7\ts7\t5\t"two\nlines"\t\n', row, *good(2)))
     assert not mentions(error, "interactions.tsv", column, "empty")
@@ -313,16 +361,29 @@ def test_no_positive_left(data_dir: Path, complain: Complain) -> None:
 
 # --- settings ---
 
+
 def test_unknown_key(data_dir: Path, complain: Complain) -> None:
     assert not mentions(complain(data_dir, "--embeding_dim", "8"), "embeding_dim", "'embedding_dim'")
 
 
-@pytest.mark.parametrize(("key", "value", "legal"), [
-    ("epochs", "many", "whole number"), ("lr", "fast", "number"), ("use_user_llm", "maybe", "true or false"),
-    ("top_k", "10;20", "10,20"), ("split", "weekly", "leave_one_out"), ("epochs", "0", "at least 1"),
-    ("seed", "-1", "0 or more"), ("split_seed", "-1", "0 or more"), ("split_seed", "0.5", "whole number"),
-    ("device", "gpu", "cuda"), ("device", "", "cuda"), ("device", "meta", "cuda"),
-    ("early_stop_metric", "NDCG@7", "NDCG@10")])
+@pytest.mark.parametrize(
+    ("key", "value", "legal"),
+    [
+        ("epochs", "many", "whole number"),
+        ("lr", "fast", "number"),
+        ("use_user_llm", "maybe", "true or false"),
+        ("top_k", "10;20", "10,20"),
+        ("split", "weekly", "leave_one_out"),
+        ("epochs", "0", "at least 1"),
+        ("seed", "-1", "0 or more"),
+        ("split_seed", "-1", "0 or more"),
+        ("split_seed", "0.5", "whole number"),
+        ("device", "gpu", "cuda"),
+        ("device", "", "cuda"),
+        ("device", "meta", "cuda"),
+        ("early_stop_metric", "NDCG@7", "NDCG@10"),
+    ],
+)
 def test_illegal_setting(key: str, value: str, legal: str, data_dir: Path, complain: Complain) -> None:
     assert not mentions(complain(data_dir, f"--{key}", value), key, value, legal)
 
@@ -339,12 +400,17 @@ def test_unknown_preset(data_dir: Path, complain: Complain) -> None:
     assert not mentions(complain(data_dir, "--preset", "turbo"), "'turbo'", "tuned")
 
 
-@pytest.mark.parametrize(("settings", "key", "found"), [
-    (("--top_k", "5,31", "--early_stop_metric", "NDCG@5"), "top_k", "31"),
-    (("--top_k", "31,5", "--early_stop_metric", "NDCG@5"), "top_k", "31"),
-    (("--recommend_k", "99"), "recommend_k", "99")])
-def test_k_larger_than_the_catalogue(settings: tuple[str, ...], key: str, found: str, data_dir: Path,
-                                     complain: Complain) -> None:
+@pytest.mark.parametrize(
+    ("settings", "key", "found"),
+    [
+        (("--top_k", "5,31", "--early_stop_metric", "NDCG@5"), "top_k", "31"),
+        (("--top_k", "31,5", "--early_stop_metric", "NDCG@5"), "top_k", "31"),
+        (("--recommend_k", "99"), "recommend_k", "99"),
+    ],
+)
+def test_k_larger_than_the_catalogue(
+    settings: tuple[str, ...], key: str, found: str, data_dir: Path, complain: Complain
+) -> None:
     assert not mentions(complain(data_dir, *settings), key, found, "30")
 
 
@@ -366,6 +432,7 @@ def test_model_folder_that_is_not_there(model: str, data_dir: Path, complain: Co
 
 # --- inference ---
 
+
 def test_inference_without_a_model(data_dir: Path, tmp_path: Path, complain: Complain) -> None:
     error = complain(data_dir, "--mode", "inference")
     assert not mentions(error, str(tmp_path / "saved" / "best_model.pth"), "missing")
@@ -378,11 +445,20 @@ def test_inference_with_a_damaged_model(content: bytes, data_dir: Path, tmp_path
     assert not mentions(complain(data_dir, "--mode", "inference"), "best_model.pth")
 
 
-@pytest.mark.parametrize(("name", "old", "new"), [("anime.tsv", "story of 7", "another story"),
-                                                  ("interactions.tsv", "user 3 on", "user 3 thinks of")])
-def test_inference_with_other_texts(name: str, old: str, new: str, data_dir: Path, tmp_path: Path,
-                                    complain: Complain, capsys: pytest.CaptureFixture[str],
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("anime.tsv", "story of 7", "another story"), ("interactions.tsv", "user 3 on", "user 3 thinks of")],
+)
+def test_inference_with_other_texts(
+    name: str,
+    old: str,
+    new: str,
+    data_dir: Path,
+    tmp_path: Path,
+    complain: Complain,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "argv", command(data_dir, tmp_path / "saved", "--epochs", "1", "--device", "cpu"))
     assert run_script(main.main) == 0
     path = data_dir / name
@@ -392,6 +468,7 @@ def test_inference_with_other_texts(name: str, old: str, new: str, data_dir: Pat
 
 
 # --- nothing is left behind ---
+
 
 def test_a_failure_writes_nothing(tmp_path: Path, complain: Complain) -> None:
     folder = write_interactions(write_data(tmp_path / "data"), *good(2), "u1\ts9\tabc\t\t\n")

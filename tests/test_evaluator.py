@@ -38,8 +38,9 @@ def settings(top_k: list[int] | None = None, seed: int = 0, memory_mb: int = 256
     return {"top_k": top_k or TOP_K, "seed": seed, "eval_memory_mb": memory_mb}
 
 
-def random_pairs(rng: np.random.Generator, n_users: int, n_items: int,
-                 share: float = 0.1) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def random_pairs(
+    rng: np.random.Generator, n_users: int, n_items: int, share: float = 0.1
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Return disjoint masked and target pairs; some users have no target, some nothing masked."""
     draw = rng.random((n_users, n_items))
     masked, target = draw < 0.3, draw > 1 - share
@@ -96,6 +97,7 @@ def assert_metrics_equal(ours: dict[str, np.ndarray], theirs: dict[str, list[flo
 
 
 # --- against independent implementations ---
+
 
 @pytest.mark.parametrize("n_items", SIZES)
 def test_evaluate_equals_brute_force(n_items: int) -> None:
@@ -166,7 +168,11 @@ def test_user_metrics_take_the_users_of_the_ranking_not_their_place() -> None:
     ranking = Ranking(np.array([2]), np.array([[1, 0, 2]]), np.zeros((1, 3)), np.array([0.5]))
     ours = user_metrics(ranking, target, [1])
     assert {key: values.tolist() for key, values in ours.items()} == {
-        "Recall@1": [0.5], "NDCG@1": [1.0], "Hit@1": [1.0], "AUC": [0.5]}
+        "Recall@1": [0.5],
+        "NDCG@1": [1.0],
+        "Hit@1": [1.0],
+        "AUC": [0.5],
+    }
 
 
 def test_padding_is_never_taken_for_an_item() -> None:
@@ -201,6 +207,7 @@ def test_recall_of_an_oracle_is_bounded_by_k() -> None:
 
 # --- who and what takes part ---
 
+
 @pytest.mark.parametrize("n_items", SIZES)
 def test_masked_items_are_never_listed_and_the_rest_is_sorted(n_items: int) -> None:
     rng = np.random.default_rng(0)
@@ -212,8 +219,8 @@ def test_masked_items_are_never_listed_and_the_rest_is_sorted(n_items: int) -> N
     for user, (items, listed) in enumerate(zip(ranking.items, ranking.scores, strict=True)):
         free = np.flatnonzero(masked.toarray()[user] == 0)
         expected = free[np.argsort(-scores[user, free])][:20]
-        assert items[:len(expected)].tolist() == expected.tolist()
-        np.testing.assert_allclose(listed[:len(expected)], scores[user, expected], rtol=1e-6)
+        assert items[: len(expected)].tolist() == expected.tolist()
+        np.testing.assert_allclose(listed[: len(expected)], scores[user, expected], rtol=1e-6)
 
 
 def test_the_best_items_are_found_however_far_apart_they_stand() -> None:
@@ -288,8 +295,9 @@ def test_candidates_are_the_only_items_ranked(shuffled: bool) -> None:
     if not shuffled:
         candidates = np.sort(candidates)
     ours = evaluate(*vectors_scoring(scores), target, masked, settings(), candidates)
-    expected = brute_force(scores[:, candidates], target.toarray()[:, candidates], masked.toarray()[:, candidates],
-                           TOP_K)
+    expected = brute_force(
+        scores[:, candidates], target.toarray()[:, candidates], masked.toarray()[:, candidates], TOP_K
+    )
     assert_metrics_equal(ours, expected)
 
 
@@ -298,8 +306,9 @@ def test_fewer_candidates_than_k_are_all_listed() -> None:
     masked, target = random_pairs(rng, 30, 100)
     scores, candidates = distinct_scores(rng, 30, 100), np.arange(40, 47)
     ours = evaluate(*vectors_scoring(scores), target, masked, settings([3, 20]), candidates)
-    expected = brute_force(scores[:, candidates], target.toarray()[:, candidates], masked.toarray()[:, candidates],
-                           [3, 20])
+    expected = brute_force(
+        scores[:, candidates], target.toarray()[:, candidates], masked.toarray()[:, candidates], [3, 20]
+    )
     assert_metrics_equal(ours, expected)
     assert set(ours["Recall@20"]) == {1.0}
 
@@ -327,6 +336,7 @@ def test_auc_of_one_target_and_one_other_title_and_of_none_of_either() -> None:
 
 # --- blocks of users ---
 
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_results_do_not_depend_on_the_block_size(ties: bool) -> None:
     rng = np.random.default_rng(6)
@@ -341,8 +351,9 @@ def test_results_do_not_depend_on_the_block_size(ties: bool) -> None:
 
 @pytest.mark.parametrize(("memory_mb", "users_a_block"), [(1, 64), (2, 128), (3, 192)])
 def test_a_block_holds_as_many_users_as_memory_mb_has_room_for(memory_mb: int, users_a_block: int) -> None:
-    blocks = rank_blocks(torch.ones(300, 2), torch.ones(1000, 2), np.arange(300), nothing(300, 1000), 5,
-                         memory_mb=memory_mb)  # 1,024 columns of 16 bytes a user
+    blocks = rank_blocks(
+        torch.ones(300, 2), torch.ones(1000, 2), np.arange(300), nothing(300, 1000), 5, memory_mb=memory_mb
+    )  # 1,024 columns of 16 bytes a user
     assert next(blocks).items.shape == (users_a_block, 5)
     assert sum(len(block.items) for block in blocks) == 300 - users_a_block
 
@@ -367,6 +378,7 @@ def test_metrics_do_not_depend_on_memory_mb() -> None:
 
 # --- ties ---
 
+
 def test_equal_scores_are_listed_at_random_not_by_row() -> None:
     n_users, n_items = 500, 200
     target = np.zeros((n_users, n_items))
@@ -385,8 +397,9 @@ def test_equal_scores_are_listed_at_random_not_by_row() -> None:
 
 def test_the_seed_decides_how_ties_fall() -> None:
     vectors = torch.zeros(50, 4), torch.zeros(100, 4)
-    first, again, other = (rank_items(*vectors, np.arange(50), nothing(50, 100), 20, seed=seed).items
-                           for seed in (1, 1, 2))
+    first, again, other = (
+        rank_items(*vectors, np.arange(50), nothing(50, 100), 20, seed=seed).items for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).mean() > 0.5
 
@@ -395,8 +408,9 @@ def test_evaluate_and_recommend_take_the_seed_from_the_config(dataset: Dataset) 
     vectors = torch.zeros(dataset.n_users, 4), torch.zeros(dataset.n_items, 4)
     first, again, other = (recommend(*vectors, dataset, 10, settings(seed=seed)) for seed in (1, 1, 2))
     assert first == again != other
-    first, again, other = (evaluate(*vectors, dataset.test, dataset.train, settings(seed=seed))["Recall@10"].tolist()
-                           for seed in (1, 1, 2))
+    first, again, other = (
+        evaluate(*vectors, dataset.test, dataset.train, settings(seed=seed))["Recall@10"].tolist() for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
@@ -462,6 +476,7 @@ def test_ties_leave_masked_items_out_and_short_lists_short() -> None:
 
 # --- means ---
 
+
 def test_means_pass_over_nan() -> None:
     metrics = {"a": np.array([1.0, math.nan, 0.0, 0.5]), "b": np.array([math.nan] * 4)}
     with warnings.catch_warnings():
@@ -474,6 +489,7 @@ def test_means_pass_over_nan() -> None:
 
 
 # --- the parts of a Dataset ---
+
 
 def parted_data() -> tuple[np.ndarray, Dataset]:
     """Return scores and a Dataset with pairs in every part.
@@ -489,8 +505,11 @@ def parted_data() -> tuple[np.ndarray, Dataset]:
         train[user, rng.permutation(100)[:size]] = 1
     drawn = rng.integers(1, 10, size=(n_users, n_items)) * (train == 0)
     place = np.arange(n_items)
-    parts = {"cold_valid": (drawn < 3) & (place >= 100) & (place < 105), "aside": drawn == 3,
-             "cold_test": (drawn < 3) & (place >= 105) & (place < 110)}
+    parts = {
+        "cold_valid": (drawn < 3) & (place >= 100) & (place < 105),
+        "aside": drawn == 3,
+        "cold_test": (drawn < 3) & (place >= 105) & (place < 110),
+    }
     free = (place < 100) | (place >= 110)
     parts |= {"valid": (drawn == 1) & free, "test": (drawn == 2) & free & (np.arange(n_users) < 50)[:, None]}
     dataset = dataset_of(to_csr(train), **{name: to_csr(part * (drawn > 0)) for name, part in parts.items()})
@@ -553,6 +572,7 @@ def test_evaluate_listed_equals_brute_force_among_all_titles(has_cold_test_rows:
 
 # --- groups ---
 
+
 def train_of(counts: list[int], n_users: int = 200) -> sp.csr_matrix:
     """Return a train matrix in which item i is collected by counts[i] users."""
     dense = np.zeros((n_users, len(counts)))
@@ -585,8 +605,9 @@ def test_user_groups_are_cut_at_5_20_and_50_train_rows() -> None:
     rows = np.asarray(dataset.train.sum(axis=1)).ravel()
     for name, low, high in (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, 10**9)):
         inside = (rows >= low) & (rows <= high)
-        expected = brute_force(scores, warm_part(dataset, "test") * inside[:, None],
-                               dense_known(dataset, "test") + is_cold(dataset), TOP_K)
+        expected = brute_force(
+            scores, warm_part(dataset, "test") * inside[:, None], dense_known(dataset, "test") + is_cold(dataset), TOP_K
+        )
         assert groups[name].pop("n_users") == len(expected["AUC"]) > 0
         assert_means_equal(groups[name], expected)
     assert len(groups) == 4
@@ -640,6 +661,7 @@ def test_groups_without_anybody_have_no_metrics_and_the_result_is_json() -> None
 
 # --- recommendations ---
 
+
 def random_vectors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return (torch.randn(dataset.n_users, 6, generator=generator), torch.randn(dataset.n_items, 6, generator=generator))
@@ -681,6 +703,7 @@ def test_recommendations_for_some_users_are_theirs_and_plain_json(dataset: Datas
 
 # --- sparse user vectors ---
 
+
 def sparse_users(rng: np.random.Generator, n_users: int = 40, dim: int = 90) -> np.ndarray:
     """Return user vectors, most of them zero, one all zeros; small whole numbers, so that sums are exact."""
     vectors = rng.integers(1, 5, size=(n_users, dim)) * (rng.random((n_users, dim)) < 0.1)
@@ -695,8 +718,10 @@ def test_sparse_user_vectors_rank_like_dense_ones(memory_mb: float) -> None:
     dense = sparse_users(rng)
     item_emb = torch.from_numpy(rng.integers(-3, 4, size=(100, 90)).astype(np.float32))
     users = np.array([0, 3, 4, 17, 39])
-    rankings = [rank_items(user_emb, item_emb, users, masked, 12, target, seed=3, memory_mb=memory_mb)
-                for user_emb in (sp.csr_matrix(dense), torch.from_numpy(dense))]
+    rankings = [
+        rank_items(user_emb, item_emb, users, masked, 12, target, seed=3, memory_mb=memory_mb)
+        for user_emb in (sp.csr_matrix(dense), torch.from_numpy(dense))
+    ]
     for ours, theirs in zip(*rankings, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     best = np.sort(np.where(masked.toarray()[users] > 0, -np.inf, dense[users] @ item_emb.numpy().T))[:, ::-1][:, :12]
@@ -709,12 +734,15 @@ def test_sparse_user_vectors_evaluate_like_dense_ones() -> None:
     dense = sparse_users(rng)
     item_emb = torch.from_numpy(rng.integers(-3, 4, size=(100, 90)).astype(np.float32))
     for candidates in (None, np.arange(0, 100, 2)):
-        ours, theirs = (evaluate(user_emb, item_emb, target, masked, settings(), candidates)
-                        for user_emb in (sp.csr_matrix(dense), torch.from_numpy(dense)))
+        ours, theirs = (
+            evaluate(user_emb, item_emb, target, masked, settings(), candidates)
+            for user_emb in (sp.csr_matrix(dense), torch.from_numpy(dense))
+        )
         assert_metrics_equal(ours, {key: values.tolist() for key, values in theirs.items()})
 
 
 # --- beyond accuracy ---
+
 
 def test_lists_that_share_the_catalogue_evenly_cover_it_with_a_gini_of_zero() -> None:
     items = np.array([[0, 1], [2, 3], [4, 5], [1, 0], [3, 2], [5, 4]])
@@ -754,7 +782,7 @@ def test_diversity_by_brute_force_over_the_pairs_of_a_list() -> None:
     lengths = np.linalg.norm(vectors, axis=1)
     alike = []
     for titles in items:
-        pairs = [(a, b) for place, a in enumerate(titles) for b in titles[place + 1:]]
+        pairs = [(a, b) for place, a in enumerate(titles) for b in titles[place + 1 :]]
         alike.append(np.mean([vectors[a] @ vectors[b] / max(lengths[a] * lengths[b], 1e-9) for a, b in pairs]))
     found = beyond_accuracy(items, nothing(257, 50), vectors)
     assert found["Diversity"] == pytest.approx(1 - np.mean(alike), abs=1e-6)
@@ -762,8 +790,14 @@ def test_diversity_by_brute_force_over_the_pairs_of_a_list() -> None:
 
 def test_diversity_of_lists_of_the_same_and_of_unlike_titles() -> None:
     vectors = np.array([[2, 0], [5, 0], [0, 1], [-3, 0]], np.float32)
-    for titles, diversity in (([0, 1], 0), ([0, 2], 1), ([1, 3], 2), ([0, 1, 2], 2 / 3), ([0, 2, -1], 1),
-                              ([1, 3, -1, -1], 2)):
+    for titles, diversity in (
+        ([0, 1], 0),
+        ([0, 2], 1),
+        ([1, 3], 2),
+        ([0, 1, 2], 2 / 3),
+        ([0, 2, -1], 1),
+        ([1, 3, -1, -1], 2),
+    ):
         found = beyond_accuracy(np.array([titles]), nothing(1, 4), vectors)
         assert found["Diversity"] == pytest.approx(diversity)
 
@@ -778,12 +812,18 @@ def test_beyond_accuracy_of_no_lists_is_zero_and_json() -> None:
 def test_sparse_factors_rank_as_dense_ones_do(width: int) -> None:
     """Columns that are mostly filled are multiplied apart; what comes out is the same."""
     rng = np.random.default_rng(0)
-    parts = [np.concatenate([(rng.random((n, 50)) < 0.1) * rng.normal(size=(n, 50)), rng.normal(size=(n, width))],
-                            axis=1).astype(np.float32) for n in (30, 90)]
+    parts = [
+        np.concatenate(
+            [(rng.random((n, 50)) < 0.1) * rng.normal(size=(n, 50)), rng.normal(size=(n, width))], axis=1
+        ).astype(np.float32)
+        for n in (30, 90)
+    ]
     assert len(_columns(to_csr(parts[1]), 128).rows) == width
     masked, target = nothing(30, 90), to_csr(rng.random((30, 90)) < 0.05)
-    sparse, dense = (rank_items(*factors, np.arange(30), masked, 9, target) for factors in (
-        map(to_csr, parts), map(torch.from_numpy, parts)))
+    sparse, dense = (
+        rank_items(*factors, np.arange(30), masked, 9, target)
+        for factors in (map(to_csr, parts), map(torch.from_numpy, parts))
+    )
     np.testing.assert_allclose(sparse.scores, dense.scores, atol=1e-5)
     np.testing.assert_allclose(sparse.auc, dense.auc, atol=1e-6)
     assert (sparse.items == dense.items).mean() > 0.99

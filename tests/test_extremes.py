@@ -30,20 +30,31 @@ from web.charts import lines
 
 Pairs = Iterable[tuple[int, int]]
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you "
-                   "tried to allocate 900 bytes. Error code 12 (Cannot allocate memory)")
+CPU = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 900 bytes. Error code 12 (Cannot allocate memory)"
+)
 WINDOWS = RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried")
 SHORT_OF_MEMORY = [MemoryError(), np._core._exceptions._ArrayMemoryError((3,), np.dtype(int)), CUDA, CPU, WINDOWS]
 SOME = [(user, item) for user in range(20) for item in range(30) if (user * 7 + item * 11) % 3 == 0]
 
 
-def folder_of(folder: Path, n_items: int, pairs: Pairs,
-              rate: Callable[[int, int], Any] = lambda user, item: (user + item) % 10 + 1,
-              summary: Callable[[int], str] = lambda item: f"story of {item}") -> Path:
+def folder_of(
+    folder: Path,
+    n_items: int,
+    pairs: Pairs,
+    rate: Callable[[int, int], Any] = lambda user, item: (user + item) % 10 + 1,
+    summary: Callable[[int], str] = lambda item: f"story of {item}",
+) -> Path:
     write_tsv(folder, "anime.tsv", ((f"s{i}", f"title {i}", f'["tag{i % 5}"]', summary(i)) for i in range(n_items)))
-    write_tsv(folder, "interactions.tsv", (
-        (f"u{u}", f"s{i}", rate(u, i), f"user {u} on {i}" if (u + i) % 2 else "", f"2020-01-{(u + i) % 28 + 1:02d}")
-        for u, i in pairs))
+    write_tsv(
+        folder,
+        "interactions.tsv",
+        (
+            (f"u{u}", f"s{i}", rate(u, i), f"user {u} on {i}" if (u + i) % 2 else "", f"2020-01-{(u + i) % 28 + 1:02d}")
+            for u, i in pairs
+        ),
+    )
     return folder
 
 
@@ -81,8 +92,9 @@ def sentence_of(shape: str, way: str) -> str:
 
 def settings_for(folder: Path, saved: Path, **settings: Any) -> dict[str, Any]:
     few = {"top_k": [1], "recommend_k": 1}
-    return get_config({"data_dir": str(folder), "saved_dir": str(saved), "model_name": "lsa", "device": "cpu", **few,
-                       **settings})
+    return get_config(
+        {"data_dir": str(folder), "saved_dir": str(saved), "model_name": "lsa", "device": "cpu", **few, **settings}
+    )
 
 
 def numbers(found: Any) -> Iterable[float]:
@@ -118,12 +130,26 @@ def test_a_user_with_every_title_is_recommended_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["user_time", "random", "leave_one_out", "global_time"])
-def test_nothing_left_to_train_on_is_a_sentence(split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_left_to_train_on_is_a_sentence(
+    split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write_data(tmp_path / "data", n_users=5, n_items=8, per_user=3)
     monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
-    monkeypatch.setattr(sys, "argv", ["main.py", "--data_dir", str(folder), "--saved_dir", str(tmp_path / "saved"),
-                                      "--split", split, "--cold_item_ratio", "0.99"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "main.py",
+            "--data_dir",
+            str(folder),
+            "--saved_dir",
+            str(tmp_path / "saved"),
+            "--split",
+            split,
+            "--cold_item_ratio",
+            "0.99",
+        ],
+    )
     assert run_script(main.main) == 2
     assert capsys.readouterr().err == f"error: {NOTHING_LEFT}\n"
 
@@ -134,6 +160,7 @@ def test_a_chart_of_losses_that_differ_by_a_rounding_is_drawn() -> None:
 
 
 # --- losses ---
+
 
 def fitted(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     vectors = text_vectors(dataset, config, "cpu")
@@ -153,12 +180,17 @@ def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, factor: float
     monkeypatch.setattr(losses, "bpr_loss", spoiled)
 
 
-@pytest.mark.parametrize(("factor", "told"), [
-    (math.nan, "the loss became nan in epoch 3, batch 4 of 5; lower --lr"),
-    (math.inf, "the loss became (inf|nan) in epoch 3, batch 4 of 5; lower --lr"),
-    (1e9, "the loss grew to .* in epoch 3, 1,000 times that of guessing; lower --lr")])
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (math.nan, "the loss became nan in epoch 3, batch 4 of 5; lower --lr"),
+        (math.inf, "the loss became (inf|nan) in epoch 3, batch 4 of 5; lower --lr"),
+        (1e9, "the loss grew to .* in epoch 3, 1,000 times that of guessing; lower --lr"),
+    ],
+)
 def test_a_loss_that_runs_away_is_told_and_the_best_epoch_kept(
-        factor: float, told: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    factor: float, told: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**config, "lr": 0.05, "batch_size": -(-dataset.train.nnz // 5), "epochs": 9}
     path = Path(config["saved_dir"]) / "checkpoint.pth"
     fitted(dataset, {**config, "epochs": 2})
@@ -173,7 +205,8 @@ def test_a_loss_that_runs_away_is_told_and_the_best_epoch_kept(
 
 
 def test_a_loss_that_runs_away_at_once_names_no_epoch_that_is_not_there(
-        dataset: Dataset, config: dict[str, Any]) -> None:
+    dataset: Dataset, config: dict[str, Any]
+) -> None:
     with pytest.raises(FloatingPointError, match=r"epoch 1, batch \d+ of \d+; lower --lr \(it is 1e\+30\)$"):
         fitted(dataset, {**config, "lr": 1e30})
 
@@ -184,9 +217,11 @@ def test_a_high_first_loss_is_no_explosion(dataset: Dataset, config: dict[str, A
 
 # --- memory ---
 
+
 @pytest.mark.parametrize("error", SHORT_OF_MEMORY, ids=lambda error: f"{type(error).__name__} {str(error)[:9]}")
-def test_ranking_halves_its_block_and_finds_the_same(error: Exception, monkeypatch: pytest.MonkeyPatch,
-                                                     caplog: pytest.LogCaptureFixture) -> None:
+def test_ranking_halves_its_block_and_finds_the_same(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     rng, most = np.random.default_rng(0), 7
     user_emb, item_emb = (torch.from_numpy(rng.integers(-2, 3, (n, 4)).astype(np.float32)) for n in (50, 40))
     masked, target = (sp.csr_matrix(rng.random((50, 40)) < share, dtype=np.float32) for share in (0.2, 0.1))
@@ -231,18 +266,39 @@ def test_a_single_row_that_is_too_much_ends_it() -> None:
 
 
 @pytest.mark.parametrize("error", SHORT_OF_MEMORY, ids=lambda error: f"{type(error).__name__} {str(error)[:9]}")
-@pytest.mark.parametrize(("place", "keys"), [("bpr_loss", ("--batch_size", "--embedding_dim")),
-                                             ("normalized_adjacency", ("--batch_size", "--embedding_dim"))])
+@pytest.mark.parametrize(
+    ("place", "keys"),
+    [("bpr_loss", ("--batch_size", "--embedding_dim")), ("normalized_adjacency", ("--batch_size", "--embedding_dim"))],
+)
 def test_training_without_memory_names_what_to_lower(
-        place: str, keys: tuple[str, ...], error: Exception, data_dir: Path, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    place: str,
+    keys: tuple[str, ...],
+    error: Exception,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def full(*args: Any) -> None:
         raise error
 
     monkeypatch.setattr(losses if place == "bpr_loss" else trainer, place, full)
     monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
-    monkeypatch.setattr(sys, "argv", ["main.py", "--data_dir", str(data_dir), "--saved_dir", str(tmp_path / "saved"),
-                                      "--model_name", "lsa", "--device", "cpu"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "main.py",
+            "--data_dir",
+            str(data_dir),
+            "--saved_dir",
+            str(tmp_path / "saved"),
+            "--model_name",
+            "lsa",
+            "--device",
+            "cpu",
+        ],
+    )
     assert run_script(main.main) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: out of memory (")
@@ -282,8 +338,10 @@ def test_a_batch_of_texts_that_is_too_much_is_halved(error: Exception, caplog: p
     assert encode.tokens == sum(range(1, 41))  # of each text once
     encode(texts)
     assert model.asked == [25, 12, 6, 6]
-    assert [record.getMessage().partition(" texts")[0] for record in caplog.records] == ["out of memory with 25",
-                                                                                       "out of memory with 12"]
+    assert [record.getMessage().partition(" texts")[0] for record in caplog.records] == [
+        "out of memory with 25",
+        "out of memory with 12",
+    ]
     with pytest.raises(MemoryError, match=r"encoding needs less if you lower --max_seq_length"):
         encoders.Transformer(Encoder(0, error), 2)(texts)
 

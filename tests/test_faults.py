@@ -54,8 +54,12 @@ def disk_of(n_bytes: int) -> Iterator[None]:
 
 
 def contents(*folders: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*")
-            if path.is_file() and path.name != ".lock"}
+    return {
+        path: path.read_bytes()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 Script = Callable[..., int]
@@ -67,9 +71,17 @@ def script(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     kaggle_2020(tmp_path / "kaggle")
 
     def run(name: str, *more: str) -> int:
-        given = {"convert": ["kaggle-2020", str(tmp_path / "kaggle"), "--adult", "yes",
-                             "--out", str(tmp_path / "converted")],
-                 "recommend": ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]}
+        given = {
+            "convert": [
+                "kaggle-2020",
+                str(tmp_path / "kaggle"),
+                "--adult",
+                "yes",
+                "--out",
+                str(tmp_path / "converted"),
+            ],
+            "recommend": ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]],
+        }
         monkeypatch.setattr(sys, "argv", [name, *(given[name] if name in given else words(config)[1:]), *more])
         return run_script(SCRIPTS[name].main)
 
@@ -78,9 +90,11 @@ def script(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # --- disks ---
 
+
 @pytest.mark.parametrize("out", ["lists.json", "lists.jsonl", "lists.csv", "inference.top_k.parquet"])
 def test_lists_for_a_full_disk_are_a_sentence_and_leave_the_old_ones(
-        out: str, script: Script, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out: str, script: Script, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if out.endswith("parquet"):
         pytest.importorskip("pyarrow")
     main.run(config)
@@ -96,8 +110,9 @@ def test_lists_for_a_full_disk_are_a_sentence_and_leave_the_old_ones(
     assert path.stat().st_size > 2_000
 
 
-def test_vectors_exported_to_a_full_disk_are_a_sentence(script: Script, config: dict[str, Any], tmp_path: Path,
-                                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_vectors_exported_to_a_full_disk_are_a_sentence(
+    script: Script, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main.run(config)
     capsys.readouterr()
     with disk_of(1_000):
@@ -106,8 +121,9 @@ def test_vectors_exported_to_a_full_disk_are_a_sentence(script: Script, config: 
     assert not list((tmp_path / "export").glob("*.npy"))
 
 
-def test_vectors_for_a_full_disk_are_a_sentence_and_leave_the_old_ones(script: Script, config: dict[str, Any],
-                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+def test_vectors_for_a_full_disk_are_a_sentence_and_leave_the_old_ones(
+    script: Script, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert script("save_embeddings") == 0
     before = contents(Path(config["saved_dir"]))
     capsys.readouterr()
@@ -138,7 +154,8 @@ def test_a_store_on_a_full_disk_keeps_what_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [[], ["--overwrite", "--seed", "1"]])
 def test_a_conversion_to_a_full_disk_is_a_sentence_and_leaves_the_folder_as_it_was(
-        more: list[str], script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more: list[str], script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if more:
         assert script("convert") == 0
     before = contents(tmp_path / "converted")
@@ -152,8 +169,14 @@ def test_a_conversion_to_a_full_disk_is_a_sentence_and_leaves_the_folder_as_it_w
 
 
 @pytest.mark.parametrize("name", ["save_embeddings", "recommend", "convert"])
-def test_a_read_only_disk_is_a_sentence(name: str, script: Script, config: dict[str, Any], tmp_path: Path,
-                                        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_read_only_disk_is_a_sentence(
+    name: str,
+    script: Script,
+    config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     main.run(config)
     for path in Path(config["saved_dir"]).glob("*.npy*"):
         path.unlink()
@@ -186,8 +209,8 @@ FILES = ["anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"]
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("more", [[], ["--overwrite", "--statuses", "done"]])
 def test_a_conversion_killed_over_a_file_is_repeated_by_its_command(
-        more: list[str], name: str, script: Script, config: dict[str, Any], tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    more: list[str], name: str, script: Script, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "converted"
     if more:
         assert script("convert") == 0
@@ -226,8 +249,9 @@ def test_an_overwritten_folder_keeps_nothing_of_the_old_one(script: Script, tmp_
 
 # --- damage ---
 
+
 def halved(content: bytes) -> bytes:
-    return content[:len(content) // 2]
+    return content[: len(content) // 2]
 
 
 def flipped(seed: int) -> Callable[[bytes], bytes]:
@@ -235,20 +259,35 @@ def flipped(seed: int) -> Callable[[bytes], bytes]:
         changed = bytearray(content)
         changed[np.random.default_rng(seed).integers(len(changed))] ^= 1 << seed % 8
         return bytes(changed)
+
     return flip
 
 
-DAMAGE = {"empty": lambda content: b"", "halved": halved, "a byte short": lambda content: content[:-1],
-          **{f"bit {seed}": flipped(seed) for seed in range(6)}}
+DAMAGE = {
+    "empty": lambda content: b"",
+    "halved": halved,
+    "a byte short": lambda content: content[:-1],
+    **{f"bit {seed}": flipped(seed) for seed in range(6)},
+}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """A config, and the folder of three runs: finished, one whose training was just done, and a page's."""
     folder = tmp_path_factory.mktemp("whole")
-    config = get_config({"data_dir": str(write_data(folder / "data", 20, 24)), "saved_dir": "saved",
-                         "vectors_dir": str(folder / "vectors"), "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 4,
-                         "epochs": 2, "batch_size": 64, "device": "cpu"})
+    config = get_config(
+        {
+            "data_dir": str(write_data(folder / "data", 20, 24)),
+            "saved_dir": "saved",
+            "vectors_dir": str(folder / "vectors"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 4,
+            "epochs": 2,
+            "batch_size": 64,
+            "device": "cpu",
+        }
+    )
     for name, run in (("finished", main.run), ("stopped", interrupted)):
         (folder / name).mkdir()
         with chdir(folder / name):
@@ -257,9 +296,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
 
 
 @pytest.fixture
-def copied(whole: tuple[dict[str, Any], Path], tmp_path: Path,
-           monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+def copied(
+    whole: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dict[str, Any]]:
     """Copy the saved/ of one of these runs to where this test runs, and return the config."""
+
     def copy(name: str) -> dict[str, Any]:
         monkeypatch.chdir(tmp_path)
         shutil.rmtree("saved", ignore_errors=True)
@@ -283,8 +324,9 @@ Copied = Callable[[str], dict[str, Any]]
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_checkpoint_is_refused_or_gone_on_from_rightly(damage: Callable[[bytes], bytes], copied: Copied,
-                                                                 finished: dict[str, Any]) -> None:
+def test_a_damaged_checkpoint_is_refused_or_gone_on_from_rightly(
+    damage: Callable[[bytes], bytes], copied: Copied, finished: dict[str, Any]
+) -> None:
     config, path = copied("stopped"), Path("saved/checkpoint.pth")
     path.write_bytes(damage(path.read_bytes()))
     try:
@@ -310,9 +352,13 @@ def test_a_bit_in_the_weights_is_noticed(name: str, run: str, copied: Copied) ->
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 @pytest.mark.parametrize("name", [*OUTPUTS, "manifest.json"])
-def test_a_damaged_file_of_a_run_is_refused_or_made_again(name: str, damage: Callable[[bytes], bytes], copied: Copied,
-                                                          finished: dict[str, Any],
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_of_a_run_is_refused_or_made_again(
+    name: str,
+    damage: Callable[[bytes], bytes],
+    copied: Copied,
+    finished: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config, path = copied("finished"), Path("saved", name)
     expected = torch.load("saved/item_emb.pt", weights_only=True)
     path.write_bytes(damage(path.read_bytes()))
@@ -332,8 +378,9 @@ def test_a_damaged_file_of_a_run_is_refused_or_made_again(name: str, damage: Cal
 
 @pytest.mark.parametrize("name", ["about.json", "vectors.bin", "index.bin"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_store_gives_the_right_vectors_or_a_sentence(name: str, damage: Callable[[bytes], bytes],
-                                                               tmp_path: Path) -> None:
+def test_a_damaged_store_gives_the_right_vectors_or_a_sentence(
+    name: str, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
     store = text_store.store_of(tmp_path, {"model_name": "some/encoder", "settings": {}, "model": "abc"})
     texts = [f"text {n}" for n in range(40)]
 
@@ -387,9 +434,11 @@ def test_a_damaged_row_of_an_ablation_is_named(name: str, config: dict[str, Any]
 
 # --- clocks, and data that change ---
 
+
 @pytest.mark.parametrize("moment", [0, 4_000_000_000])
-def test_what_the_clock_says_decides_nothing(moment: int, copied: Copied, finished: dict[str, Any],
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_clock_says_decides_nothing(
+    moment: int, copied: Copied, finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("time.time", lambda: float(moment))
     for name in ("stopped", "finished"):
         config = copied(name)
@@ -401,8 +450,9 @@ def test_what_the_clock_says_decides_nothing(moment: int, copied: Copied, finish
         assert name == "stopped" or contents(Path("saved")) == before
 
 
-def test_data_written_to_while_they_are_read_are_refused(config: dict[str, Any],
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_written_to_while_they_are_read_are_refused(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, check = Path(config["data_dir"]) / "interactions.tsv", readers._check_rows
 
     def check_and_append(read: Path, *columns: Any) -> None:
@@ -432,7 +482,8 @@ def edited_after(n_reads: int, config: dict[str, Any], monkeypatch: pytest.Monke
 
 
 def test_a_run_whose_data_were_edited_meanwhile_is_of_what_it_read_and_says_so(
-        config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = main.run({**config, "saved_dir": str(tmp_path / "whole")})
     with monkeypatch.context() as patch:
         edited_after(1, config, patch)
@@ -442,8 +493,9 @@ def test_a_run_whose_data_were_edited_meanwhile_is_of_what_it_read_and_says_so(
 
 
 @pytest.mark.parametrize("n_reads", [1, 2])
-def test_what_is_trained_once_more_has_to_be_what_was_measured(n_reads: int, config: dict[str, Any], tmp_path: Path,
-                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_trained_once_more_has_to_be_what_was_measured(
+    n_reads: int, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**config, "refit": True}
     with monkeypatch.context() as patch:
         edited_after(n_reads, config, patch)

@@ -23,12 +23,33 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module", params=["softmax", "bpr"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on the sample data, whose user tastes are known to be learnable; some titles have no history."""
-    softmax = {"loss": "softmax", "normalize": True, "temperature": 0.2, "init": "svd", "lr": 0.03, "epochs": 5,
-               "reg_lambda": 0.0, "batch_size": 256, "cold_cost": 0.005, "id_dropout": 0.1}
+    softmax = {
+        "loss": "softmax",
+        "normalize": True,
+        "temperature": 0.2,
+        "init": "svd",
+        "lr": 0.03,
+        "epochs": 5,
+        "reg_lambda": 0.0,
+        "batch_size": 256,
+        "cold_cost": 0.005,
+        "id_dropout": 0.1,
+    }
     bpr = {"lr": 0.01, "epochs": 15}
-    config = get_config({"data_dir": str(ROOT / "data"), "saved_dir": str(tmp_path_factory.mktemp("saved")),
-                         "model_name": "lsa", "lsa_dim": 32, "embedding_dim": 32, "fusion_mode": "sum", "num_layers": 2,
-                         "min_rate": 0.0, "device": "cpu", **(softmax if request.param == "softmax" else bpr)})
+    config = get_config(
+        {
+            "data_dir": str(ROOT / "data"),
+            "saved_dir": str(tmp_path_factory.mktemp("saved")),
+            "model_name": "lsa",
+            "lsa_dim": 32,
+            "embedding_dim": 32,
+            "fusion_mode": "sum",
+            "num_layers": 2,
+            "min_rate": 0.0,
+            "device": "cpu",
+            **(softmax if request.param == "softmax" else bpr),
+        }
+    )
     run(config)
     return load_run(config)
 
@@ -60,8 +81,9 @@ def test_a_user_is_placed_alike_alone_and_among_others(trained: Run, monkeypatch
 @pytest.mark.parametrize("fixed", [True, False])
 @pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize(("steps", "left"), [(fold_in.STEPS, 0.35), (200, 0.01)])
-def test_the_steps_go_to_the_best_vector_there_is(fixed: bool, beside: bool, steps: int, left: float,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_go_to_the_best_vector_there_is(
+    fixed: bool, beside: bool, steps: int, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With four columns the softmax is much steeper one way than another, and the way there longer than elsewhere."""
     monkeypatch.setattr(fold_in, "STEPS", steps)
     rng = np.random.default_rng(0)
@@ -88,8 +110,9 @@ def test_the_steps_go_to_the_best_vector_there_is(fixed: bool, beside: bool, ste
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_the_vector_is_its_titles_less_what_is_expected_of_the_catalogue(fixed: bool,
-                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vector_is_its_titles_less_what_is_expected_of_the_catalogue(
+    fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the best vector nothing is left but a multiple of the softmax's mean; counts and titles differ by user."""
     monkeypatch.setattr(fold_in, "STEPS", 3000)
     rng = np.random.default_rng(1)
@@ -109,9 +132,23 @@ def test_the_vector_is_its_titles_less_what_is_expected_of_the_catalogue(fixed: 
 
 
 def test_the_vector_complements_the_linear_columns(tmp_path: Path) -> None:
-    config = get_config({"data_dir": str(ROOT / "data"), "saved_dir": str(tmp_path), "fusion_mode": "none",
-                         "loss": "softmax", "normalize": True, "temperature": 0.2, "init": "svd", "lr": 0.03,
-                         "epochs": 2, "calibrate": True, "linear_dim": 16, "device": "cpu", "min_rate": 0.0})
+    config = get_config(
+        {
+            "data_dir": str(ROOT / "data"),
+            "saved_dir": str(tmp_path),
+            "fusion_mode": "none",
+            "loss": "softmax",
+            "normalize": True,
+            "temperature": 0.2,
+            "init": "svd",
+            "lr": 0.03,
+            "epochs": 2,
+            "calibrate": True,
+            "linear_dim": 16,
+            "device": "cpu",
+            "min_rate": 0.0,
+        }
+    )
     run(config)
     found = load_run(config)
     assert found.linear is not None
@@ -119,10 +156,11 @@ def test_the_vector_complements_the_linear_columns(tmp_path: Path) -> None:
     users = place(found, some)
     counts = np.bincount(found.dataset.train.indices, minlength=found.dataset.n_items)
     start = dim + found.has_bias
-    beside = linear_users(*found.linear, some), found.item_emb[:, start:start + 16]
-    torch.testing.assert_close(users[:, start:start + 16], beside[0])
-    alone, together = (fold_in.fold_in(some, found.item_emb[:, :dim], counts, 5.0, True, linear)
-                       for linear in (None, beside))
+    beside = linear_users(*found.linear, some), found.item_emb[:, start : start + 16]
+    torch.testing.assert_close(users[:, start : start + 16], beside[0])
+    alone, together = (
+        fold_in.fold_in(some, found.item_emb[:, :dim], counts, 5.0, True, linear) for linear in (None, beside)
+    )
     torch.testing.assert_close(users[:, :dim], together, rtol=1e-3, atol=1e-3)
     assert (alone - together).norm(dim=1).min() > 0.1
 

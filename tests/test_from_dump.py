@@ -40,26 +40,42 @@ class Titles:
 
 
 def _subject(rng: np.random.Generator, number: int, kind: int, genre: int) -> dict[str, Any]:
-    name, story = ("".join(letters[place] for place in rng.integers(len(letters), size=size).tolist())
-                   for letters, size in ((SYLLABLES, 6), (WORDS, 80)))
+    name, story = (
+        "".join(letters[place] for place in rng.integers(len(letters), size=size).tolist())
+        for letters, size in ((SYLLABLES, 6), (WORDS, 80))
+    )
     counts = rng.integers(1, 900, 3).tolist()
     tags = [GENRES[genre], GENRES[number % len(GENRES)], "TV"]
     year, month, day = 1980 + number % 45, number % 12 + 1, number % 28 + 1
     return {
-        "id": number + 1, "type": kind, "name": f"{name} {number}", "name_cn": f"动画{number}" if number % 5 else "",
+        "id": number + 1,
+        "type": kind,
+        "name": f"{name} {number}",
+        "name_cn": f"动画{number}" if number % 5 else "",
         "infobox": f"{{{{Infobox animanga/TVAnime\r\n|中文名= 动画{number}\r\n|别名={{\r\n[Title &amp; {number}]\r\n"
-                   f"}}\r\n|放送开始= {year}年{month}月{day}日\r\n|话数= 12\r\n}}}}",
-        "platform": 1, "summary": f"{GENRES[genre]}的故事。\r\n\r\n{story}", "nsfw": number % 97 == 0,
+        f"}}\r\n|放送开始= {year}年{month}月{day}日\r\n|话数= 12\r\n}}}}",
+        "platform": 1,
+        "summary": f"{GENRES[genre]}的故事。\r\n\r\n{story}",
+        "nsfw": number % 97 == 0,
         "tags": [{"name": tag, "count": count} for tag, count in zip(dict.fromkeys(tags), counts, strict=False)],
-        "meta_tags": ["TV", "日本"], "score": 7.1, "score_details": {str(rate): 3 for rate in range(1, 11)},
-        "rank": number, "date": f"{year}-{month:02d}-{day:02d}" if number % 11 else "",
-        "favorite": {"wish": 9, "done": 80, "doing": 7, "on_hold": 3, "dropped": 2}, "series": False}
+        "meta_tags": ["TV", "日本"],
+        "score": 7.1,
+        "score_details": {str(rate): 3 for rate in range(1, 11)},
+        "rank": number,
+        "date": f"{year}-{month:02d}-{day:02d}" if number % 11 else "",
+        "favorite": {"wish": 9, "done": 80, "doing": 7, "on_hold": 3, "dropped": 2},
+        "series": False,
+    }
 
 
 def write_dump(path: Path, titles: Titles) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("subject.jsonlines", "".join(
-            json.dumps(subject, ensure_ascii=False, separators=(",", ":")) + "\n" for subject in titles.subjects))
+        archive.writestr(
+            "subject.jsonlines",
+            "".join(
+                json.dumps(subject, ensure_ascii=False, separators=(",", ":")) + "\n" for subject in titles.subjects
+            ),
+        )
         archive.writestr("person.jsonlines", '{"id":1,"name":"x","type":1,"career":[],"infobox":"","summary":""}\n')
 
 
@@ -72,26 +88,46 @@ def write_lists(folder: Path, titles: Titles, rng: np.random.Generator) -> None:
         entries = [_entry(rng, titles.subjects[number], age) for age, number in enumerate(chosen.tolist())]
         (folder / f"user_{user}").mkdir(parents=True)
         for offset in range(0, size, LIMIT):
-            page = {"data": entries[offset:offset + LIMIT], "total": size, "limit": LIMIT, "offset": offset}
+            page = {"data": entries[offset : offset + LIMIT], "total": size, "limit": LIMIT, "offset": offset}
             (folder / f"user_{user}" / f"{offset}.json").write_text(json.dumps(page, ensure_ascii=False), "utf-8")
 
 
 def _entry(rng: np.random.Generator, subject: dict[str, Any], age: int) -> dict[str, Any]:
     status = int(rng.choice(5, p=STATUS_SHARES)) + 1
     short = {key: subject[key] for key in ("id", "type", "name", "name_cn", "tags", "score", "rank", "date")}
-    return {"updated_at": str(np.datetime64("2024-06-01T12:00:00") - np.timedelta64(age, "D")) + "+08:00",
-            "comment": "很好看，值得推荐" if rng.random() < 0.1 else None, "tags": [], "subject_id": subject["id"],
-            "subject": {**short, "short_summary": subject["summary"][:60], "eps": 12, "volumes": 0,
-                        "images": {}, "collection_total": 99},
-            "vol_status": 0, "ep_status": 12, "subject_type": 2, "type": status,
-            "rate": 0 if status == 1 or rng.random() < 0.4 else int(rng.integers(4, 11)), "private": False}
+    return {
+        "updated_at": str(np.datetime64("2024-06-01T12:00:00") - np.timedelta64(age, "D")) + "+08:00",
+        "comment": "很好看，值得推荐" if rng.random() < 0.1 else None,
+        "tags": [],
+        "subject_id": subject["id"],
+        "subject": {
+            **short,
+            "short_summary": subject["summary"][:60],
+            "eps": 12,
+            "volumes": 0,
+            "images": {},
+            "collection_total": 99,
+        },
+        "vol_status": 0,
+        "ep_status": 12,
+        "subject_type": 2,
+        "type": status,
+        "rate": 0 if status == 1 or rng.random() < 0.4 else int(rng.integers(4, 11)),
+        "private": False,
+    }
 
 
 def run(*words: object) -> str:
     """Run a script with one thread, and return what it printed."""
-    done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, text=True, encoding="utf-8",
-                          capture_output=True, check=False,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"})
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        text=True,
+        encoding="utf-8",
+        capture_output=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -105,8 +141,23 @@ def test_from_a_dump_to_a_printed_list_in_three_commands(tmp_path: Path) -> None
 
     run("tools/convert.py", "auto", tmp_path / "dump.zip", tmp_path / "lists", "--out", data)
     seconds.append(time.perf_counter())
-    run("main.py", "--data_dir", data, "--saved_dir", saved, "--model_name", "lsa", "--lsa_dim", 32,
-        "--embedding_dim", 16, "--epochs", 3, "--refit", "true")
+    run(
+        "main.py",
+        "--data_dir",
+        data,
+        "--saved_dir",
+        saved,
+        "--model_name",
+        "lsa",
+        "--lsa_dim",
+        32,
+        "--embedding_dim",
+        16,
+        "--epochs",
+        3,
+        "--refit",
+        "true",
+    )
     seconds.append(time.perf_counter())
     printed = run("recommend.py", "--data_dir", data, "--saved_dir", saved, "--user", "user_7")
     seconds.append(time.perf_counter())

@@ -16,8 +16,13 @@ OTHERS = np.delete(np.arange(30), SILENT_ITEMS)
 def vectors() -> TextVectors:
     """Draw titles around a mean, of other lengths in each block, and users as means of titles; some without any."""
     rng = np.random.default_rng(0)
-    items = np.concatenate([scale * (1 + rng.normal(size=(30, width))) for scale, width in
-                            zip((1, 7, 0.1, 3), WIDTHS.values(), strict=True)], axis=1).astype(np.float32)
+    items = np.concatenate(
+        [
+            scale * (1 + rng.normal(size=(30, width)))
+            for scale, width in zip((1, 7, 0.1, 3), WIDTHS.values(), strict=True)
+        ],
+        axis=1,
+    ).astype(np.float32)
     items[SILENT_ITEMS] = 0
     users = np.stack([items[rng.choice(OTHERS, 3)].mean(axis=0) for _ in range(N_USERS)])
     users[SILENT_USER] = 0
@@ -27,8 +32,10 @@ def vectors() -> TextVectors:
 def parts(both: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Cut (N, L) into the users' and the titles' rows of each block."""
     ends = np.cumsum(list(WIDTHS.values()))
-    return {name: (part[:N_USERS], part[N_USERS:])
-            for name, part in zip(WIDTHS, np.split(both, ends[:-1], axis=1), strict=True)}
+    return {
+        name: (part[:N_USERS], part[N_USERS:])
+        for name, part in zip(WIDTHS, np.split(both, ends[:-1], axis=1), strict=True)
+    }
 
 
 def raw(vectors: TextVectors) -> np.ndarray:
@@ -36,8 +43,9 @@ def raw(vectors: TextVectors) -> np.ndarray:
 
 
 @pytest.mark.parametrize("whiten", [False, True])
-def test_titles_rows_of_a_block_are_as_long_as_it_weighs(config: dict[str, Any], vectors: TextVectors,
-                                                         whiten: bool) -> None:
+def test_titles_rows_of_a_block_are_as_long_as_it_weighs(
+    config: dict[str, Any], vectors: TextVectors, whiten: bool
+) -> None:
     fused = fused_text(vectors, {**config, "whiten": whiten})
     assert fused.dtype == np.float32
     assert fused.shape == raw(vectors).shape
@@ -65,10 +73,13 @@ def test_a_block_is_scaled_and_not_turned(config: dict[str, Any], vectors: TextV
 
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("blocks", [dict(WIDTHS), {}], ids=["blocks", "one block"])
-def test_a_side_switched_off_brings_zeros(config: dict[str, Any], vectors: TextVectors, whiten: bool,
-                                          blocks: dict[str, int]) -> None:
-    both, no_users, no_items = (fused_text(vectors._replace(blocks=blocks), {**config, "whiten": whiten, **off})
-                                for off in ({}, {"use_user_llm": False}, {"use_item_llm": False}))
+def test_a_side_switched_off_brings_zeros(
+    config: dict[str, Any], vectors: TextVectors, whiten: bool, blocks: dict[str, int]
+) -> None:
+    both, no_users, no_items = (
+        fused_text(vectors._replace(blocks=blocks), {**config, "whiten": whiten, **off})
+        for off in ({}, {"use_user_llm": False}, {"use_item_llm": False})
+    )
     assert not no_users[:N_USERS].any()
     assert not no_items[N_USERS:].any()
     np.testing.assert_array_equal(no_users[N_USERS:], both[N_USERS:])
@@ -81,8 +92,9 @@ def test_a_single_block_is_weighed_by_nothing(config: dict[str, Any], vectors: T
     for blocks in ({}, {"encoder": 18}):
         single = vectors._replace(blocks=blocks)
         np.testing.assert_array_equal(fused_text(single, {**config, "whiten": False}), raw(vectors))
-        np.testing.assert_allclose(fused_text(single, {**config, "whiten": True}),
-                                   whitened(raw(vectors), vectors.items), atol=1e-6)
+        np.testing.assert_allclose(
+            fused_text(single, {**config, "whiten": True}), whitened(raw(vectors), vectors.items), atol=1e-6
+        )
 
 
 def test_users_of_titles_without_text_stay_finite(config: dict[str, Any], vectors: TextVectors) -> None:

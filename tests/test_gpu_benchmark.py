@@ -36,15 +36,22 @@ def results(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def test_all_passes_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "new" / "tiny.json"
-    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", *TINY, str(out)], cwd=common.ROOT, text=True,
-                          capture_output=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", *TINY, str(out)],
+        cwd=common.ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     written = json.loads(out.read_text())
     assert written["failed"] == []
     assert written["torch"] == torch.__version__
     assert written["device"].startswith("cpu")
-    assert results(written["checks"]) == {name: "skipped" if name == "no waiting in a step" else "passed"
-                                          for name in CHECKS}
+    assert results(written["checks"]) == {
+        name: "skipped" if name == "no waiting in a step" else "passed" for name in CHECKS
+    }
     assert results(written["timings"]) == {name: "skipped" if name == "encoding" else "passed" for name in TIMINGS}
     timed = {row["name"]: row["detail"] for row in written["timings"]}
     assert [row["batch"] for row in timed["standard form"]] == [256, 512]
@@ -52,15 +59,16 @@ def test_all_passes_on_a_cpu(tmp_path: Path) -> None:
     rows = [row for name in TIMINGS[1:-1] for row in timed[name]]
     assert len(rows) == 3 + 1 + 1 + 2
     assert all(row["s"] > 0 and row["peak MiB"] > 0 for row in rows)
-    tables = done.stdout[done.stdout.index("| "):]
+    tables = done.stdout[done.stdout.index("| ") :]
     assert all(row["measured"] in tables for row in rows)
     assert all(name in tables for name in CHECKS)
     assert max(map(len, tables.replace(f"written: {out}", "").splitlines())) <= 80
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_disagreement_fails_and_the_others_still_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                       capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disagreement_fails_and_the_others_still_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     build, calls = gpu_checks.build, itertools.count(1)
 
     def differing(setup: gpu_checks.Setup, device: torch.device, **more: Any) -> LightGCN:
@@ -79,22 +87,26 @@ def test_a_disagreement_fails_and_the_others_still_run(tmp_path: Path, monkeypat
     assert gpu.main([*TINY, str(out)]) == 1
     written = json.loads(out.read_text())
     assert written["failed"] == ["embeddings, sum", "calibration", "ranking"]
-    assert results(written["checks"]) == {name: "failed" if name in written["failed"][:2] else "skipped" if
-                                          name == "no waiting in a step" else "passed" for name in CHECKS}
+    assert results(written["checks"]) == {
+        name: "failed" if name in written["failed"][:2] else "skipped" if name == "no waiting in a step" else "passed"
+        for name in CHECKS
+    }
     assert [row["result"] for row in written["timings"]] == ["passed"] * 4 + ["failed", "skipped"]
     shown = capsys.readouterr().out
-    apart = shown[shown.index("failed: 3"):]
+    apart = shown[shown.index("failed: 3") :]
     assert re.search("- embeddings, sum: vectors differ by 0[.]001[0-9]*, and 1e-05 is allowed", apart)
     assert "- calibration: RuntimeError: out of memory" in apart
 
 
-def test_a_run_without_out_is_kept_under_the_device_unless_tiny(tmp_path: Path,
-                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_out_is_kept_under_the_device_unless_tiny(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(common, "ROOT", tmp_path)
     name = "NVIDIA H100 80GB HBM3 (SXM)"
     assert gpu.path_of(argparse.Namespace(out=None, tiny=True), name) is None
     assert gpu.path_of(argparse.Namespace(out=None, tiny=False), name) == str(
-        tmp_path / "benchmarks" / "gpu" / "nvidia-h100-80gb-hbm3-sxm.json")
+        tmp_path / "benchmarks" / "gpu" / "nvidia-h100-80gb-hbm3-sxm.json"
+    )
 
 
 def test_a_number_that_is_none_does_not_agree() -> None:

@@ -68,7 +68,9 @@ def test_gzip_whole_and_cut_off(tmp_path: Path) -> None:
     folder = amazon_2023(tmp_path / "plain")
     text = (folder / "Movies_and_TV.jsonl").read_text() + "".join(
         json.dumps({"rating": n % 5, "title": "", "text": str(n * 7919), "parent_asin": f"B{n}", "user_id": f"A{n}"})
-        + "\n" for n in range(5000))
+        + "\n"
+        for n in range(5000)
+    )
     (folder / "Movies_and_TV.jsonl").write_text(text)
     packed = gzip.compress(text.encode())
     write(tmp_path / "gz", reviews__jsonl__gz=packed)
@@ -87,10 +89,15 @@ def test_chunks_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all_of(AMAZON["2018"].lists, path)["user_id"].tolist() == list("01234")
 
 
-@pytest.mark.parametrize(("bad", "what"), [
-    ('{"reviewerID": "A1", "asi', "not JSON"), ("{'reviewerID': 'A1', 'asin': 'B'}", "not JSON"),
-    ('{"reviewerID": "A1", "asin": "B", "overall": "good"}', "could not convert string to float: 'good'"),
-    ("[1, 2]", "no object")])
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        ('{"reviewerID": "A1", "asi', "not JSON"),
+        ("{'reviewerID': 'A1', 'asin': 'B'}", "not JSON"),
+        ('{"reviewerID": "A1", "asin": "B", "overall": "good"}', "could not convert string to float: 'good'"),
+        ("[1, 2]", "no object"),
+    ],
+)
 def test_a_bad_line_is_named(tmp_path: Path, bad: str, what: str) -> None:
     path = amazon_2018(tmp_path) / "Movies_and_TV.json"
     with open(path, "a", encoding="utf-8") as file:

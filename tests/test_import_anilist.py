@@ -12,11 +12,24 @@ from importers.common import ENTRY_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
 
 
 def entry(number: int = 20, mal: int | None = 120, **more: Any) -> dict[str, Any]:
-    media = {"idMal": mal, "title": {"romaji": "Fruits Basket", "english": None, "native": "フルーツバスケット"},
-             "genres": ["Drama"], "description": "A <i>girl</i>.<br><br>\n\n(Source: ANN &amp; others)",
-             "seasonYear": 2001, "isAdult": False}
-    return {"mediaId": number, "status": "COMPLETED", "score": 8, "repeat": 0, "notes": None, "updatedAt": 1400000000,
-            "media": media, **more}
+    media = {
+        "idMal": mal,
+        "title": {"romaji": "Fruits Basket", "english": None, "native": "フルーツバスケット"},
+        "genres": ["Drama"],
+        "description": "A <i>girl</i>.<br><br>\n\n(Source: ANN &amp; others)",
+        "seasonYear": 2001,
+        "isAdult": False,
+    }
+    return {
+        "mediaId": number,
+        "status": "COMPLETED",
+        "score": 8,
+        "repeat": 0,
+        "notes": None,
+        "updatedAt": 1400000000,
+        "media": media,
+        **more,
+    }
 
 
 def group(*entries: dict[str, Any], name: str = "Completed", custom: bool = False) -> dict[str, Any]:
@@ -33,24 +46,40 @@ def read(folder: Path, answer: Any, options: Options = NO_OPTIONS) -> tuple[pd.D
     return pd.concat(chunks, ignore_index=True), dropped
 
 
-@pytest.mark.parametrize("wrap", [lambda made: made, lambda made: {"MediaListCollection": made},
-                                  lambda made: {"data": {"MediaListCollection": made}}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda made: made,
+        lambda made: {"MediaListCollection": made},
+        lambda made: {"data": {"MediaListCollection": made}},
+    ],
+)
 def test_an_answer_is_known_and_read_wrapped_or_not(tmp_path: Path, wrap: Any) -> None:
     (tmp_path / "ann.json").write_text(json.dumps(wrap({"lists": [group(entry(notes="It&#039;s <b>good</b>"))]})))
     made, files = recognise(tmp_path)
     assert made.name == "anilist-json"
     assert files.lists == files.titles == (tmp_path / "ann.json",)
     _, rows = read_export(tmp_path / "ann.json")
-    assert rows.to_numpy().tolist() == [["ann", "ann", "120", 8.0, "done", "It's good", "1400000000",
-                                         "Fruits Basket / フルーツバスケット", "20"]]
+    assert rows.to_numpy().tolist() == [
+        ["ann", "ann", "120", 8.0, "done", "It's good", "1400000000", "Fruits Basket / フルーツバスケット", "20"]
+    ]
     titles = pd.concat(made.titles(files.titles[0], NO_OPTIONS, {}))
-    assert titles.to_numpy().tolist() == [["120", "Fruits Basket / フルーツバスケット", '["Drama"]',
-                                           "A girl.\n\n(Source: ANN & others)", "2001", ""]]
+    assert titles.to_numpy().tolist() == [
+        ["120", "Fruits Basket / フルーツバスケット", '["Drama"]', "A girl.\n\n(Source: ANN & others)", "2001", ""]
+    ]
 
 
 def test_a_title_in_custom_lists_is_read_once(tmp_path: Path) -> None:
-    rows, dropped = read(tmp_path, {"lists": [group(entry(), entry(21, 121)), group(entry(), custom=True, name="Best"),
-                                              group(entry(), entry(22, 122), custom=True, name="Other")]})
+    rows, dropped = read(
+        tmp_path,
+        {
+            "lists": [
+                group(entry(), entry(21, 121)),
+                group(entry(), custom=True, name="Best"),
+                group(entry(), entry(22, 122), custom=True, name="Other"),
+            ]
+        },
+    )
     assert rows["subject_id"].tolist() == ["120", "121", "122"]
     assert dropped == {"again in a custom list": 2}
 
@@ -64,17 +93,20 @@ def test_a_title_that_mal_lacks_has_an_id_no_other_site_has(tmp_path: Path) -> N
 
 def test_statuses(tmp_path: Path) -> None:
     asked = ["CURRENT", "PLANNING", "COMPLETED", "DROPPED", "PAUSED", "REPEATING", None, "SEEN"]
-    rows, dropped = read(tmp_path, {"lists": [group(*(entry(number, number + 1, status=status)
-                                                      for number, status in enumerate(asked)))]})
+    rows, dropped = read(
+        tmp_path, {"lists": [group(*(entry(number, number + 1, status=status) for number, status in enumerate(asked)))]}
+    )
     assert rows["status"].tolist() == ["doing", "wish", "done", "dropped", "on_hold", "done", ""]
     assert dropped == {"of an unknown status": 1}
 
 
-@pytest.mark.parametrize(("scores", "rates"), [([0, 7.5, 10], [0, 7.5, 10]), ([0, 75, 100], [0, 7.5, 10]),
-                                               ([None, 8], [0, 8])])
+@pytest.mark.parametrize(
+    ("scores", "rates"), [([0, 7.5, 10], [0, 7.5, 10]), ([0, 75, 100], [0, 7.5, 10]), ([None, 8], [0, 8])]
+)
 def test_scores_of_10_and_of_100(tmp_path: Path, scores: list[Any], rates: list[float]) -> None:
-    rows, _ = read(tmp_path, {"lists": [group(*(entry(number, number + 1, score=score)
-                                                for number, score in enumerate(scores)))]})
+    rows, _ = read(
+        tmp_path, {"lists": [group(*(entry(number, number + 1, score=score) for number, score in enumerate(scores)))]}
+    )
     assert rows["rate"].tolist() == rates
 
 
@@ -87,21 +119,29 @@ def test_whose_list_it_is_and_when(tmp_path: Path) -> None:
 
 
 def test_tags_and_adult_titles(tmp_path: Path) -> None:
-    media = {**entry()["media"], "isAdult": True,
-             "tags": [{"name": "Tragedy", "rank": 90}, {"name": "Drama", "rank": 8}]}
+    media = {
+        **entry()["media"],
+        "isAdult": True,
+        "tags": [{"name": "Tragedy", "rank": 90}, {"name": "Drama", "rank": 8}],
+    }
     read(tmp_path, {"lists": [group(entry(media=media))]})
     titles = pd.concat(anilist.titles(tmp_path / "ann.json", NO_OPTIONS, {}))
     assert titles[["tags_name", "adult"]].to_numpy().tolist() == [['["Drama", "Tragedy"]', "1"]]
 
 
-@pytest.mark.parametrize(("answer", "message"), [
-    ({"errors": [{"message": "Private User"}], "data": {"MediaListCollection": None}}, r"error \(Private User\)"),
-    ({"data": {"MediaListCollection": None}}, "no MediaListCollection; save the answer"),
-    ({"lists": [{"entries": [{"score": 1}]}]}, "no MediaListCollection"),
-    ({"lists": [{"entries": None}]}, "no MediaListCollection"),
-    ({"lists": [group(entry(score="good"))]}, "ann.json title 20: the rate 'good' is not a number"),
-    ([1], "no MediaListCollection"), ('{"lists": [{"entries": [', "ann.json line 1: no JSON"),
-    ("", "ann.json line 1: no JSON")])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"errors": [{"message": "Private User"}], "data": {"MediaListCollection": None}}, r"error \(Private User\)"),
+        ({"data": {"MediaListCollection": None}}, "no MediaListCollection; save the answer"),
+        ({"lists": [{"entries": [{"score": 1}]}]}, "no MediaListCollection"),
+        ({"lists": [{"entries": None}]}, "no MediaListCollection"),
+        ({"lists": [group(entry(score="good"))]}, "ann.json title 20: the rate 'good' is not a number"),
+        ([1], "no MediaListCollection"),
+        ('{"lists": [{"entries": [', "ann.json line 1: no JSON"),
+        ("", "ann.json line 1: no JSON"),
+    ],
+)
 def test_damaged_answers(tmp_path: Path, answer: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read(tmp_path, answer)

@@ -47,8 +47,11 @@ def test_2020_completed_rows_are_read_only_without_animelist(tmp_path: Path) -> 
 def test_2020_titles_with_their_synopses(tmp_path: Path) -> None:
     titles = titles_of(SET["2020"], kaggle_2020(tmp_path))
     assert list(titles) == list(TITLE_COLUMNS)
-    assert titles["name"].tolist() == ["Cowboy Bebop / カウボーイビバップ", "Basilisk: Kouga Ninpou Chou / Basilisk",
-                                       "Fairy Tail & Co"]
+    assert titles["name"].tolist() == [
+        "Cowboy Bebop / カウボーイビバップ",
+        "Basilisk: Kouga Ninpou Chou / Basilisk",
+        "Fairy Tail & Co",
+    ]
     assert titles["summary"].tolist() == ['n the year 2071, humanity\nhas "moved" "out"', "", ""]
     assert titles["tags_name"].map(json.loads).tolist() == [["Action", "Adventure", "Sci-Fi"], ["Action", "Hentai"], []]
     assert titles["year"].tolist() == ["1998", "", "2009"]
@@ -61,11 +64,17 @@ def test_2020_synopses_alone_are_titles_too(tmp_path: Path) -> None:
     assert titles["summary"][0].startswith("n the year 2071")
 
 
-@pytest.mark.parametrize(("bad", "line", "what"), [
-    ("0,x,9,1,1", 3, "anime_id 'x' is not a whole number"), ("0,1,,1,1", 3, "rating '' is not a whole number"),
-    ("0,1,300,1,1", 3, "rating '300' is not a whole number from -128 to 127"),
-    ("0,1,9,1,1,1", 3, "6 fields where there should be 5"), ("0,1,9", 3, "3 fields where there should be 5"),
-    ("0,99999999999,9,1,1", 3, "anime_id '99999999999'")])
+@pytest.mark.parametrize(
+    ("bad", "line", "what"),
+    [
+        ("0,x,9,1,1", 3, "anime_id 'x' is not a whole number"),
+        ("0,1,,1,1", 3, "rating '' is not a whole number"),
+        ("0,1,300,1,1", 3, "rating '300' is not a whole number from -128 to 127"),
+        ("0,1,9,1,1,1", 3, "6 fields where there should be 5"),
+        ("0,1,9", 3, "3 fields where there should be 5"),
+        ("0,99999999999,9,1,1", 3, "anime_id '99999999999'"),
+    ],
+)
 def test_2020_a_bad_cell_is_named_with_its_line(tmp_path: Path, bad: str, line: int, what: str) -> None:
     path = kaggle_2020(tmp_path) / "animelist.csv"
     path.write_text(f"user_id,anime_id,rating,watching_status,watched_episodes\n0,67,9,1,1\n{bad}\n1,1,1,1,1\n")
@@ -95,7 +104,7 @@ def test_2020_chunks_follow_one_another(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_2020_chunks_of_text_keep_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheets, "CHUNK", 250)
-    rows = "".join(f"1,Xinil,{title},\"a\nb\",{title % 10}\n" for title in range(600))
+    rows = "".join(f'1,Xinil,{title},"a\nb",{title % 10}\n' for title in range(600))
     folder = write(tmp_path, scores__csv=f"user_id,Username,anime_id,Anime Title,rating\n{rows}1,Xinil,1,t,ten\n")
     with pytest.raises(ValueError, match=r"scores\.csv line 1202: the rate 'ten' is not a number"):
         all_of(SET["2023"].lists, folder / "scores.csv")
@@ -140,8 +149,10 @@ def test_2016_minus_one_is_unrated_and_entities_are_read(tmp_path: Path) -> None
 
 def test_reviews_lose_their_block_of_scores(tmp_path: Path) -> None:
     rows = lists_of(SET["reviews"], kaggle_reviews(tmp_path))
-    assert rows["comment"].tolist() == ['First things first.\n"My" review, Overall fine.',
-                                        "No block here but Story 8 of it"]
+    assert rows["comment"].tolist() == [
+        'First things first.\n"My" review, Overall fine.',
+        "No block here but Story 8 of it",
+    ]
     assert rows["rate"].tolist() == [8, 10]
     titles = titles_of(SET["reviews"], tmp_path)
     assert titles["tags_name"].tolist() == ['["Comedy", "Sci-Fi"]', "[]"]
@@ -152,22 +163,29 @@ def test_reviews_lose_their_block_of_scores(tmp_path: Path) -> None:
 def test_favourites_are_read_without_reviews(tmp_path: Path) -> None:
     (kaggle_reviews(tmp_path) / "reviews.csv").unlink()
     rows = lists_of(SET["reviews"], tmp_path)
-    assert list(zip(rows["user_id"], rows["subject_id"], strict=True)) == [("DesolatePsyche", "33352"),
-                                                                           ("DesolatePsyche", "25013")]
+    assert list(zip(rows["user_id"], rows["subject_id"], strict=True)) == [
+        ("DesolatePsyche", "33352"),
+        ("DesolatePsyche", "25013"),
+    ]
 
 
 def test_a_list_of_genres_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     folder = kaggle_reviews(tmp_path)
     path = folder / "animes.csv"
-    path.write_text(path.read_text(encoding="utf-8").replace("[],", "\"['Comedy\","), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("[],", '"[\'Comedy",'), encoding="utf-8")
     with pytest.raises(ValueError, match=r"animes\.csv line 3: .*'Comedy"):
         titles_of(SET["reviews"], folder)
 
 
 @pytest.mark.parametrize("name", SET)
 def test_a_bom_and_dos_lines_change_nothing(tmp_path: Path, name: str) -> None:
-    make = {"2020": kaggle_2020, "2018": kaggle_2018, "2023": kaggle_2023, "2016": kaggle_2016,
-            "reviews": kaggle_reviews}[name]
+    make = {
+        "2020": kaggle_2020,
+        "2018": kaggle_2018,
+        "2023": kaggle_2023,
+        "2016": kaggle_2016,
+        "reviews": kaggle_reviews,
+    }[name]
     plain, dos = make(tmp_path / "plain"), make(tmp_path / "dos")
     for path in dos.iterdir():
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -211,8 +229,9 @@ def test_a_wrong_or_empty_file_is_refused_in_a_sentence(tmp_path: Path, name: st
                 all_of(read, file)
 
 
-@pytest.mark.parametrize("header", ["user_id,anime_id,rating,watching_status,watched_episodes",
-                                    "user_id,anime_id,rating"])
+@pytest.mark.parametrize(
+    "header", ["user_id,anime_id,rating,watching_status,watched_episodes", "user_id,anime_id,rating"]
+)
 def test_2020_a_header_without_rows_is_refused(tmp_path: Path, header: str) -> None:
     folder = write(tmp_path, rating_complete__csv=header + "\n")
     with pytest.raises(ValueError, match=r"rating_complete\.csv: no rows"):
@@ -248,7 +267,11 @@ def test_a_name_with_a_comma_that_is_not_quoted_is_refused(tmp_path: Path) -> No
 
 
 def test_a_film_called_unknown_keeps_its_name_and_loses_the_missing_ones(tmp_path: Path) -> None:
-    write(tmp_path, anime__csv=(
-        "MAL_ID,Name,Score,Genres,English name,Japanese name,Type,Episodes,Aired,Premiered,Rating\n"
-        "9,Unknown,Unknown,Unknown,UNKNOWN,アンノウン,TV,1,2009,Unknown,PG\n"))
+    write(
+        tmp_path,
+        anime__csv=(
+            "MAL_ID,Name,Score,Genres,English name,Japanese name,Type,Episodes,Aired,Premiered,Rating\n"
+            "9,Unknown,Unknown,Unknown,UNKNOWN,アンノウン,TV,1,2009,Unknown,PG\n"
+        ),
+    )
     assert titles_of(SET["2020"], tmp_path)["name"].tolist() == ["Unknown / アンノウン"]

@@ -5,16 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from import_samples import (
-    all_of,
-    found,
-    lists_of,
-    movielens_1m,
-    movielens_100k,
-    movielens_latest,
-    titles_of,
-    write,
-)
+from import_samples import all_of, found, lists_of, movielens_1m, movielens_100k, movielens_latest, titles_of, write
 
 from importers import movielens
 
@@ -31,8 +22,11 @@ def test_latest(tmp_path: Path) -> None:
     assert rows["updated_at"].tolist() == ["964982703", "964981247"]
     assert set(rows["status"]) == {""}
     titles = titles_of(MOVIELENS, tmp_path)
-    assert titles["name"].tolist() == ["Toy Story (1995)", "Matrix, The (1999) / The Matrix",
-                                       "2001: A Space Odyssey (1968)"]
+    assert titles["name"].tolist() == [
+        "Toy Story (1995)",
+        "Matrix, The (1999) / The Matrix",
+        "2001: A Space Odyssey (1968)",
+    ]
     assert titles["year"].tolist() == ["1995", "1999", "1968"]
 
 
@@ -68,18 +62,29 @@ def test_100k(tmp_path: Path) -> None:
     assert tags_of(tmp_path) == [["Animation", "Children's"]] * 2
 
 
-@pytest.mark.parametrize(("title", "name", "year"), [
-    ("City of Lost Children, The (Cité des enfants perdus, La) (1995)",
-     "City of Lost Children, The (Cité des enfants perdus, La) (1995) / The City of Lost Children", "1995"),
-    ("Good, the Bad and the Ugly, The (1966)",
-     "Good, the Bad and the Ugly, The (1966) / The Good, the Bad and the Ugly", "1966"),
-    ("Fish Called Wanda, A (1988)", "Fish Called Wanda, A (1988) / A Fish Called Wanda", "1988"),
-    ("Avventura, L' (1960)", "Avventura, L' (1960) / L'Avventura", "1960"),
-    ("Cosmos (2014–2020)", "Cosmos (2014–2020)", "2014"), ("Babylon 5", "Babylon 5", ""),
-    ("Land Before Time III (1995) (V)", "Land Before Time III (1995) (V)", "1995"),
-    ("Metropolis (1927) Restored (2010)", "Metropolis (1927) Restored (2010)", "2010"),
-    ("1984 (Nineteen Eighty-Four) (1956)", "1984 (Nineteen Eighty-Four) (1956)", "1956"),
-    ("Tom, Dick &amp; Harry", "Tom, Dick & Harry", "")])
+@pytest.mark.parametrize(
+    ("title", "name", "year"),
+    [
+        (
+            "City of Lost Children, The (Cité des enfants perdus, La) (1995)",
+            "City of Lost Children, The (Cité des enfants perdus, La) (1995) / The City of Lost Children",
+            "1995",
+        ),
+        (
+            "Good, the Bad and the Ugly, The (1966)",
+            "Good, the Bad and the Ugly, The (1966) / The Good, the Bad and the Ugly",
+            "1966",
+        ),
+        ("Fish Called Wanda, A (1988)", "Fish Called Wanda, A (1988) / A Fish Called Wanda", "1988"),
+        ("Avventura, L' (1960)", "Avventura, L' (1960) / L'Avventura", "1960"),
+        ("Cosmos (2014–2020)", "Cosmos (2014–2020)", "2014"),
+        ("Babylon 5", "Babylon 5", ""),
+        ("Land Before Time III (1995) (V)", "Land Before Time III (1995) (V)", "1995"),
+        ("Metropolis (1927) Restored (2010)", "Metropolis (1927) Restored (2010)", "2010"),
+        ("1984 (Nineteen Eighty-Four) (1956)", "1984 (Nineteen Eighty-Four) (1956)", "1956"),
+        ("Tom, Dick &amp; Harry", "Tom, Dick & Harry", ""),
+    ],
+)
 def test_names_and_years_of_films(tmp_path: Path, title: str, name: str, year: str) -> None:
     folder = write(tmp_path, movies__csv=f'movieId,title,genres\n1,"{title}",Drama\n')
     titles = titles_of(MOVIELENS, folder)

@@ -30,7 +30,11 @@ def test_delimiters_are_told(tmp_path: Path, delimiter: str) -> None:
     text += "\r\n" + delimiter.join(("u", "01", "2020-01-02", '"a, b; c|d"')) + "\r\n"
     row = lists_of(PAIRS, write(tmp_path, t__txt="\ufeff" + text.replace("Time Stamp", "Timestamp"))).iloc[0]
     assert (row["user_id"], row["subject_id"], row["updated_at"], row["comment"]) == (
-        "u", "01", "2020-01-02", "a, b; c|d")
+        "u",
+        "01",
+        "2020-01-02",
+        "a, b; c|d",
+    )
 
 
 def test_any_header_when_options_name_the_columns(tmp_path: Path) -> None:
@@ -53,15 +57,22 @@ def test_options_go_before_usual_names(tmp_path: Path) -> None:
 
 
 def test_a_first_row_longer_than_what_is_read_of_it(tmp_path: Path) -> None:
-    path = write(tmp_path, t__csv="user;item;comment\n1;2;\"" + "line, and;\n" * 2000 + "\"\n") / "t.csv"
+    path = write(tmp_path, t__csv='user;item;comment\n1;2;"' + "line, and;\n" * 2000 + '"\n') / "t.csv"
     assert found(PAIRS, path).lists == (path,)
     assert all_of(PAIRS.lists, path)["subject_id"].tolist() == ["2"]
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_without_a_header_the_order_decides(tmp_path: Path, n: int) -> None:
-    path = write(tmp_path, t__csv="".join(",".join(row[:n]) + "\n" for row in (["u1", "01", "4.5", "1000"],
-                                                                                ["u2", "02", "3", "2000"]))) / "t.csv"
+    path = (
+        write(
+            tmp_path,
+            t__csv="".join(
+                ",".join(row[:n]) + "\n" for row in (["u1", "01", "4.5", "1000"], ["u2", "02", "3", "2000"])
+            ),
+        )
+        / "t.csv"
+    )
     rows = all_of(PAIRS.lists, path)
     assert rows["user_id"].tolist() == ["u1", "u2"]
     assert rows["subject_id"].tolist() == ["01", "02"]
@@ -77,8 +88,11 @@ def test_without_a_header_columns_go_by_number(tmp_path: Path) -> None:
     assert rows["user_id"].tolist() == ["ann", "bob"]
     assert rows["rate"].tolist() == [3, 4]
     path.write_text("1,ann,x,y,3\n")
-    with pytest.raises(ValueError, match=r"which column .*found: 1, 2, 3, 4, 5\); tell with "
-                                         r"--columns user_id=NAME,subject_id=NAME"):
+    with pytest.raises(
+        ValueError,
+        match=r"which column .*found: 1, 2, 3, 4, 5\); tell with "
+        r"--columns user_id=NAME,subject_id=NAME",
+    ):
         all_of(PAIRS.lists, path)
 
 
@@ -90,8 +104,14 @@ def test_titles_in_the_table_of_pairs_come_once(tmp_path: Path) -> None:
 
 
 def test_statuses_and_milliseconds(tmp_path: Path) -> None:
-    path = write(tmp_path, t__csv="user,item,status,timestamp\n1,5,Plan to Watch,1598567408138\n1,6,Completed,\n"
-                                  "1,7,On-Hold,2020-01-01T00:00:00Z\n1,8,unheard of,99\n") / "t.csv"
+    path = (
+        write(
+            tmp_path,
+            t__csv="user,item,status,timestamp\n1,5,Plan to Watch,1598567408138\n1,6,Completed,\n"
+            "1,7,On-Hold,2020-01-01T00:00:00Z\n1,8,unheard of,99\n",
+        )
+        / "t.csv"
+    )
     rows = all_of(PAIRS.lists, path)
     assert rows["status"].tolist() == ["wish", "done", "on_hold", ""]
     assert rows["updated_at"].tolist() == ["1598567408", "", "2020-01-01T00:00:00Z", "99"]
@@ -102,8 +122,10 @@ def test_blank_lines_and_spaces_around_cells_are_nothing(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"t\.csv line 7: the rate 'x'"):
         all_of(PAIRS.lists, path)
     path.write_text(path.read_text().replace("x", ""))
-    assert all_of(PAIRS.lists, path)[["user_id", "subject_id", "rate"]].to_numpy().tolist() == [["ann", "007", 4],
-                                                                                              ["bob", "8", 0]]
+    assert all_of(PAIRS.lists, path)[["user_id", "subject_id", "rate"]].to_numpy().tolist() == [
+        ["ann", "007", 4],
+        ["bob", "8", 0],
+    ]
 
 
 def test_a_table_of_titles_alone_has_no_lists(tmp_path: Path) -> None:
@@ -111,8 +133,10 @@ def test_a_table_of_titles_alone_has_no_lists(tmp_path: Path) -> None:
     assert found(PAIRS, path) == ((), (path,))
 
 
-@pytest.mark.parametrize("text", ["", "one column\n1\n", "Dear user, hello\nthis is prose\n", '{"a": 1, "b": 2}\n',
-                                  "<a>1,2</a>\n", "\0,\1\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "one column\n1\n", "Dear user, hello\nthis is prose\n", '{"a": 1, "b": 2}\n', "<a>1,2</a>\n", "\0,\1\n"],
+)
 def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, t__csv=text) / "t.csv"
     assert PAIRS.find(path) is None
@@ -159,14 +183,19 @@ def test_exports_of_sites_are_left_to_their_importers(tmp_path: Path, name: str,
     assert FORMATS[asked].find(tmp_path) is None
 
 
-@pytest.mark.parametrize(("name", "header", "owner"), [
-    ("ratings.csv", "userId,movieId,rating,timestamp", "movielens"),
-    ("ratings.csv", "user_id,anime_id,rating", "kaggle-2016"),
-    ("rating_complete.csv", "user_id,anime_id,rating", "kaggle-2020"), ("mine.csv", "user_id,anime_id,rating", "pairs"),
-    ("ratings.csv", "user_id,anime_id,rating,watching_status,watched_episodes", "kaggle-2020"),
-    ("ratings.csv", "User-ID,ISBN,Book-Rating", "pairs"),
-    ("anime.csv", "anime_id,name,genre,type,episodes,rating", "kaggle-2016"),
-    ("anime.csv", "id,name,genre", "pairs")])
+@pytest.mark.parametrize(
+    ("name", "header", "owner"),
+    [
+        ("ratings.csv", "userId,movieId,rating,timestamp", "movielens"),
+        ("ratings.csv", "user_id,anime_id,rating", "kaggle-2016"),
+        ("rating_complete.csv", "user_id,anime_id,rating", "kaggle-2020"),
+        ("mine.csv", "user_id,anime_id,rating", "pairs"),
+        ("ratings.csv", "user_id,anime_id,rating,watching_status,watched_episodes", "kaggle-2020"),
+        ("ratings.csv", "User-ID,ISBN,Book-Rating", "pairs"),
+        ("anime.csv", "anime_id,name,genre,type,episodes,rating", "kaggle-2016"),
+        ("anime.csv", "id,name,genre", "pairs"),
+    ],
+)
 def test_of_one_name_the_header_decides(tmp_path: Path, name: str, header: str, owner: str) -> None:
     path = tmp_path / name
     path.write_text(f"{header}\n{','.join('1' * (header.count(',') + 1))}\n")

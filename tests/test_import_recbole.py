@@ -27,8 +27,10 @@ def test_titles_keep_their_quotes_and_sequences_are_split(tmp_path: Path) -> Non
     assert titles["year"].tolist() == ["1996", "1997"]
 
 
-@pytest.mark.parametrize(("user", "item", "rate"), [("session_id", "asin", "stars"), ("uid", "iid", "score"),
-                                                    ("user_id", "business_id", "rating")])
+@pytest.mark.parametrize(
+    ("user", "item", "rate"),
+    [("session_id", "asin", "stars"), ("uid", "iid", "score"), ("user_id", "business_id", "rating")],
+)
 def test_other_usual_names(tmp_path: Path, user: str, item: str, rate: str) -> None:
     write(tmp_path, set__inter=f"{rate}:float\t{user}:token\t{item}:token\n4\tann\t7\n")
     row = lists_of(RECBOLE, tmp_path).iloc[0]
@@ -37,8 +39,11 @@ def test_other_usual_names(tmp_path: Path, user: str, item: str, rate: str) -> N
 
 def test_names_that_are_not_usual_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, set__inter="reader:token\titem_id:token\n1\t2\n") / "set.inter"
-    with pytest.raises(ValueError, match=r"set\.inter line 1: which field is the user_id\? \(found: reader, item_id\); "
-                                         r"call it user_id:token"):
+    with pytest.raises(
+        ValueError,
+        match=r"set\.inter line 1: which field is the user_id\? \(found: reader, item_id\); "
+        r"call it user_id:token",
+    ):
         all_of(RECBOLE.lists, path)
     assert all_of(RECBOLE.lists, path, Options(columns={"user_id": "reader"}))["user_id"].tolist() == ["1"]
     write(tmp_path, set__item="code:token\tname:token\n1\t2\n")
@@ -48,17 +53,25 @@ def test_names_that_are_not_usual_are_asked_for(tmp_path: Path) -> None:
 
 def test_parts_of_a_set_and_of_several_sets_the_first(tmp_path: Path) -> None:
     header = "user_id:token\titem_id:token\n"
-    write(tmp_path, **{name.replace(".", "__"): f"{header}1\t{name}\n" for name in
-                       ("b.inter", "a.part1.inter", "a.part2.inter")},
-          a__item="item_id:token\tname:token\n1\tx\n", b__item="item_id:token\tname:token\n1\ty\n")
+    write(
+        tmp_path,
+        **{name.replace(".", "__"): f"{header}1\t{name}\n" for name in ("b.inter", "a.part1.inter", "a.part2.inter")},
+        a__item="item_id:token\tname:token\n1\tx\n",
+        b__item="item_id:token\tname:token\n1\ty\n",
+    )
     files = found(RECBOLE, tmp_path)
     assert [path.name for path in files.lists] == ["a.part1.inter", "a.part2.inter"]
     assert [path.name for path in files.titles] == ["a.item"]
 
 
 def test_wrong_and_broken_files(tmp_path: Path) -> None:
-    folder = write(tmp_path, a__inter="user_id:token\titem_id\n1\t2\n", b__inter="", c__inter=(
-        "user_id:token\titem_id:token\n1\t2\n1\n"), d__inter="user_id:token\titem_id:token\n")
+    folder = write(
+        tmp_path,
+        a__inter="user_id:token\titem_id\n1\t2\n",
+        b__inter="",
+        c__inter=("user_id:token\titem_id:token\n1\t2\n1\n"),
+        d__inter="user_id:token\titem_id:token\n",
+    )
     assert RECBOLE.find(folder / "a.inter") is None
     assert RECBOLE.find(folder / "b.inter") is None
     for name in "ab":

@@ -42,17 +42,29 @@ def title(subject_id: str, name: str = "", **more: str) -> dict[str, Any]:
     return {"subject_id": subject_id, "name": name or f"name {subject_id}", "tags_name": "[]", **more}
 
 
-def source(entries: list[dict[str, Any]] | None = None, titles: list[dict[str, Any]] | None = None, chunk: int = 2,
-           name: str = "made", together: bool = False) -> tuple[Format, Files]:
+def source(
+    entries: list[dict[str, Any]] | None = None,
+    titles: list[dict[str, Any]] | None = None,
+    chunk: int = 2,
+    name: str = "made",
+    together: bool = False,
+) -> tuple[Format, Files]:
     """Make a source of rows in memory, yielded a few at a time; together: the lists name the titles."""
+
     def tables(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Callable[..., Iterator[pd.DataFrame]]:
-        return lambda path, options, dropped: (table_of(rows[start:start + chunk], columns)
-                                               for start in range(0, len(rows), chunk))
+        return lambda path, options, dropped: (
+            table_of(rows[start : start + chunk], columns) for start in range(0, len(rows), chunk)
+        )
 
     lists = (Path(f"{name} lists"),) if entries is not None else ()
     of_titles = (lists if together else (Path(f"{name} titles"),)) if titles is not None else ()
-    made = Format(name, "made for a test", lambda path: None, tables(entries or [], ENTRY_COLUMNS),
-                  tables(titles or [], TITLE_COLUMNS))
+    made = Format(
+        name,
+        "made for a test",
+        lambda path: None,
+        tables(entries or [], ENTRY_COLUMNS),
+        tables(titles or [], TITLE_COLUMNS),
+    )
     return made, Files(lists, of_titles)
 
 
@@ -70,12 +82,26 @@ def pairs(folder: Path) -> set[tuple[str, str]]:
 
 # --- what is written ---
 
+
 def test_what_is_written_is_what_the_readers_read(tmp_path: Path) -> None:
-    entries = [entry("7", "a", 8, "done", username="Ann \t\"A\"", comment='"quoted"\nand\ta tab\r\n\0end \ud83d',
-                     updated_at="2020-01-02T03:04:05+08:00"),
-               entry("7", " b ", 7.5, "doing"), entry("8", "a", -1, "on_hold", username="Bo")]
-    titles = [title("a", "<i> / Name", tags_name='["x \\"y\\"", "ü"]', summary='"To be"\tor\nnot', year="1999"),
-              title("b"), title("c")]
+    entries = [
+        entry(
+            "7",
+            "a",
+            8,
+            "done",
+            username='Ann \t"A"',
+            comment='"quoted"\nand\ta tab\r\n\0end \ud83d',
+            updated_at="2020-01-02T03:04:05+08:00",
+        ),
+        entry("7", " b ", 7.5, "doing"),
+        entry("8", "a", -1, "on_hold", username="Bo"),
+    ]
+    titles = [
+        title("a", "<i> / Name", tags_name='["x \\"y\\"", "ü"]', summary='"To be"\tor\nnot', year="1999"),
+        title("b"),
+        title("c"),
+    ]
     result = converted(tmp_path, source(entries, titles))
     anime = read_anime(tmp_path)
     assert anime["subject_id"].tolist() == ["a", "b", "c"]
@@ -98,31 +124,55 @@ def test_a_row_is_a_line(tmp_path: Path) -> None:
     assert all(len((tmp_path / name).read_bytes().splitlines()) == 2 for name in ("anime.tsv", "interactions.tsv"))
 
 
-@pytest.mark.parametrize(("asked", "kept"), [
-    ({}, {"done", "doing", "on_hold", ""}), ({"statuses": ("wish", "done")}, {"wish", "done"}),
-    ({"statuses": ("dropped",)}, {"dropped"})])
-def test_statuses_decide_which_rows_stay_and_the_others_are_known(tmp_path: Path, asked: dict[str, Any],
-                                                                  kept: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({}, {"done", "doing", "on_hold", ""}),
+        ({"statuses": ("wish", "done")}, {"wish", "done"}),
+        ({"statuses": ("dropped",)}, {"dropped"}),
+    ],
+)
+def test_statuses_decide_which_rows_stay_and_the_others_are_known(
+    tmp_path: Path, asked: dict[str, Any], kept: set[str]
+) -> None:
     statuses = ("wish", "done", "doing", "on_hold", "dropped", "")
-    result = converted(tmp_path, source([entry("u", f"of {status}", status=status) for status in statuses],
-                                        [title(f"of {status}".strip()) for status in statuses]), **asked)
+    result = converted(
+        tmp_path,
+        source(
+            [entry("u", f"of {status}", status=status) for status in statuses],
+            [title(f"of {status}".strip()) for status in statuses],
+        ),
+        **asked,
+    )
     assert pairs(tmp_path) == {("u", f"of {status}".strip()) for status in kept}
-    assert {row[1] for row in rows_of(tmp_path, "known.tsv")} == {f"of {status}".strip() for status in statuses
-                                                                  if status not in kept}
+    assert {row[1] for row in rows_of(tmp_path, "known.tsv")} == {
+        f"of {status}".strip() for status in statuses if status not in kept
+    }
     assert (result.rows, result.known, result.dropped_rows) == (len(kept), len(statuses) - len(kept), {})
 
 
 def test_known_is_of_the_users_and_titles_that_stay_and_is_read_as_seen(tmp_path: Path) -> None:
-    entries = [entry("u", "a", 5), entry("u", "b", 9, "wish", updated_at="2020-01-02"), entry("u", "adult", 0, "wish"),
-               entry("only wishes", "a", 0, "wish"), entry("few", "b", 5), entry("few", "a", 0, "dropped"),
-               entry("u", "c", 5), entry("u", "c", 0, "wish"), entry("u", "ghost", 0, "wish")]
+    entries = [
+        entry("u", "a", 5),
+        entry("u", "b", 9, "wish", updated_at="2020-01-02"),
+        entry("u", "adult", 0, "wish"),
+        entry("only wishes", "a", 0, "wish"),
+        entry("few", "b", 5),
+        entry("few", "a", 0, "dropped"),
+        entry("u", "c", 5),
+        entry("u", "c", 0, "wish"),
+        entry("u", "ghost", 0, "wish"),
+    ]
     titles = [title("a"), title("b"), title("c"), title("adult", adult="1")]
     result = converted(tmp_path, source(entries, titles), min_rows=2)
     assert rows_of(tmp_path, "known.tsv") == [["u", "b", "2020-01-02"], ["u", "c", ""]]
     assert result.known == 2
-    assert result.dropped_rows == {"of users with fewer than 2 rows": 1, "of adult titles": 1,
-                                   "of titles that no file describes": 1,
-                                   "of other statuses, of users or titles that are left out": 2}
+    assert result.dropped_rows == {
+        "of users with fewer than 2 rows": 1,
+        "of adult titles": 1,
+        "of titles that no file describes": 1,
+        "of other statuses, of users or titles that are left out": 2,
+    }
     dataset = load_dataset(get_config({"data_dir": str(tmp_path), "min_rate": 0}))
     assert dataset.seen.toarray().tolist() == [[1, 1, 1]]
     assert sum(getattr(dataset, part) for part in PARTS).toarray().tolist() == [[1, 0, 1]]
@@ -141,8 +191,11 @@ def test_known_holds_no_titles_that_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_known_of_drawn_users_is_whole_in_any_order(order: int, tmp_path: Path) -> None:
-    entries = [entry(f"u{user}", raw, 5, status) for raw, status in (("a", "wish"), ("b", "done"), ("c", "dropped"))
-               for user in range(30)][::order]
+    entries = [
+        entry(f"u{user}", raw, 5, status)
+        for raw, status in (("a", "wish"), ("b", "done"), ("c", "dropped"))
+        for user in range(30)
+    ][::order]
     converted(tmp_path, source(entries, [title(raw) for raw in "abc"]), users=7)
     drawn = {row[0] for row in rows_of(tmp_path, "interactions.tsv")}
     assert len(drawn) == 7
@@ -176,8 +229,10 @@ def test_without_any_title_the_ids_are_the_names(tmp_path: Path) -> None:
 
 
 def test_collected_only_leaves_out_titles_that_no_kept_row_names(tmp_path: Path) -> None:
-    both = source([entry("u", "a"), entry("u", "b"), entry("v", "c"), entry("v", "a", status="wish")],
-                  [title(name) for name in "abcd"])
+    both = source(
+        [entry("u", "a"), entry("u", "b"), entry("v", "c"), entry("v", "a", status="wish")],
+        [title(name) for name in "abcd"],
+    )
     assert converted(tmp_path / "all", both).titles == 4
     result = converted(tmp_path / "some", both, collected_only=True, min_rows=2)
     assert {row[0] for row in rows_of(tmp_path / "some", "anime.tsv")} == {"a", "b"}
@@ -186,23 +241,33 @@ def test_collected_only_leaves_out_titles_that_no_kept_row_names(tmp_path: Path)
 
 def test_titles_of_several_files_are_one_row_each(tmp_path: Path) -> None:
     """Files of titles come before lists whatever the order of sources; names join, other cells are filled once."""
-    of_list = source([entry("u", "a"), entry("u", "z")], [title("a", "Third", summary="of the list", year="2001"),
-                                                          title("z", "Z / Zet")], name="list", together=True)
+    of_list = source(
+        [entry("u", "a"), entry("u", "z")],
+        [title("a", "Third", summary="of the list", year="2001"), title("z", "Z / Zet")],
+        name="list",
+        together=True,
+    )
     names = source(titles=[title("a", "First / Ein"), title("a", "again"), title("b")], name="names")
     stories = source(titles=[title("a", "first / Second", tags_name='["t"]', summary="the story")], name="stories")
     converted(tmp_path, of_list, names, stories)
     assert {row[0]: row[1:] for row in rows_of(tmp_path, "anime.tsv")} == {
         "a": ["First / Ein / Second / Third", '"[""t""]"', "the story", "2001"],
-        "b": ["name b", "[]", "", ""], "z": ["Z / Zet", "[]", "", ""]}
+        "b": ["name b", "[]", "", ""],
+        "z": ["Z / Zet", "[]", "", ""],
+    }
 
 
 def test_an_id_is_adult_if_any_file_says_so(tmp_path: Path) -> None:
-    converted(tmp_path, source([entry("u", "a"), entry("u", "b")], [title("a"), title("b")], name="one"),
-              source(titles=[title("a", adult="1")], name="two"))
+    converted(
+        tmp_path,
+        source([entry("u", "a"), entry("u", "b")], [title("a"), title("b")], name="one"),
+        source(titles=[title("a", adult="1")], name="two"),
+    )
     assert pairs(tmp_path) == {("u", "b")}
 
 
 # --- which users ---
+
 
 def crowd(n_users: int = 60) -> list[dict[str, Any]]:
     """User n has n % 5 + 1 rows, scattered over the file."""
@@ -212,8 +277,9 @@ def crowd(n_users: int = 60) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("chunk", [7, 1000])
 @pytest.mark.parametrize("min_rows", [1, 4])
-def test_a_sample_does_not_depend_on_chunks_or_the_order_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                                 chunk: int, min_rows: int) -> None:
+def test_a_sample_does_not_depend_on_chunks_or_the_order_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, min_rows: int
+) -> None:
     monkeypatch.setattr("importers.pipeline.CHUNK", chunk)
     monkeypatch.setattr("importers.spill.CHUNK", chunk)
     rows = crowd()
@@ -241,8 +307,11 @@ def test_the_seed_decides_the_sample_and_what_is_left_out_is_counted(tmp_path: P
 
 
 def test_min_rows_counts_the_rows_that_stay(tmp_path: Path) -> None:
-    converted(tmp_path, source([entry("u", "a"), entry("u", "b", status="wish"), entry("v", "a"), entry("v", "b")]),
-              min_rows=2)
+    converted(
+        tmp_path,
+        source([entry("u", "a"), entry("u", "b", status="wish"), entry("v", "a"), entry("v", "b")]),
+        min_rows=2,
+    )
     assert pairs(tmp_path) == {("v", "a"), ("v", "b")}
 
 
@@ -264,15 +333,22 @@ def test_a_tally_counts_as_a_dictionary_does() -> None:
 
 def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
     """Ten times the rows of the same users: the peak stays, since rows wait on disk."""
+
     def peak(n_chunks: int) -> int:
         def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
             for number in range(n_chunks):
-                yield table_of([entry(f"u{row % 50}", f"t{row % 40}", comment=f"{number} {row}" * 9)
-                                for row in range(500)], ENTRY_COLUMNS)
+                yield table_of(
+                    [entry(f"u{row % 50}", f"t{row % 40}", comment=f"{number} {row}" * 9) for row in range(500)],
+                    ENTRY_COLUMNS,
+                )
 
         tracemalloc.start()
-        converted(tmp_path / str(n_chunks), (Format("many", "", lambda path: None, lists, None), Files((NO_FILE,))),
-                  users=40, min_rows=2)
+        converted(
+            tmp_path / str(n_chunks),
+            (Format("many", "", lambda path: None, lists, None), Files((NO_FILE,))),
+            users=40,
+            min_rows=2,
+        )
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
@@ -285,6 +361,7 @@ def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
 
 
 # --- whole or not at all ---
+
 
 class Killed(BaseException):
     """What no except clause of the code expects."""
@@ -320,8 +397,13 @@ made = Format("x", "", lambda path: None, lists, None)
 pipeline.convert([(made, Files((Path("x"),)))], Path(sys.argv[1]), NO_OPTIONS, pipeline.Rules())
 """
     out = tmp_path / "out"
-    done = subprocess.run([sys.executable, "-c", program, str(out)], cwd=ROOT, check=False, capture_output=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(out)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == -9, done.stderr
     assert [path.name for path in out.iterdir()] == ["converting.tmp"]
     converted(out, source([entry("u", "a")]))
@@ -348,12 +430,16 @@ def test_interactions_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert replaced[-1] == "interactions.tsv"
 
 
-@pytest.mark.parametrize(("sources", "rules", "message"), [
-    ([source(titles=[title("a")])], {}, "none of the sources has lists"),
-    ([source([entry("u", "a", status="wish")], [title("a")])], {}, "no row is left; 1 of status wish"),
-    ([source([entry("u", "b")], [title("a")])], {}, "1 of titles that no file describes"),
-    ([source([])], {}, "no row is left"),
-    ([source([entry("u", "a")])], {"min_rows": 2}, "1 of users with fewer than 2 rows")])
+@pytest.mark.parametrize(
+    ("sources", "rules", "message"),
+    [
+        ([source(titles=[title("a")])], {}, "none of the sources has lists"),
+        ([source([entry("u", "a", status="wish")], [title("a")])], {}, "no row is left; 1 of status wish"),
+        ([source([entry("u", "b")], [title("a")])], {}, "1 of titles that no file describes"),
+        ([source([])], {}, "no row is left"),
+        ([source([entry("u", "a")])], {"min_rows": 2}, "1 of users with fewer than 2 rows"),
+    ],
+)
 def test_nothing_to_write_is_an_error(tmp_path: Path, sources: list[Any], rules: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         converted(tmp_path, *sources, **rules)
@@ -362,11 +448,15 @@ def test_nothing_to_write_is_an_error(tmp_path: Path, sources: list[Any], rules:
 
 # --- formats told apart ---
 
+
 def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(importers.FORMATS, "pairs", raising=False)  # which reads any table
-    cases = {"a.csv": (b"x,y\n1,2\n", "begins with 'x,y\\\\n1,2\\\\n'"), "empty.json": (b"", "is an empty file"),
-             "cut.gz": (b"\x1f\x8b\x08", "is a cut off gzip file"),
-             "utf16.csv": ("名称,条目类型".encode("utf-16"), "not UTF-8 .save it as UTF-8.")}
+    cases = {
+        "a.csv": (b"x,y\n1,2\n", "begins with 'x,y\\\\n1,2\\\\n'"),
+        "empty.json": (b"", "is an empty file"),
+        "cut.gz": (b"\x1f\x8b\x08", "is a cut off gzip file"),
+        "utf16.csv": ("名称,条目类型".encode("utf-16"), "not UTF-8 .save it as UTF-8."),
+    }
     for name, (content, seen) in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name} {seen}|{name} .*{seen}") as told:
@@ -401,9 +491,13 @@ def test_pairs_are_asked_last() -> None:
 
 # --- one person's list ---
 
+
 def mal_list(*ids: int, user: str = "ann", pad: str = "") -> bytes:
-    entries = "".join(f"<anime><series_animedb_id>{number}</series_animedb_id><series_title>T{number}</series_title>"
-                      f"<my_score>7</my_score><my_status>Dropped</my_status></anime>{pad}" for number in ids)
+    entries = "".join(
+        f"<anime><series_animedb_id>{number}</series_animedb_id><series_title>T{number}</series_title>"
+        f"<my_score>7</my_score><my_status>Dropped</my_status></anime>{pad}"
+        for number in ids
+    )
     return f"<myanimelist><myinfo><user_name>{user}</user_name></myinfo>{entries}</myanimelist>".encode()
 
 
@@ -414,7 +508,9 @@ def test_read_export_returns_rows_with_names(tmp_path: Path) -> None:
     assert name == "mal-xml"
     assert rows.columns.tolist() == [*ENTRY_COLUMNS, "name", "other_id"]
     assert rows[["user_id", "subject_id", "rate", "status", "name", "other_id"]].to_numpy().tolist() == [
-        ["ann", "5", 7.0, "dropped", "T5", ""], ["ann", "6", 7.0, "dropped", "T6", ""]]
+        ["ann", "5", 7.0, "dropped", "T5", ""],
+        ["ann", "6", 7.0, "dropped", "T6", ""],
+    ]
 
 
 def test_read_export_reads_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,6 +588,7 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 
 # --- texts ---
 
+
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
     names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"
@@ -507,6 +604,7 @@ def test_a_title_may_be_called_like_nothing(name: str, tmp_path: Path) -> None:
 
 
 # --- the tool ---
+
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
@@ -531,25 +629,51 @@ def test_the_tool_says_what_it_read_kept_and_dropped_and_what_comes_next(tmp_pat
         f"{tmp_path / 'my data'}: 1 rows of 1 users, 1 of them unrated; 2 titles",
         "known.tsv: 1 rows of other statuses, no positives and not recommended back",
         "lists of 10 people and more teach what goes with what; with fewer, add theirs, or convert a data set and give "
-        "this list to recommend.py --new_user", "next:",
+        "this list to recommend.py --new_user",
+        "next:",
         f"    python tools/check.py '{tmp_path / 'my data'}'",
         f"    python main.py --data_dir '{tmp_path / 'my data'}' --preset tuned --refit true --model_name lsa "
-        "--min_rate 0", f"    python recommend.py --data_dir '{tmp_path / 'my data'}' --user WHO"]
+        "--min_rate 0",
+        f"    python recommend.py --data_dir '{tmp_path / 'my data'}' --user WHO",
+    ]
 
 
 @pytest.mark.parametrize(("described", "text"), [(True, "--model_name lsa"), (False, "--fusion_mode none")])
 def test_the_next_commands_are_ones_that_run(described: bool, text: str, tmp_path: Path) -> None:
     """Their settings are legal, the lists come from every positive, and there is no text asked of bare titles."""
     folder = tmp_path / "data"
-    result = converted(folder, source([entry(f"u{user}", f"{(user + 3 * place) % 30}", 7) for user in range(12)
-                                       for place in range(8)], [title(str(n)) for n in range(30)] * described))
+    result = converted(
+        folder,
+        source(
+            [entry(f"u{user}", f"{(user + 3 * place) % 30}", 7) for user in range(12) for place in range(8)],
+            [title(str(n)) for n in range(30)] * described,
+        ),
+    )
     check, train, listing = (shlex.split(line) for line in tool.told(result, folder).splitlines()[-3:])
-    assert (check[:2], train[:2], listing[:2]) == (["python", "tools/check.py"], ["python", "main.py"],
-                                                   ["python", "recommend.py"])
+    assert (check[:2], train[:2], listing[:2]) == (
+        ["python", "tools/check.py"],
+        ["python", "main.py"],
+        ["python", "recommend.py"],
+    )
     assert check[2:] == [str(folder)]
     assert " ".join(train).endswith(text)
-    config = get_config(parse_overrides([*train[2:], "--saved_dir", str(tmp_path / "saved"), "--epochs", "1",
-                                         "--embedding_dim", "4", "--lsa_dim", "4", "--device", "cpu"]))
+    config = get_config(
+        parse_overrides(
+            [
+                *train[2:],
+                "--saved_dir",
+                str(tmp_path / "saved"),
+                "--epochs",
+                "1",
+                "--embedding_dim",
+                "4",
+                "--lsa_dim",
+                "4",
+                "--device",
+                "cpu",
+            ]
+        )
+    )
     assert config["refit"]
     main.run(config)
     lists = json.loads((tmp_path / "saved" / "recommendations.json").read_text(encoding="utf-8"))
@@ -585,12 +709,18 @@ def test_ctrl_c_leaves_the_folder_as_it_was(tmp_path: Path, call: Any, monkeypat
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("--statuses", "done,seen"), "--statuses names 'seen'; use some of: wish,done,doing,on_hold,dropped,unknown"),
-    (("--columns", "user_id"), "write OURS=THEIRS"), (("--users", "-1"), "must be 0 or more"),
-    (("--min_rows", "0"), "must be 0 or more, and --min_rows 1 or more")])
-def test_the_tool_says_what_is_wrong_with_an_option(tmp_path: Path, call: Any, words: tuple[str, ...],
-                                                    message: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--statuses", "done,seen"), "--statuses names 'seen'; use some of: wish,done,doing,on_hold,dropped,unknown"),
+        (("--columns", "user_id"), "write OURS=THEIRS"),
+        (("--users", "-1"), "must be 0 or more"),
+        (("--min_rows", "0"), "must be 0 or more, and --min_rows 1 or more"),
+    ],
+)
+def test_the_tool_says_what_is_wrong_with_an_option(
+    tmp_path: Path, call: Any, words: tuple[str, ...], message: str
+) -> None:
     (tmp_path / "a.xml").write_bytes(mal_list(1))
     code, _, err = call("auto", tmp_path / "a.xml", "--out", tmp_path / "out", *words)
     assert code == 2
@@ -600,8 +730,9 @@ def test_the_tool_says_what_is_wrong_with_an_option(tmp_path: Path, call: Any, w
 
 
 def test_the_tool_lists_formats_a_line_each() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "tools" / "convert.py"), "--list"], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "convert.py"), "--list"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(importers.FORMATS)
 
@@ -612,27 +743,60 @@ def test_from_a_dump_and_lists_to_a_trained_run(tmp_path: Path, call: Any) -> No
     source_dir.mkdir()
     with open(source_dir / "subject.jsonlines", "w", encoding="utf-8") as file:
         for number in range(41):
-            file.write(json.dumps({"id": number, "type": 1 if number == 40 else 2, "name": f"name {number}",
-                                   "name_cn": f"名{number}", "infobox": "", "summary": f"story {number % 6}",
-                                   "nsfw": number == 39, "tags": [{"name": f"tag{number % 5}", "count": 9}],
-                                   "date": "2001-04-05"}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps(
+                    {
+                        "id": number,
+                        "type": 1 if number == 40 else 2,
+                        "name": f"name {number}",
+                        "name_cn": f"名{number}",
+                        "infobox": "",
+                        "summary": f"story {number % 6}",
+                        "nsfw": number == 39,
+                        "tags": [{"name": f"tag{number % 5}", "count": 9}],
+                        "date": "2001-04-05",
+                    },
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
     for user in range(30):
         (source_dir / f"user{user}").mkdir()
         for offset in (0, 6):
-            data = [{"subject_id": int(number), "subject_type": 2, "rate": int(rng.integers(1, 11)), "type": 2,
-                     "comment": "fine" if number % 3 else None, "updated_at": f"2020-01-{day + 1:02d}T00:00:00+08:00"}
-                    for day, number in enumerate(rng.choice(range(30), 6, replace=False))]
+            data = [
+                {
+                    "subject_id": int(number),
+                    "subject_type": 2,
+                    "rate": int(rng.integers(1, 11)),
+                    "type": 2,
+                    "comment": "fine" if number % 3 else None,
+                    "updated_at": f"2020-01-{day + 1:02d}T00:00:00+08:00",
+                }
+                for day, number in enumerate(rng.choice(range(30), 6, replace=False))
+            ]
             (source_dir / f"user{user}" / f"{offset}.json").write_text(
-                json.dumps({"total": 12, "limit": 6, "offset": offset, "data": data}), encoding="utf-8")
+                json.dumps({"total": 12, "limit": 6, "offset": offset, "data": data}), encoding="utf-8"
+            )
     code, out, err = call("auto", source_dir / "subject.jsonlines", source_dir, "--out", tmp_path / "data")
     assert code == 2
     assert "has files of bangumi-archive and of bangumi-collections; name the files or folders one by one" in err
     (source_dir / "subject.jsonlines").rename(tmp_path / "subject.jsonlines")
     code, out, err = call("auto", source_dir, tmp_path / "subject.jsonlines", "--out", tmp_path / "data")
     assert code == 0, err
-    metrics = main.run(get_config({"data_dir": str(tmp_path / "data"), "saved_dir": str(tmp_path / "saved"),
-                                   "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "epochs": 1,
-                                   "batch_size": 64, "device": "cpu"}))
+    metrics = main.run(
+        get_config(
+            {
+                "data_dir": str(tmp_path / "data"),
+                "saved_dir": str(tmp_path / "saved"),
+                "model_name": "lsa",
+                "lsa_dim": 8,
+                "embedding_dim": 8,
+                "epochs": 1,
+                "batch_size": 64,
+                "device": "cpu",
+            }
+        )
+    )
     assert (metrics["data"]["users"], metrics["data"]["items"]) == (30, 39)
     lists = json.loads((tmp_path / "saved" / "recommendations.json").read_text(encoding="utf-8"))
     assert set(lists) == {f"user{user}" for user in range(30)}

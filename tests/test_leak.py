@@ -22,8 +22,18 @@ MARKER = "marker of a held-out row"
 
 def settings(data_dir: Path, saved_dir: Path, **overrides: Any) -> dict[str, Any]:
     small = {"lsa_dim": 8, "embedding_dim": 8, "epochs": 4, "batch_size": 64, "num_layers": 2}
-    return get_config({"model_name": "lsa", "lr": 0.05, "early_stop_round": 2, "device": "cpu", **overrides, **small,
-                       "data_dir": str(data_dir), "saved_dir": str(saved_dir)})
+    return get_config(
+        {
+            "model_name": "lsa",
+            "lr": 0.05,
+            "early_stop_round": 2,
+            "device": "cpu",
+            **overrides,
+            **small,
+            "data_dir": str(data_dir),
+            "saved_dir": str(saved_dir),
+        }
+    )
 
 
 def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) -> None:
@@ -61,8 +71,11 @@ def write_timed(folder: Path) -> Path:
 TUNED = {**PRESETS["tuned"], "linear_dim": 6}
 
 
-@pytest.mark.parametrize("recipe", [{"fusion_mode": "none"}, {"fusion_mode": "sum"}, {"fusion_mode": "concat"}, TUNED],
-                         ids=["none", "sum", "concat", "tuned"])
+@pytest.mark.parametrize(
+    "recipe",
+    [{"fusion_mode": "none"}, {"fusion_mode": "sum"}, {"fusion_mode": "concat"}, TUNED],
+    ids=["none", "sum", "concat", "tuned"],
+)
 def test_changing_test_rows_changes_no_weight(tmp_path: Path, recipe: dict[str, Any]) -> None:
     write_timed(tmp_path / "a")
     first = settings(tmp_path / "a", tmp_path / "saved_a", **recipe)
@@ -81,11 +94,14 @@ def test_changing_test_rows_changes_no_weight(tmp_path: Path, recipe: dict[str, 
 ASIDE = {"min_rate": 4, "train_rows_per_user": 3}
 
 
-@pytest.mark.parametrize(("part", "overrides"), [("valid", {}), ("aside", ASIDE),
-                                                 ("aside", {**ASIDE, "loss": "softmax", "init": "svd"})],
-                         ids=["valid", "aside with bpr", "aside with softmax"])
-def test_changing_valid_or_aside_rows_changes_no_loss_and_no_text(tmp_path: Path, part: str,
-                                                                  overrides: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("part", "overrides"),
+    [("valid", {}), ("aside", ASIDE), ("aside", {**ASIDE, "loss": "softmax", "init": "svd"})],
+    ids=["valid", "aside with bpr", "aside with softmax"],
+)
+def test_changing_valid_or_aside_rows_changes_no_loss_and_no_text(
+    tmp_path: Path, part: str, overrides: dict[str, Any]
+) -> None:
     write_timed(tmp_path / "a")
     first = settings(tmp_path / "a", tmp_path / "saved_a", early_stop_round=0, **overrides)
     rewrite_part(tmp_path / "a", tmp_path / "b", first, part)
@@ -101,10 +117,12 @@ def test_changing_valid_or_aside_rows_changes_no_loss_and_no_text(tmp_path: Path
     assert np.array_equal(texts[0], texts[1])
 
 
-@pytest.mark.parametrize(("parts", "overrides"), [(("test", "valid"), {}), (("aside",), ASIDE)],
-                         ids=["held out", "aside"])
-def test_no_comment_but_of_a_train_row_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                  parts: tuple[str, ...], overrides: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("parts", "overrides"), [(("test", "valid"), {}), (("aside",), ASIDE)], ids=["held out", "aside"]
+)
+def test_no_comment_but_of_a_train_row_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...], overrides: dict[str, Any]
+) -> None:
     folder = write_timed(tmp_path / "all")
     for part in parts:
         rewrite_part(folder, tmp_path / part, settings(folder, tmp_path / "saved", **overrides), part)
@@ -120,6 +138,7 @@ def test_no_comment_but_of_a_train_row_is_encoded(tmp_path: Path, monkeypatch: p
         def encode(texts: list[str]) -> np.ndarray:
             encoded.extend([*texts, *corpus])
             return np.ones((len(texts), 4), np.float32)
+
         return "lsa", encode
 
     monkeypatch.setattr(llm_embedding, "open_encoder", recording)
@@ -134,7 +153,7 @@ def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: st
     config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio, **ASIDE)
     dataset = load_dataset(config)
     assert dataset.aside.nnz > 50
-    edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users:].numpy() > 0
+    edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users :].numpy() > 0
     users, positives, _ = sample_triples(dataset.train, np.random.default_rng(0))
     trained = set(zip(users.tolist(), positives.tolist(), strict=True))
     for (users, items, (places, wanted)), _ in softmax_batches(dataset.train, 7, np.random.default_rng(0), "cpu")[1]:

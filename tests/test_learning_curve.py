@@ -22,9 +22,20 @@ COUNTS, SEEDS = (1, 4), 2
 
 
 def words(folder: Path) -> list[str]:
-    settings = {"rows": "4,1", "seeds": SEEDS, "data_dir": folder / "data", "saved_dir": folder / "saved",
-                "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "epochs": 2, "batch_size": 128, "device": "cpu",
-                "fusion_mode": "concat", "lr": 0.05}
+    settings = {
+        "rows": "4,1",
+        "seeds": SEEDS,
+        "data_dir": folder / "data",
+        "saved_dir": folder / "saved",
+        "model_name": "lsa",
+        "lsa_dim": 8,
+        "embedding_dim": 8,
+        "epochs": 2,
+        "batch_size": 128,
+        "device": "cpu",
+        "fusion_mode": "concat",
+        "lr": 0.05,
+    }
     return ["learning_curve.py", *(word for key, value in settings.items() for word in (f"--{key}", str(value)))]
 
 
@@ -67,8 +78,17 @@ def test_each_row_is_run_with_its_own_settings(made: Path) -> None:
 def test_results_are_those_of_the_runs(made: Path) -> None:
     results = read(made / "saved" / "sparsity" / "results.json")
     assert (results["metric"], results["n"], results["n_seeds"]) == ("NDCG@20", [1, 4], SEEDS)
-    assert list(results["series"]) == ["text", "no-text", "popularity", "item_knn", "ease", "edlae", "graph_filter",
-                                       "content_cosine", "content_whitened"]
+    assert list(results["series"]) == [
+        "text",
+        "no-text",
+        "popularity",
+        "item_knn",
+        "ease",
+        "edlae",
+        "graph_filter",
+        "content_cosine",
+        "content_whitened",
+    ]
     for tag, line in results["series"].items():
         home = tag if "text" in tag else f"baseline-{tag}"
         for n, number in zip(COUNTS, line, strict=True):
@@ -80,12 +100,18 @@ def test_results_are_those_of_the_runs(made: Path) -> None:
 def test_p_is_that_of_a_paired_test_over_users_and_runs(made: Path) -> None:
     results = read(made / "saved" / "sparsity" / "results.json")
     for place, n in enumerate(COUNTS):
-        tests = {tag: [read(folder / "comparison.json")["user_test"] for folder in row(made, n, tag)]
-                 for tag in ("text", "no-text")}
-        differences = [{user: value - other[user] for user, value in one.items()}
-                       for one, other in zip(*tests.values(), strict=True)]
-        of_users = [np.mean([run[user] for run in differences if user in run])
-                    for user in sorted({user for run in differences for user in run})]
+        tests = {
+            tag: [read(folder / "comparison.json")["user_test"] for folder in row(made, n, tag)]
+            for tag in ("text", "no-text")
+        }
+        differences = [
+            {user: value - other[user] for user, value in one.items()}
+            for one, other in zip(*tests.values(), strict=True)
+        ]
+        of_users = [
+            np.mean([run[user] for run in differences if user in run])
+            for user in sorted({user for run in differences for user in run})
+        ]
         of_runs = [np.mean(list(run.values())) for run in differences]
         parts = [np.var(sample, ddof=1) / len(sample) for sample in (of_users, of_runs)]
         freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(of_users) - 1) + parts[1] ** 2 / (SEEDS - 1))
@@ -137,9 +163,16 @@ def test_the_same_command_goes_on(made: Path, monkeypatch: pytest.MonkeyPatch) -
     assert read(saved / "results.json") == before
 
 
-@pytest.mark.parametrize(("said", "fusion_mode"), [
-    ({}, "sum"), ({"fusion_mode": "concat"}, "concat"), ({"preset": "tuned"}, "sum"),
-    ({"preset": "tuned", "fusion_mode": "concat"}, "concat"), ({"preset": "paper", "fusion_mode": "sum"}, "sum")])
+@pytest.mark.parametrize(
+    ("said", "fusion_mode"),
+    [
+        ({}, "sum"),
+        ({"fusion_mode": "concat"}, "concat"),
+        ({"preset": "tuned"}, "sum"),
+        ({"preset": "tuned", "fusion_mode": "concat"}, "concat"),
+        ({"preset": "paper", "fusion_mode": "sum"}, "sum"),
+    ],
+)
 def test_text_is_fused_as_preset_and_command_line_say(said: dict[str, Any], fusion_mode: str) -> None:
     text, rest = learning_curve.part_settings({**said, "lr": 0.5})
     assert text == {"fusion_mode": fusion_mode, "use_user_llm": True, "use_item_llm": True}
@@ -148,11 +181,22 @@ def test_text_is_fused_as_preset_and_command_line_say(said: dict[str, Any], fusi
     assert get_config({"fusion_mode": "none", **rest})["fusion_mode"] == "none"
 
 
-@pytest.mark.parametrize("more", [("--rows", "0,3"), ("--rows", "a"), ("--rows", ""), ("--fusion_mode", "none"),
-                                  ("--preset", "paper"), ("--use_user_llm", "false", "--use_item_llm", "false"),
-                                  ("--train_rows_per_user", "3"), ("--preset", "turbo")])
-def test_what_makes_no_sense_is_one_sentence(more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--rows", "0,3"),
+        ("--rows", "a"),
+        ("--rows", ""),
+        ("--fusion_mode", "none"),
+        ("--preset", "paper"),
+        ("--use_user_llm", "false", "--use_item_llm", "false"),
+        ("--train_rows_per_user", "3"),
+        ("--preset", "turbo"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(
+    more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(["learning_curve.py", "--saved_dir", str(tmp_path / "saved"), *more], monkeypatch) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -160,8 +204,9 @@ def test_what_makes_no_sense_is_one_sentence(more: tuple[str, ...], tmp_path: Pa
     assert not (tmp_path / "saved").exists()
 
 
-def test_as_a_script_it_finds_the_project_and_helps(monkeypatch: pytest.MonkeyPatch,
-                                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_as_a_script_it_finds_the_project_and_helps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As python studies/learning_curve.py, where sys.path starts with tools/, but without importing torch once more."""
     script = ROOT / "studies" / "learning_curve.py"
     others = [path for path in sys.path if Path(path).resolve() != ROOT]

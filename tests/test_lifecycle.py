@@ -35,8 +35,9 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note the epochs that are trained."""
     epochs: list[int] = []
     train_epoch = trainer.train_epoch
-    monkeypatch.setattr(trainer, "train_epoch",
-                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
+    monkeypatch.setattr(
+        trainer, "train_epoch", lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more)
+    )
     return epochs
 
 
@@ -51,8 +52,9 @@ def untimed(saved: Path) -> dict[str, Any]:
     lines = (saved / "history.jsonl").read_text().splitlines()
     found["history"] = [{**json.loads(line), "seconds": 0} for line in lines]
     metrics = json.loads((saved / "metrics.json").read_text())
-    found["metrics"] = {key: value for key, value in metrics.items() if key not in ("timing", "train_s", "config",
-                                                                                    "encoder")}
+    found["metrics"] = {
+        key: value for key, value in metrics.items() if key not in ("timing", "train_s", "config", "encoder")
+    }
     model = torch.load(saved / "best_model.pth", weights_only=True)
     found["model"] = {name: value.tolist() for name, value in model["state_dict"].items()}
     return found
@@ -75,6 +77,7 @@ def killed_at(name: str, config: dict[str, Any], folder: Path | None = None) -> 
 
 # --- files that belong together ---
 
+
 def test_every_output_is_entered_with_its_run(config: dict[str, Any]) -> None:
     metrics, saved = main.run(config), Path(config["saved_dir"])
     entries = json.loads((saved / "manifest.json").read_text())["files"]
@@ -89,8 +92,9 @@ WRITES = ["checkpoint.pth", *OUTPUTS, "manifest.json"]
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_run_killed_over_an_old_one_is_whole_or_refused(name: str, config: dict[str, Any], tmp_path: Path,
-                                                          trains: list[int]) -> None:
+def test_a_run_killed_over_an_old_one_is_whole_or_refused(
+    name: str, config: dict[str, Any], tmp_path: Path, trains: list[int]
+) -> None:
     main.run(config)
     saved, other = Path(config["saved_dir"]), {**config, "lr": 0.05}
     before = contents(saved)
@@ -112,10 +116,12 @@ def test_a_run_killed_over_an_old_one_is_whole_or_refused(name: str, config: dic
     assert not (saved / "checkpoint.pth").exists()
 
 
-@pytest.mark.parametrize(("more", "where"), [({}, "."), ({"refit": True}, "."), ({"refit": True}, "measured"),
-                                             ({"refit_valid": True}, ".")])
-def test_a_run_killed_before_its_page_is_there_writes_that_alone(more: dict[str, Any], where: str,
-                                                                 config: dict[str, Any], trains: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("more", "where"), [({}, "."), ({"refit": True}, "."), ({"refit": True}, "measured"), ({"refit_valid": True}, ".")]
+)
+def test_a_run_killed_before_its_page_is_there_writes_that_alone(
+    more: dict[str, Any], where: str, config: dict[str, Any], trains: list[int]
+) -> None:
     saved, config = Path(config["saved_dir"]), {**config, **more}
     main.run({**config, "lr": 0.05})
     killed_at("report.html", config, saved / where)
@@ -149,9 +155,9 @@ def mixed(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def test_each_who_reads_a_mix_says_which_file_is_of_which_run(mixed: dict[str, Any],
-                                                              monkeypatch: pytest.MonkeyPatch,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_who_reads_a_mix_says_which_file_is_of_which_run(
+    mixed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     saved = Path(mixed["saved_dir"])
     old = json.loads((saved / "metrics.json").read_text())["run"]
     new = manifest.run_of(saved)
@@ -204,6 +210,7 @@ def test_what_an_older_version_wrote_is_taken_as_it_is(config: dict[str, Any]) -
 
 # --- one at a time ---
 
+
 def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
     saved = Path(config["saved_dir"])
     with manifest.alone(saved), pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"):
@@ -214,9 +221,11 @@ def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("mode", ["train", "inference"])
 def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> None:
     main.run(config)
-    program = (f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import manifest\n"
-               "from pathlib import Path\n"
-               f"with manifest.alone(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n")
+    program = (
+        f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import manifest\n"
+        "from pathlib import Path\n"
+        f"with manifest.alone(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n"
+    )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(OSError, match="another process"):
@@ -241,9 +250,11 @@ def test_what_dead_processes_left_half_written_goes(config: dict[str, Any]) -> N
 
 # --- nothing is run that should not be ---
 
+
 @pytest.mark.parametrize("refit", [False, True])
-def test_a_finished_run_is_not_run_again_and_says_so(refit: bool, config: dict[str, Any], trains: list[int],
-                                                     caplog: pytest.LogCaptureFixture) -> None:
+def test_a_finished_run_is_not_run_again_and_says_so(
+    refit: bool, config: dict[str, Any], trains: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     config = {**config, "refit": refit}
     metrics, saved = main.run(config), Path(config["saved_dir"])
     before, n_epochs = contents(saved), len(trains)
@@ -269,12 +280,13 @@ def test_other_lengths_of_lists_train_nothing(config: dict[str, Any], trains: li
 
 
 @pytest.mark.parametrize("damage", ["metrics.json", "item_emb.pt", "best_model.pth", "splits.npz"])
-def test_a_damaged_run_is_run_again_and_says_why(damage: str, config: dict[str, Any], trains: list[int],
-                                                 caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_run_is_run_again_and_says_why(
+    damage: str, config: dict[str, Any], trains: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     main.run(config)
     path, n_epochs = Path(config["saved_dir"]) / damage, len(trains)
     whole = path.read_bytes()
-    path.write_bytes(whole[:len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1:-1])
+    path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 : -1])
     main.run(config)
     assert len(trains) == 2 * n_epochs
     assert damage in caplog.text
@@ -286,13 +298,18 @@ def interrupted(config: dict[str, Any], folder: Path | None = None) -> None:
     killed_at("history.jsonl", config, folder)
 
 
-@pytest.mark.parametrize(("change", "said"), [({"lr": 0.5}, "lr was 0.001, now it is 0.5"),
-                                              ({"epochs": 9}, "epochs was 3, now it is 9"),
-                                              ({"split_seed": 3}, "split_seed was 0, now it is 3; the data")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lr": 0.5}, "lr was 0.001, now it is 0.5"),
+        ({"epochs": 9}, "epochs was 3, now it is 9"),
+        ({"split_seed": 3}, "split_seed was 0, now it is 3; the data"),
+    ],
+)
 @pytest.mark.parametrize("refit", [False, True])
 def test_a_checkpoint_of_other_settings_is_refused_before_anything_is_encoded(
-        refit: bool, change: dict[str, Any], said: str, config: dict[str, Any],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    refit: bool, change: dict[str, Any], said: str, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, saved = {**config, "refit": refit}, Path(config["saved_dir"])
     interrupted(config, saved)
     before = (saved / "checkpoint.pth").read_bytes()
@@ -344,11 +361,14 @@ def test_inference_brings_the_figures_that_a_killed_run_did_not_come_to(config: 
 
 # --- disks ---
 
+
 def on_a_disk_of(n_bytes: int, config: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
     """Run main.py in a process that can write no file longer than n_bytes."""
-    program = (f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, {n_bytes}))\n"
-               f"sys.argv = {[*words(config), *more]!r}; sys.path[:0] = [{str(ROOT)!r}]\n"
-               f"runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')")
+    program = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, {n_bytes}))\n"
+        f"sys.argv = {[*words(config), *more]!r}; sys.path[:0] = [{str(ROOT)!r}]\n"
+        f"runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')"
+    )
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
 
 
@@ -368,8 +388,9 @@ def test_a_full_disk_is_a_sentence_and_costs_nothing(n_bytes: int, config: dict[
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 @pytest.mark.parametrize("at", ["lock", "file"])
-def test_a_folder_that_cannot_be_written_to_is_a_sentence(number: int, at: str, config: dict[str, Any],
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(
+    number: int, at: str, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: Any, **more: Any) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -397,19 +418,24 @@ def test_an_error_that_is_no_disks_is_left_as_it_is(tmp_path: Path) -> None:
 
 # --- screens ---
 
+
 def test_a_screen_that_cannot_show_a_title_or_goes_away_costs_nothing(tmp_path: Path) -> None:
-    program = ("import logging, sys; from runtime.cli import run_script\n"
-               "def main():\n log = logging.getLogger('aglrec')\n"
-               " for n in range(500): log.info('进击的巨人 %d', n)\n open(sys.argv[1], 'w').write('done')\n"
-               "sys.exit(run_script(main))")
+    program = (
+        "import logging, sys; from runtime.cli import run_script\n"
+        "def main():\n log = logging.getLogger('aglrec')\n"
+        " for n in range(500): log.info('进击的巨人 %d', n)\n open(sys.argv[1], 'w').write('done')\n"
+        "sys.exit(run_script(main))"
+    )
     command = [sys.executable, "-c", program]
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    done = subprocess.run([*command, str(tmp_path / "a")], cwd=ROOT, env=environment, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [*command, str(tmp_path / "a")], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 500
-    with subprocess.Popen([*command, str(tmp_path / "b")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as script:
+    with subprocess.Popen(
+        [*command, str(tmp_path / "b")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as script:
         script.stdout.readline()
         script.stdout.close()
         errors = script.stderr.read()
@@ -426,8 +452,13 @@ def test_a_reader_of_report_that_goes_away_costs_nothing(words: list[str], confi
     page = Path(config["saved_dir"]) / "report.html"
     page.unlink()
     try:
-        done = subprocess.run([sys.executable, ROOT / "report.py", *(words or [config["saved_dir"]])], stdout=place,
-                              stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, ROOT / "report.py", *(words or [config["saved_dir"]])],
+            stdout=place,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     finally:
         os.close(place)
     assert (done.returncode, done.stderr) == (0, "")
@@ -436,10 +467,12 @@ def test_a_reader_of_report_that_goes_away_costs_nothing(words: list[str], confi
 
 # --- a user who has every title ---
 
+
 @pytest.mark.parametrize("more", [{"preset": "tuned"}, {"loss": "softmax"}])
 @pytest.mark.parametrize("n_users", [1, 3])
-def test_users_who_have_every_title_are_no_nan(n_users: int, more: dict[str, Any], config: dict[str, Any],
-                                               tmp_path: Path) -> None:
+def test_users_who_have_every_title_are_no_nan(
+    n_users: int, more: dict[str, Any], config: dict[str, Any], tmp_path: Path
+) -> None:
     write_data(tmp_path / "all", n_users, 30, per_user=30)
     keys = ("saved_dir", "model_name", "lsa_dim", "embedding_dim", "device")
     asked = get_config({**{key: config[key] for key in keys}, "data_dir": str(tmp_path / "all"), "epochs": 2, **more})

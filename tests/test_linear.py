@@ -39,8 +39,12 @@ def parted(seed: int = 0, n_users: int = 60) -> Dataset:
     likes = rng.random((n_users, N_ITEMS)) < np.where(alike, 0.6, 0.15)
     part = rng.choice(3, size=likes.shape, p=[0.6, 0.2, 0.2])
     cold = np.isin(np.arange(N_ITEMS), [*COLD, SILENT])
-    return dataset_of(ones(likes & (part == 0) & ~cold), valid=ones(likes & (part == 1) & ~cold),
-                      test=ones(likes & (part == 2) & ~cold), cold_test=ones(likes & cold))
+    return dataset_of(
+        ones(likes & (part == 0) & ~cold),
+        valid=ones(likes & (part == 1) & ~cold),
+        test=ones(likes & (part == 2) & ~cold),
+        cold_test=ones(likes & cold),
+    )
 
 
 def texts(seed: int = 0) -> np.ndarray:
@@ -79,6 +83,7 @@ def ridge(inputs: np.ndarray, values: np.ndarray, new: np.ndarray, penalty: floa
 
 # --- weights, and what is chosen ---
 
+
 @pytest.mark.parametrize("text", [None, texts()], ids=["no text", "text"])
 def test_uncut_columns_score_as_the_chosen_weights(text: np.ndarray | None) -> None:
     dataset = parted()
@@ -96,7 +101,7 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     dataset, text = parted(seed), texts(seed)
     weights, decided = chosen_weights(dataset, text, CONFIG)
     tried = decided.pop("tried")
-    first, then = tried[:len(linear_columns.L2)], tried[len(linear_columns.L2):]
+    first, then = tried[: len(linear_columns.L2)], tried[len(linear_columns.L2) :]
     assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear_columns.L2]
     assert [one["text_weight"] for one in then] == list(linear_columns.TEXT_WEIGHTS[1:])
     assert {one["l2"] for one in then} == {max(first, key=lambda one: one[METRIC])["l2"]}
@@ -155,6 +160,7 @@ def test_few_columns_are_the_directions_in_which_scores_vary_most() -> None:
 
 # --- users ---
 
+
 def test_users_are_the_sum_of_their_titles_scaled_by_how_many_they_are() -> None:
     inputs = torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]])
     collected = ones(np.array([[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1]]))
@@ -164,6 +170,7 @@ def test_users_are_the_sum_of_their_titles_scaled_by_how_many_they_are() -> None
 
 
 # --- large catalogues ---
+
 
 @pytest.mark.parametrize("text", [None, texts()], ids=["no text", "text"])
 def test_a_large_catalogue_is_filtered(text: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +196,7 @@ def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
 
 # --- titles placed by their text ---
 
+
 @pytest.mark.parametrize("penalty", [0.5, 20.0])
 def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_columns, "RIDGE", [penalty])
@@ -209,13 +217,25 @@ def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.Mon
     rng, text, warm, chosen = np.random.default_rng(7), texts(7) * 2, np.arange(13), set()
     for noise in (0.01, 1.0, 1.0, 10.0, 10.0):
         values = (text @ rng.normal(size=(5, 1)) + noise * rng.normal(size=(N_ITEMS, 1))).astype(np.float32)
-        errors = {penalty: np.mean([np.square(values[i] - ridge(
-            text[np.delete(warm, i)], values[np.delete(warm, i)], text[[i]], penalty)) for i in warm])
-            for penalty in linear_columns.RIDGE}
+        errors = {
+            penalty: np.mean(
+                [
+                    np.square(
+                        values[i] - ridge(text[np.delete(warm, i)], values[np.delete(warm, i)], text[[i]], penalty)
+                    )
+                    for i in warm
+                ]
+            )
+            for penalty in linear_columns.RIDGE
+        }
         best = min(errors, key=errors.get)
         chosen.add(best)
-        np.testing.assert_allclose(placed_by_text(text, warm, values)[COLD],
-                                   ridge(text[warm], values[warm], text[COLD], best), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            placed_by_text(text, warm, values)[COLD],
+            ridge(text[warm], values[warm], text[COLD], best),
+            rtol=1e-3,
+            atol=1e-4,
+        )
     assert len(chosen) > 1
 
 

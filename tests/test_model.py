@@ -57,8 +57,9 @@ def dense_adjacency(train: sp.csr_matrix) -> np.ndarray:
 
 def to_csr(dense: torch.Tensor) -> torch.Tensor:
     csr = dense.to_sparse_csr()
-    return torch.sparse_csr_tensor(csr.crow_indices().int(), csr.col_indices().int(), csr.values(), size=dense.shape,
-                                   check_invariants=True)
+    return torch.sparse_csr_tensor(
+        csr.crow_indices().int(), csr.col_indices().int(), csr.values(), size=dense.shape, check_invariants=True
+    )
 
 
 def text_of(sides: tuple[bool, bool]) -> torch.Tensor:
@@ -76,12 +77,27 @@ def mixed_text() -> torch.Tensor:
     return text
 
 
-def build(num_layers: int, fusion: str, text: torch.Tensor | None, seed: int = 0, train: sp.csr_matrix | None = None,
-          **more: Any) -> LightGCN:
+def build(
+    num_layers: int,
+    fusion: str,
+    text: torch.Tensor | None,
+    seed: int = 0,
+    train: sp.csr_matrix | None = None,
+    **more: Any,
+) -> LightGCN:
     """Build a model on the toy graph (or that of train), in the default dtype."""
     dense = torch.from_numpy(dense_adjacency(toy_train() if train is None else train))
-    return LightGCN(to_csr(dense.to(torch.get_default_dtype())), N_USERS, DIM, num_layers, fusion, text, 0.1,
-                    torch.Generator().manual_seed(seed), **more).to(torch.get_default_dtype())
+    return LightGCN(
+        to_csr(dense.to(torch.get_default_dtype())),
+        N_USERS,
+        DIM,
+        num_layers,
+        fusion,
+        text,
+        0.1,
+        torch.Generator().manual_seed(seed),
+        **more,
+    ).to(torch.get_default_dtype())
 
 
 def randomize(model: LightGCN) -> LightGCN:
@@ -93,8 +109,9 @@ def randomize(model: LightGCN) -> LightGCN:
     return model
 
 
-def reference(parameters: dict[str, torch.Tensor], num_layers: int, fusion: str,
-              text: torch.Tensor | None) -> torch.Tensor:
+def reference(
+    parameters: dict[str, torch.Tensor], num_layers: int, fusion: str, text: torch.Tensor | None
+) -> torch.Tensor:
     """Return the final vectors (N, D) by the book: fuse first, then average A^k E0 over k = 0 .. K."""
     adjacency = torch.from_numpy(dense_adjacency(toy_train())).to(torch.get_default_dtype())
     ids = parameters["id_emb"]
@@ -123,6 +140,7 @@ def assert_same_gradients(model: LightGCN, parameters: dict[str, torch.Tensor], 
 
 # --- values and gradients ---
 
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
 @pytest.mark.parametrize("sides", SIDES.values(), ids=SIDES)
@@ -145,8 +163,9 @@ def test_values_and_gradients_equal_the_dense_reference(fusion: str, sides: tupl
 @pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
 @pytest.mark.parametrize("sides", SIDES.values(), ids=SIDES)
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_embeddings_are_the_reference_parted_into_users_and_items(fusion: str, sides: tuple[bool, bool],
-                                                                  num_layers: int) -> None:
+def test_embeddings_are_the_reference_parted_into_users_and_items(
+    fusion: str, sides: tuple[bool, bool], num_layers: int
+) -> None:
     text = text_of(sides)
     model = randomize(build(num_layers, fusion, text))
     user_emb, item_emb = model.embeddings()
@@ -176,9 +195,11 @@ def test_without_layers_it_is_matrix_factorisation(fusion: str) -> None:
     text = text_of((True, True))
     model = randomize(build(0, fusion, text))
     ids = model.id_emb.detach()
-    expected = {"none": lambda: ids,
-                "sum": lambda: ids + text @ model.text_weight,
-                "concat": lambda: ids @ model.id_weight + text @ model.text_weight + model.bias}[fusion]()
+    expected = {
+        "none": lambda: ids,
+        "sum": lambda: ids + text @ model.text_weight,
+        "concat": lambda: ids @ model.id_weight + text @ model.text_weight + model.bias,
+    }[fusion]()
     torch.testing.assert_close(torch.cat(model.embeddings()), expected.detach(), rtol=1e-10, atol=1e-10)
 
 
@@ -201,6 +222,7 @@ def test_fusion_none_pays_no_attention_to_text() -> None:
 
 
 # --- forward ---
+
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -263,6 +285,7 @@ def test_embeddings_record_no_gradient_and_follow_the_weights() -> None:
 
 # --- nodes without edges ---
 
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_only_nodes_without_edges_start_with_a_zero_id_vector(fusion: str) -> None:
     model = build(1, fusion, text_of((True, True)))
@@ -280,11 +303,19 @@ def test_a_node_without_edges_keeps_its_share_of_itself(num_layers: int) -> None
 @pytest.mark.parametrize("num_layers", [0, 2])
 @pytest.mark.parametrize("sides", SIDES.values(), ids=SIDES)
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_after_training_cold_nodes_are_placed_by_text_alone(fusion: str, sides: tuple[bool, bool],
-                                                            num_layers: int) -> None:
+def test_after_training_cold_nodes_are_placed_by_text_alone(
+    fusion: str, sides: tuple[bool, bool], num_layers: int
+) -> None:
     text = text_of(sides)
-    model = LightGCN(normalized_adjacency(toy_train()), N_USERS, DIM, num_layers, fusion, text,
-                     generator=torch.Generator().manual_seed(0))
+    model = LightGCN(
+        normalized_adjacency(toy_train()),
+        N_USERS,
+        DIM,
+        num_layers,
+        fusion,
+        text,
+        generator=torch.Generator().manual_seed(0),
+    )
     before = copies(model)
     train_a_little(model)
     for name, parameter in model.named_parameters():
@@ -323,6 +354,7 @@ def test_training_fits_the_pairs_and_stays_finite(fusion: str) -> None:
 
 
 # --- what is kept, and the start ---
+
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_state_dict_holds_the_parameters_and_nothing_else(fusion: str) -> None:
@@ -364,8 +396,16 @@ def test_building_a_model_leaves_the_global_random_state_alone() -> None:
 def test_initial_values_are_as_documented() -> None:
     n_items = 400
     train = sp.csr_matrix(np.ones((2, n_items), np.float32))
-    model = LightGCN(normalized_adjacency(train), 2, 50, 1, "concat", torch.ones(2 + n_items, 30), init_std=0.3,
-                     generator=torch.Generator().manual_seed(0))
+    model = LightGCN(
+        normalized_adjacency(train),
+        2,
+        50,
+        1,
+        "concat",
+        torch.ones(2 + n_items, 30),
+        init_std=0.3,
+        generator=torch.Generator().manual_seed(0),
+    )
     assert model.id_emb.std().item() == pytest.approx(0.3, rel=0.05)
     assert model.id_emb.mean().item() == pytest.approx(0, abs=0.02)
     assert model.text_weight.std().item() == pytest.approx(0.3, rel=0.1)
@@ -374,6 +414,7 @@ def test_initial_values_are_as_documented() -> None:
 
 
 # --- propagation ---
+
 
 @pytest.mark.parametrize("columns", [1, 3, 64, 130])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 8), (40, 23)])
@@ -395,8 +436,9 @@ def test_propagate_is_the_mean_of_the_powers(num_layers: int) -> None:
     adjacency = torch.from_numpy(dense_adjacency(toy_train()))
     powers = torch.stack([torch.linalg.matrix_power(adjacency, k) for k in range(num_layers + 1)])
     x = torch.randn(N_NODES, DIM, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(propagate(x, to_csr(adjacency), num_layers), powers.mean(dim=0) @ x,
-                               rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        propagate(x, to_csr(adjacency), num_layers), powers.mean(dim=0) @ x, rtol=1e-10, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("num_layers", [0, 1, 3])
@@ -465,8 +507,9 @@ def linear_columns() -> tuple[torch.Tensor, ...]:
     return inputs, outputs, torch.tensor(0.5), users
 
 
-def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusion: str, text: torch.Tensor | None,
-                     scaled: dict[str, Any]) -> torch.Tensor:
+def scaled_reference(
+    parameters: dict[str, torch.Tensor], num_layers: int, fusion: str, text: torch.Tensor | None, scaled: dict[str, Any]
+) -> torch.Tensor:
     """Return the final vectors (N, D) and the columns beside them by the docstring of LightGCN."""
     has_text = torch.zeros(N_NODES, dtype=torch.bool) if fusion == "none" else text.abs().sum(dim=1) > 0
     final = reference(parameters, num_layers, fusion, text)
@@ -474,8 +517,9 @@ def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusio
         final = torch.stack([row / row.square().sum().sqrt() if row.any() else row for row in final])
     users, items = final[:N_USERS] / scaled.get("temperature", 1.0), final[N_USERS:]
     if "has_bias" in scaled:
-        last = BIAS - torch.tensor([UNLISTED if item in COLD_ITEMS and not has_text[N_USERS + item] else 0.0
-                                    for item in range(N_ITEMS)])
+        last = BIAS - torch.tensor(
+            [UNLISTED if item in COLD_ITEMS and not has_text[N_USERS + item] else 0.0 for item in range(N_ITEMS)]
+        )
         users, items = torch.cat([users, torch.ones(N_USERS, 1)], 1), torch.cat([items, last[:, None]], 1)
     if "linear" in scaled:
         _, outputs, _, beside = linear_columns()
@@ -492,8 +536,9 @@ def scaled_reference(parameters: dict[str, torch.Tensor], num_layers: int, fusio
 @pytest.mark.parametrize("num_layers", [0, 2])
 @pytest.mark.parametrize("scaled", SCALED.values(), ids=SCALED)
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_scaled_vectors_and_gradients_equal_the_dense_reference(fusion: str, scaled: dict[str, Any],
-                                                                num_layers: int) -> None:
+def test_scaled_vectors_and_gradients_equal_the_dense_reference(
+    fusion: str, scaled: dict[str, Any], num_layers: int
+) -> None:
     text = mixed_text()
     model = build_scaled(num_layers, fusion, text, scaled)
     parameters = copies(model)
@@ -520,9 +565,10 @@ def test_scores_are_cosines_over_the_temperature_plus_the_bias(fusion: str) -> N
     model = build(2, fusion, text, normalize=True, temperature=0.1, has_bias=True)
     model.load_state_dict(plain.state_dict(), strict=False)
     model.item_bias += BIAS
-    cosine = torch.nn.functional.cosine_similarity(*(vectors[place] for vectors, place in
-                                                     zip(plain.embeddings(), (np.s_[:, None], np.s_[None]),
-                                                         strict=True)), dim=2)
+    cosine = torch.nn.functional.cosine_similarity(
+        *(vectors[place] for vectors, place in zip(plain.embeddings(), (np.s_[:, None], np.s_[None]), strict=True)),
+        dim=2,
+    )
     without = cosine / 0.1 + BIAS
     without[:, list(COLD_ITEMS)] -= UNLISTED if fusion == "none" else 0
     inputs, outputs, power, users = linear_columns()
@@ -540,26 +586,36 @@ def test_what_stands_beside_starts_at_nothing_untrained_and_is_saved() -> None:
     model.add_linear(*linear_columns())
     assert set(dict(model.named_parameters())) == {"id_emb", "text_weight"}
     # linear_users follows from the others
-    assert set(model.state_dict()) == {"id_emb", "text_weight", "item_bias", "linear_inputs", "linear_outputs",
-                                       "linear_power"}
+    assert set(model.state_dict()) == {
+        "id_emb",
+        "text_weight",
+        "item_bias",
+        "linear_inputs",
+        "linear_outputs",
+        "linear_power",
+    }
 
 
 def test_at_the_defaults_the_final_vectors_have_no_more_columns() -> None:
     text = text_of((True, True))
-    plain, said = build(1, "sum", text), build(1, "sum", text, normalize=False, temperature=1.0,
-                                               has_bias=False, popularity=None)
+    plain, said = (
+        build(1, "sum", text),
+        build(1, "sum", text, normalize=False, temperature=1.0, has_bias=False, popularity=None),
+    )
     assert plain.embeddings()[1].shape == (N_ITEMS, DIM)
     torch.testing.assert_close(plain.embeddings(), said.embeddings(), rtol=0, atol=0)
 
 
 # --- users of whom nothing is known ---
 
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("scaled", [{}, SCALED["all"]], ids=["plain", "scaled"])
 @pytest.mark.parametrize("knows_text", [False, True])
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_popularity_ranks_for_users_without_edges_and_text_and_for_nobody_else(fusion: str, knows_text: bool,
-                                                                               scaled: dict[str, Any]) -> None:
+def test_popularity_ranks_for_users_without_edges_and_text_and_for_nobody_else(
+    fusion: str, knows_text: bool, scaled: dict[str, Any]
+) -> None:
     text = text_of((True, True)) if knows_text else mixed_text()
     scaled = {**scaled, "popularity": POPULARITY}
     model, without = (build_scaled(2, fusion, text, settings) for settings in (scaled, {**scaled, "popularity": None}))
@@ -591,8 +647,9 @@ def without_edges(items: list[int]) -> sp.csr_matrix:
 @pytest.mark.parametrize("scaled", [{}, {"normalize": True, "temperature": 0.2}], ids=["plain", "scaled"])
 @pytest.mark.parametrize("num_layers", [0, 1, 3])
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
-def test_alone_an_item_stands_where_it_would_without_edges(fusion: str, num_layers: int,
-                                                           scaled: dict[str, Any]) -> None:
+def test_alone_an_item_stands_where_it_would_without_edges(
+    fusion: str, num_layers: int, scaled: dict[str, Any]
+) -> None:
     text = text_of((True, True))
     model = randomize(build(num_layers, fusion, text, **scaled))
     new = build(num_layers, fusion, text, train=without_edges(ALONE_ITEMS), **scaled)
@@ -692,20 +749,29 @@ def test_id_dropout_draws_a_share_of_the_items_with_text(fusion: str) -> None:
     torch.testing.assert_close(share[model.has_item_text], torch.full((N_ITEMS - 2,), 0.3).double(), rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize(("fusion", "text", "share"), [
-    ("none", text_of((True, True)), 0.5), ("sum", None, 0.5), ("sum", text_of((True, False)), 0.5),
-    ("concat", text_of((True, False)), 0.5), ("sum", text_of((True, True)), 0.0)],
-    ids=["none", "no text", "users alone", "users alone in concat", "no share"])
-def test_id_dropout_is_none_where_there_is_nothing_to_draw(fusion: str, text: torch.Tensor | None,
-                                                           share: float) -> None:
+@pytest.mark.parametrize(
+    ("fusion", "text", "share"),
+    [
+        ("none", text_of((True, True)), 0.5),
+        ("sum", None, 0.5),
+        ("sum", text_of((True, False)), 0.5),
+        ("concat", text_of((True, False)), 0.5),
+        ("sum", text_of((True, True)), 0.0),
+    ],
+    ids=["none", "no text", "users alone", "users alone in concat", "no share"],
+)
+def test_id_dropout_is_none_where_there_is_nothing_to_draw(
+    fusion: str, text: torch.Tensor | None, share: float
+) -> None:
     assert id_dropout(build(1, fusion, text), share, torch.Generator()) is None
 
 
 @pytest.mark.parametrize("text", [text_of((True, False)), mixed_text()], ids=["items' text off", "mixed catalogue"])
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
-def test_no_title_without_text_is_placed_alone_in_a_step(fusion: str, loss: str, text: torch.Tensor,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_title_without_text_is_placed_alone_in_a_step(
+    fusion: str, loss: str, text: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Alone, such a title would stand at zero, or with all others at the bias of concat."""
     model, forward, met = build(2, fusion, text), LightGCN.forward, {"alone": 0, "textless": 0}
 
@@ -731,6 +797,7 @@ def test_no_title_without_text_is_placed_alone_in_a_step(fusion: str, loss: str,
 
 # --- a start that is given ---
 
+
 def test_a_given_start_is_scaled_to_init_std() -> None:
     initial = torch.randn(N_NODES, DIM, generator=torch.Generator().manual_seed(0)) * 7
     initial[COLD_NODES] = 0  # as a factorisation of the train matrix leaves them
@@ -750,6 +817,7 @@ def test_a_start_of_zeros_stays_finite() -> None:
 
 
 # --- states of one and of several processes ---
+
 
 def states(fusion: str) -> tuple[LightGCN, dict[str, torch.Tensor]]:
     model = build_scaled(2, fusion, text_of((True, True)), SCALED["all"])

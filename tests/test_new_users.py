@@ -27,9 +27,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on data with comments; what is open, valid decides."""
     folder = tmp_path_factory.mktemp("new_users")
     write_data(folder / "data", n_users=60, n_items=40)
-    run(get_config({"preset": "tuned", "data_dir": str(folder / "data"), "saved_dir": str(folder / "saved"),
-                    "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "linear_dim": 8, "epochs": 2,
-                    "device": "cpu", "seed": 3, "cold_item_ratio": 0.1}))
+    run(
+        get_config(
+            {
+                "preset": "tuned",
+                "data_dir": str(folder / "data"),
+                "saved_dir": str(folder / "saved"),
+                "model_name": "lsa",
+                "lsa_dim": 8,
+                "embedding_dim": 8,
+                "linear_dim": 8,
+                "epochs": 2,
+                "device": "cpu",
+                "seed": 3,
+                "cold_item_ratio": 0.1,
+            }
+        )
+    )
     return folder
 
 
@@ -49,8 +63,14 @@ def test_nothing_of_those_left_out_reaches_the_other_run(both: Pair) -> None:
         before = whole.raw_user_ids.index(raw)
         for name in (*PARTS, "aside", "seen"):
             assert (getattr(rest, name)[[user]] != getattr(whole, name)[[before]]).nnz == 0
-        mine = [[text for text, who in zip(data.user_comments.texts, data.user_comments.user_ids, strict=True)
-                 if who == row] for data, row in ((whole, before), (rest, user))]
+        mine = [
+            [
+                text
+                for text, who in zip(data.user_comments.texts, data.user_comments.user_ids, strict=True)
+                if who == row
+            ]
+            for data, row in ((whole, before), (rest, user))
+        ]
         assert mine[0] == mine[1]
 
 
@@ -66,8 +86,9 @@ def test_the_others_rows_alone_decide_the_vectors(both: Pair, folder: Path, tmp_
     assert torch.equal(again.item_emb, both.left_out.item_emb)
 
 
-def test_it_is_trained_once_and_anew_when_the_run_is_another(folder: Path, both: Pair, tmp_path: Path,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_trained_once_and_anew_when_the_run_is_another(
+    folder: Path, both: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: object) -> None:
         raise AssertionError("trained again")
 
@@ -86,7 +107,8 @@ def test_it_is_trained_once_and_anew_when_the_run_is_another(folder: Path, both:
 def test_the_run_stays_as_it_was(folder: Path, both: Pair) -> None:
     assert both.known.config["saved_dir"] == str(folder / "saved")
     assert (folder / "saved" / "user_llm_embeddings.npy").stat().st_mtime < (
-        folder / "saved" / "left_out" / "best_model.pth").stat().st_mtime
+        folder / "saved" / "left_out" / "best_model.pth"
+    ).stat().st_mtime
 
 
 def test_the_figures_are_those_of_the_vectors(both: Pair) -> None:
@@ -94,8 +116,10 @@ def test_the_figures_are_those_of_the_vectors(both: Pair) -> None:
     assert list(rows) == ["trained in", "trained in, placed anew", "left out, placed"]
     dataset, users = both.known.dataset, both.users
     among = both.left_out.dataset.warm_items
-    for name, run_, emb in (("trained in", both.known, both.known.user_emb[users]),
-                            ("left out, placed", both.left_out, place(both.left_out, dataset.train[users]))):
+    for name, run_, emb in (
+        ("trained in", both.known, both.known.user_emb[users]),
+        ("left out, placed", both.left_out, place(both.left_out, dataset.train[users])),
+    ):
         for part in ("valid", "test"):
             found = []
             for user, vector in zip(users, emb, strict=True):
@@ -117,14 +141,26 @@ def test_a_tenth_is_drawn_by_the_seed_of_those_with_train_rows(folder: Path) -> 
     assert drawn(dataclasses.replace(dataset, train=few), 0).min() >= 50
 
 
-def test_the_table_says_what_is_lost_run_by_run(folder: Path, capsys: pytest.CaptureFixture[str], both: Pair,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_says_what_is_lost_run_by_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], both: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures = [((0.4, 0.5, 0.0), (0.3, 0.4, 2.0)), ((0.2, 0.5, 0.0), (0.1, 0.5, 4.0))]
-    runs = [{name: dict(zip(("valid", "test", "ms"), row, strict=True))
-             for name, row in zip(("trained in", "left out, placed"), rows, strict=True)} for rows in figures]
+    runs = [
+        {
+            name: dict(zip(("valid", "test", "ms"), row, strict=True))
+            for name, row in zip(("trained in", "left out, placed"), rows, strict=True)
+        }
+        for rows in figures
+    ]
     last = new_users.table(runs).splitlines()[-1]
     assert [cell.strip() for cell in last.split("|")[1:-1]] == [
-        "left out, placed", "0.2000 ± 0.1414", "37.5% ± 17.7", "0.4500 ± 0.0707", "10.0% ± 14.1", "3.0"]
+        "left out, placed",
+        "0.2000 ± 0.1414",
+        "37.5% ± 17.7",
+        "0.4500 ± 0.0707",
+        "10.0% ± 14.1",
+        "3.0",
+    ]
     monkeypatch.setattr(sys, "argv", ["new_users.py", str(folder / "saved")])
     assert run_script(new_users.main) == 0
     assert "left out, placed" in capsys.readouterr().out

@@ -27,8 +27,11 @@ def test_it_is_short_and_names_only_what_there_is(name: str) -> None:
     scripts = re.findall(r"(?<![\w/-])((?:tools/|tests/)?\w+\.py)\b", text_of(name))
     assert len(linked) >= 6
     assert {"tools/convert.py", "recommend.py"} <= {*scripts}
-    missing = [path for path in (*linked, *scripts) if not (ROOT / path).exists()
-               and not any((ROOT / room / path).exists() for room in ("tools", "studies"))]
+    missing = [
+        path
+        for path in (*linked, *scripts)
+        if not (ROOT / path).exists() and not any((ROOT / room / path).exists() for room in ("tools", "studies"))
+    ]
     assert not missing
 
 

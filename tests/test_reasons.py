@@ -45,14 +45,26 @@ def drawn_train(seed: int = 0) -> sp.csr_matrix:
     return sp.csr_matrix(dense)
 
 
-def drawn_model(train: sp.csr_matrix, fusion: str, depth: int, columns: bool = False,
-                **more: Any) -> tuple[LightGCN, np.ndarray | None]:
+def drawn_model(
+    train: sp.csr_matrix, fusion: str, depth: int, columns: bool = False, **more: Any
+) -> tuple[LightGCN, np.ndarray | None]:
     """Build a model with random state, and with columns beside if asked for; and its text, (N, L)."""
     generator = torch.Generator().manual_seed(depth)
     text = torch.randn(N_USERS + N_ITEMS, TEXT_DIM, generator=generator)
     text[UNKNOWN] = 0
-    model = LightGCN(normalized_adjacency(train), N_USERS, DIM, depth, fusion, None if fusion == "none" else text, 0.5,
-                     generator, has_bias=columns, popularity=torch.rand(N_ITEMS, generator=generator), **more)
+    model = LightGCN(
+        normalized_adjacency(train),
+        N_USERS,
+        DIM,
+        depth,
+        fusion,
+        None if fusion == "none" else text,
+        0.5,
+        generator,
+        has_bias=columns,
+        popularity=torch.rand(N_ITEMS, generator=generator),
+        **more,
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     if columns:
@@ -77,8 +89,9 @@ def summed(parts: Composition, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("more", [{}, {"normalize": True, "temperature": 0.2}, {"normalize": True},
-                                  {"temperature": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"normalize": True, "temperature": 0.2}, {"normalize": True}, {"temperature": 0.2}], ids=str
+)
 @pytest.mark.parametrize("columns", [False, True], ids=["alone", "columns"])
 def test_the_parts_of_every_pair_sum_to_its_score(fusion: str, depth: int, more: dict[str, Any], columns: bool) -> None:
     train = drawn_train()
@@ -92,7 +105,8 @@ def test_the_parts_of_every_pair_sum_to_its_score(fusion: str, depth: int, more:
         for item, reason in enumerate(explain(apart, item_emb, list(range(N_ITEMS)))):
             assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
             assert reason.brought.sum() == pytest.approx(
-                sum(part for name, part in reason.parts.items() if name in by_title), abs=1e-9)
+                sum(part for name, part in reason.parts.items() if name in by_title), abs=1e-9
+            )
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -114,8 +128,9 @@ def test_a_title_brings_what_goes_when_its_edge_is_not_walked(fusion: str, depth
         return (x[user] + first @ later @ x) / (depth + 1)
 
     whole = vector(adjacency[user])
-    for reason, item in zip(explain(composition(sources_by(model, text, train), user), item_emb, [2, 9]), (2, 9),
-                            strict=True):
+    for reason, item in zip(
+        explain(composition(sources_by(model, text, train), user), item_emb, [2, 9]), (2, 9), strict=True
+    ):
         assert set(reason.because) == set(train[user].indices)
         for title, brought in zip(reason.because, reason.brought, strict=True):
             first = adjacency[user].copy()
@@ -188,14 +203,27 @@ def test_those_outside_are_taken_apart_whatever_the_order_of_their_titles(fixed:
 
 
 @pytest.fixture(scope="module", params=["concat", "sum"])
-def finished(request: pytest.FixtureRequest,
-             tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, dict[str, Any]]:
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Dataset, dict[str, Any]]:
     """A finished run on data with comments, with all there is beside the trained columns."""
     folder = tmp_path_factory.mktemp("run")
     write_data(folder / "data", n_users=60, n_items=40)
-    config = get_config({"preset": "tuned", "fusion_mode": request.param, "data_dir": str(folder / "data"),
-                         "saved_dir": str(folder / "saved"), "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8,
-                         "linear_dim": 8, "epochs": 2, "device": "cpu", "cold_item_ratio": 0.1})
+    config = get_config(
+        {
+            "preset": "tuned",
+            "fusion_mode": request.param,
+            "data_dir": str(folder / "data"),
+            "saved_dir": str(folder / "saved"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "linear_dim": 8,
+            "epochs": 2,
+            "device": "cpu",
+            "cold_item_ratio": 0.1,
+        }
+    )
     run(config)
     trained = load_run(config)
     return trained.dataset, trained.config
@@ -207,8 +235,9 @@ def test_a_finished_run_is_explained_from_its_files(finished: tuple[Dataset, dic
     made_of, rng = sources_of(dataset, config), np.random.default_rng(0)
     for user, item in rng.integers((dataset.n_users, dataset.n_items), size=(1000, 2)).tolist():
         [reason] = explain(composition(made_of, user), item_emb, [item])
-        assert sum(reason.parts.values()) == pytest.approx(float(user_emb[user].double() @ item_emb[item].double()),
-                                                           abs=1e-4)
+        assert sum(reason.parts.values()) == pytest.approx(
+            float(user_emb[user].double() @ item_emb[item].double()), abs=1e-4
+        )
         assert set(reason.because) == set(dataset.train[[user]].indices)
 
 
@@ -217,17 +246,18 @@ def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: 
     trained, state = load_run(config), load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]
     columns, collected = beside(state), dataset.train[:9]
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    length = trained.user_emb[:, :columns.start].norm(dim=1).mean().item()
+    length = trained.user_emb[:, : columns.start].norm(dim=1).mean().item()
     beside_them = None
     if trained.linear:
         start = columns.start + columns.has_bias
         users = linear_users(*trained.linear, collected)
-        beside_them = users, trained.item_emb[:, start:start + users.shape[1]]
-    fit = fitted(collected, trained.item_emb[:, :columns.start], counts, length, config["normalize"], beside_them)
+        beside_them = users, trained.item_emb[:, start : start + users.shape[1]]
+    fit = fitted(collected, trained.item_emb[:, : columns.start], counts, length, config["normalize"], beside_them)
     scores = (place(trained, collected).double() @ trained.item_emb.double().T).numpy()
     for user in range(9):
-        for item, reason in enumerate(explain(newcomer(fit, trained.item_emb, columns, user), trained.item_emb,
-                                              list(range(dataset.n_items)))):
+        for item, reason in enumerate(
+            explain(newcomer(fit, trained.item_emb, columns, user), trained.item_emb, list(range(dataset.n_items)))
+        ):
             assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
 
 
@@ -250,5 +280,5 @@ def test_the_titles_that_spoke_for_it_most_are_named() -> None:
     for reason in explain(composition(sources_by(model, None, train), 5), model.embeddings()[1], list(range(N_ITEMS))):
         found, favour = named(reason, dataset), reason.brought[reason.brought > 0]
         assert (np.diff(reason.brought) <= 0).all()
-        assert [title["subject_id"] for title in found] == [str(row) for row in reason.because[:min(3, len(favour))]]
+        assert [title["subject_id"] for title in found] == [str(row) for row in reason.because[: min(3, len(favour))]]
         assert [title["share"] for title in found] == pytest.approx(favour[:3] / favour.sum())

@@ -38,9 +38,19 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     rows = [f"{header}\tyear", *(f"{line}\t{1990 + item}" for item, line in enumerate(lines))]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     write_tsv(folder / "data", "user.tsv", [("u3", "Ann", "")])
-    config = get_config({"data_dir": str(folder / "data"), "saved_dir": str(folder / "saved"), "model_name": "lsa",
-                         "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu",
-                         "cold_item_ratio": 0.2})
+    config = get_config(
+        {
+            "data_dir": str(folder / "data"),
+            "saved_dir": str(folder / "saved"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "epochs": 3,
+            "batch_size": 64,
+            "device": "cpu",
+            "cold_item_ratio": 0.2,
+        }
+    )
     main.run(config)
     return config
 
@@ -48,6 +58,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def call(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call the script on the run: words -> exit code, what it printed, what it said of errors."""
+
     def call_with(*words: str) -> tuple[int, str, str]:
         where = ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
         monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *words])
@@ -74,8 +85,10 @@ def ids_of(titles: list[dict[str, Any]]) -> list[str]:
 
 # --- lists on the screen ---
 
-def test_everybodys_lists_are_written_again(call: Call, config: dict[str, Any],
-                                            saved_lists: dict[str, list[dict[str, Any]]]) -> None:
+
+def test_everybodys_lists_are_written_again(
+    call: Call, config: dict[str, Any], saved_lists: dict[str, list[dict[str, Any]]]
+) -> None:
     path = Path(config["saved_dir"]) / "recommendations.json"
     path.unlink()
     assert call()[0] == 0
@@ -96,8 +109,9 @@ def test_a_users_list(call: Call, saved_lists: dict[str, list[dict[str, Any]]], 
     assert f"{saved_lists['u3'][0]['score']:.3f}  {saved_lists['u3'][0]['name']}" in printed
 
 
-def test_some_users_lists_from_a_file_and_from_the_input(call: Call, saved_lists: dict[str, list[dict[str, Any]]],
-                                                         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_users_lists_from_a_file_and_from_the_input(
+    call: Call, saved_lists: dict[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ids").write_text("u7\n\nu3\nnobody\nu7\n", encoding="utf-8")
     wanted = ids_of(saved_lists["u7"])[:3] + ids_of(saved_lists["u3"])[:3]
     code, printed, _ = call("--users", str(tmp_path / "ids"), "--k", "3")
@@ -124,9 +138,13 @@ def test_titles_like_a_title(call: Call) -> None:
     assert "s1" not in listed(printed)
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("new.json", '{"name": "title 99", "tags_name": ["tag1"], "summary": "story of 9"}'),
-    ("new.tsv", 'year\tname\ttags_name\tsummary\n2030\ttitle 99\t["tag1"]\tstory of 9\n')])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("new.json", '{"name": "title 99", "tags_name": ["tag1"], "summary": "story of 9"}'),
+        ("new.tsv", 'year\tname\ttags_name\tsummary\n2030\ttitle 99\t["tag1"]\tstory of 9\n'),
+    ],
+)
 def test_a_title_that_is_in_no_data(call: Call, tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     code, printed, _ = call("--new_item", str(tmp_path / name), "--k", "4", "--min_year", "2000")
@@ -138,12 +156,21 @@ def test_a_title_that_is_in_no_data(call: Call, tmp_path: Path, name: str, conte
     assert len(listed(printed)) == 12
 
 
-@pytest.mark.parametrize(("name", "content", "told"), [
-    ("no.json", None, "is missing"), ("bad.json", "{", "cannot be read"), ("list.json", "[]", "must hold one title"),
-    ("two.tsv", "name\na\nb\n", "must hold one title"), ("none.tsv", "title\na\n", "must hold one title"),
-    ("latin.tsv", b"name\n\xff\n", "UTF-8"), ("empty.json", '{"name": ""}', "needs a name")])
-def test_a_new_title_that_cannot_be_read(call: Call, tmp_path: Path, name: str, content: str | bytes | None,
-                                         told: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("no.json", None, "is missing"),
+        ("bad.json", "{", "cannot be read"),
+        ("list.json", "[]", "must hold one title"),
+        ("two.tsv", "name\na\nb\n", "must hold one title"),
+        ("none.tsv", "title\na\n", "must hold one title"),
+        ("latin.tsv", b"name\n\xff\n", "UTF-8"),
+        ("empty.json", '{"name": ""}', "needs a name"),
+    ],
+)
+def test_a_new_title_that_cannot_be_read(
+    call: Call, tmp_path: Path, name: str, content: str | bytes | None, told: str
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     code, _, error = call("--new_item", str(tmp_path / name))
@@ -174,8 +201,10 @@ def test_new_titles_alone_with_filters_and_without(call: Call, config: dict[str,
 
 
 def test_the_screen_is_80_columns_wide_whatever_the_script() -> None:
-    entries = [{"subject_id": "12345", "name": name, "score": 1.0}
-               for name in ("進撃の巨人" * 20, "a" * 200, "two\nlines", "e\u0301" * 30, "short")]
+    entries = [
+        {"subject_id": "12345", "name": name, "score": 1.0}
+        for name in ("進撃の巨人" * 20, "a" * 200, "two\nlines", "e\u0301" * 30, "short")
+    ]
     heading, *lines = recommend.printed("為" * 60, entries).splitlines()
     assert all(recommend.columns(line) <= 80 for line in (heading, *lines))
     assert all(line.endswith(" (12345)") for line in lines)
@@ -184,6 +213,7 @@ def test_the_screen_is_80_columns_wide_whatever_the_script() -> None:
 
 
 # --- someone's list from a site ---
+
 
 def exported(*rows: tuple[str, ...], **more: list[str]) -> pd.DataFrame:
     """Return what importers.read_export does: rows of subject_id, name, status and rate."""
@@ -194,6 +224,7 @@ def exported(*rows: tuple[str, ...], **more: list[str]) -> pd.DataFrame:
 @pytest.fixture
 def export_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[pd.DataFrame], str]:
     """Let a file hold such rows for the importers, and return its name."""
+
     def of(rows: pd.DataFrame) -> str:
         monkeypatch.setattr(user_list, "read_export", lambda path: ("mal", rows))
         (tmp_path / "list.xml").write_text("<x/>", encoding="utf-8")
@@ -203,11 +234,19 @@ def export_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[pd.D
 
 
 def test_an_exported_list_tells_taste_but_for_what_was_wished_dropped_or_disliked(
-        call: Call, export_of: Callable[[pd.DataFrame], str]) -> None:
-    path = export_of(exported(
-        ("s1", "title 1", "done", "8"), ("s2", "title 2", "", "0"), ("s3", "title 3", "wish", "0"),
-        ("s4", "title 4", "dropped", "9"), ("s5", "title 5", "done", "0.5"), ("zz", "TITLE  6", "doing", "7"),
-        ("yy", "of another world", "done", "7")))
+    call: Call, export_of: Callable[[pd.DataFrame], str]
+) -> None:
+    path = export_of(
+        exported(
+            ("s1", "title 1", "done", "8"),
+            ("s2", "title 2", "", "0"),
+            ("s3", "title 3", "wish", "0"),
+            ("s4", "title 4", "dropped", "9"),
+            ("s5", "title 5", "done", "0.5"),
+            ("zz", "TITLE  6", "doing", "7"),
+            ("yy", "of another world", "done", "7"),
+        )
+    )
     code, printed, _ = call("--new_user", path, "--k", "30")
     assert code == 0
     assert "list.xml (mal): of 7 titles, 6 are known here (1 by name) and 3 tell of taste" in printed
@@ -229,16 +268,18 @@ def test_another_sites_id_beside_is_tried_next(call: Call, export_of: Callable[[
 
 
 @pytest.mark.parametrize("rows", [[("zz", "nothing here", "done", "8")], [("s1", "title 1", "wish", "0")]])
-def test_a_list_that_tells_nothing_is_a_sentence(call: Call, export_of: Callable[[pd.DataFrame], str],
-                                                 rows: list[tuple[str, ...]]) -> None:
+def test_a_list_that_tells_nothing_is_a_sentence(
+    call: Call, export_of: Callable[[pd.DataFrame], str], rows: list[tuple[str, ...]]
+) -> None:
     code, _, error = call("--new_user", export_of(exported(*rows)))
     assert code == 2
     assert "0 tell of taste" in error
     assert "nothing to go by" in error
 
 
-def test_an_id_is_no_file_even_where_a_file_is_called_so(call: Call, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_is_no_file_even_where_a_file_is_called_so(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s1").write_text("no list", encoding="utf-8")
     assert call("--new_user", "s1")[0] == 0
@@ -246,8 +287,10 @@ def test_an_id_is_no_file_even_where_a_file_is_called_so(call: Call, tmp_path: P
 
 # --- files of lists ---
 
-def test_lists_in_every_format_are_the_same_lists(call: Call, tmp_path: Path,
-                                                  saved_lists: dict[str, list[dict[str, Any]]]) -> None:
+
+def test_lists_in_every_format_are_the_same_lists(
+    call: Call, tmp_path: Path, saved_lists: dict[str, list[dict[str, Any]]]
+) -> None:
     for suffix in (".json", ".jsonl", ".csv", ".tsv"):
         assert call("--out", str(tmp_path / f"new/lists{suffix}"))[0] == 0
     folder = tmp_path / "new"
@@ -259,13 +302,16 @@ def test_lists_in_every_format_are_the_same_lists(call: Call, tmp_path: Path,
             rows = list(csv.DictReader(file, delimiter=delimiter))
         assert list(rows[0]) == list(top_k.COLUMNS)
         assert [list(row.values()) for row in rows] == [
-            [user, str(rank), *map(str, title.values())] for user, titles in saved_lists.items()
-            for rank, title in enumerate(titles, start=1)]
+            [user, str(rank), *map(str, title.values())]
+            for user, titles in saved_lists.items()
+            for rank, title in enumerate(titles, start=1)
+        ]
     assert not list(folder.glob("*.tmp"))
 
 
-def test_parquet_holds_the_same_rows_in_blocks(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                               saved_lists: dict[str, list[dict[str, Any]]]) -> None:
+def test_parquet_holds_the_same_rows_in_blocks(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved_lists: dict[str, list[dict[str, Any]]]
+) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(top_k, "ROWS", 7)
     assert call("--out", str(tmp_path / "inference.top_k.parquet"))[0] == 0
@@ -275,8 +321,9 @@ def test_parquet_holds_the_same_rows_in_blocks(call: Call, tmp_path: Path, monke
     assert table["rank"][:3] == [1, 2, 3]
 
 
-def test_one_users_list_and_a_newcomers_go_to_a_file_too(call: Call, tmp_path: Path,
-                                                         saved_lists: dict[str, list[dict[str, Any]]]) -> None:
+def test_one_users_list_and_a_newcomers_go_to_a_file_too(
+    call: Call, tmp_path: Path, saved_lists: dict[str, list[dict[str, Any]]]
+) -> None:
     path = tmp_path / "one.json"
     assert call("--user", "Ann", "--out", str(path))[0] == 0
     written = json.loads(path.read_text(encoding="utf-8"))
@@ -310,8 +357,9 @@ def test_a_file_of_lists_is_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_lists_of_blocks_are_those_of_one(config: dict[str, Any], saved_lists: dict[str, list[dict[str, Any]]]) -> None:
     dataset = load_dataset(config)
-    users, items = (torch.load(Path(config["saved_dir"]) / f"{side}_emb.pt", weights_only=True)
-                    for side in ("user", "item"))
+    users, items = (
+        torch.load(Path(config["saved_dir"]) / f"{side}_emb.pt", weights_only=True) for side in ("user", "item")
+    )
     ties = torch.zeros_like(users)  # which are broken by one sequence of random numbers
     for vectors in (users, ties):
         one, again = (dict(top_k.each_list(vectors, items, dataset, 9, config)) for _ in range(2))
@@ -321,10 +369,12 @@ def test_lists_of_blocks_are_those_of_one(config: dict[str, Any], saved_lists: d
         if vectors is users:
             assert [ids_of(titles) for titles in many.values()] == [ids_of(titles) for titles in one.values()]
     assert [ids_of(titles[:9]) for titles in saved_lists.values()] == [
-        ids_of(titles) for titles in top_k.recommend(users, items, dataset, 9, config).values()]
+        ids_of(titles) for titles in top_k.recommend(users, items, dataset, 9, config).values()
+    ]
 
 
 # --- vectors and split for others ---
+
 
 def test_exported_vectors_and_split_are_those_of_the_run(call: Call, config: dict[str, Any], tmp_path: Path) -> None:
     assert call("--export", str(tmp_path))[0] == 0
@@ -341,8 +391,9 @@ def test_exported_vectors_and_split_are_those_of_the_run(call: Call, config: dic
         assert lines[0] == "user_id:token\titem_id:token\trating:float\ttimestamp:float"
         rows = [line.split("\t") for line in lines[1:]]
         pairs = np.argwhere(getattr(dataset, part))
-        assert [row[:2] for row in rows] == [[dataset.raw_user_ids[user], dataset.raw_item_ids[item]]
-                                             for user, item in pairs]
+        assert [row[:2] for row in rows] == [
+            [dataset.raw_user_ids[user], dataset.raw_item_ids[item]] for user, item in pairs
+        ]
         assert all(float(rate) == rates[user, item] for user, item, rate, _ in rows)
         assert all(1.57e9 < float(time) < 1.62e9 for *_, time in rows)
     titles = (tmp_path / "data" / "data.item").read_text(encoding="utf-8").splitlines()
@@ -359,46 +410,66 @@ def test_a_bare_graph_is_exported_without_rates_and_times(tmp_path: Path, monkey
         rows = [" ".join(map(str, (user, *rng.choice(12, 5, replace=False)))) for user in range(12)]
         (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
     where = ["recommend.py", "--data_dir", str(folder), "--saved_dir", str(tmp_path / "saved")]
-    main.run(get_config({"data_dir": str(folder), "saved_dir": str(tmp_path / "saved"), "fusion_mode": "none",
-                         "epochs": 1, "embedding_dim": 4, "top_k": [3], "recommend_k": 3, "device": "cpu"}))
+    main.run(
+        get_config(
+            {
+                "data_dir": str(folder),
+                "saved_dir": str(tmp_path / "saved"),
+                "fusion_mode": "none",
+                "epochs": 1,
+                "embedding_dim": 4,
+                "top_k": [3],
+                "recommend_k": 3,
+                "device": "cpu",
+            }
+        )
+    )
     monkeypatch.setattr(sys, "argv", [*where, "--export", str(tmp_path / "out")])
     assert run_script(recommend.main) == 0
     split = tmp_path / "out" / "my-data"
-    assert {path.name for path in split.iterdir()} == {f"my-data.{part}" for part in (
-        "train.inter", "valid.inter", "test.inter", "item")}
+    assert {path.name for path in split.iterdir()} == {
+        f"my-data.{part}" for part in ("train.inter", "valid.inter", "test.inter", "item")
+    }
     assert (split / "my-data.train.inter").read_text(encoding="utf-8").startswith("user_id:token\titem_id:token\n")
 
 
 def test_an_id_with_a_line_break_is_not_exported(tmp_path: Path) -> None:
     from inference.export import _write_ids
+
     with pytest.raises(ValueError, match=r"id 'a\\nb' holds a tab or a line break"):
         _write_ids(tmp_path / "ids.txt", ["a\nb"])
 
 
 # --- what is refused ---
 
-@pytest.mark.parametrize(("words", "told"), [
-    (("--user", "u1", "--similar", "s1"), "--user and --similar ask for two things"),
-    (("--export", "x", "--users", "y"), "--users and --export ask for two things"),
-    (("--export", "x", "--k", "3"), "--k does not go with --export"),
-    (("--similar", "s1", "--out", "x.csv"), "--out does not go with --similar"),
-    (("--new_item", "x", "--out", "x.csv"), "--out does not go with --new_item"),
-    (("--new",), "--new alone does not say for whom; it goes with --user, --new_user"),
-    (("--tags", "tag1"), "--tags alone does not say for whom"),
-    (("--min_year", "2000"), "--min_year alone does not say for whom"),
-    (("--user", "u1", "--min_year", "2001", "--max_year", "2000"), "--min_year 2001 is after --max_year 2000"),
-    (("--user", "u1", "--min_year", "then"), "--min_year: invalid int value: 'then'"),
-    (("--user",), "--user: expected one argument"),
-    (("--out", "lists.xml"), "let it end in one of: .json, .jsonl, .csv, .tsv, .parquet"),
-    (("--user", "u1", "--k", "99"), "--k asks for 99 titles, but the data have 30"),
-    (("--user", "u1", "--k", "x"), "--k is 'x'; it must be a whole number"),
-    (("--user", "u333"), "no user 'u333' in this run; the nearest are u33"),
-    (("--similar", "s333"), "no title 's333' in this run; the nearest are"),
-    (("--new_user", "s1,nothing"), "no title 'nothing'"), (("--new_user", ""), "names nothing"),
-    (("--user", "u1", "--tags", "tagg1"), "no title has the tag 'tagg1'; the nearest are tag1"),
-    (("--user", "u1", "--tags", "tag1", "--not_tags", "tag1"), "no title has all that is asked of it"),
-    (("--users", "no file"), "no file is missing; --users names a file"),
-    (("--similer", "s1"), "unknown flag --similer; the nearest is --similar")])
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--user", "u1", "--similar", "s1"), "--user and --similar ask for two things"),
+        (("--export", "x", "--users", "y"), "--users and --export ask for two things"),
+        (("--export", "x", "--k", "3"), "--k does not go with --export"),
+        (("--similar", "s1", "--out", "x.csv"), "--out does not go with --similar"),
+        (("--new_item", "x", "--out", "x.csv"), "--out does not go with --new_item"),
+        (("--new",), "--new alone does not say for whom; it goes with --user, --new_user"),
+        (("--tags", "tag1"), "--tags alone does not say for whom"),
+        (("--min_year", "2000"), "--min_year alone does not say for whom"),
+        (("--user", "u1", "--min_year", "2001", "--max_year", "2000"), "--min_year 2001 is after --max_year 2000"),
+        (("--user", "u1", "--min_year", "then"), "--min_year: invalid int value: 'then'"),
+        (("--user",), "--user: expected one argument"),
+        (("--out", "lists.xml"), "let it end in one of: .json, .jsonl, .csv, .tsv, .parquet"),
+        (("--user", "u1", "--k", "99"), "--k asks for 99 titles, but the data have 30"),
+        (("--user", "u1", "--k", "x"), "--k is 'x'; it must be a whole number"),
+        (("--user", "u333"), "no user 'u333' in this run; the nearest are u33"),
+        (("--similar", "s333"), "no title 's333' in this run; the nearest are"),
+        (("--new_user", "s1,nothing"), "no title 'nothing'"),
+        (("--new_user", ""), "names nothing"),
+        (("--user", "u1", "--tags", "tagg1"), "no title has the tag 'tagg1'; the nearest are tag1"),
+        (("--user", "u1", "--tags", "tag1", "--not_tags", "tag1"), "no title has all that is asked of it"),
+        (("--users", "no file"), "no file is missing; --users names a file"),
+        (("--similer", "s1"), "unknown flag --similer; the nearest is --similar"),
+    ],
+)
 def test_bad_input_is_one_sentence(call: Call, words: tuple[str, ...], told: str) -> None:
     code, _, error = call(*words)
     assert code == 2
@@ -422,8 +493,9 @@ def test_users_of_whom_none_is_known(call: Call, tmp_path: Path) -> None:
     assert "none of the 2 lines" in call("--users", str(tmp_path / "ids"))[2]
 
 
-def test_without_pyarrow_parquet_is_refused_before_anything_is_loaded(call: Call,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_parquet_is_refused_before_anything_is_loaded(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(top_k, "find_spec", lambda name: None)
     monkeypatch.setattr(recommend, "load_run", None)
     code, _, error = call("--out", "inference.top_k.parquet")
@@ -431,8 +503,9 @@ def test_without_pyarrow_parquet_is_refused_before_anything_is_loaded(call: Call
     assert "pip install pyarrow, or write one of: .json" in error
 
 
-def test_without_a_run_the_sentence_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_run_the_sentence_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["recommend.py", "--saved_dir", str(tmp_path)])
     assert run_script(recommend.main) == 2
     assert "run python main.py" in capsys.readouterr().err
@@ -444,21 +517,29 @@ def test_help_names_every_flag_in_80_columns() -> None:
     assert max(map(len, told)) <= 80
     assert set(recommend.ANSWERS) == set(recommend.BESIDE)
     root = Path(recommend.__file__).parent
-    done = subprocess.run([sys.executable, "recommend.py", "--user", "u1", "--help"], cwd=root, capture_output=True,
-                          text=True, check=False, env={"COLUMNS": "80", "PATH": ""})
+    done = subprocess.run(
+        [sys.executable, "recommend.py", "--user", "u1", "--help"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"COLUMNS": "80", "PATH": ""},
+    )
     assert done.returncode == 0
     assert "--not_tags TAG" in done.stdout
 
 
 # --- why ---
 
+
 def parts_of(line: str) -> float:
     return sum(float(part.rsplit(" ", 1)[1]) for part in line.strip().split(" + "))
 
 
 @pytest.mark.parametrize("words", [("--user", "u3"), ("--new_user", "s1,s2,s5")])
-def test_why_names_collected_titles_and_parts_that_sum_to_the_score(call: Call, config: dict[str, Any],
-                                                                   words: tuple[str, ...]) -> None:
+def test_why_names_collected_titles_and_parts_that_sum_to_the_score(
+    call: Call, config: dict[str, Any], words: tuple[str, ...]
+) -> None:
     code, plain, _ = call(*words, "--k", "5")
     code, told, _ = call(*words, "--k", "5", "--why")
     assert code == 0
@@ -480,20 +561,34 @@ def test_why_names_collected_titles_and_parts_that_sum_to_the_score(call: Call, 
 
 
 def test_reasons_are_wrapped_and_titles_named_once() -> None:
-    entry = {"subject_id": "7", "name": "x", "score": 1.0, "parts": {f"part_{n}": n / 7 for n in range(6)},
-             "because": [{"name": f"{letter * 40} / other name"} for letter in "abc"]}
+    entry = {
+        "subject_id": "7",
+        "name": "x",
+        "score": 1.0,
+        "parts": {f"part_{n}": n / 7 for n in range(6)},
+        "because": [{"name": f"{letter * 40} / other name"} for letter in "abc"],
+    }
     assert recommend.printed("for y:", [entry]).splitlines()[2:] == [
-        "     because of " + "a" * 40 + ";", "     " + "b" * 40 + ";", "     " + "c" * 40,
-        "     part 0 0.000 + part 1 0.143 + part 2 0.286 + part 3 0.429 + part 4 0.571 +", "     part 5 0.714"]
+        "     because of " + "a" * 40 + ";",
+        "     " + "b" * 40 + ";",
+        "     " + "c" * 40,
+        "     part 0 0.000 + part 1 0.143 + part 2 0.286 + part 3 0.429 + part 4 0.571 +",
+        "     part 5 0.714",
+    ]
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("--user", "u3", "--min_yaer=2000"), "unknown flag --min_yaer; the nearest is --min_year"),
-    (("--user", "u3", "--embeding_dim", "3"), "unknown setting 'embeding_dim'; the nearest is 'embedding_dim'"),
-    (("--user", "u3", "--k", "0"), "--k is '0'; it must be a whole number of at least 1"),
-    (("--new_user", "nowhere.xml"), "nowhere.xml is missing, and no title is called so")])
-def test_slips_of_the_pen_are_told_in_the_words_that_were_typed(words: tuple[str, ...], message: str,
-                                                                call: Call) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--user", "u3", "--min_yaer=2000"), "unknown flag --min_yaer; the nearest is --min_year"),
+        (("--user", "u3", "--embeding_dim", "3"), "unknown setting 'embeding_dim'; the nearest is 'embedding_dim'"),
+        (("--user", "u3", "--k", "0"), "--k is '0'; it must be a whole number of at least 1"),
+        (("--new_user", "nowhere.xml"), "nowhere.xml is missing, and no title is called so"),
+    ],
+)
+def test_slips_of_the_pen_are_told_in_the_words_that_were_typed(
+    words: tuple[str, ...], message: str, call: Call
+) -> None:
     code, _, err = call(*words)
     assert (code, len(err.splitlines())) == (2, 1)
     assert message in err
@@ -501,8 +596,9 @@ def test_slips_of_the_pen_are_told_in_the_words_that_were_typed(words: tuple[str
 
 @pytest.mark.parametrize("words", [("--user", "u3"), ("--new_user", "s1,s2,s5")])
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
-def test_why_in_a_file_has_titles_with_shares_and_parts(words: tuple[str, ...], name: str, call: Call,
-                                                        tmp_path: Path) -> None:
+def test_why_in_a_file_has_titles_with_shares_and_parts(
+    words: tuple[str, ...], name: str, call: Call, tmp_path: Path
+) -> None:
     path = tmp_path / name
     assert call(*words, "--k", "5", "--why", "--out", str(path))[0] == 0
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -32,15 +32,18 @@ def state(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "best_model.pth", weights_only=True)
 
 
-def test_the_figures_are_those_of_a_run_without_it(refitted: tuple[dict[str, Any], dict[str, Any]],
-                                                   tmp_path: Path) -> None:
+def test_the_figures_are_those_of_a_run_without_it(
+    refitted: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
     config, metrics = refitted
     alone = main.run({**config, "refit": False, "saved_dir": str(tmp_path / "alone")})
     for key in ("valid", "test", "warm", "cold", "groups", "epoch", "decided"):
         assert metrics[key] == alone[key], key
     for name in ("user_emb.pt", "item_emb.pt"):
-        a, b = (torch.load(folder / name, weights_only=True)
-                for folder in (tmp_path / "alone", Path(config["saved_dir"]) / "measured"))
+        a, b = (
+            torch.load(folder / name, weights_only=True)
+            for folder in (tmp_path / "alone", Path(config["saved_dir"]) / "measured")
+        )
         assert torch.equal(a, b)
 
 
@@ -82,17 +85,25 @@ def test_the_schedule_ends_where_the_best_epoch_was(config: dict[str, Any], monk
 
     def watched(*args: Any, **kwargs: Any) -> dict[str, Any]:
         from training import epoch as training_epoch
+
         mine = rates.setdefault("refit" if kwargs.get("measured") else "first", [])
         set_lr = training_epoch.set_lr
-        monkeypatch.setattr(training_epoch, "set_lr", lambda optimizer, settings, done: (
-            set_lr(optimizer, settings, done), mine.append(optimizer.param_groups[0]["lr"])))
+        monkeypatch.setattr(
+            training_epoch,
+            "set_lr",
+            lambda optimizer, settings, done: (
+                set_lr(optimizer, settings, done),
+                mine.append(optimizer.param_groups[0]["lr"]),
+            ),
+        )
         result = real(*args, **kwargs)
         monkeypatch.setattr(training_epoch, "set_lr", set_lr)
         return result
 
     monkeypatch.setattr(main, "fit", watched)
-    metrics = main.run(get_config({**config, "refit": True, "lr_schedule": "cosine", "epochs": 6, "lr": 0.3,
-                                   "batch_size": 4096}))
+    metrics = main.run(
+        get_config({**config, "refit": True, "lr_schedule": "cosine", "epochs": 6, "lr": 0.3, "batch_size": 4096})
+    )
     assert rates["refit"] == rates["first"][: metrics["epoch"]]
 
 
@@ -145,17 +156,38 @@ def test_test_rows_of_text_files_are_trained_on(tmp_path: Path) -> None:
     rows = [rng.permutation(20)[:9] for _ in range(30)]
     for name, part in (("train.txt", slice(0, 7)), ("test.txt", slice(7, 9))):
         (data / name).write_text("\n".join(" ".join(map(str, [user, *items[part]])) for user, items in enumerate(rows)))
-    metrics = main.run(get_config({"data_dir": str(data), "saved_dir": str(tmp_path / "saved"), "refit": True,
-                                   "fusion_mode": "none", "embedding_dim": 4, "epochs": 2, "device": "cpu"}))
+    metrics = main.run(
+        get_config(
+            {
+                "data_dir": str(data),
+                "saved_dir": str(tmp_path / "saved"),
+                "refit": True,
+                "fusion_mode": "none",
+                "embedding_dim": 4,
+                "epochs": 2,
+                "device": "cpu",
+            }
+        )
+    )
     assert metrics["refit"]["positives"] == 30 * 9
     assert metrics["data"]["test"] == 60
 
 
 @pytest.mark.parametrize("recipe", [{}, TUNED], ids=["defaults", "tuned"])
-def test_with_valid_alone_test_stays_held_out_and_is_measured_with_that_model(recipe: dict[str, Any],
-                                                                              config: dict[str, Any]) -> None:
-    config = get_config({**config, **recipe, "refit_valid": True, "cold_item_ratio": 0.2, "min_rate": 3,
-                         "embedding_dim": 8, "lsa_dim": 8})
+def test_with_valid_alone_test_stays_held_out_and_is_measured_with_that_model(
+    recipe: dict[str, Any], config: dict[str, Any]
+) -> None:
+    config = get_config(
+        {
+            **config,
+            **recipe,
+            "refit_valid": True,
+            "cold_item_ratio": 0.2,
+            "min_rate": 3,
+            "embedding_dim": 8,
+            "lsa_dim": 8,
+        }
+    )
     saved = Path(config["saved_dir"])
     metrics, held_out = main.run(config), load_dataset({**config, "refit_valid": False})
     first = json.loads((saved / "measured" / "metrics.json").read_text(encoding="utf-8"))
@@ -171,7 +203,8 @@ def test_with_valid_alone_test_stays_held_out_and_is_measured_with_that_model(re
     assert metrics["test"] != first["test"]
     assert (metrics["valid"], metrics["decided"]) == (first["valid"], first["decided"])
     assert first == json.loads(json.dumps(main.run({**config, "refit_valid": False, "saved_dir": f"{saved}2"}))) | {
-        key: first[key] for key in ("timing", "config", "train_s", "encoder")}
+        key: first[key] for key in ("timing", "config", "train_s", "encoder")
+    }
     assert_inference_repeats(config, metrics)
 
 
@@ -188,8 +221,18 @@ def test_new_titles_keep_the_offset_that_was_decided(tmp_path: Path) -> None:
     with open(tmp_path / "data" / "anime.tsv", encoding="utf-8", newline="") as file:
         rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
     write_tsv(tmp_path / "data", "anime.tsv", [*rows, ("new", "title new", '["tag1"]', "story of 1")])
-    config = get_config({**TUNED, "data_dir": str(tmp_path / "data"), "saved_dir": str(tmp_path / "saved"),
-                         "model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "refit": True, "device": "cpu"})
+    config = get_config(
+        {
+            **TUNED,
+            "data_dir": str(tmp_path / "data"),
+            "saved_dir": str(tmp_path / "saved"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "refit": True,
+            "device": "cpu",
+        }
+    )
     metrics = main.run(config)
     first, second = state(tmp_path / "saved" / "measured"), state(tmp_path / "saved")
     assert second["decided"]["cold_offset"] == first["decided"]["cold_offset"] == metrics["decided"]["cold_offset"]

@@ -17,8 +17,10 @@ from runtime.identity import OUTPUTS
 
 ROOT = Path(main.__file__).resolve().parent
 SMALL = ("--model_name", "lsa", "--lsa_dim", "8", "--embedding_dim", "8", "--epochs", "1", "--device", "cpu")
-WAYS = {"tuned": ("--preset", "tuned", *SMALL, "--linear_dim", "8", "--cold_item_ratio", "0.1"),
-        "drawn": (*SMALL, "--split", "random", "--id_dropout", "0.3", "--train_rows_per_user", "5", "--refit", "true")}
+WAYS = {
+    "tuned": ("--preset", "tuned", *SMALL, "--linear_dim", "8", "--cold_item_ratio", "0.1"),
+    "drawn": (*SMALL, "--split", "random", "--id_dropout", "0.3", "--train_rows_per_user", "5", "--refit", "true"),
+}
 TIMED = ("seconds", "train_s", "timing")
 TIMELESS = set(OUTPUTS) - {"metrics.json", "history.jsonl"}
 # cells of the report that hold seconds; the training time of a row alone has one decimal
@@ -28,9 +30,13 @@ SECONDS = re.compile(r'<th scope="row">(?:seconds|\w+_s)</th><td>[^<]*</td>|<td>
 def run(home: Path, *settings: str, hash_seed: int) -> dict[str, bytes]:
     """Run main.py on the sample in a folder of its own, and return what it wrote."""
     home.mkdir()
-    subprocess.run([sys.executable, str(ROOT / "main.py"), "--data_dir", str(ROOT / "data"), *settings], cwd=home,
-                   check=True, capture_output=True,
-                   env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "--data_dir", str(ROOT / "data"), *settings],
+        cwd=home,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"},
+    )
     return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
 
 

@@ -38,19 +38,36 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = (data / name).read_text(encoding="utf-8")
         text = text.replace("title 3\t", '"' + NASTY.replace('"', '""') + '"\t').replace("\nu", "\n<i>u")
         (data / name).write_text(text, encoding="utf-8")
-    metrics = run(get_config({"data_dir": str(data), "saved_dir": str(root / "saved"), "model_name": "lsa",
-                              "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu",
-                              "cold_item_ratio": 0.2, "min_rate": 3.0}))
+    metrics = run(
+        get_config(
+            {
+                "data_dir": str(data),
+                "saved_dir": str(root / "saved"),
+                "model_name": "lsa",
+                "lsa_dim": 8,
+                "embedding_dim": 8,
+                "epochs": 3,
+                "batch_size": 64,
+                "device": "cpu",
+                "cold_item_ratio": 0.2,
+                "min_rate": 3.0,
+            }
+        )
+    )
     _compare(root / "saved", metrics)
     (root / "saved" / "sparsity").mkdir()
     series = {label: [{"mean": mean, "sd": 0.0123} for mean in means] for label, means in SERIES.items()}
     (root / "saved" / "sparsity" / "results.json").write_text(
-        json.dumps({"metric": "NDCG@20", "n": [1, 20], "series": series}), encoding="utf-8")
-    trials = [{"number": n, "state": state, "valid": 0.1 + n / 100, "lr": 0.01 * n}
-              for n, state in enumerate(("complete", "pruned", "complete"))]
+        json.dumps({"metric": "NDCG@20", "n": [1, 20], "series": series}), encoding="utf-8"
+    )
+    trials = [
+        {"number": n, "state": state, "valid": 0.1 + n / 100, "lr": 0.01 * n}
+        for n, state in enumerate(("complete", "pruned", "complete"))
+    ]
     (root / "saved" / "tuning").mkdir()
     (root / "saved" / "tuning" / "tuning.json").write_text(
-        json.dumps({"metric": "NDCG@20", "trials": trials, "importance": {"lr": 1.0}}), encoding="utf-8")
+        json.dumps({"metric": "NDCG@20", "trials": trials, "importance": {"lr": 1.0}}), encoding="utf-8"
+    )
     return root / "saved"
 
 
@@ -70,8 +87,11 @@ def _compare(saved: Path, metrics: dict[str, Any]) -> None:
                 del mine["config"]
             else:
                 shutil.copy(saved / "history.jsonl", folder)
-                mine["config"] |= {"fusion_mode": "sum", "lr": 0.01 if tag == "sum-both" else 0.001,
-                                   "saved_dir": str(folder)}
+                mine["config"] |= {
+                    "fusion_mode": "sum",
+                    "lr": 0.01 if tag == "sum-both" else 0.001,
+                    "saved_dir": str(folder),
+                }
             (folder / "metrics.json").write_text(json.dumps(mine), encoding="utf-8")
             runs.append({**mine, "beyond": {"Coverage": 0.5}, "folder": str(folder)})
         rows.append({**summary(tag, {}, runs), "gain": None, "p": None})
@@ -138,6 +158,7 @@ def read(path: Path) -> Any:
 
 # --- what it says ---
 
+
 def test_every_part_is_there(saved: Path) -> None:
     text, _ = page_of(saved)
     assert 'class="missing"' not in text
@@ -145,7 +166,7 @@ def test_every_part_is_there(saved: Path) -> None:
     n_groups = sum("NDCG@20" in group for group in groups)
     assert 0 < n_groups < len(groups)
     # curves, comparison, groups, cold start, sparse data
-    assert text.count("<svg viewBox=\"0 0 340") == 2 + 2 + n_groups + 2 + 1
+    assert text.count('<svg viewBox="0 0 340') == 2 + 2 + n_groups + 2 + 1
     assert 'class="warn"' not in text
 
 
@@ -233,8 +254,12 @@ def test_a_line_passes_through_its_points(saved: Path) -> None:
     text, _ = page_of(saved)
     group = re.search(r"<title>without</title>.*?</g>", text).group()
     (_, y_0), (_, y_1) = re.findall(r"([\d.]+),([\d.]+)", re.search(r'd\d" d="M(.*?)"', group).group(1))
-    ticks = {float(value): float(y) - 4 for y, value in re.findall(
-        r'text-anchor="end" x="39" y="([\d.]+)">([\d.]+)<', text[text.index("by train rows a user keeps") - 9999:])}
+    ticks = {
+        float(value): float(y) - 4
+        for y, value in re.findall(
+            r'text-anchor="end" x="39" y="([\d.]+)">([\d.]+)<', text[text.index("by train rows a user keeps") - 9999 :]
+        )
+    }
     low, high = ticks[0.0], ticks[0.05]
     assert [(low - float(y)) / (low - high) * 0.05 for y in (y_0, y_1)] == pytest.approx(SERIES["without"], abs=0.001)
 
@@ -242,7 +267,11 @@ def test_a_line_passes_through_its_points(saved: Path) -> None:
 def test_settings_that_differ_are_named(saved: Path) -> None:
     table = page_of(saved)[1].table("What differs")
     assert {tag: line["differs in"] for tag, line in table.items()} == {
-        "this run": "fusion_mode concat", "popularity": "l2 200", "sum-none": "nothing", "sum-both": "lr 0.01"}
+        "this run": "fusion_mode concat",
+        "popularity": "l2 200",
+        "sum-none": "nothing",
+        "sum-both": "lr 0.01",
+    }
 
 
 def test_hits_are_those_of_an_independent_ranking(saved: Path) -> None:
@@ -256,13 +285,16 @@ def test_hits_are_those_of_an_independent_ranking(saved: Path) -> None:
         test, train = parts["test"], parts["train"]
     k, shown = max(read(saved / "metrics.json")["config"]["top_k"]), 0
     for user, raw in enumerate(ids["user_ids"]):
-        found = re.search(rf"User <bdi>{re.escape(str(escape(raw)))}</bdi></b>: (\d+) collected in train, "
-                          r"test hits: (\d+) of (\d+)<", text)
+        found = re.search(
+            rf"User <bdi>{re.escape(str(escape(raw)))}</bdi></b>: (\d+) collected in train, "
+            r"test hits: (\d+) of (\d+)<",
+            text,
+        )
         if found:
             wanted, best = test[test[:, 0] == user, 1], np.argsort(-scores[user])[:k].tolist()
             ranks = [rank for rank, item in enumerate(best, start=1) if item in wanted]
             assert [int(n) for n in found.groups()] == [(train[:, 0] == user).sum(), len(ranks), len(wanted)]
-            card = text[found.start():text.index("</details>", found.start())]
+            card = text[found.start() : text.index("</details>", found.start())]
             assert [int(rank) for rank in re.findall(r'"hit">✓ (\d+)<', card)] == ranks
             shown += 1
     assert shown == 20
@@ -289,6 +321,7 @@ def test_titles_come_from_the_argument_the_lists_or_the_file(saved: Path) -> Non
 
 
 # --- what it must not do ---
+
 
 def test_titles_and_ids_cannot_inject(saved: Path) -> None:
     metrics = read(saved / "metrics.json")
@@ -323,8 +356,17 @@ def test_nothing_on_disk_runs(saved: Path) -> None:
     assert not (saved / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "history.jsonl", "recommendations.json", "ablation/results.json",
-                                  "sparsity/results.json", "ablation/sum-both/seed_0/history.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metrics.json",
+        "history.jsonl",
+        "recommendations.json",
+        "ablation/results.json",
+        "sparsity/results.json",
+        "ablation/sum-both/seed_0/history.jsonl",
+    ],
+)
 def test_a_damaged_file_is_named_and_the_old_page_stays(name: str, saved: Path) -> None:
     if name == "history.jsonl":
         shutil.rmtree(saved / "ablation")
@@ -347,9 +389,20 @@ def test_the_page_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytes
 
 # --- what is missing ---
 
-@pytest.mark.parametrize(("gone", "maker"), [
-    ("metrics.json", "run"), ("recommendations.json", "run"), ("id_mappings.json", "run"), ("splits.npz", "run"),
-    ("user_emb.pt", "run"), ("ablation", "comparison"), ("sparsity", "sparsity"), ("tuning", "search")])
+
+@pytest.mark.parametrize(
+    ("gone", "maker"),
+    [
+        ("metrics.json", "run"),
+        ("recommendations.json", "run"),
+        ("id_mappings.json", "run"),
+        ("splits.npz", "run"),
+        ("user_emb.pt", "run"),
+        ("ablation", "comparison"),
+        ("sparsity", "sparsity"),
+        ("tuning", "search"),
+    ],
+)
 def test_a_missing_part_names_the_command(gone: str, maker: str, saved: Path) -> None:
     (shutil.rmtree if (saved / gone).is_dir() else Path.unlink)(saved / gone)
     text, _ = page_of(saved)
@@ -377,8 +430,15 @@ def test_a_run_alone_has_curves_groups_and_figures(saved: Path) -> None:
 
 def test_epochs_that_were_not_evaluated_have_a_loss_alone(saved: Path) -> None:
     shutil.rmtree(saved / "ablation")
-    lines = [{"epoch": epoch, "loss": 1 / epoch, "seconds": 1.0,
-              **({"NDCG@20": epoch / 10, "NDCG@10": 0.3} if epoch % 3 == 0 else {})} for epoch in range(1, 7)]
+    lines = [
+        {
+            "epoch": epoch,
+            "loss": 1 / epoch,
+            "seconds": 1.0,
+            **({"NDCG@20": epoch / 10, "NDCG@10": 0.3} if epoch % 3 == 0 else {}),
+        }
+        for epoch in range(1, 7)
+    ]
     (saved / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (saved / "manifest.json").unlink()
     valid, loss = curves(read_saved(saved))[1]["charts"]
@@ -427,12 +487,27 @@ def test_a_loss_that_is_no_number_leaves_a_gap(saved: Path) -> None:
 
 # --- in a browser ---
 
+
 def browse(page: Path, width: int, height: int, *options: str) -> tuple[str, str]:
     """Open a page; returns what the browser wrote to stdout, and the lines of its console."""
-    done = subprocess.run([browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                           "--enable-logging=stderr", f"--user-data-dir={page.parent / 'browser'}",
-                           f"--window-size={width},{height}", *options, page.as_uri()],
-                          capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [
+            browser(),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--enable-logging=stderr",
+            f"--user-data-dir={page.parent / 'browser'}",
+            f"--window-size={width},{height}",
+            *options,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
@@ -440,11 +515,11 @@ def pixels(path: Path) -> np.ndarray:
     """Decode an 8-bit PNG without interlacing to (h, w, channels)."""
     data, place, body = path.read_bytes(), 8, b""
     while place < len(data):
-        size, kind = struct.unpack(">I4s", data[place:place + 8])
+        size, kind = struct.unpack(">I4s", data[place : place + 8])
         if kind == b"IHDR":
-            width, height, _, colour = struct.unpack(">IIBB", data[place + 8:place + 18])
+            width, height, _, colour = struct.unpack(">IIBB", data[place + 8 : place + 18])
         if kind == b"IDAT":
-            body += data[place + 8:place + 8 + size]
+            body += data[place + 8 : place + 8 + size]
         place += 12 + size
     depth = {2: 3, 6: 4}[colour]
     raw = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, 1 + width * depth).astype(int)
@@ -494,8 +569,9 @@ def test_the_page_opens_in_a_browser(saved: Path) -> None:
     page, looks = write_report(saved), {}
     for width, height, scheme in ((360, 800, 1), (1280, 900, 0)):
         picture = saved / f"{width}.png"
-        _, console = browse(page, width, height, f"--screenshot={picture}",
-                            f"--blink-settings=preferredColorScheme={scheme}")
+        _, console = browse(
+            page, width, height, f"--screenshot={picture}", f"--blink-settings=preferredColorScheme={scheme}"
+        )
         assert console == ""
         looks[width] = pixels(picture)
         assert looks[width].shape[:2] == (height, width)

@@ -38,10 +38,21 @@ TWO = {tag: COMBINATIONS[tag] for tag in ("sum-none", "sum-item")}
 def run_of(value: float, user_test: dict[str, float] | None = None, **more: Any) -> dict[str, Any]:
     """Return what model() and baseline() return of a run whose figures are all this value."""
     figures = {"NDCG@20": value, "Recall@20": 10 * value}
-    return {"encoder": {"used": "lsa"}, "folder": f"folder of {value:g}", "epoch": int(value), "valid": figures,
-            "test": figures, "warm": figures, "listed": {"warm": {"NDCG@20": 0.75 * value}, "joint": figures},
-            "cold": {}, "groups": {"users": {"<=5": {"n_users": 4, **figures}}}, "beyond": {"Coverage": value},
-            "train_s": value, "user_test": user_test or {}, **more}
+    return {
+        "encoder": {"used": "lsa"},
+        "folder": f"folder of {value:g}",
+        "epoch": int(value),
+        "valid": figures,
+        "test": figures,
+        "warm": figures,
+        "listed": {"warm": {"NDCG@20": 0.75 * value}, "joint": figures},
+        "cold": {},
+        "groups": {"users": {"<=5": {"n_users": 4, **figures}}},
+        "beyond": {"Coverage": value},
+        "train_s": value,
+        "user_test": user_test or {},
+        **more,
+    }
 
 
 def read(path: Path) -> Any:
@@ -75,16 +86,21 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 # --- Holm ---
 
-@pytest.mark.parametrize(("given", "corrected"), [
-    ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-    ([0.2], [0.2]),
-    ([0.5, 0.4], [0.8, 0.8]),
-    ([0.6, 0.7, 0.9], [1.0, 1.0, 1.0]),
-    ([0.01, 0.01, 0.01], [0.03, 0.03, 0.03]),
-    ([0.02, 0.001, 0.9], [0.04, 0.003, 0.9]),
-    ([None, 0.01, None, 0.04], [None, 0.02, None, 0.04]),
-    ([None, None], [None, None]),
-    ([], [])])
+
+@pytest.mark.parametrize(
+    ("given", "corrected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.2], [0.2]),
+        ([0.5, 0.4], [0.8, 0.8]),
+        ([0.6, 0.7, 0.9], [1.0, 1.0, 1.0]),
+        ([0.01, 0.01, 0.01], [0.03, 0.03, 0.03]),
+        ([0.02, 0.001, 0.9], [0.04, 0.003, 0.9]),
+        ([None, 0.01, None, 0.04], [None, 0.02, None, 0.04]),
+        ([None, None], [None, None]),
+        ([], []),
+    ],
+)
 def test_holm_by_hand(given: list[float | None], corrected: list[float | None]) -> None:
     names = "dcba"[: len(given)]
     found = holm(dict(zip(names, given, strict=True)))
@@ -93,6 +109,7 @@ def test_holm_by_hand(given: list[float | None], corrected: list[float | None]) 
 
 
 # --- the paired test ---
+
 
 def runs_of(values: np.ndarray) -> list[dict[str, Any]]:
     """Return a row's runs that test the same users: (n_runs, n_users) values."""
@@ -154,8 +171,11 @@ def test_of_two_rows_with_the_same_settings_few_differ() -> None:
     """
     rng, n_pairs, alarms = np.random.default_rng(0), 300, {"ours": 0, "over users": 0}
     for _ in range(n_pairs):
-        values = (rng.normal(scale=0.2, size=(1, 1, 200)) + rng.normal(scale=0.02, size=(2, 3, 1))
-                  + rng.normal(scale=0.1, size=(2, 3, 200)))  # a user's own, a run's luck, and the rest
+        values = (
+            rng.normal(scale=0.2, size=(1, 1, 200))
+            + rng.normal(scale=0.02, size=(2, 3, 1))
+            + rng.normal(scale=0.1, size=(2, 3, 200))
+        )  # a user's own, a run's luck, and the rest
         alarms["ours"] += paired_test(*map(runs_of, values))[1] < 0.05
         alarms["over users"] += ttest_1samp((values[0] - values[1]).mean(axis=0), 0).pvalue < 0.05
     assert alarms["ours"] <= 0.07 * n_pairs
@@ -175,8 +195,10 @@ def test_a_real_effect_is_found() -> None:
 @pytest.mark.parametrize("n_runs", [1, 3])
 def test_rows_are_tested_against_their_fusion_without_text(n_runs: int) -> None:
     rng = np.random.default_rng(1)
-    values = {tag: rng.random((n_runs, 20)) for tag in
-              ("popularity", "sum-none", "sum-item", "concat-none", "concat-both", "bpr-svd-drop0-lsa")}
+    values = {
+        tag: rng.random((n_runs, 20))
+        for tag in ("popularity", "sum-none", "sum-item", "concat-none", "concat-both", "bpr-svd-drop0-lsa")
+    }
     rows = [{"tag": tag} for tag in values]
     add_p_values(rows, {tag: runs_of(of_row) for tag, of_row in values.items()})
     found = {row["tag"]: (row["gain"], row["p"]) for row in rows}
@@ -189,19 +211,28 @@ def test_rows_are_tested_against_their_fusion_without_text(n_runs: int) -> None:
 
 # --- means over seeds ---
 
+
 def test_summary_has_means_and_sample_deviations_of_every_number() -> None:
     row = summary("tag", {"lr": 1}, [run_of(1, point={"l2": 10}), run_of(2, point={"l2": 30}), run_of(6)])
     sd = np.std([1, 2, 6], ddof=1)
-    assert sd == pytest.approx(7 ** 0.5)
-    assert row["test"] == {"NDCG@20": {"mean": 3, "sd": pytest.approx(sd)},
-                           "Recall@20": {"mean": 30, "sd": pytest.approx(10 * sd)}}
+    assert sd == pytest.approx(7**0.5)
+    assert row["test"] == {
+        "NDCG@20": {"mean": 3, "sd": pytest.approx(sd)},
+        "Recall@20": {"mean": 30, "sd": pytest.approx(10 * sd)},
+    }
     assert row["valid"] == row["warm"] == row["listed"]["joint"] == row["test"]
     assert row["groups"]["users"]["<=5"] == {"n_users": {"mean": 4, "sd": 0}, **row["test"]}
     assert row["beyond"]["Coverage"] == row["train_s"] == {"mean": 3, "sd": pytest.approx(sd)}
     assert row["cold"] == {}
     assert {key: row[key] for key in ("tag", "overrides", "encoder", "folders", "epochs", "points", "n_seeds")} == {
-        "tag": "tag", "overrides": {"lr": 1}, "encoder": "lsa", "epochs": [1, 2, 6], "n_seeds": 3,
-        "folders": ["folder of 1", "folder of 2", "folder of 6"], "points": [{"l2": 10}, {"l2": 30}, {}]}
+        "tag": "tag",
+        "overrides": {"lr": 1},
+        "encoder": "lsa",
+        "epochs": [1, 2, 6],
+        "n_seeds": 3,
+        "folders": ["folder of 1", "folder of 2", "folder of 6"],
+        "points": [{"l2": 10}, {"l2": 30}, {}],
+    }
 
 
 def test_summary_of_one_seed_has_no_deviation() -> None:
@@ -211,9 +242,13 @@ def test_summary_of_one_seed_has_no_deviation() -> None:
 
 def test_a_number_that_some_runs_lack_is_that_of_the_others() -> None:
     """A group that is empty in a run has no metrics there, which is not a metric of 0."""
-    found = spread([{"<=5": {"n_users": 0}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
-                    {"<=5": {"n_users": 3, "NDCG@20": 0.2}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
-                    {"<=5": {"n_users": 6, "NDCG@20": 0.4}, ">50": {"n_users": 2, "NDCG@20": 0.5}}])
+    found = spread(
+        [
+            {"<=5": {"n_users": 0}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
+            {"<=5": {"n_users": 3, "NDCG@20": 0.2}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
+            {"<=5": {"n_users": 6, "NDCG@20": 0.4}, ">50": {"n_users": 2, "NDCG@20": 0.5}},
+        ]
+    )
     assert found["<=5"]["n_users"] == {"mean": 3, "sd": 3}
     assert found["<=5"]["NDCG@20"] == pytest.approx({"mean": 0.3, "sd": 0.02**0.5})
     assert found[">50"]["NDCG@20"] == {"mean": 0.5, "sd": 0}
@@ -221,6 +256,7 @@ def test_a_number_that_some_runs_lack_is_that_of_the_others() -> None:
 
 
 # --- the table ---
+
 
 def cells(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Read the Markdown of some rows back: column -> cell, a dict a row."""
@@ -230,8 +266,10 @@ def cells(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def test_the_table_compares_titles_with_a_history_and_tells_what_listing_costs() -> None:
     other = {"NDCG@20": 0.9, "Recall@20": 0.8}
-    mine = [run_of(value, test=other, listed={"warm": {"NDCG@20": value / 2}, "joint": {"NDCG@20": 0.6}})
-            for value in (0.1, 0.2)]
+    mine = [
+        run_of(value, test=other, listed={"warm": {"NDCG@20": value / 2}, "joint": {"NDCG@20": 0.6}})
+        for value in (0.1, 0.2)
+    ]
     rows = [{**summary("sum-item", {}, mine), "gain": 0.1, "p": 0.0123}]
     [row] = cells(rows)
     assert list(row) == ["row", "Recall@20", "NDCG@20", "lost by listing", "coverage", "p", "train s"]
@@ -240,8 +278,18 @@ def test_the_table_compares_titles_with_a_history_and_tells_what_listing_costs()
     places = {where: {"NDCG@20": 0.25} for where in ("among_cold", "among_all")}
     cold = [{**run, "cold": {"n_items": 7, **places}} for run in mine]
     [row] = cells([{**summary("sum-item", {}, cold), "gain": 0.1, "p": 1.0}])
-    assert list(row) == ["row", "Recall@20", "NDCG@20", "lost by listing", "cold NDCG@20 among cold",
-                         "cold NDCG@20 among all", "joint NDCG@20", "coverage", "p", "train s"]
+    assert list(row) == [
+        "row",
+        "Recall@20",
+        "NDCG@20",
+        "lost by listing",
+        "cold NDCG@20 among cold",
+        "cold NDCG@20 among all",
+        "joint NDCG@20",
+        "coverage",
+        "p",
+        "train s",
+    ]
     assert (row["joint NDCG@20"], row["cold NDCG@20 among all"]) == ("0.6000 ± 0.0000", "0.2500 ± 0.0000")
 
 
@@ -254,8 +302,10 @@ def test_the_table_of_one_seed_has_neither_sd_nor_p() -> None:
     assert "±" not in table(rows)
 
 
-@pytest.mark.parametrize(("warm", "listed", "cost"), [(0.2, 0.15, 0.25), (0.2, 0.2, 0.0), (0.2, 0.0, 1.0),
-                                                      (0.2, 0.21, -0.05), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("warm", "listed", "cost"),
+    [(0.2, 0.15, 0.25), (0.2, 0.2, 0.0), (0.2, 0.0, 1.0), (0.2, 0.21, -0.05), (0.0, 0.0, 0.0)],
+)
 def test_listing_cost_by_hand(warm: float, listed: float, cost: float) -> None:
     row = {"warm": {"NDCG@5": {"mean": warm}}, "listed": {"warm": {"NDCG@5": {"mean": listed}}}}
     assert listing_cost(row, "NDCG@5") == pytest.approx(cost)
@@ -263,12 +313,19 @@ def test_listing_cost_by_hand(warm: float, listed: float, cost: float) -> None:
 
 # --- baselines ---
 
+
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> str:
     """A baseline whose grid holds an oracle of every part, in the order train, test, valid, cold_test."""
     monkeypatch.setitem(GRIDS, "planted", {"knows": ("train", "test", "valid", "cold_test")})
-    monkeypatch.setitem(BASELINES, "planted", lambda dataset, item_vectors, knows: (
-        torch.from_numpy(getattr(dataset, knows).toarray()), torch.eye(dataset.n_items)))
+    monkeypatch.setitem(
+        BASELINES,
+        "planted",
+        lambda dataset, item_vectors, knows: (
+            torch.from_numpy(getattr(dataset, knows).toarray()),
+            torch.eye(dataset.n_items),
+        ),
+    )
     return "planted"
 
 
@@ -290,29 +347,40 @@ def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.Monkey
     nothing = sp.csr_matrix((1, 6), dtype=np.float32)
     scores = {"deep": [1, 2, 5, 4, 0, 0], "top": [9, 0, 5, 4, 3, 2]}
     monkeypatch.setitem(GRIDS, "planted", {"which": ("deep", "top")})
-    monkeypatch.setitem(BASELINES, "planted", lambda dataset, item_vectors, which: (
-        torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)))
-    toy = SimpleNamespace(valid=target, warm={"valid": target}.get, known={"valid": nothing}.get,
-                          warm_items=np.arange(6))
+    monkeypatch.setitem(
+        BASELINES,
+        "planted",
+        lambda dataset, item_vectors, which: (torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)),
+    )
+    toy = SimpleNamespace(
+        valid=target, warm={"valid": target}.get, known={"valid": nothing}.get, warm_items=np.arange(6)
+    )
     for metric, which in (("Recall@4", "deep"), ("Hit@1", "top")):
         settings = {**config, "top_k": [1, 4], "early_stop_metric": metric}
         assert tuned("planted", toy, None, settings)[1] == {"which": which}
 
 
-def test_every_point_of_a_grid_is_tried_and_the_best_kept(monkeypatch: pytest.MonkeyPatch, dataset: Dataset,
-                                                          config: dict[str, Any]) -> None:
+def test_every_point_of_a_grid_is_tried_and_the_best_kept(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, config: dict[str, Any]
+) -> None:
     tried: list[tuple[int, str]] = []
     oracle = torch.from_numpy(dataset.valid.toarray()), torch.eye(dataset.n_items)
     monkeypatch.setitem(GRIDS, "planted", {"a": (1, 2), "b": ("x", "y", "z")})
-    monkeypatch.setitem(BASELINES, "planted", lambda dataset, item_vectors, a, b: tried.append((a, b)) or (
-        oracle if (a, b) == (2, "x") else (torch.zeros(dataset.n_users, 1), torch.zeros(dataset.n_items, 1))))
+    monkeypatch.setitem(
+        BASELINES,
+        "planted",
+        lambda dataset, item_vectors, a, b: (
+            tried.append((a, b))
+            or (oracle if (a, b) == (2, "x") else (torch.zeros(dataset.n_users, 1), torch.zeros(dataset.n_items, 1)))
+        ),
+    )
     assert tuned("planted", dataset, None, config)[1] == {"a": 2, "b": "x"}
     assert sorted(tried) == [(a, b) for a in (1, 2) for b in "xyz"]
 
 
 def test_a_finished_baseline_is_fitted_again_only_when_something_changed(
-        fits: list[str], tmp_path: Path, dataset: Dataset, config: dict[str, Any],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[str], tmp_path: Path, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fitted(config: dict[str, Any] = config, dataset: Dataset = dataset, rerun: bool = False) -> bool:
         fits.clear()
         result = baseline("item_knn", tmp_path / "knn", dataset, NO_TEXT, config, rerun)
@@ -335,12 +403,14 @@ def test_a_finished_baseline_is_fitted_again_only_when_something_changed(
     assert not fitted(dataset=other)
 
 
-def test_baselines_are_fitted_again_with_other_texts(fits: list[str], tmp_path: Path, dataset: Dataset,
-                                                     config: dict[str, Any]) -> None:
+def test_baselines_are_fitted_again_with_other_texts(
+    fits: list[str], tmp_path: Path, dataset: Dataset, config: dict[str, Any]
+) -> None:
     """Content is made of the vectors, and the Diversity of every baseline's lists is measured with them."""
     names = ["popularity", "content_cosine", "content_whitened"]
-    for number, (used, digest, expected) in enumerate((("one", "first", names), ("one", "first", []),
-                                                       ("two", "first", names), ("two", "second", names))):
+    for number, (used, digest, expected) in enumerate(
+        (("one", "first", names), ("one", "first", []), ("two", "first", names), ("two", "second", names))
+    ):
         fits.clear()
         items = np.random.default_rng([number - (expected == [])]).normal(size=(dataset.n_items, 5)).astype(np.float32)
         vectors = TextVectors(items, None, {"used": used, "dim": 5, "digest": digest})
@@ -370,17 +440,21 @@ def among_warm(factors: Any, dataset: Dataset, part: str, config: dict[str, Any]
     """Evaluate the titles with a history among each other, with all pairs masked that came before."""
     warm = dataset.train.toarray().any(axis=0)
     known = dataset.train + dataset.aside + (dataset.valid if part == "test" else 0 * dataset.valid)
-    return evaluate(*factors, sp.csr_matrix(getattr(dataset, part).toarray() * warm), known, config,
-                    np.flatnonzero(warm))
+    return evaluate(
+        *factors, sp.csr_matrix(getattr(dataset, part).toarray() * warm), known, config, np.flatnonzero(warm)
+    )
 
 
-def test_a_baseline_has_the_figures_of_its_best_point(tmp_path: Path, planted: str, cold_dataset: Dataset,
-                                                      config: dict[str, Any]) -> None:
+def test_a_baseline_has_the_figures_of_its_best_point(
+    tmp_path: Path, planted: str, cold_dataset: Dataset, config: dict[str, Any]
+) -> None:
     dataset = cold_dataset
     found = baseline(planted, tmp_path / "planted", dataset, NO_TEXT, config, False)
     factors = torch.from_numpy(dataset.valid.toarray()), torch.eye(dataset.n_items)
-    warm, test = among_warm(factors, dataset, "test", config), evaluate(*factors, dataset.test,
-                                                                        dataset.train + dataset.valid, config)
+    warm, test = (
+        among_warm(factors, dataset, "test", config),
+        evaluate(*factors, dataset.test, dataset.train + dataset.valid, config),
+    )
     assert found["point"] == {"knows": "valid"}
     for part, values in (("warm", warm), ("test", test), ("valid", among_warm(factors, dataset, "valid", config))):
         assert found[part] == pytest.approx({key: np.nanmean(of_users) for key, of_users in values.items()})
@@ -394,13 +468,19 @@ def test_a_baseline_has_the_figures_of_its_best_point(tmp_path: Path, planted: s
 
 # --- rows and seeds ---
 
-def test_each_seed_has_its_folder_and_data_of_its_own(overrides: dict[str, Any], runs: list[str], fits: list[str],
-                                                      tmp_path: Path) -> None:
+
+def test_each_seed_has_its_folder_and_data_of_its_own(
+    overrides: dict[str, Any], runs: list[str], fits: list[str], tmp_path: Path
+) -> None:
     overrides = {**overrides, "seed": 4, "split_seed": 7, "split": "random"}
     rows = compare(TWO, overrides, tmp_path / "a", seeds=2)
     a = tmp_path / "a"
-    assert runs == [str(a / "sum-none"), str(a / "sum-item"), str(a / "sum-none" / "seed_1"),
-                    str(a / "sum-item" / "seed_1")]
+    assert runs == [
+        str(a / "sum-none"),
+        str(a / "sum-item"),
+        str(a / "sum-none" / "seed_1"),
+        str(a / "sum-item" / "seed_1"),
+    ]
     assert fits == OF_ONE_BLOCK * 2
     for row in rows:
         folders = [Path(folder) for folder in row["folders"]]
@@ -425,8 +505,9 @@ def test_each_seed_has_its_folder_and_data_of_its_own(overrides: dict[str, Any],
     assert runs == [str(a / "sum-none" / "seed_2"), str(a / "sum-item" / "seed_2")]
 
 
-def test_a_row_without_its_comparison_gets_it_without_training(overrides: dict[str, Any], runs: list[str],
-                                                               tmp_path: Path) -> None:
+def test_a_row_without_its_comparison_gets_it_without_training(
+    overrides: dict[str, Any], runs: list[str], tmp_path: Path
+) -> None:
     rows = compare(TWO, overrides, tmp_path / "a")
     path = tmp_path / "a" / "sum-item" / "comparison.json"
     before = path.read_bytes()
@@ -438,7 +519,8 @@ def test_a_row_without_its_comparison_gets_it_without_training(overrides: dict[s
 
 
 def test_a_row_that_was_killed_before_its_page_gets_it_without_training(
-        overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(overrides["saved_dir"])
     before = compare(TWO, overrides, folder)
     pages = [folder / tag / "report.html" for tag in TWO]
@@ -454,8 +536,9 @@ def test_a_baseline_without_its_comparison_gets_it(tmp_path: Path, dataset: Data
     assert baseline("popularity", tmp_path, dataset, NO_TEXT, config, False)["user_test"] == found["user_test"]
 
 
-def test_a_row_that_is_run_again_gets_a_new_comparison(overrides: dict[str, Any], runs: list[str],
-                                                       tmp_path: Path) -> None:
+def test_a_row_that_is_run_again_gets_a_new_comparison(
+    overrides: dict[str, Any], runs: list[str], tmp_path: Path
+) -> None:
     compare(TWO, overrides, tmp_path / "a")
     path = tmp_path / "a" / "sum-item" / "comparison.json"
     before = path.read_bytes()
@@ -474,8 +557,7 @@ def diversity(folder: Path) -> float:
     return read(folder / "comparison.json")["beyond"]["Diversity"]
 
 
-def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], fits: list[str],
-                                   tmp_path: Path) -> None:
+def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], fits: list[str], tmp_path: Path) -> None:
     """Ids and pairs are as before: a row without text stays, but the Diversity of its lists is measured anew."""
     folder = tmp_path / "a"
     compare(TWO, overrides, folder)
@@ -499,8 +581,8 @@ def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], f
 
 
 def test_rows_that_fell_back_to_lsa_are_run_again_once_the_encoder_is_back(
-        overrides: dict[str, Any], runs: list[str], fits: list[str], tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides: dict[str, Any], runs: list[str], fits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reachable: list[bool] = []
 
     def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Any]:
@@ -520,8 +602,9 @@ def test_rows_that_fell_back_to_lsa_are_run_again_once_the_encoder_is_back(
         assert rows["sum-none"]["encoder"] is None
 
 
-def test_a_row_of_before_text_was_stamped_is_run_again(overrides: dict[str, Any], runs: list[str],
-                                                       tmp_path: Path) -> None:
+def test_a_row_of_before_text_was_stamped_is_run_again(
+    overrides: dict[str, Any], runs: list[str], tmp_path: Path
+) -> None:
     compare(TWO, overrides, tmp_path / "a")
     path = tmp_path / "a" / "sum-item" / "metrics.json"
     metrics = read(path)
@@ -542,12 +625,12 @@ def test_a_comparison_is_that_of_the_saved_vectors(overrides: dict[str, Any], tm
     found = read(folder / "comparison.json")
     assert found["user_metric"] == "NDCG@20"
     assert list(found["user_test"].values()) == pytest.approx(test.tolist())
-    assert np.mean(list(found["user_test"].values())) == pytest.approx(
-        read(folder / "metrics.json")["warm"]["NDCG@20"])
+    assert np.mean(list(found["user_test"].values())) == pytest.approx(read(folder / "metrics.json")["warm"]["NDCG@20"])
 
 
-def test_rows_that_the_command_line_contradicts_are_left_out(overrides: dict[str, Any], runs: list[str],
-                                                             tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_the_command_line_contradicts_are_left_out(
+    overrides: dict[str, Any], runs: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "aglrec")
     rows = compare(TWO, {**overrides, "use_item_llm": True}, tmp_path / "a")
     assert [row["tag"] for row in rows if row["tag"] in TWO] == ["sum-item"]
@@ -555,17 +638,23 @@ def test_rows_that_the_command_line_contradicts_are_left_out(overrides: dict[str
     assert "sum-none: left out, the command line says otherwise" in caplog.text
 
 
-def test_without_text_both_ways_to_fuse_are_one_model(overrides: dict[str, Any], runs: list[str],
-                                                      tmp_path: Path) -> None:
+def test_without_text_both_ways_to_fuse_are_one_model(
+    overrides: dict[str, Any], runs: list[str], tmp_path: Path
+) -> None:
     """It is trained once a seed, and stands for both rows; alone it is trained as what the command line asks for."""
     tags, folder = ("sum-none", "concat-none", "concat-item"), tmp_path / "a"
     rows = {row["tag"]: row for row in compare({tag: COMBINATIONS[tag] for tag in tags}, overrides, folder, seeds=2)}
     assert [str(Path(path).relative_to(folder)) for path in runs] == [
-        "sum-none", "concat-item", "sum-none/seed_1", "concat-item/seed_1"]
+        "sum-none",
+        "concat-item",
+        "sum-none/seed_1",
+        "concat-item/seed_1",
+    ]
     assert rows["concat-none"]["folders"] == rows["sum-none"]["folders"]
     assert rows["concat-none"]["warm"] == rows["sum-none"]["warm"]
-    tests = [[read(Path(path) / "comparison.json") for path in rows[tag]["folders"]]
-             for tag in ("concat-item", "sum-none")]
+    tests = [
+        [read(Path(path) / "comparison.json") for path in rows[tag]["folders"]] for tag in ("concat-item", "sum-none")
+    ]
     assert (rows["concat-item"]["gain"], rows["concat-item"]["p"]) == pytest.approx(paired_test(*tests))
     runs.clear()
     alone = compare({tag: COMBINATIONS[tag] for tag in tags}, {**overrides, "fusion_mode": "concat"}, tmp_path / "b")
@@ -575,18 +664,25 @@ def test_without_text_both_ways_to_fuse_are_one_model(overrides: dict[str, Any],
 
 # --- --full ---
 
+
 def test_full_crosses_loss_start_dropout_and_encoder() -> None:
     assert len(FULL) == 16
     crossed = {(row["loss"], row["init"], row["id_dropout"], row.get("model_name")) for row in FULL.values()}
-    assert crossed == {(loss, init, drop, name) for loss in ("bpr", "softmax") for init in ("normal", "svd")
-                       for drop in (0.0, 0.5) for name in ("lsa", None)}
+    assert crossed == {
+        (loss, init, drop, name)
+        for loss in ("bpr", "softmax")
+        for init in ("normal", "svd")
+        for drop in (0.0, 0.5)
+        for name in ("lsa", None)
+    }
     assert all(row.items() >= COMBINATIONS["sum-both"].items() for row in FULL.values())
     for row in FULL.values():
         get_config(row)
 
 
-def test_rows_of_another_encoder_have_a_vectors_folder_of_their_own(overrides: dict[str, Any], tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_another_encoder_have_a_vectors_folder_of_their_own(
+    overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
     open_encoder = encoders.open_encoder
 
@@ -604,18 +700,27 @@ def test_rows_of_another_encoder_have_a_vectors_folder_of_their_own(overrides: d
     default = get_config({})["model_name"]
     assert opened == [default, "lsa"]
     used = {tag: read(tmp_path / "a" / tag / "metrics.json")["encoder"]["used"] for tag in (*TWO, *settings)}
-    assert used == {"sum-none": None, "sum-item": default, "bpr-normal-drop0-lsa": "lsa", "bpr-svd-drop0-lsa": "lsa",
-                    "bpr-normal-drop0-model_name": default}
+    assert used == {
+        "sum-none": None,
+        "sum-item": default,
+        "bpr-normal-drop0-lsa": "lsa",
+        "bpr-svd-drop0-lsa": "lsa",
+        "bpr-normal-drop0-model_name": default,
+    }
     assert rows["bpr-svd-drop0-lsa"]["encoder"] == "lsa"
-    shapes = [np.load(folder / "item_llm_embeddings.npy").shape[1]
-              for folder in (Path(overrides["saved_dir"]), tmp_path / "a" / "vectors" / "lsa")]
+    shapes = [
+        np.load(folder / "item_llm_embeddings.npy").shape[1]
+        for folder in (Path(overrides["saved_dir"]), tmp_path / "a" / "vectors" / "lsa")
+    ]
     assert shapes == [3, overrides["lsa_dim"]]
 
 
 # --- the script ---
 
-def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], capsys: pytest.CaptureFixture[str],
-                                   monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_seeds_on_the_command_line(
+    overrides: dict[str, Any], runs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     more = {"fusion_mode": "sum", "use_user_llm": "false", "use_item_llm": "true"}
     words = [word for key, value in {**overrides, **more}.items() for word in (f"--{key}", str(value))]
     monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--seeds", "2", *words])
@@ -630,10 +735,18 @@ def test_seeds_on_the_command_line(overrides: dict[str, Any], runs: list[str], c
     assert f"{ndcg['mean']:.4f} ± {ndcg['sd']:.4f}" in line
 
 
-@pytest.mark.parametrize(("only", "tags", "names"), [
-    ("sum-item,ease", ["sum-item"], ["ease"]), ("popularity", [], ["popularity"]), ("sum-none", ["sum-none"], [])])
-def test_only_the_rows_that_are_named_are_run(overrides: dict[str, Any], runs: list[str], only: str, tags: list[str],
-                                              names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("only", "tags", "names"),
+    [("sum-item,ease", ["sum-item"], ["ease"]), ("popularity", [], ["popularity"]), ("sum-none", ["sum-none"], [])],
+)
+def test_only_the_rows_that_are_named_are_run(
+    overrides: dict[str, Any],
+    runs: list[str],
+    only: str,
+    tags: list[str],
+    names: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     words = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
     monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--only", only, *words])
     assert run_script(run_ablation.main) == 0
@@ -642,13 +755,23 @@ def test_only_the_rows_that_are_named_are_run(overrides: dict[str, Any], runs: l
     assert [row["tag"] for row in rows] == names + tags
 
 
-@pytest.mark.parametrize(("only", "more", "said"), [
-    ("ease,eas", {}, "names eas; the rows are popularity"),
-    ("sum-none", {"fusion_mode": "concat"}, "contradicts every"),
-    ("content_blocks", {}, "allow none of the baselines content_blocks")])
-def test_rows_that_cannot_be_are_refused(overrides: dict[str, Any], runs: list[str], only: str, more: dict[str, str],
-                                         said: str, monkeypatch: pytest.MonkeyPatch,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("only", "more", "said"),
+    [
+        ("ease,eas", {}, "names eas; the rows are popularity"),
+        ("sum-none", {"fusion_mode": "concat"}, "contradicts every"),
+        ("content_blocks", {}, "allow none of the baselines content_blocks"),
+    ],
+)
+def test_rows_that_cannot_be_are_refused(
+    overrides: dict[str, Any],
+    runs: list[str],
+    only: str,
+    more: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     words = [word for key, value in {**overrides, **more}.items() for word in (f"--{key}", str(value))]
     monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--only", only, *words])
     assert run_script(run_ablation.main) != 0
@@ -657,8 +780,9 @@ def test_rows_that_cannot_be_are_refused(overrides: dict[str, Any], runs: list[s
 
 
 def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Dataset) -> None:
-    items, users = (np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32)
-                    for n in (dataset.n_items, dataset.n_users))
+    items, users = (
+        np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32) for n in (dataset.n_items, dataset.n_users)
+    )
     one, two = (TextVectors(items, users, {}, blocks) for blocks in ({"encoder": 5}, {"encoder": 3, "tags": 2}))
     assert run_ablation.possible_baselines(dataset, one) == OF_ONE_BLOCK
     assert run_ablation.possible_baselines(dataset, two) == list(BASELINES)

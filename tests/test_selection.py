@@ -24,8 +24,19 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def asked(config: dict[str, Any]) -> dict[str, Any]:
     """A config that leaves the temperature open."""
-    return {**config, "temperature": 0.0, "normalize": True, "loss": "softmax", "fusion_mode": "sum", "batch_size": 8,
-            "lr": 0.05, "id_dropout": 0.1, "linear_dim": 4, "calibrate": True, "cold_cost": 0.1}
+    return {
+        **config,
+        "temperature": 0.0,
+        "normalize": True,
+        "loss": "softmax",
+        "fusion_mode": "sum",
+        "batch_size": 8,
+        "lr": 0.05,
+        "id_dropout": 0.1,
+        "linear_dim": 4,
+        "calibrate": True,
+        "cold_cost": 0.1,
+    }
 
 
 @pytest.fixture
@@ -42,8 +53,12 @@ class Figures:
 
     def __call__(self, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
         self.asked.append((config["temperature"], config["id_dropout"], config["use_user_llm"]))
-        return (0.5 - abs(config["temperature"] - self.best) + (config["id_dropout"] == ID_DROPOUT)
-                * self.gains["id_dropout"] + (not config["use_user_llm"]) * self.gains["use_user_llm"])
+        return (
+            0.5
+            - abs(config["temperature"] - self.best)
+            + (config["id_dropout"] == ID_DROPOUT) * self.gains["id_dropout"]
+            + (not config["use_user_llm"]) * self.gains["use_user_llm"]
+        )
 
 
 def other_parts(dataset: Dataset) -> Dataset:
@@ -52,12 +67,14 @@ def other_parts(dataset: Dataset) -> Dataset:
     pairs = np.zeros(dataset.train.shape, np.float32)
     pairs[tuple(free[::3].T)] = 1
     nothing = sp.csr_matrix(dataset.train.shape, dtype=np.float32)
-    return dataclasses.replace(dataset, test=sp.csr_matrix(pairs), cold_test=nothing,
-                               seen=sp.csr_matrix(dataset.seen + sp.csr_matrix(pairs)))
+    return dataclasses.replace(
+        dataset, test=sp.csr_matrix(pairs), cold_test=nothing, seen=sp.csr_matrix(dataset.seen + sp.csr_matrix(pairs))
+    )
 
 
-def test_a_temperature_that_is_set_stays(dataset: Dataset, vectors: TextVectors, asked: dict[str, Any],
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temperature_that_is_set_stays(
+    dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(before_training, "short_run", None)
     config = {**asked, "temperature": 0.3}
     assert select(dataset, vectors, dict(config), CPU) == (config, {})
@@ -66,33 +83,60 @@ def test_a_temperature_that_is_set_stays(dataset: Dataset, vectors: TextVectors,
 @pytest.mark.parametrize("best", TEMPERATURES)
 @pytest.mark.parametrize("drops", [0.1, -0.1, 0.0])
 @pytest.mark.parametrize("users", [0.1, -0.1, 0.0])
-def test_the_best_figure_decides(dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], best: float,
-                                 drops: float, users: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_figure_decides(
+    dataset: Dataset,
+    vectors: TextVectors,
+    asked: dict[str, Any],
+    best: float,
+    drops: float,
+    users: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A choice after the other; what gains nothing stays as the config has it."""
     figures, before = Figures(best, drops, users), dict(asked)
     monkeypatch.setattr(before_training, "short_run", figures)
     found, told = select(dataset, vectors, asked, CPU)
     dropout = ID_DROPOUT if drops > 0 else asked["id_dropout"]
-    assert figures.asked == [*((temperature, 0.1, True) for temperature in TEMPERATURES), (best, ID_DROPOUT, True),
-                             (best, dropout, False)]
-    selected = {"temperature": best, **({"id_dropout": ID_DROPOUT} if drops > 0 else {}),
-                **({"use_user_llm": False} if users > 0 else {})}
+    assert figures.asked == [
+        *((temperature, 0.1, True) for temperature in TEMPERATURES),
+        (best, ID_DROPOUT, True),
+        (best, dropout, False),
+    ]
+    selected = {
+        "temperature": best,
+        **({"id_dropout": ID_DROPOUT} if drops > 0 else {}),
+        **({"use_user_llm": False} if users > 0 else {}),
+    }
     assert found == {**before, **selected}
     assert asked == before
     assert (told["selected"], told["metric"]) == (selected, asked["early_stop_metric"])
-    expected = [*(0.5 - abs(temperature - best) for temperature in TEMPERATURES), 0.5 + drops,
-                0.5 + max(drops, 0) + users]
+    expected = [
+        *(0.5 - abs(temperature - best) for temperature in TEMPERATURES),
+        0.5 + drops,
+        0.5 + max(drops, 0) + users,
+    ]
     assert [run["figure"] for run in told["by"]] == pytest.approx(expected)
     assert [run["choice"]["temperature"] for run in told["by"]] == [*TEMPERATURES, best, best]
 
 
-@pytest.mark.parametrize(("case", "more"), [
-    ("no comment", [(TEMPERATURES[0], ID_DROPOUT, True)]), ("no users' text", [(TEMPERATURES[0], ID_DROPOUT, False)]),
-    ("no titles' text", [(TEMPERATURES[0], 0.1, False)]), ("no text", []),
-    ("dropout is high", [(TEMPERATURES[0], 0.6, False)])])
-def test_only_what_is_there_is_asked_about(dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], case: str,
-                                           more: list[tuple[float, float, bool]],
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("case", "more"),
+    [
+        ("no comment", [(TEMPERATURES[0], ID_DROPOUT, True)]),
+        ("no users' text", [(TEMPERATURES[0], ID_DROPOUT, False)]),
+        ("no titles' text", [(TEMPERATURES[0], 0.1, False)]),
+        ("no text", []),
+        ("dropout is high", [(TEMPERATURES[0], 0.6, False)]),
+    ],
+)
+def test_only_what_is_there_is_asked_about(
+    dataset: Dataset,
+    vectors: TextVectors,
+    asked: dict[str, Any],
+    case: str,
+    more: list[tuple[float, float, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Users' text where they wrote something, whatever titles have; id dropout where it could rise."""
     figures = Figures(TEMPERATURES[0])
     monkeypatch.setattr(before_training, "short_run", figures)
@@ -110,8 +154,12 @@ def test_only_what_is_there_is_asked_about(dataset: Dataset, vectors: TextVector
 
 
 def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
-        dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture) -> None:
+    dataset: Dataset,
+    vectors: TextVectors,
+    asked: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setattr(before_training, "short_run", None)
     dataset = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.train.shape, dtype=np.float32))
     found, told = select(dataset, vectors, asked, CPU)
@@ -125,8 +173,10 @@ def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
 
 # --- real short runs ---
 
-def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(dataset: Dataset, vectors: TextVectors,
-                                                                     asked: dict[str, Any]) -> None:
+
+def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(
+    dataset: Dataset, vectors: TextVectors, asked: dict[str, Any]
+) -> None:
     first = select(dataset, vectors, asked, CPU)
     assert select(dataset, vectors, asked, CPU) == first
     assert select(other_parts(dataset), vectors, asked, CPU) == first
@@ -137,9 +187,14 @@ def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(dataset: Da
 
 
 @pytest.mark.parametrize(("dim", "expected"), [(8, 8), (500, SHORT["embedding_dim"])])
-def test_a_short_run_is_small_and_its_best_epoch_counts(dataset: Dataset, vectors: TextVectors, asked: dict[str, Any],
-                                                        dim: int, expected: int,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run_is_small_and_its_best_epoch_counts(
+    dataset: Dataset,
+    vectors: TextVectors,
+    asked: dict[str, Any],
+    dim: int,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     trained: list[tuple[LightGCN, dict[str, Any]]] = []
     figures = iter([0.25, 0.125])
 
@@ -157,8 +212,9 @@ def test_a_short_run_is_small_and_its_best_epoch_counts(dataset: Dataset, vector
         assert model.item_bias is None
 
 
-def test_a_figure_is_the_valid_metric_among_titles_with_a_history(asked: dict[str, Any],
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_is_the_valid_metric_among_titles_with_a_history(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     likes = np.random.default_rng(0).choice(4, size=(20, 12), p=[0.5, 0.3, 0.1, 0.1])
     train, valid = likes == 1, likes == 2
     train[:, 11] = False  # asked for in valid, but nobody has it in train
@@ -166,8 +222,15 @@ def test_a_figure_is_the_valid_metric_among_titles_with_a_history(asked: dict[st
     made: list[LightGCN] = []
     build = before_training.build_model
     monkeypatch.setattr(before_training, "build_model", lambda *args: made.append(build(*args)) or made[0])
-    config = {**asked, "temperature": 0.2, "epochs": 1, "top_k": [3], "early_stop_metric": "NDCG@3", "calibrate": False,
-              "cold_cost": 1.0}
+    config = {
+        **asked,
+        "temperature": 0.2,
+        "epochs": 1,
+        "top_k": [3],
+        "early_stop_metric": "NDCG@3",
+        "calibrate": False,
+        "cold_cost": 1.0,
+    }
     heard: list[tuple[int, float]] = []
     found = trained_valid(data, TextVectors(None, None, {}), config, CPU, lambda *told: heard.append(told))
     warm = np.arange(11)

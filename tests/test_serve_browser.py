@@ -74,8 +74,10 @@ def pick(tab: Tab, query: str, *keys: str) -> None:
     """Type into the search, which has the focus, and choose by keyboard."""
     before = tab.run("location.hash")
     tab.press(query)
-    tab.wait("document.querySelector('#search').ariaExpanded === 'true' && "
-             "document.querySelector('#found [aria-selected=true]') !== null")
+    tab.wait(
+        "document.querySelector('#search').ariaExpanded === 'true' && "
+        "document.querySelector('#found [aria-selected=true]') !== null"
+    )
     tab.press(*keys, "Enter")
     tab.wait(f"location.hash !== {before!r}")
 
@@ -165,8 +167,10 @@ def test_an_export_is_uploaded(page: Tab, tmp_path: Path) -> None:
     entries += [(raw(20), "Dropped", 0), ("999999", "Completed", 1)]
     page.choose_file("#file", export(tmp_path / "my list.xml", entries))
     page.wait(f"{LISTED} > 0")
-    assert text(page, "#told") == ("15 of 17 entries are known here and count as liked; 1 planned, dropped or rated "
-                                   "low are only left out; 1 are unknown here.")
+    assert text(page, "#told") == (
+        "15 of 17 entries are known here and count as liked; 1 planned, dropped or rated "
+        "low are only left out; 1 are unknown here."
+    )
     assert len(texts(page, "#picked li")) == 12
     page.run("document.querySelector('#more').click()")
     assert len(texts(page, "#picked li")) == 15
@@ -209,8 +213,10 @@ def test_filters_and_what_is_wrong_with_them(tab: Tab, url: str) -> None:
     page.run("document.querySelector('#tags button').click()")
     page.wait("location.hash.includes('no=Tag1')")
     assert texts(page, "#tags li button:first-child") == ["without Tag1"]
-    page.run("document.querySelector('#from').value = 2029;"
-             "document.querySelector('#from').dispatchEvent(new Event('change'))")
+    page.run(
+        "document.querySelector('#from').value = 2029;"
+        "document.querySelector('#from').dispatchEvent(new Event('change'))"
+    )
     page.wait("location.hash.includes('from=2029')")
     page.wait(f"{LISTED} === 1")
     assert text(page, "#titles h3") == "title 39"
@@ -246,8 +252,11 @@ def test_both_languages_say_everything(tab: Tab, url: str) -> None:
     kinds = "Object.entries(TEXTS.{}).map(([key, value]) => key + ' ' + typeof value).sort()"
     assert page.run(kinds.format("en")) == page.run(kinds.format("zh"))
     script = (ROOT / "web" / "serve.js").read_text(encoding="utf-8")
-    used = set(re.findall(r'\bt\("(\w+)"', script)) | set(page.run(
-        "[...document.querySelectorAll('[data-text], [data-label]')].map(n => n.dataset.text ?? n.dataset.label)"))
+    used = set(re.findall(r'\bt\("(\w+)"', script)) | set(
+        page.run(
+            "[...document.querySelectorAll('[data-text], [data-label]')].map(n => n.dataset.text ?? n.dataset.label)"
+        )
+    )
     assert used <= set(page.run("Object.keys(TEXTS.en)"))
     page.run("document.querySelector('#languages [lang=zh]').click()")
     page.wait("document.querySelector('#status').innerText.startsWith('20 部')")
@@ -277,6 +286,7 @@ def test_it_fits_and_can_be_read(width: int, dark: bool, tab: Tab, url: str) -> 
 
 def contrast(ink: list[float], paper: list[float]) -> float:
     """Return the contrast of two colours (WCAG 2.2, 1.4.3)."""
+
     def luminance(colour: list[float]) -> float:
         linear = [c / 255 / 12.92 if c <= 10.3 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

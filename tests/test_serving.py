@@ -36,10 +36,37 @@ from inference.title_search import index_names, near, parted, search
 from training import after_training
 
 N_ITEMS = 40
-WORDS = ("robot", "school", "love", "war", "music", "space", "cat", "sword", "ghost", "city", "moon", "river", "tea",
-         "train", "garden", "winter")
-FULL = {"fusion_mode": "sum", "loss": "softmax", "normalize": True, "temperature": 0.2, "whiten": True, "lr": 0.03,
-        "text_blocks": "names,tags", "calibrate": True, "linear_dim": 6, "cold_cost": 0.5, "num_layers": 2}
+WORDS = (
+    "robot",
+    "school",
+    "love",
+    "war",
+    "music",
+    "space",
+    "cat",
+    "sword",
+    "ghost",
+    "city",
+    "moon",
+    "river",
+    "tea",
+    "train",
+    "garden",
+    "winter",
+)
+FULL = {
+    "fusion_mode": "sum",
+    "loss": "softmax",
+    "normalize": True,
+    "temperature": 0.2,
+    "whiten": True,
+    "lr": 0.03,
+    "text_blocks": "names,tags",
+    "calibrate": True,
+    "linear_dim": 6,
+    "cold_cost": 0.5,
+    "num_layers": 2,
+}
 RUNS = {"full": FULL, "concat": {"fusion_mode": "concat", "cold_cost": 0.5}, "plain": {"fusion_mode": "sum"}}
 
 
@@ -54,15 +81,30 @@ def write_dated(folder: Path) -> Path:
     path = write_tsv(folder, "anime.tsv", rows)
     lines = path.read_text(encoding="utf-8").splitlines()
     dates = ["date", *(f"{1990 + item}-04-01" if item < N_ITEMS - 5 else "soon" for item in range(N_ITEMS))]
-    path.write_text("\n".join(f"{line}\t{date}" for line, date in zip(lines, dates, strict=True)) + "\n",
-                    encoding="utf-8")
+    path.write_text(
+        "\n".join(f"{line}\t{date}" for line, date in zip(lines, dates, strict=True)) + "\n", encoding="utf-8"
+    )
     return folder
 
 
 def settings_of(folder: Path, **more: Any) -> dict[str, Any]:
-    return get_config({"data_dir": str(folder / "data"), "saved_dir": str(folder / "saved"), "model_name": "lsa",
-                       "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu",
-                       "min_rate": 0.0, "top_k": [5], "recommend_k": 5, "cold_item_ratio": 0.3, **more})
+    return get_config(
+        {
+            "data_dir": str(folder / "data"),
+            "saved_dir": str(folder / "saved"),
+            "model_name": "lsa",
+            "lsa_dim": 8,
+            "embedding_dim": 8,
+            "epochs": 3,
+            "batch_size": 64,
+            "device": "cpu",
+            "min_rate": 0.0,
+            "top_k": [5],
+            "recommend_k": 5,
+            "cold_item_ratio": 0.3,
+            **more,
+        }
+    )
 
 
 @pytest.fixture(scope="module", params=list(RUNS))
@@ -95,12 +137,14 @@ def fields_of(run: Run, item: int) -> dict[str, Any]:
 
 # --- titles that the run has never seen ---
 
+
 def test_a_title_without_a_history_lands_where_the_run_placed_it(each: Run) -> None:
     cold = new_titles(each)
     assert len(cold) >= 10
     for item in cold:
-        torch.testing.assert_close(place_new_item(each, fields_of(each, item)), each.item_emb[item], rtol=1e-3,
-                                   atol=1e-4)
+        torch.testing.assert_close(
+            place_new_item(each, fields_of(each, item)), each.item_emb[item], rtol=1e-3, atol=1e-4
+        )
     spread = each.item_emb[torch.from_numpy(cold)]
     assert spread.std(dim=0)[: each.config["embedding_dim"]].min() > 1e-3, "all alike, and the test says nothing"
 
@@ -118,7 +162,8 @@ def test_a_new_title_is_told_what_it_is_like_and_whom_it_suits(each: Run) -> Non
     found = for_new_item(each, fields_of(each, item), 7)
     assert [found[side][0]["subject_id"] for side in ("collectors", "text")] == [each.dataset.raw_item_ids[item]] * 2
     assert [entry["score"] for entry in found["users"]] == pytest.approx(
-        torch.sort(each.user_emb @ each.item_emb[item], descending=True)[0][:7].tolist(), rel=1e-3, abs=1e-3)
+        torch.sort(each.user_emb @ each.item_emb[item], descending=True)[0][:7].tolist(), rel=1e-3, abs=1e-3
+    )
     assert set(found["users"][0]) == {"user_id", "username", "score"}
 
 
@@ -129,10 +174,17 @@ def test_tags_may_be_a_cell_of_the_file_and_one_field_is_enough(run: Run) -> Non
     assert torch.isfinite(place_new_item(run, {"summary": "A robot and a cat."})).all()
 
 
-@pytest.mark.parametrize(("fields", "told"), [
-    ({}, "needs a name"), ({"name": " ", "tags_name": []}, "needs a name"), ({"title": "x"}, "no field 'title'"),
-    ({"name": 3}, "must be text"), ({"tags_name": 3}, "list of tags"),
-    ({"name": "\u4e00\u4e01"}, "known to the encoder")])
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "needs a name"),
+        ({"name": " ", "tags_name": []}, "needs a name"),
+        ({"title": "x"}, "no field 'title'"),
+        ({"name": 3}, "must be text"),
+        ({"tags_name": 3}, "list of tags"),
+        ({"name": "\u4e00\u4e01"}, "known to the encoder"),
+    ],
+)
 def test_a_new_title_that_cannot_be_placed(run: Run, fields: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         place_new_item(run, fields)
@@ -147,15 +199,42 @@ def test_an_encoder_that_does_otherwise_than_in_training_is_refused(run: Run, mo
 
 # --- titles by name ---
 
-NAMES = ["Naruto / 火影忍者", "Naruto Shippuuden", "K-On! / 轻音少女", "K-On!!", "The Boy Naruto", "Menaruto",
-         "Ｆａｔｅ/Zero", "☆", "Straße", "ガンダム", "Gundam Wing / ガンダム W"]
+NAMES = [
+    "Naruto / 火影忍者",
+    "Naruto Shippuuden",
+    "K-On! / 轻音少女",
+    "K-On!!",
+    "The Boy Naruto",
+    "Menaruto",
+    "Ｆａｔｅ/Zero",
+    "☆",
+    "Straße",
+    "ガンダム",
+    "Gundam Wing / ガンダム W",
+]
 STANDING = np.array([5, 9, 4, 3, 8, 10, 1, 1, 1, 2, 6])
 
 
-@pytest.mark.parametrize(("query", "found"), [
-    ("naruto", [0, 1, 4, 5]), ("NARUTO ", [0, 1, 4, 5]), ("boy naruto", [4]), ("火影", [0]), ("忍者", [0]),
-    ("k on", [2, 3]), ("K-On!", [2, 3]), ("k-on!!", [3, 2]), ("fate zero", [6]), ("☆", [7]), ("STRASSE", [8]),
-    ("ｶﾞﾝﾀﾞﾑ", [9, 10]), ("ガン・ダム", [9, 10]), ("", []), ("zzz", [])])
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("naruto", [0, 1, 4, 5]),
+        ("NARUTO ", [0, 1, 4, 5]),
+        ("boy naruto", [4]),
+        ("火影", [0]),
+        ("忍者", [0]),
+        ("k on", [2, 3]),
+        ("K-On!", [2, 3]),
+        ("k-on!!", [3, 2]),
+        ("fate zero", [6]),
+        ("☆", [7]),
+        ("STRASSE", [8]),
+        ("ｶﾞﾝﾀﾞﾑ", [9, 10]),
+        ("ガン・ダム", [9, 10]),
+        ("", []),
+        ("zzz", []),
+    ],
+)
 def test_titles_are_found_by_any_name_the_best_fit_first(query: str, found: list[int]) -> None:
     assert [item for _, item in search(index_names(NAMES, STANDING), query, 10)] == found
 
@@ -216,6 +295,7 @@ def test_a_user_is_named_by_his_id_or_by_a_name_no_other_has(tmp_path: Path) -> 
 
 # --- among which titles ---
 
+
 def test_filters_let_through_what_has_all_tags_none_of_the_others_and_the_years(run: Run) -> None:
     tags = [set(map(str.casefold, of_one.split("\n"))) for of_one in run.dataset.item_tags]
     first, second = sorted(tags[0])
@@ -257,8 +337,15 @@ def test_years_change_neither_the_data_nor_their_texts(tmp_path: Path) -> None:
     assert (dated.item_years[0], dated.item_years[-1], bare.item_years) == (1990, None, [])
 
 
-@pytest.mark.parametrize(("header", "cell", "year"), [("year", "2004", 2004), ("aired", "2004-04-01 to 2005", 2004),
-                                                     ("year", "20045", None), ("air_date", "Apr 2004", None)])
+@pytest.mark.parametrize(
+    ("header", "cell", "year"),
+    [
+        ("year", "2004", 2004),
+        ("aired", "2004-04-01 to 2005", 2004),
+        ("year", "20045", None),
+        ("air_date", "Apr 2004", None),
+    ],
+)
 def test_a_year_is_what_a_cell_starts_with(tmp_path: Path, header: str, cell: str, year: int | None) -> None:
     path = write_data(tmp_path / "data") / "anime.tsv"
     first, *lines = path.read_text(encoding="utf-8").splitlines()
@@ -269,6 +356,7 @@ def test_a_year_is_what_a_cell_starts_with(tmp_path: Path, header: str, cell: st
 
 
 # --- lists ---
+
 
 def test_a_users_list_holds_the_best_of_some_titles_he_lacks(run: Run) -> None:
     user, among = 4, np.arange(0, N_ITEMS, 2)
@@ -301,7 +389,8 @@ def test_titles_without_a_text_are_like_none_by_text(run: Run) -> None:
     silent.__dict__["item_text"] = run.item_text.clone().index_fill_(0, torch.tensor([5, 6]), 0)
     assert similar(silent, 5, 3)["text"] == []
     assert {title["subject_id"] for title in similar(silent, 1, N_ITEMS)["text"]} == {
-        f"s{item}" for item in range(N_ITEMS)} - {"s1", "s5", "s6"}
+        f"s{item}" for item in range(N_ITEMS)
+    } - {"s1", "s5", "s6"}
 
 
 def test_users_of_whom_nothing_is_known_suit_no_title(run: Run) -> None:
@@ -321,8 +410,9 @@ def test_a_run_without_text_of_titles_tells_nothing_by_it(config: dict[str, Any]
             ask()
 
 
-def test_a_text_changed_since_training_silences_text_alone(config: dict[str, Any],
-                                                           caplog: pytest.LogCaptureFixture) -> None:
+def test_a_text_changed_since_training_silences_text_alone(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     main.run(config)
     path = Path(config["data_dir"]) / "anime.tsv"
     path.write_text(path.read_text(encoding="utf-8").replace("story of 7", "another story"), encoding="utf-8")
@@ -332,6 +422,7 @@ def test_a_text_changed_since_training_silences_text_alone(config: dict[str, Any
 
 
 # --- a wrong folder ---
+
 
 @pytest.mark.parametrize("wrong", ["nothing", "other file", "other vectors", "other data"])
 def test_a_folder_that_holds_no_whole_run_is_a_sentence(run: Run, tmp_path: Path, wrong: str) -> None:
@@ -346,8 +437,11 @@ def test_a_folder_that_holds_no_whole_run_is_a_sentence(run: Run, tmp_path: Path
         torch.save(run.item_emb, saved / "user_emb.pt")
     if wrong == "other data":
         config["data_dir"] = str(write_data(tmp_path / "data"))
-    told = {"nothing": "run python main.py", "other file": "is no model of main.py",
-            "other vectors": "user_emb.pt not as run .* wrote it",
-            "other data": "was trained on other data"}
+    told = {
+        "nothing": "run python main.py",
+        "other file": "is no model of main.py",
+        "other vectors": "user_emb.pt not as run .* wrote it",
+        "other data": "was trained on other data",
+    }
     with pytest.raises((FileNotFoundError, ValueError), match=told[wrong]):
         load_run(config)

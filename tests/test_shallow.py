@@ -35,6 +35,7 @@ def column_by_column(ratings: np.ndarray, penalty: np.ndarray, more: np.ndarray 
 
 # --- gram ---
 
+
 def test_gram_counts_users_in_common() -> None:
     counts = gram(TOY)
     assert counts.dtype == torch.float32
@@ -44,13 +45,18 @@ def test_gram_counts_users_in_common() -> None:
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_users_with_many_titles_count_less_by_hand(power: float) -> None:
     # the mean of 2, 3 and 1 titles is 2; the user without any is none
-    two, three, one = (number ** -power for number in (2 / 2, 3 / 2, 1 / 2))
-    expected = [[two + three + one, two + three, three, 0], [two + three, two + three, three, 0],
-                [three, three, three, 0], [0, 0, 0, 0]]
+    two, three, one = (number**-power for number in (2 / 2, 3 / 2, 1 / 2))
+    expected = [
+        [two + three + one, two + three, three, 0],
+        [two + three, two + three, three, 0],
+        [three, three, three, 0],
+        [0, 0, 0, 0],
+    ]
     np.testing.assert_allclose(gram(TOY, power), expected, rtol=1e-6)
 
 
 # --- weights ---
+
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2, 0.7])
 @pytest.mark.parametrize("l2", [0.5, 30.0])
@@ -115,6 +121,7 @@ def test_the_counts_are_left_as_they_are() -> None:
 
 # --- filters ---
 
+
 def normalised_by_hand(train: sp.csr_matrix) -> np.ndarray:
     dense, made = train.toarray().astype(float), np.zeros(train.shape)
     for user, item in np.argwhere(dense):
@@ -124,7 +131,7 @@ def normalised_by_hand(train: sp.csr_matrix) -> np.ndarray:
 
 def test_normalized_divides_by_the_roots_of_both_counts() -> None:
     # user 0 has 2 titles, user 1 has 3, user 3 one; titles have 3, 2, 1 and 0 users
-    expected = [[6 ** -0.5, 4 ** -0.5, 0, 0], [9 ** -0.5, 6 ** -0.5, 3 ** -0.5, 0], [0, 0, 0, 0], [3 ** -0.5, 0, 0, 0]]
+    expected = [[6**-0.5, 4**-0.5, 0, 0], [9**-0.5, 6**-0.5, 3**-0.5, 0], [0, 0, 0, 0], [3**-0.5, 0, 0, 0]]
     np.testing.assert_allclose(normalized(TOY).toarray(), expected, rtol=1e-6)
     np.testing.assert_allclose(normalized(random_train()).toarray(), normalised_by_hand(random_train()), rtol=1e-6)
 
@@ -139,7 +146,7 @@ def test_low_pass_keeps_the_largest_singular_vectors(rank: int) -> None:
     assert vectors.shape == (14, rank)
     np.testing.assert_allclose(values, expected[:rank], rtol=1e-4)
     np.testing.assert_allclose(vectors @ vectors.T, rows[:rank].T @ rows[:rank], atol=1e-3)
-    assert not np.allclose(vectors @ vectors.T, rows[1:rank + 1].T @ rows[1:rank + 1], atol=0.1)
+    assert not np.allclose(vectors @ vectors.T, rows[1 : rank + 1].T @ rows[1 : rank + 1], atol=0.1)
 
 
 @pytest.mark.parametrize("train", [random_train(), random_train(5, 14)], ids=["items", "users"])

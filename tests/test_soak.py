@@ -36,7 +36,7 @@ def test_what_a_row_or_a_request_leaves_behind_is_seen(tmp_path: Path, monkeypat
     monkeypatch.setattr(answers, "read_export", lambda path: kept.append(path.open("rb")) or read_export(path))
     seen = soak.requests(tmp_path / "requests", 20)
     assert seen[-1]["open files"] > seen[0]["open files"]
-    for file in kept[2 * len(soak.MODELS):]:
+    for file in kept[2 * len(soak.MODELS) :]:
         file.close()
 
 

@@ -103,8 +103,9 @@ def test_a_slow_encoder_commits_by_time(store: Store, monkeypatch: pytest.Monkey
     assert max(windows[1:]) <= 8
 
 
-@pytest.mark.parametrize(("name", "cut"), [("vectors.bin", 1), ("vectors.bin", DIM * 4 * 3 + 2), ("index.bin", 1),
-                                           ("index.bin", 36 * 4 + 5)])
+@pytest.mark.parametrize(
+    ("name", "cut"), [("vectors.bin", 1), ("vectors.bin", DIM * 4 * 3 + 2), ("index.bin", 1), ("index.bin", 36 * 4 + 5)]
+)
 def test_a_torn_end_is_encoded_again(store: Store, name: str, cut: int) -> None:
     vectors_of(store, TEXTS, Encoder())
     path = store.folder / name
@@ -134,8 +135,12 @@ def test_a_flipped_bit_is_seen_and_mended(store: Store, caplog: pytest.LogCaptur
 
 
 def test_another_encoder_or_setting_has_a_store_of_its_own(tmp_path: Path) -> None:
-    stamps = [STAMP, {**STAMP, "model_name": "other"}, {**STAMP, "settings": {"max_seq_length": 99}},
-              {**STAMP, "model": "a new revision"}]
+    stamps = [
+        STAMP,
+        {**STAMP, "model_name": "other"},
+        {**STAMP, "settings": {"max_seq_length": 99}},
+        {**STAMP, "model": "a new revision"},
+    ]
     stamps += [HALF]
     folders = {store_of(tmp_path, stamp).folder for stamp in stamps}
     assert len(folders) == 5
@@ -183,8 +188,10 @@ def fill(folder: str, first: int, last: int, slow: float, counts: "multiprocessi
 def test_processes_that_fill_it_at_once_encode_each_text_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     counts = context.Queue()
-    workers = [context.Process(target=fill, args=(str(tmp_path), *span, 0.01, counts))
-               for span in ((0, 80), (20, 100), (0, 100))]
+    workers = [
+        context.Process(target=fill, args=(str(tmp_path), *span, 0.01, counts))
+        for span in ((0, 80), (20, 100), (0, 100))
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -202,12 +209,14 @@ def test_who_finds_all_texts_there_waits_for_nobody(store: Store, monkeypatch: p
 
 
 def test_a_killed_process_leaves_what_it_made_and_no_lock(tmp_path: Path) -> None:
-    program = (f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
-               "import time, test_text_store as t\nfrom pathlib import Path\nfrom text import store as text_store\n"
-               "text_store.WINDOW = 4\n"
-               f"store = t.store_of(Path({str(tmp_path)!r}), t.STAMP)\n"
-               "encode = lambda texts: (time.sleep(0.02), print(flush=True), t.expected(texts))[-1]\n"
-               "t.vectors_of(store, t.TEXTS, lambda: encode)\n")
+    program = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
+        "import time, test_text_store as t\nfrom pathlib import Path\nfrom text import store as text_store\n"
+        "text_store.WINDOW = 4\n"
+        f"store = t.store_of(Path({str(tmp_path)!r}), t.STAMP)\n"
+        "encode = lambda texts: (time.sleep(0.02), print(flush=True), t.expected(texts))[-1]\n"
+        "t.vectors_of(store, t.TEXTS, lambda: encode)\n"
+    )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
         for _ in range(7):
             worker.stdout.readline()

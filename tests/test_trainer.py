@@ -55,10 +55,17 @@ def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
-def test_whiten_whitens_the_text_of_the_sides_that_bring_some(dataset: Dataset, config: dict[str, Any],
-                                                              side: str) -> None:
-    config = {**config, "fusion_mode": "sum", "num_layers": 0, "whiten": True, "use_user_llm": side == "user",
-              "use_item_llm": side == "item"}
+def test_whiten_whitens_the_text_of_the_sides_that_bring_some(
+    dataset: Dataset, config: dict[str, Any], side: str
+) -> None:
+    config = {
+        **config,
+        "fusion_mode": "sum",
+        "num_layers": 0,
+        "whiten": True,
+        "use_user_llm": side == "user",
+        "use_item_llm": side == "item",
+    }
     vectors = text_vectors(dataset, config, "cpu")
     users, items = (whitened(part, vectors.items) for part in (vectors.users, vectors.items))
     expected = np.concatenate([users * (side == "user"), items * (side == "item")])
@@ -69,19 +76,21 @@ def test_whiten_whitens_the_text_of_the_sides_that_bring_some(dataset: Dataset, 
 
 def test_loss_equals_the_textbook_form(dataset: Dataset, config: dict[str, Any]) -> None:
     model = built(dataset, config)
-    users, positives, negatives = (torch.from_numpy(part[:50]) for part in
-                                   sample_triples(dataset.train, np.random.default_rng(0)))
+    users, positives, negatives = (
+        torch.from_numpy(part[:50]) for part in sample_triples(dataset.train, np.random.default_rng(0))
+    )
     loss, penalty = losses.bpr_loss(model, users, positives, negatives, reg_lambda=0.01)
     user_emb, item_emb = model.embeddings()
     margin = (user_emb[users] * (item_emb[positives] - item_emb[negatives])).sum(1)
     assert loss.item() == pytest.approx(-torch.log(torch.sigmoid(margin)).mean().item(), rel=1e-5)
-    x_user, x_item = model.id_emb[: dataset.n_users], model.id_emb[dataset.n_users:]
+    x_user, x_item = model.id_emb[: dataset.n_users], model.id_emb[dataset.n_users :]
     norms = x_user[users].norm() ** 2 + x_item[positives].norm() ** 2 + x_item[negatives].norm() ** 2
     assert penalty.item() == pytest.approx(0.01 * norms.item() / 2 / 50, rel=1e-5)
 
 
-def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(dataset: Dataset, config: dict[str, Any],
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a GPU distinct() returns repeated nodes; loss, penalty and gradients may not depend on it."""
     model = built(dataset, config)
     triples = [torch.from_numpy(part[:200]) for part in sample_triples(dataset.train, np.random.default_rng(0))]
@@ -139,7 +148,8 @@ def test_valid_is_looked_at_every_so_many_epochs_and_after_the_last(dataset: Dat
     evaluated = [line["epoch"] for line in lines if "NDCG@20" in line]
     assert evaluated == [4, 8, 10]
     assert without_seconds([lines[epoch - 1] for epoch in evaluated]) == without_seconds(
-        [each[epoch - 1] for epoch in evaluated])
+        [each[epoch - 1] for epoch in evaluated]
+    )
     assert [line["loss"] for line in lines] == [line["loss"] for line in each]
     assert result["valid"]["NDCG@20"] == max(lines[epoch - 1]["NDCG@20"] for epoch in evaluated)
     assert result["epoch"] in evaluated
@@ -157,17 +167,24 @@ def lost(config: dict[str, Any], data_dir: Path) -> tuple[dict[str, Any], Datase
     with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
         file.writelines(f"{title}\t{title}\t\tstory of its own\n" for title in ("in_valid", "in_test"))
     with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
-        file.writelines(f"u{user}\t{title}\t5\t\t2021-01-{day}\n" for user in range(0, 40, 2)
-                        for title, day in (("in_valid", "01"), ("in_test", "02")))
+        file.writelines(
+            f"u{user}\t{title}\t5\t\t2021-01-{day}\n"
+            for user in range(0, 40, 2)
+            for title, day in (("in_valid", "01"), ("in_test", "02"))
+        )
     dataset = load_dataset(config)
     assert (dataset.valid.nnz, dataset.warm("valid").nnz, len(dataset.warm_items)) == (40, 20, 30)
     return config, dataset
 
 
-@pytest.mark.parametrize("more", [{"fusion_mode": "none"}, {"fusion_mode": "sum"}, {"cold_cost": 0.05},
-                                  {"cold_cost": 1.0}], ids=["no text", "sum", "listed", "free"])
+@pytest.mark.parametrize(
+    "more",
+    [{"fusion_mode": "none"}, {"fusion_mode": "sum"}, {"cold_cost": 0.05}, {"cold_cost": 1.0}],
+    ids=["no text", "sum", "listed", "free"],
+)
 def test_valid_metrics_are_those_of_titles_with_a_history_in_every_row(
-        more: dict[str, Any], lost: tuple[dict[str, Any], Dataset]) -> None:
+    more: dict[str, Any], lost: tuple[dict[str, Any], Dataset]
+) -> None:
     """Or a row that places new titles anywhere would be stopped, and chosen, by another measure than one without."""
     config, dataset = {**lost[0], "lr": 0.05, **more}, lost[1]
     model, result = fitted(dataset, config)
@@ -194,10 +211,14 @@ def killed_before(epoch: int, dataset: Dataset, config: dict[str, Any], monkeypa
             fitted(dataset, config)
 
 
-@pytest.mark.parametrize("more", [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize": True},
-                                  {"eval_every": 5}], ids=["bpr", "softmax", "dropout", "eval"])
-def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset, config: dict[str, Any],
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize": True}, {"eval_every": 5}],
+    ids=["bpr", "softmax", "dropout", "eval"],
+)
+def test_a_killed_run_goes_on_bit_for_bit(
+    more: dict[str, Any], dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**config, "epochs": 6, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, **more}
     whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
     killed_before(4, dataset, config, monkeypatch)
@@ -209,8 +230,9 @@ def test_a_killed_run_goes_on_bit_for_bit(more: dict[str, Any], dataset: Dataset
     assert without_seconds(history(config)) == without_seconds(whole_lines)
 
 
-def test_saving_takes_a_share_of_the_time_at_most(dataset: Dataset, config: dict[str, Any],
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_takes_a_share_of_the_time_at_most(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write takes a second by this clock, and an epoch three: one in seven is saved if that may take a twentieth."""
     clock, saved, save_torch, train_epoch = [0.0], [], checkpoints.save_torch, trainer.train_epoch
 
@@ -232,8 +254,9 @@ def test_saving_takes_a_share_of_the_time_at_most(dataset: Dataset, config: dict
 
 
 @pytest.mark.parametrize("how", ["asked", "exploded"])
-def test_what_was_not_saved_is_when_training_ends_early(how: str, dataset: Dataset, config: dict[str, Any],
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_saved_is_when_training_ends_early(
+    how: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**config, "epochs": 6, "lr": 0.05, "early_stop_round": 0, "num_layers": 2}
     whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
     train_epoch = trainer.train_epoch
@@ -258,13 +281,20 @@ def test_what_was_not_saved_is_when_training_ends_early(how: str, dataset: Datas
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"dataset": "another"}, "the data, or how they are split"),
-    ({"text": {"encoder": "lsa", "digest": "other"}}, "the model that encodes it"),
-    ({"config": {**SIGNATURE["config"], "epochs": 99, "lr": 0.5}}, "epochs was .*now it is 99; lr was .*now it is 0.5"),
-])
-def test_a_checkpoint_of_something_else_is_refused_with_what_differs(dataset: Dataset, config: dict[str, Any],
-                                                                     change: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": "another"}, "the data, or how they are split"),
+        ({"text": {"encoder": "lsa", "digest": "other"}}, "the model that encodes it"),
+        (
+            {"config": {**SIGNATURE["config"], "epochs": 99, "lr": 0.5}},
+            "epochs was .*now it is 99; lr was .*now it is 0.5",
+        ),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_with_what_differs(
+    dataset: Dataset, config: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
     fitted(dataset, config)
     path = Path(config["saved_dir"]) / "checkpoint.pth"
     before = path.read_bytes()
@@ -277,8 +307,9 @@ def test_resume_never_starts_anew(dataset: Dataset, config: dict[str, Any], monk
     fitted(dataset, config)
     epochs: list[int] = []
     train_epoch = trainer.train_epoch
-    monkeypatch.setattr(trainer, "train_epoch",
-                        lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more))
+    monkeypatch.setattr(
+        trainer, "train_epoch", lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more)
+    )
     config = {**config, "resume": "never"}
     trainer.fit(built(dataset, config), dataset, config, {**SIGNATURE, "dataset": "another"})
     assert epochs == [1, 2, 3]
@@ -289,9 +320,9 @@ INSIDE = [{}, SOFTMAX, {**SOFTMAX, "id_dropout": 0.5, "init": "svd", "normalize"
 
 @pytest.mark.parametrize("more", INSIDE, ids=["bpr", "softmax", "dropout"])
 @pytest.mark.parametrize("how", ["asked", "by time"])
-def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(more: dict[str, Any], how: str, dataset: Dataset,
-                                                           config: dict[str, Any],
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(
+    more: dict[str, Any], how: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = {**config, "epochs": 4, "lr": 0.05, "early_stop_round": 0, "num_layers": 2, "batch_size": 16, **more}
     config = {**config, "batch_size": 8}
     whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
@@ -317,12 +348,14 @@ def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(more: dict[str, Any],
     resumed, _ = fitted(dataset, config)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    assert without_seconds(history(config)) == without_seconds(history(
-        {**config, "saved_dir": config["saved_dir"] + "/whole"}))
+    assert without_seconds(history(config)) == without_seconds(
+        history({**config, "saved_dir": config["saved_dir"] + "/whole"})
+    )
 
 
-def test_a_second_interrupt_stops_at_once(dataset: Dataset, config: dict[str, Any],
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_interrupt_stops_at_once(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fitted(dataset, {**config, "epochs": 1})
     path, set_lr, steps = Path(config["saved_dir"]) / "checkpoint.pth", training_epoch.set_lr, []
     path.unlink()
@@ -340,8 +373,9 @@ def test_a_second_interrupt_stops_at_once(dataset: Dataset, config: dict[str, An
     assert not path.exists()
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(dataset: Dataset, config: dict[str, Any],
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fitted(dataset, config)
     path = Path(config["saved_dir"]) / "checkpoint.pth"
     before = path.read_bytes()
@@ -375,7 +409,7 @@ def test_a_side_without_text_brings_zeros(dataset: Dataset, config: dict[str, An
         sides = {"use_user_llm": user_text, "use_item_llm": item_text}
         model = model_factory.build_model(dataset, vectors, {**config, **sides}, CPU)
         assert bool(model.propagated_text[: dataset.n_users].any()) == user_text
-        assert bool(model.propagated_text[dataset.n_users:].any()) == item_text
+        assert bool(model.propagated_text[dataset.n_users :].any()) == item_text
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu", "mps"])
@@ -420,16 +454,30 @@ def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
 def test_user_without_negatives_does_not_hang(tmp_path: Path) -> None:
     from conftest import write_tsv
+
     write_tsv(tmp_path, "anime.tsv", [(f"s{i}", f"t{i}", "", "text") for i in range(4)])
-    write_tsv(tmp_path, "interactions.tsv", [("all", f"s{i}", 5, "", "") for i in range(4)] +
-              [(f"u{j}", f"s{(i + j) % 4}", 5, "", "") for j in range(6) for i in range(3)])
-    config = get_config({"data_dir": str(tmp_path), "saved_dir": str(tmp_path / "saved"), "fusion_mode": "none",
-                         "top_k": [2], "early_stop_metric": "NDCG@2", "epochs": 1})
+    write_tsv(
+        tmp_path,
+        "interactions.tsv",
+        [("all", f"s{i}", 5, "", "") for i in range(4)]
+        + [(f"u{j}", f"s{(i + j) % 4}", 5, "", "") for j in range(6) for i in range(3)],
+    )
+    config = get_config(
+        {
+            "data_dir": str(tmp_path),
+            "saved_dir": str(tmp_path / "saved"),
+            "fusion_mode": "none",
+            "top_k": [2],
+            "early_stop_metric": "NDCG@2",
+            "epochs": 1,
+        }
+    )
     dataset = load_dataset(config)
     fitted(dataset, config)
 
 
 # --- softmax ---
+
 
 @pytest.fixture
 def cold(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
@@ -455,12 +503,15 @@ def test_softmax_loss_is_a_cross_entropy_over_the_catalogue(cold: tuple[dict[str
     terms = []
     for user in users:
         scores = torch.stack([final[user] @ final[dataset.n_users + item] for item in catalogue])
-        terms += [torch.nn.functional.cross_entropy(scores[None], torch.tensor([catalogue.index(item)]))
-                  for item in dataset.train[[user]].indices.tolist()]
+        terms += [
+            torch.nn.functional.cross_entropy(scores[None], torch.tensor([catalogue.index(item)]))
+            for item in dataset.train[[user]].indices.tolist()
+        ]
     expected = torch.stack(terms).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert penalty.item() == pytest.approx(0.01 * sum(model.id_emb[user].norm().item() ** 2 for user in users)
-                                           / (2 * len(users)), rel=1e-5)
+    assert penalty.item() == pytest.approx(
+        0.01 * sum(model.id_emb[user].norm().item() ** 2 for user in users) / (2 * len(users)), rel=1e-5
+    )
     model.zero_grad()
     expected.backward()
     torch.testing.assert_close(gradient, model.id_emb.grad, rtol=1e-4, atol=1e-7)
@@ -492,8 +543,9 @@ def test_softmax_batches_leave_out_users_without_a_train_pair() -> None:
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_the_history_has_the_mean_loss_a_pair(loss: str, dataset: Dataset, config: dict[str, Any],
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_has_the_mean_loss_a_pair(
+    loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     terms: list[tuple[float, int]] = []
     computed = getattr(losses, f"{loss}_loss")
 
@@ -511,6 +563,7 @@ def test_the_history_has_the_mean_loss_a_pair(loss: str, dataset: Dataset, confi
 
 # --- the start ---
 
+
 def normalised(train: sp.csr_matrix) -> np.ndarray:
     pairs = train.toarray().astype(np.float64)
     degrees = [np.maximum(pairs.sum(axis=axis), 1) for axis in (1, 0)]
@@ -522,7 +575,7 @@ def test_svd_start_is_the_best_approximation_of_its_rank(cold: tuple[dict[str, A
     u, s, vt = np.linalg.svd(normalised(train))
     start = model_factory.svd_start(train, 6)
     assert (start.shape, start.dtype) == ((sum(train.shape), 6), torch.float32)
-    users, items = start[: train.shape[0]].numpy(), start[train.shape[0]:].numpy()
+    users, items = start[: train.shape[0]].numpy(), start[train.shape[0] :].numpy()
     np.testing.assert_allclose(users @ items.T, u[:, :6] * s[:6] @ vt[:6], atol=1e-3)
     for ours, theirs in ((users, u[:, :6]), (items, vt[:6].T)):
         np.testing.assert_allclose(np.abs(ours), np.abs(theirs * np.sqrt(s[:6])), atol=5e-3)
@@ -542,10 +595,14 @@ def test_svd_start_is_the_models_start_scaled_to_init_std(dataset: Dataset, conf
     torch.testing.assert_close(model.id_emb.detach(), start * 0.3 / start.std(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("more", "has_bias"), [({}, False), ({"calibrate": True}, True), ({"cold_cost": 0.5}, True)],
-                         ids=["neither", "calibrate", "cold_cost"])
+@pytest.mark.parametrize(
+    ("more", "has_bias"),
+    [({}, False), ({"calibrate": True}, True), ({"cold_cost": 0.5}, True)],
+    ids=["neither", "calibrate", "cold_cost"],
+)
 def test_there_is_an_item_bias_where_something_is_decided_after_training(
-        more: dict[str, Any], has_bias: bool, cold: tuple[dict[str, Any], Dataset]) -> None:
+    more: dict[str, Any], has_bias: bool, cold: tuple[dict[str, Any], Dataset]
+) -> None:
     config, dataset = cold
     model = built(dataset, {**config, "cold_cost": 1.0, **more})
     assert (model.item_bias is not None) == has_bias
@@ -554,13 +611,17 @@ def test_there_is_an_item_bias_where_something_is_decided_after_training(
 
 # --- learning rate, id dropout, no valid part ---
 
+
 @pytest.fixture
 def rates(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """The learning rates of every step, one a parameter, in the order of the model's named_parameters."""
     found: list[list[float]] = []
     step = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: found.append(
-        [group["lr"] for group in self.param_groups]) or step(self, *args))
+    monkeypatch.setattr(
+        torch.optim.Adam,
+        "step",
+        lambda self, *args: found.append([group["lr"] for group in self.param_groups]) or step(self, *args),
+    )
     return found
 
 
@@ -570,8 +631,9 @@ def shares_of(model: LightGCN) -> list[float]:
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_course_of_the_learning_rate(schedule: str, dataset: Dataset, config: dict[str, Any],
-                                     rates: list[list[float]]) -> None:
+def test_course_of_the_learning_rate(
+    schedule: str, dataset: Dataset, config: dict[str, Any], rates: list[list[float]]
+) -> None:
     model, _ = fitted(dataset, {**config, "lr_schedule": schedule, "lr": 0.02, "epochs": 4, "early_stop_round": 0})
     steps, shares = 4 * math.ceil(dataset.train.nnz / config["batch_size"]), shares_of(model)
     assert sorted(shares) == [1 / 8, 1, 1, 1]
@@ -584,21 +646,25 @@ def test_course_of_the_learning_rate(schedule: str, dataset: Dataset, config: di
 
 
 @pytest.mark.parametrize(("done", "share"), [(0, 1), (2.5, 0.5), (5, 0), (9, 0)])
-def test_cosine_falls_from_the_whole_rate_to_none(done: float, share: float, dataset: Dataset,
-                                                  config: dict[str, Any]) -> None:
+def test_cosine_falls_from_the_whole_rate_to_none(
+    done: float, share: float, dataset: Dataset, config: dict[str, Any]
+) -> None:
     model = built(dataset, config)
     optimizer = optimizer_module.adam(model, 0.3)
     assert [group["lr"] for group in optimizer.param_groups] == [0.3] * 4
     for schedule, expected in (("cosine", 0.3 * share), ("constant", 0.3)):
         training_epoch.set_lr(optimizer, {"lr": 0.3, "lr_schedule": schedule, "epochs": 5}, done)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
-            [expected * own for own in shares_of(model)])
+            [expected * own for own in shares_of(model)]
+        )
 
 
-@pytest.mark.parametrize("more", [{"fusion_mode": "sum"}, {"fusion_mode": "none"}, {"calibrate": True}],
-                         ids=["sum", "none", "bias"])
-def test_adam_holds_every_parameter_once_and_only_id_weight_back(more: dict[str, Any], dataset: Dataset,
-                                                                 config: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "more", [{"fusion_mode": "sum"}, {"fusion_mode": "none"}, {"calibrate": True}], ids=["sum", "none", "bias"]
+)
+def test_adam_holds_every_parameter_once_and_only_id_weight_back(
+    more: dict[str, Any], dataset: Dataset, config: dict[str, Any]
+) -> None:
     model = built(dataset, {**config, **more})
     groups = optimizer_module.adam(model, 0.1).param_groups
     assert [group["share"] for group in groups] == shares_of(model)
@@ -617,8 +683,9 @@ def test_adam_moves_id_weight_by_its_share(dataset: Dataset, config: dict[str, A
         assert moved[name].median().item() == pytest.approx(rate, rel=0.01), name
 
 
-def test_a_resumed_run_keeps_the_shares(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-                                        rates: list[list[float]]) -> None:
+def test_a_resumed_run_keeps_the_shares(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, rates: list[list[float]]
+) -> None:
     config = {**config, "epochs": 4, "early_stop_round": 0}
     killed_before(3, dataset, config, monkeypatch)
     rates.clear()
@@ -631,8 +698,9 @@ def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.M
     """Train an epoch and return (node_ids, alone) of every step."""
     asked: list[Any] = []
     forward = LightGCN.forward
-    monkeypatch.setattr(LightGCN, "forward", lambda self, nodes, alone=None: asked.append((nodes, alone)) or
-                        forward(self, nodes, alone))
+    monkeypatch.setattr(
+        LightGCN, "forward", lambda self, nodes, alone=None: asked.append((nodes, alone)) or forward(self, nodes, alone)
+    )
     model = built(dataset, config)
     trainer.train_epoch(model, optimizer_module.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
     return asked
@@ -640,9 +708,9 @@ def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.M
 
 @pytest.mark.parametrize("share", [0.2, 0.7])
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_id_dropout_places_its_share_of_the_items_alone(loss: str, share: float, dataset: Dataset,
-                                                        config: dict[str, Any],
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_id_dropout_places_its_share_of_the_items_alone(
+    loss: str, share: float, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = placed_alone(dataset, {**config, "loss": loss, "id_dropout": share, "batch_size": 4}, monkeypatch)
     items = [nodes[nodes >= dataset.n_users] for nodes, _ in asked]
     alone = [nodes[chosen] for nodes, chosen in asked]
@@ -651,20 +719,28 @@ def test_id_dropout_places_its_share_of_the_items_alone(loss: str, share: float,
     assert len({tuple(chosen.tolist()) for chosen in alone}) > len(alone) / 2  # drawn anew for each step
 
 
-def test_without_id_dropout_or_text_nothing_is_placed_alone(dataset: Dataset, config: dict[str, Any],
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    for more in ({"id_dropout": 0.0}, {"id_dropout": 0.5, "fusion_mode": "none"},
-                 {"id_dropout": 0.5, "use_item_llm": False}):
+def test_without_id_dropout_or_text_nothing_is_placed_alone(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for more in (
+        {"id_dropout": 0.0},
+        {"id_dropout": 0.5, "fusion_mode": "none"},
+        {"id_dropout": 0.5, "use_item_llm": False},
+    ):
         assert all(alone is None for _, alone in placed_alone(dataset, {**config, **more}, monkeypatch))
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_titles_without_text_are_never_placed_alone(loss: str, dataset: Dataset, config: dict[str, Any],
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_titles_without_text_are_never_placed_alone(
+    loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     silent = set(range(0, dataset.n_items, 3))
     texts = ["" if item in silent else text for item, text in enumerate(dataset.item_texts)]
-    asked = placed_alone(dataclasses.replace(dataset, item_texts=texts),
-                         {**config, "loss": loss, "id_dropout": 0.9, "batch_size": 16}, monkeypatch)
+    asked = placed_alone(
+        dataclasses.replace(dataset, item_texts=texts),
+        {**config, "loss": loss, "id_dropout": 0.9, "batch_size": 16},
+        monkeypatch,
+    )
     alone = {node - dataset.n_users for nodes, chosen in asked for node in nodes[chosen].tolist()}
     assert alone == set(range(dataset.n_items)) - silent
 
@@ -676,8 +752,8 @@ def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Datase
     everything, _ = loss_of(model, *batches[0][0], 0.0, lambda nodes: nodes >= dataset.n_users)
     nothing, _ = loss_of(model, *batches[0][0], 0.0, lambda nodes: nodes < 0)
     nodes = torch.arange(dataset.n_users + dataset.n_items)
-    final, _ = model(nodes, nodes[dataset.n_users:])
-    users, items = final[batches[0][0][0]], final[dataset.n_users:]
+    final, _ = model(nodes, nodes[dataset.n_users :])
+    users, items = final[batches[0][0][0]], final[dataset.n_users :]
     if loss == "bpr":
         _, positives, negatives = batches[0][0]
         expected = -torch.sigmoid((users * (items[positives] - items[negatives])).sum(1)).log().mean()
@@ -690,15 +766,16 @@ def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Datase
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_a_step_has_the_same_loss_and_gradients_in_the_form_for_a_gpu(loss: str, dataset: Dataset,
-                                                                      config: dict[str, Any],
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_has_the_same_loss_and_gradients_in_the_form_for_a_gpu(
+    loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There nodes are repeated and `alone` is a mask; which titles are placed alone is here no matter of chance."""
     model = built(dataset, {**config, "normalize": True})
     loss_of, batches = losses.BATCHES[loss](dataset.train, 50, np.random.default_rng(0), CPU)
     forms, found, forward = [], [], LightGCN.forward
-    monkeypatch.setattr(LightGCN, "forward", lambda self, nodes, alone: forms.append(alone.dtype) or
-                        forward(self, nodes, alone))
+    monkeypatch.setattr(
+        LightGCN, "forward", lambda self, nodes, alone: forms.append(alone.dtype) or forward(self, nodes, alone)
+    )
     for on_cpu in (True, False):
         monkeypatch.setattr(losses, "_is_on_cpu", lambda nodes, on_cpu=on_cpu: on_cpu)
         model.zero_grad()
@@ -709,8 +786,9 @@ def test_a_step_has_the_same_loss_and_gradients_in_the_form_for_a_gpu(loss: str,
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
 
 
-def test_on_a_gpu_id_dropout_draws_once_a_title(dataset: Dataset, config: dict[str, Any],
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_id_dropout_draws_once_a_title(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, nodes = built(dataset, config), torch.arange(dataset.n_users + dataset.n_items).repeat(2)
     drawn = {}
     for on_cpu in (True, False):

@@ -48,6 +48,7 @@ def test_a_search_that_was_interrupted_goes_on_as_if_it_had_not_been(dataset: Da
 @pytest.fixture
 def killed(dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a study that was killed in its third trial."""
+
     def deadly(trial: Any, *more: Any) -> float:
         if trial.number == 2:
             raise SystemExit  # which Optuna does not catch, so that the trial is left running
@@ -61,8 +62,9 @@ def killed(dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPat
     return Path(bare["saved_dir"]) / "tuning"
 
 
-def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(killed: Path, dataset: Dataset,
-                                                               bare: dict[str, Any]) -> None:
+def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
+    killed: Path, dataset: Dataset, bare: dict[str, Any]
+) -> None:
     whole = searched(dataset, {**bare, "saved_dir": bare["saved_dir"] + "_whole"}, 5)
     found = searched(dataset, bare, 5)
     assert found == whole
@@ -98,7 +100,8 @@ def test_two_searches_in_a_folder_are_refused(dataset: Dataset, bare: dict[str, 
 
 
 def test_settings_under_which_training_explodes_are_a_trial_and_no_end(
-        dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures = iter([0.5, None, 0.6])
 
     def training(*arguments: Any) -> float:
@@ -125,8 +128,9 @@ def test_the_best_trial_becomes_the_settings_that_config_reads(dataset: Dataset,
 
 def test_no_pair_of_the_test_is_looked_at(dataset: Dataset, bare: dict[str, Any]) -> None:
     blind = dataclasses.replace(dataset, test=sp.csr_matrix(dataset.test.shape, dtype=np.float32))
-    found = [searched(one, {**bare, "saved_dir": f"{bare['saved_dir']}_{n}"}, 2) for n, one in
-             enumerate((dataset, blind))]
+    found = [
+        searched(one, {**bare, "saved_dir": f"{bare['saved_dir']}_{n}"}, 2) for n, one in enumerate((dataset, blind))
+    ]
     assert found[0]["trials"] == found[1]["trials"]
 
 
@@ -136,8 +140,7 @@ def test_a_study_of_other_settings_is_refused(dataset: Dataset, bare: dict[str, 
         searched(dataset, {**bare, "embedding_dim": 4}, 1)
 
 
-def test_a_trial_that_lags_is_stopped(dataset: Dataset, bare: dict[str, Any],
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_lags_is_stopped(dataset: Dataset, bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     figures = iter([0.5] * 6 + [0.1])
 
     def training(*arguments: Any) -> float:
@@ -158,8 +161,9 @@ def test_what_the_command_line_names_is_not_searched() -> None:
     assert set(tune.searched(bare, {"fusion_mode": "none"})) == set(tune.SPACE) - {"id_dropout", "temperature"}
 
 
-def test_the_script_writes_a_table_and_says_what_to_run_next(bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-                                                             caplog: pytest.LogCaptureFixture) -> None:
+def test_the_script_writes_a_table_and_says_what_to_run_next(
+    bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     words = [f"--{key}={bare[key]}" for key in ("data_dir", "saved_dir", "fusion_mode", "device")]
     monkeypatch.setattr(sys, "argv", ["tune.py", "--trials", "2", *words, "--epochs", "1", "--embedding_dim", "4"])
     caplog.set_level("INFO", "aglrec")

@@ -58,6 +58,7 @@ def packed_zip(path: Path, name: str, content: bytes) -> Path:
 
 # --- .pth ---
 
+
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_no_torch_file_runs_anything(protocol: int, tmp_path: Path) -> None:
     path, mark = tmp_path / "x.pth", tmp_path / "ran"
@@ -98,7 +99,7 @@ def test_every_cut_and_many_a_flipped_byte_of_a_torch_file_is_a_sentence(tmp_pat
     content, rng = (tmp_path / "x.pth").read_bytes(), np.random.default_rng(0)
     damaged = [content[:cut] for cut in range(0, len(content), 40)]
     for place in rng.integers(len(content), size=300):
-        damaged.append(content[:place] + bytes([content[place] ^ (1 << rng.integers(8))]) + content[place + 1:])
+        damaged.append(content[:place] + bytes([content[place] ^ (1 << rng.integers(8))]) + content[place + 1 :])
     told = []
     for wrong in damaged:
         (tmp_path / "x.pth").write_bytes(wrong)
@@ -111,6 +112,7 @@ def test_every_cut_and_many_a_flipped_byte_of_a_torch_file_is_a_sentence(tmp_pat
 
 
 # --- .npz, .npy ---
+
 
 def saved_arrays(folder: Path) -> Path:
     for name in ("user_emb.pt", "item_emb.pt"):
@@ -131,8 +133,10 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_arrays_that_are_a_bomb_are_refused(tmp_path: Path, small: None) -> None:
-    np.savez_compressed(saved_arrays(tmp_path), **{name: np.zeros((MIB // 4, 2), np.int32)
-                                                   for name in ("train", "valid", "test", "aside")})
+    np.savez_compressed(
+        saved_arrays(tmp_path),
+        **{name: np.zeros((MIB // 4, 2), np.int32) for name in ("train", "valid", "test", "aside")},
+    )
     assert (tmp_path / "splits.npz").stat().st_size < MIB / 100
     with pytest.raises(ValueError, match="unpacks to more than 1 MB and 200 times its size"):
         read_arrays(tmp_path)
@@ -151,6 +155,7 @@ def test_arrays_that_claim_to_be_larger_than_they_are_are_refused(tmp_path: Path
 
 # --- .pkl ---
 
+
 def test_the_dict_of_train_titles_is_read(tmp_path: Path) -> None:
     titles = {f"u{user}": [f"s{item}" for item in range(user)] for user in range(300)} | {"名" * 200: ["x" * 300]}
     (tmp_path / "d.pkl").write_bytes(pickle.dumps(titles))
@@ -166,21 +171,29 @@ def test_a_dict_with_code_in_it_is_refused(protocol: int, tmp_path: Path) -> Non
     assert not mark.exists()
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"\x80\x04r\xff\xff\xff\xff.", "LONG_BINPUT"),  # a memo of 64 GB
-    (b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b".", "cannot be read"),  # a text of a terabyte
-    (b"\x80\x04" + b"(" * 5000 + b"t" * 5000 + b".", "TUPLE"), (b"", "cannot be read"),
-    (b"no pickle", "cannot be read"), (pickle.dumps({"u": [["s"]]}), "no dict of lists"),
-    (pickle.dumps(["u"]), "no dict of lists"), (pickle.dumps({"u": "s"}), "no dict of lists"),
-    (pickle.dumps({"u": ["s"]})[:-3], "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x04r\xff\xff\xff\xff.", "LONG_BINPUT"),  # a memo of 64 GB
+        (b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b".", "cannot be read"),  # a text of a terabyte
+        (b"\x80\x04" + b"(" * 5000 + b"t" * 5000 + b".", "TUPLE"),
+        (b"", "cannot be read"),
+        (b"no pickle", "cannot be read"),
+        (pickle.dumps({"u": [["s"]]}), "no dict of lists"),
+        (pickle.dumps(["u"]), "no dict of lists"),
+        (pickle.dumps({"u": "s"}), "no dict of lists"),
+        (pickle.dumps({"u": ["s"]})[:-3], "cannot be read"),
+    ],
+)
 def test_a_dict_that_is_none_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "d.pkl").write_bytes(content)
     with pytest.raises(ValueError, match=words):
         safe_files.read_user_dict(tmp_path / "d.pkl")
 
 
-def test_a_reader_without_the_list_of_opcodes_still_knows_no_class(tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_without_the_list_of_opcodes_still_knows_no_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = tmp_path / "ran"
     monkeypatch.setattr(safe_files, "OPCODES", {code.name for code in safe_files.pickletools.opcodes})
     (tmp_path / "d.pkl").write_bytes(pickle.dumps({"u": Evil(mark)}))
@@ -202,10 +215,15 @@ def test_json_of_any_depth_is_a_sentence(read: Callable[[Path], Any], text: str,
         read(tmp_path / "x.json")
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("subject.jsonlines", '{"id": 1, "type": 2, "name_cn": "", "infobox": ' + DEEP),
-    ("0.json", '{"data": [], "subject_type": ' + DEEP), ("list.json", '{"MediaListCollection": ' + DEEP),
-    ("reviews.json", '{"reviewerID": "a", "asin": ' + DEEP)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("subject.jsonlines", '{"id": 1, "type": 2, "name_cn": "", "infobox": ' + DEEP),
+        ("0.json", '{"data": [], "subject_type": ' + DEEP),
+        ("list.json", '{"MediaListCollection": ' + DEEP),
+        ("reviews.json", '{"reviewerID": "a", "asin": ' + DEEP),
+    ],
+)
 def test_json_of_any_depth_in_an_export_is_a_sentence(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     made, files = recognise(tmp_path / name)
@@ -221,6 +239,7 @@ def test_a_cache_with_a_deep_sidecar_is_made_again(tmp_path: Path) -> None:
 
 
 # --- .gz, .zip ---
+
 
 def gz_bomb(path: Path, mib: int, head: str = "", tail: str = "") -> Path:
     """Write mib MiB of spaces between head and tail, as gzip files one after the other."""
@@ -243,13 +262,21 @@ def test_a_table_that_is_a_bomb_is_refused(tmp_path: Path, small: None) -> None:
 def test_a_bomb_is_left_before_it_fills_the_memory(tmp_path: Path) -> None:
     """4 GB in a line, packed to 5 MB, by a process that may use 1.5 GB."""
     gz_bomb(tmp_path / "interactions.tsv.gz", 4096, "\t".join(HEADERS["interactions.tsv"]) + "\n")
-    program = ("import resource, sys; sys.path.insert(0, sys.argv[1]); from dataset.readers import read_interactions\n"
-               "from pathlib import Path\n"
-               "resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29, 3 * 2**29))\n"
-               "try: read_interactions(Path(sys.argv[2]), None)\n"
-               "except ValueError as error: print(error)")
-    done = subprocess.run([sys.executable, "-c", program, str(ROOT), str(tmp_path)], capture_output=True, text=True,
-                          timeout=60, check=False, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    program = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); from dataset.readers import read_interactions\n"
+        "from pathlib import Path\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29, 3 * 2**29))\n"
+        "try: read_interactions(Path(sys.argv[2]), None)\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
     assert "unpacks to more than 256 MB" in done.stdout, done.stderr[-500:]
 
 
@@ -263,16 +290,24 @@ def test_a_table_that_packs_well_is_read(tmp_path: Path, small: None) -> None:
     assert len(table) == 450
 
 
-@pytest.mark.parametrize(("name", "inner", "start"), [
-    ("ml.zip", "ratings.csv", "userId,movieId,rating,timestamp\n1,1,5,1\n"),
-    ("ml.zip", "subject.jsonlines", '{"id": 1, "type": 2, "name_cn": "", "infobox": ""}\n'),
-    ("ratings.csv", None, "userId,movieId,rating,timestamp\n1,1,5,1\n"),
-    ("list.xml", None, "<myanimelist><anime></anime>")])
-def test_an_export_that_is_a_bomb_is_refused(name: str, inner: str | None, start: str, tmp_path: Path,
-                                             small: None) -> None:
+@pytest.mark.parametrize(
+    ("name", "inner", "start"),
+    [
+        ("ml.zip", "ratings.csv", "userId,movieId,rating,timestamp\n1,1,5,1\n"),
+        ("ml.zip", "subject.jsonlines", '{"id": 1, "type": 2, "name_cn": "", "infobox": ""}\n'),
+        ("ratings.csv", None, "userId,movieId,rating,timestamp\n1,1,5,1\n"),
+        ("list.xml", None, "<myanimelist><anime></anime>"),
+    ],
+)
+def test_an_export_that_is_a_bomb_is_refused(
+    name: str, inner: str | None, start: str, tmp_path: Path, small: None
+) -> None:
     content = start.encode() + b"\n" * 3 * MIB
-    path = (packed_zip(tmp_path / name, inner, content) if inner else
-            Path(str((tmp_path / name).write_bytes(gzip.compress(content)) and tmp_path / name)))
+    path = (
+        packed_zip(tmp_path / name, inner, content)
+        if inner
+        else Path(str((tmp_path / name).write_bytes(gzip.compress(content)) and tmp_path / name))
+    )
     made, files = recognise(path)
     read, file = (made.lists, files.lists[0]) if files.lists else (made.titles, files.titles[0])
     with pytest.raises(ValueError, match="unpacks to more than 1 MB"):
@@ -294,11 +329,31 @@ def test_ids_never_become_file_names(tmp_path: Path) -> None:
     for kind, ids in (("plain", [f"id{n}" for n in range(len(NAMES))]), ("paths", list(NAMES))):
         home = tmp_path / kind / "a" / "b" / "c"
         write_tsv(home / "data", "anime.tsv", ((raw, raw, json.dumps([raw]), raw) for raw in ids))
-        write_tsv(home / "data", "interactions.tsv", ((user, item, 5, user, "2020-01-01") for a, user in enumerate(ids)
-                                                      for b, item in enumerate(ids) if (a + b) % 2))
-        main.run(config_module.get_config({
-            "data_dir": str(home / "data"), "saved_dir": str(home / "saved"), "model_name": "lsa", "epochs": 1,
-            "top_k": [3], "recommend_k": 3, "embedding_dim": 4, "device": "cpu", "refit": True}))
+        write_tsv(
+            home / "data",
+            "interactions.tsv",
+            (
+                (user, item, 5, user, "2020-01-01")
+                for a, user in enumerate(ids)
+                for b, item in enumerate(ids)
+                if (a + b) % 2
+            ),
+        )
+        main.run(
+            config_module.get_config(
+                {
+                    "data_dir": str(home / "data"),
+                    "saved_dir": str(home / "saved"),
+                    "model_name": "lsa",
+                    "epochs": 1,
+                    "top_k": [3],
+                    "recommend_k": 3,
+                    "embedding_dim": 4,
+                    "device": "cpu",
+                    "refit": True,
+                }
+            )
+        )
         written[kind] = names_below(tmp_path / kind)
     assert written["paths"] == written["plain"]
     assert set(json.loads((home / "saved" / "recommendations.json").read_text())) == set(NAMES)

@@ -55,8 +55,11 @@ def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
         intact = sidecar["vectors_sha256"] == digest(vectors) and len(sidecar["keys"]) == len(vectors)
         blocks = sidecar.get("blocks", [sidecar])  # an older version wrote a single one
         ends = np.cumsum([block["dim"] for block in blocks])
-        found = [slice(end - block["dim"], end) for block, end in zip(blocks, ends, strict=True)
-                 if {key: block.get(key) for key in stamp} == stamp]
+        found = [
+            slice(end - block["dim"], end)
+            for block, end in zip(blocks, ends, strict=True)
+            if {key: block.get(key) for key in stamp} == stamp
+        ]
     except FileNotFoundError:
         return empty
     except Exception as error:  # a damaged .npy header can raise nearly anything; any of it means: make it again
@@ -71,16 +74,29 @@ def read_cache(path: Path, stamp: dict[str, Any]) -> Cache:
     return Cache({key: row for row, key in enumerate(sidecar["keys"])}, vectors[:, found[0]])
 
 
-def write_cache(path: Path, vectors: np.ndarray, blocks: list[Block], widths: list[int], keys: list[str],
-                ids: list[str], split: str | None) -> None:
+def write_cache(
+    path: Path,
+    vectors: np.ndarray,
+    blocks: list[Block],
+    widths: list[int],
+    keys: list[str],
+    ids: list[str],
+    split: str | None,
+) -> None:
     """Write the vectors and their sidecar, unless just these are there already."""
     stamp = blocks[0].stamp
-    sidecar = {**stamp, "dim": vectors.shape[1],
-               "blocks": [{"name": block.name, "dim": width, **block.stamp}
-                          for block, width in zip(blocks, widths, strict=True)],
-               "ids_sha256": digest("\n".join(ids).encode()),
-               "texts_sha256": digest("\n".join(keys).encode()), "split": split,
-               "vectors_sha256": digest(vectors), "keys": keys}
+    sidecar = {
+        **stamp,
+        "dim": vectors.shape[1],
+        "blocks": [
+            {"name": block.name, "dim": width, **block.stamp} for block, width in zip(blocks, widths, strict=True)
+        ],
+        "ids_sha256": digest("\n".join(ids).encode()),
+        "texts_sha256": digest("\n".join(keys).encode()),
+        "split": split,
+        "vectors_sha256": digest(vectors),
+        "keys": keys,
+    }
     text = json.dumps(sidecar)
     if _sidecar(path).exists() and _sidecar(path).read_bytes() == text.encode() and read_cache(path, stamp).row_of:
         return

@@ -15,8 +15,10 @@ log = logging.getLogger("aglrec")
 
 Encode = Callable[[list[str]], np.ndarray]
 PROBE_SECONDS = 15
-NO_TEXT = ("no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
-           "to anime.tsv (train.txt and test.txt hold ids alone)")
+NO_TEXT = (
+    "no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
+    "to anime.tsv (train.txt and test.txt hold ids alone)"
+)
 
 
 def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Encode]:
@@ -42,8 +44,10 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
     except OSError as error:
         if config["encoder_fallback"] == "none":
             raise
-        log.warning(f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
-                    "!!! For an error in place of this, set --encoder_fallback none")
+        log.warning(
+            f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
+            "!!! For an error in place of this, set --encoder_fallback none"
+        )
         return "lsa", lsa_encoder(corpus, config["lsa_dim"])
 
 
@@ -54,17 +58,25 @@ def lsa_encoder(corpus: list[str], dim: int, ngrams: tuple[int, int] = (1, 3)) -
         Deerwester et al. 1990, Indexing by latent semantic analysis.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
+
     if not any(corpus):
         raise ValueError(NO_TEXT)
     log.info(f"lsa: fitting to {len(corpus):,} texts")
-    grams = TfidfVectorizer(analyzer="char", ngram_range=ngrams, min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
-                            max_features=50_000, sublinear_tf=True, dtype=np.float32)
+    grams = TfidfVectorizer(
+        analyzer="char",
+        ngram_range=ngrams,
+        min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
+        max_features=50_000,
+        sublinear_tf=True,
+        dtype=np.float32,
+    )
     return _reduced(grams, corpus, dim)
 
 
 def tag_encoder(corpus: list[str], dim: int) -> Encode:
     """Fit a bag of tags, rare tags counting more, to the corpus, a tag a line; beyond dim tags with a truncated SVD."""
     from sklearn.feature_extraction.text import TfidfVectorizer
+
     bags = TfidfVectorizer(analyzer=_lines, min_df=2 if sum(map(bool, corpus)) >= 50 else 1, dtype=np.float32)
     return _reduced(bags, corpus, dim)
 
@@ -77,14 +89,18 @@ def _reduced(counter: Any, corpus: list[str], dim: int) -> Encode:
     """Fit a vectorizer to the corpus, and a truncated SVD where it has more than dim features."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import FunctionTransformer, normalize
+
     try:
         counted = counter.fit_transform(corpus)
     except ValueError as error:  # no n-gram at all, or none that two texts share
         log.warning(f"these texts tell no titles apart, and are left out: {error}")
         return lambda texts: np.zeros((len(texts), 1), np.float32)
     # the SVD needs two features; a single one is left as it is
-    reduced = (TruncatedSVD(min(dim, *counted.shape), random_state=0) if counted.shape[1] > 1
-               else FunctionTransformer(sp.csr_matrix.toarray))
+    reduced = (
+        TruncatedSVD(min(dim, *counted.shape), random_state=0)
+        if counted.shape[1] > 1
+        else FunctionTransformer(sp.csr_matrix.toarray)
+    )
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
     return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
@@ -93,6 +109,7 @@ def _reduced(counter: Any, corpus: list[str], dim: int) -> Encode:
 def transformer_encoder(name: str, config: dict[str, Any], device: str) -> "Transformer":
     """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens."""
     from sentence_transformers import SentenceTransformer
+
     # of a snapshot on disk, which is a folder, the revision is settled
     model = SentenceTransformer(name, device=device, revision=config["model_revision"] or None)
     if device.startswith("cuda"):
@@ -113,8 +130,10 @@ class Transformer:
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         while (vectors := self._encode(texts)) is None:
-            log.warning(f"out of memory with {self.batch_size} texts at a time; going on with {self.batch_size // 2} "
-                        "(a lower --encode_batch_size asks for no more from the start)")
+            log.warning(
+                f"out of memory with {self.batch_size} texts at a time; going on with {self.batch_size // 2} "
+                "(a lower --encode_batch_size asks for no more from the start)"
+            )
             self.batch_size //= 2
         return vectors
 
@@ -123,8 +142,13 @@ class Transformer:
         """Encode texts; None if there is too little memory for a batch of several."""
         n_batches = len(self.masked)
         try:
-            return self.model.encode(texts, batch_size=self.batch_size, normalize_embeddings=True,
-                                     convert_to_numpy=True, show_progress_bar=False).astype(np.float32)
+            return self.model.encode(
+                texts,
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            ).astype(np.float32)
         except (MemoryError, RuntimeError) as error:
             if self.batch_size == 1 or not is_out_of_memory(error):
                 raise
@@ -147,6 +171,7 @@ def revision_on_disk(name: str, revision: str) -> str | None:
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
+
     if Path(name).expanduser().is_dir():
         return None
     try:
@@ -164,6 +189,7 @@ def find_model(name: str, revision: str = "") -> str:
         raise ValueError(f"model_name {name!r} is no folder; name one that holds a sentence-transformers model")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
+
     try:
         return snapshot_download(name, revision=revision or None, local_files_only=True)
     except HFValidationError as error:
@@ -178,12 +204,14 @@ def _ask_hub(name: str, revision: str) -> int:
     """Return the model's size in bytes; the answer, or its absence, is known after PROBE_SECONDS."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
     answer: list[Any] = [TimeoutError("no answer")]
 
     def ask() -> None:
         try:
-            answer[0] = HfApi().model_info(name, revision=revision or None, timeout=PROBE_SECONDS / 2,
-                                           files_metadata=True)
+            answer[0] = HfApi().model_info(
+                name, revision=revision or None, timeout=PROBE_SECONDS / 2, files_metadata=True
+            )
         except Exception as error:  # whatever the client's network stack raises means: not reachable
             answer[0] = error
 
@@ -195,7 +223,9 @@ def _ask_hub(name: str, revision: str) -> int:
     if isinstance(answer[0], RevisionNotFoundError):
         raise ValueError(f"the model {name!r} has no revision {revision!r}; check model_revision")
     if isinstance(answer[0], Exception):
-        raise OSError(f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]}); connect, "
-                      "name a folder, or set --model_name lsa")
+        raise OSError(
+            f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]}); connect, "
+            "name a folder, or set --model_name lsa"
+        )
     files = answer[0].siblings or []
     return sum(file.size or 0 for file in files if not file.rfilename.startswith(("onnx/", "openvino/")))

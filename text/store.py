@@ -105,7 +105,7 @@ def gathered(table: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Copy rows of a memory-mapped table, a part at a time, into (n, L) float32."""
     found = np.empty((len(places), table.shape[1]), np.float32)
     for start in range(0, len(places), GATHER):
-        found[start:start + GATHER] = table[places[start:start + GATHER]]
+        found[start : start + GATHER] = table[places[start : start + GATHER]]
     return found
 
 
@@ -114,7 +114,7 @@ def _fill(store: Store, texts: list[str], encode: Encode) -> None:
     start, done, window, read_before = time.perf_counter(), 0, 32, getattr(encode, "tokens", 0)
     with tqdm(total=len(texts), desc="encoding", unit="text", mininterval=1, disable=None) as bar:
         while done < len(texts):
-            part, before = texts[done:done + window], time.perf_counter()
+            part, before = texts[done : done + window], time.perf_counter()
             _commit(store, part, encode(part))
             done += len(part)
             bar.update(len(part))
@@ -129,16 +129,20 @@ def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:
     """Append rows, and once they are on the disk their records."""
     rows, dim = np.ascontiguousarray(vectors, store.dtype), _dim(store)
     if not np.isfinite(rows).all():
-        raise ValueError(f"{store.stamp['model_name']!r} gave a vector that is not finite; on a GPU try --device cpu, "
-                         "and look at the texts for one of 100,000 characters")
+        raise ValueError(
+            f"{store.stamp['model_name']!r} gave a vector that is not finite; on a GPU try --device cpu, "
+            "and look at the texts for one of 100,000 characters"
+        )
     if dim not in (None, rows.shape[1]):
-        raise ValueError(f"{store.stamp['model_name']!r} gives vectors of {rows.shape[1]} numbers, but {store.folder} "
-                         f"has its vectors of {dim}; delete that folder")
+        raise ValueError(
+            f"{store.stamp['model_name']!r} gives vectors of {rows.shape[1]} numbers, but {store.folder} "
+            f"has its vectors of {dim}; delete that folder"
+        )
     if dim is None:
-        write_json(store.folder / "about.json", {"stamp": store.stamp, "dim": rows.shape[1],
-                                                 "dtype": store.dtype.str})
-    records = np.array([(_digest(text), zlib.crc32(row.tobytes())) for text, row in zip(texts, rows, strict=True)],
-                       RECORD)
+        write_json(store.folder / "about.json", {"stamp": store.stamp, "dim": rows.shape[1], "dtype": store.dtype.str})
+    records = np.array(
+        [(_digest(text), zlib.crc32(row.tobytes())) for text, row in zip(texts, rows, strict=True)], RECORD
+    )
     n = _n_whole(store, rows.shape[1])
     _append(store.folder / "vectors.bin", n * rows[0].nbytes, rows.tobytes())
     _append(store.folder / "index.bin", n * RECORD.itemsize, records.tobytes())
@@ -177,8 +181,13 @@ def _vectors(store: Store) -> np.ndarray:
 
 def _n_whole(store: Store, dim: int) -> int:
     """Count the rows of which all is there, the record as well."""
-    sizes = [path.stat().st_size // n_bytes if path.exists() else 0 for path, n_bytes in (
-        (store.folder / "vectors.bin", dim * store.dtype.itemsize), (store.folder / "index.bin", RECORD.itemsize))]
+    sizes = [
+        path.stat().st_size // n_bytes if path.exists() else 0
+        for path, n_bytes in (
+            (store.folder / "vectors.bin", dim * store.dtype.itemsize),
+            (store.folder / "index.bin", RECORD.itemsize),
+        )
+    ]
     return min(sizes)
 
 

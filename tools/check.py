@@ -59,14 +59,22 @@ def check(folder: Path, overrides: dict[str, Any], timing: bool) -> dict[str, An
         ValueError: a setting is unknown or illegal.
     """
     config = get_config({**overrides, "data_dir": str(folder), "mode": "train"})
-    found: dict[str, Any] = {"folder": str(folder), "min_rate": config["min_rate"], "settings": overrides,
-                             "problems": []}
+    found: dict[str, Any] = {
+        "folder": str(folder),
+        "min_rate": config["min_rate"],
+        "settings": overrides,
+        "problems": [],
+    }
     with quiet():
         try:
             dataset, encoder, load_s = admit(config)
         except (OSError, ValueError) as error:
-            return {**found, "problems": wrong_lines(folder, str(error), lambda copy: load_dataset(
-                {**config, "data_dir": str(copy)}))}
+            return {
+                **found,
+                "problems": wrong_lines(
+                    folder, str(error), lambda copy: load_dataset({**config, "data_dir": str(copy)})
+                ),
+            }
         tables = read_tables(folder)
         found["profile"] = profile(dataset, tables, config["min_rate"])
         kinds = suspicious_rows(folder) if tables.read else suspicious_pairs(dataset)
@@ -124,21 +132,35 @@ def quiet() -> Iterator[None]:
 
 # --- advice ---
 
+
 def advice(found: dict[str, Any], config: dict[str, Any], encoder: Encoder | None) -> list[str]:
     """Say which settings suit a data set of this profile, and why."""
-    told = [] if "texts" not in found else [_split_advice(found["times"]), _rate_advice(found["rates"]),
-                                            _text_advice(found["texts"], found["comments"])]
+    told = (
+        []
+        if "texts" not in found
+        else [
+            _split_advice(found["times"]),
+            _rate_advice(found["rates"]),
+            _text_advice(found["texts"], found["comments"]),
+        ]
+    )
     told.append("--preset tuned: what depends on the data, it decides on valid.")
     counts = found["counts"]
     if counts["users with fewer than 3 positives"] > counts["users"] / 2:
-        told.append(f"{counts['users with fewer than 3 positives']:,} of {counts['users']:,} users have fewer than 3 "
-                    "positives: they stay in train, and no figure tells how well they are served.")
+        told.append(
+            f"{counts['users with fewer than 3 positives']:,} of {counts['users']:,} users have fewer than 3 "
+            "positives: they stay in train, and no figure tells how well they are served."
+        )
     if counts["users in test"] < 500:
-        told.append(f"Only {counts['users in test']:,} users are in the test part: use several seeds "
-                    "(run_ablation.py --seeds 5), for a single run may differ by chance.")
+        told.append(
+            f"Only {counts['users in test']:,} users are in the test part: use several seeds "
+            "(run_ablation.py --seeds 5), for a single run may differ by chance."
+        )
     if counts["titles without a row"]:
-        told.append(f"{counts['titles without a row']:,} titles have no row: they are recommended by their text "
-                    "(recommend.py --new); --cold_item_ratio 0.1 measures how well that goes.")
+        told.append(
+            f"{counts['titles without a row']:,} titles have no row: they are recommended by their text "
+            "(recommend.py --new); --cold_item_ratio 0.1 measures how well that goes."
+        )
     if encoder and encoder.name != config["model_name"]:
         told.append(f"{config['model_name']} is neither on disk nor reachable: lsa would take its place.")
     elif encoder and not encoder.is_here:
@@ -148,32 +170,47 @@ def advice(found: dict[str, Any], config: dict[str, Any], encoder: Encoder | Non
 
 def _split_advice(times: dict[str, Any]) -> str:
     if times["share"] < 0.5:
-        return (f"--split random: {_percent(times['share'])} of the rows have a time, and user_time takes the others "
-                "in random order, as older than all.")
+        return (
+            f"--split random: {_percent(times['share'])} of the rows have a time, and user_time takes the others "
+            "in random order, as older than all."
+        )
     if times["distinct"] < 0.5:
-        return (f"--split random: only {_percent(times['distinct'])} of the rows with a time differ in it from the "
-                "others of their user, which have no order among themselves.")
-    return (f"--split user_time (the default): {_percent(times['share'])} of the rows have a time, and "
-            f"{_percent(times['distinct'])} of these one of its own among those of their user.")
+        return (
+            f"--split random: only {_percent(times['distinct'])} of the rows with a time differ in it from the "
+            "others of their user, which have no order among themselves."
+        )
+    return (
+        f"--split user_time (the default): {_percent(times['share'])} of the rows have a time, and "
+        f"{_percent(times['distinct'])} of these one of its own among those of their user."
+    )
 
 
 def _rate_advice(rates: dict[str, Any]) -> str:
     if rates["unrated"] > 0.5:
-        return (f"--min_rate 0: {_percent(rates['unrated'])} of the rows are unrated, and with 1 they would be no "
-                "positives.")
+        return (
+            f"--min_rate 0: {_percent(rates['unrated'])} of the rows are unrated, and with 1 they would be no "
+            "positives."
+        )
     return f"--min_rate 1 (the default): {_percent(1 - rates['unrated'])} of the rows have a rate."
 
 
 def _text_advice(texts: dict[str, float], comments: dict[str, Any]) -> str:
     if texts["nothing"] == 1:
-        return "--fusion_mode none: no title has a text." if not comments["share"] else (
-            "Only users have texts: --use_item_llm false, with an encoder that is no lsa.")
+        return (
+            "--fusion_mode none: no title has a text."
+            if not comments["share"]
+            else ("Only users have texts: --use_item_llm false, with an encoder that is no lsa.")
+        )
     about = max(texts["summary"], texts["tags"])
     if about < 0.5:
-        return (f"Text tells little: {_percent(texts['summary'])} of the titles have a summary and "
-                f"{_percent(texts['tags'])} tags; compare with --fusion_mode none.")
-    return (f"Text pays, for new titles above all: {_percent(texts['summary'])} of the titles have a summary and "
-            f"{_percent(texts['tags'])} tags.")
+        return (
+            f"Text tells little: {_percent(texts['summary'])} of the titles have a summary and "
+            f"{_percent(texts['tags'])} tags; compare with --fusion_mode none."
+        )
+    return (
+        f"Text pays, for new titles above all: {_percent(texts['summary'])} of the titles have a summary and "
+        f"{_percent(texts['tags'])} tags."
+    )
 
 
 def command(found: dict[str, Any]) -> str:
@@ -186,6 +223,7 @@ def command(found: dict[str, Any]) -> str:
 
 
 # --- the page ---
+
 
 def page(found: dict[str, Any]) -> str:
     """Lay out what was found, 80 columns wide."""
@@ -212,26 +250,33 @@ def page(found: dict[str, Any]) -> str:
 
 def _counts(told: dict[str, Any], min_rate: float) -> list[str]:
     counts = told["counts"]
-    parts = ", ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test", "cold_valid", "cold_test")
-                      if counts[name])
+    parts = ", ".join(
+        f"{counts[name]:,} {name}" for name in ("train", "valid", "test", "cold_valid", "cold_test") if counts[name]
+    )
     positive = f"rate {min_rate:g} or more" if "rates" in told else "all pairs"
-    return [_row("users", f"{counts['users']:,}"),
-            _row("titles", f"{counts['titles']:,}, {counts['titles without a row']:,} of them without any row"),
-            _row("rows", f"{counts['rows']:,}" + f", of which {counts['pairs']:,} are used" * (
-                counts["rows"] != counts["pairs"])),
-            *[_row("known only", f"{counts['known only']:,} pairs of known.tsv: no positives, never listed")] * (
-                counts["known only"] > 0),
-            _row("positives", f"{counts['positives']:,} ({positive}): {parts}"),
-            _row("sparsity", f"{1 - counts['density']:.3%} of all pairs are not there"),
-            _row("rows of a user", _quartiles(told["rows per user"])),
-            _row("rows of a title", _quartiles(told["rows per title"]))]
+    return [
+        _row("users", f"{counts['users']:,}"),
+        _row("titles", f"{counts['titles']:,}, {counts['titles without a row']:,} of them without any row"),
+        _row(
+            "rows",
+            f"{counts['rows']:,}" + f", of which {counts['pairs']:,} are used" * (counts["rows"] != counts["pairs"]),
+        ),
+        *[_row("known only", f"{counts['known only']:,} pairs of known.tsv: no positives, never listed")]
+        * (counts["known only"] > 0),
+        _row("positives", f"{counts['positives']:,} ({positive}): {parts}"),
+        _row("sparsity", f"{1 - counts['density']:.3%} of all pairs are not there"),
+        _row("rows of a user", _quartiles(told["rows per user"])),
+        _row("rows of a title", _quartiles(told["rows per title"])),
+    ]
 
 
 def _rates(rates: dict[str, Any]) -> list[str]:
     lines = ["", "rates", _row("unrated", _percent(rates["unrated"]))]
     total = sum(rates["counts"].values())
-    lines += [_row(rate, f"{_percent(n / total):>5s} {'#' * round(40 * n / max(rates['counts'].values()))}")
-              for rate, n in rates["counts"].items()]
+    lines += [
+        _row(rate, f"{_percent(n / total):>5s} {'#' * round(40 * n / max(rates['counts'].values()))}")
+        for rate, n in rates["counts"].items()
+    ]
     return lines
 
 
@@ -239,35 +284,47 @@ def _times(times: dict[str, Any]) -> list[str]:
     lines = ["", "times", _row("rows with a time", _percent(times["share"]))]
     if times["share"]:
         often = times["most frequent"]
-        lines += [_row("range", f"{times['first']} to {times['last']}"),
-                  _row("of its own", f"{_percent(times['distinct'])}: no other row of the user has the same"),
-                  _row("most frequent", f"{often['time']}, {_percent(often['share'])} of the rows with a time")]
+        lines += [
+            _row("range", f"{times['first']} to {times['last']}"),
+            _row("of its own", f"{_percent(times['distinct'])}: no other row of the user has the same"),
+            _row("most frequent", f"{often['time']}, {_percent(often['share'])} of the rows with a time"),
+        ]
     return lines
 
 
 def _texts(texts: dict[str, Any], comments: dict[str, Any]) -> list[str]:
     lines = ["", "text"]
     lines += [_row(f"titles with {part}", _percent(texts[part])) for part in ("name", "tags", "summary")]
-    lines += [_row("tags of a title", _quartiles(texts["tags of a title"])),
-              _row("characters of a summary", _quartiles(texts["summary length"])),
-              _row("scripts of titles", _scripts(texts["scripts"])), _row("rows with a comment",
-                                                                          _percent(comments["share"]))]
+    lines += [
+        _row("tags of a title", _quartiles(texts["tags of a title"])),
+        _row("characters of a summary", _quartiles(texts["summary length"])),
+        _row("scripts of titles", _scripts(texts["scripts"])),
+        _row("rows with a comment", _percent(comments["share"])),
+    ]
     if comments["share"]:
-        lines += [_row("characters of a comment", _quartiles(comments["length"])),
-                  _row("scripts of comments", _scripts(comments["scripts"]))]
+        lines += [
+            _row("characters of a comment", _quartiles(comments["length"])),
+            _row("scripts of comments", _scripts(comments["scripts"])),
+        ]
     return lines
 
 
 def _seconds(seconds: dict[str, float], encoder: dict[str, str] | None) -> list[str]:
     minutes = sum(seconds.values()) / 60
     busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
-    lines = [f"a run of --preset tuned here: about {_minutes(minutes)}",
-             *_wrapped(", ".join(f"{name} {took:,.0f} s" for name, took in seconds.items()), 2, 2)]
+    lines = [
+        f"a run of --preset tuned here: about {_minutes(minutes)}",
+        *_wrapped(", ".join(f"{name} {took:,.0f} s" for name, took in seconds.items()), 2, 2),
+    ]
     if busy:
         lines += _wrapped("other programs keep this machine busy just now; without them it takes less", 2, 2)
     if encoder and not Encoder(**encoder).is_here:
-        lines += _wrapped(f"and the download of {encoder['name']}, and its encoding of all texts: give this command "
-                          "again once it is on disk", 2, 2)
+        lines += _wrapped(
+            f"and the download of {encoder['name']}, and its encoding of all texts: give this command "
+            "again once it is on disk",
+            2,
+            2,
+        )
     return lines
 
 
@@ -279,8 +336,9 @@ def _minutes(minutes: float) -> str:
 def _row(label: str, text: str) -> str:
     label = f"  {label}"
     lines = textwrap.wrap(text, WIDTH - LABEL - 2) or ["-"]
-    return "\n".join([label + " " * max(1, LABEL + 2 - _width(label)) + lines[0],
-                      *(" " * (LABEL + 2) + line for line in lines[1:])])
+    return "\n".join(
+        [label + " " * max(1, LABEL + 2 - _width(label)) + lines[0], *(" " * (LABEL + 2) + line for line in lines[1:])]
+    )
 
 
 def _quartiles(found: dict[str, float]) -> str:
@@ -303,8 +361,9 @@ def _percent(share: float) -> str:
 
 def _width(text: str) -> int:
     """Count columns on a terminal: two for what is as wide as a Chinese character, none for a combining mark."""
-    return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-               for letter in text)
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text
+    )
 
 
 def _cut(text: str) -> str:
@@ -317,13 +376,20 @@ def _cut(text: str) -> str:
 
 
 def _wrapped(text: str, indent: int, first: int = 0, width: int = WIDTH) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=" " * first, subsequent_indent=" " * indent,
-                         break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=" " * first,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                    allow_abbrev=False)
+    asked = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     asked.add_argument("folder", type=Path, metavar="DIR")
     asked.add_argument("--json", action="store_true", help="print what was found as JSON")
     asked.add_argument("--no_timing", action="store_true", help="do not time steps of a run")

@@ -55,8 +55,9 @@ def refuse_to_overwrite(folder: Path) -> None:
     """Raise if the folder has any of the files that a conversion writes, unless one was killed over them."""
     there = [found.name for name in FILES if (found := find_file(folder, name))]
     if there and not is_unfinished(folder):
-        raise ValueError(f"{folder} has {', '.join(there)} already; name another --out, or replace "
-                         "them with --overwrite")
+        raise ValueError(
+            f"{folder} has {', '.join(there)} already; name another --out, or replace them with --overwrite"
+        )
 
 
 def sources_of(name: str, paths: list[Path]) -> list[Source]:
@@ -75,58 +76,84 @@ def warn_of_lacking(sources: list[Source], options: Options) -> None:
             log.warning(f"the list of {user} is not whole: {what}")
         if lacking:
             more = f", {len(lacking) - NAMED:,} more than are named" * (len(lacking) > NAMED)
-            log.warning(f"lists that are not whole: {len(lacking):,}{more}; they are taken as they are. Save the "
-                        "missing pages (tools/fetch_bangumi.py does) and convert again to have all of them")
+            log.warning(
+                f"lists that are not whole: {len(lacking):,}{more}; they are taken as they are. Save the "
+                "missing pages (tools/fetch_bangumi.py does) and convert again to have all of them"
+            )
 
 
 def told(result: Result, folder: Path) -> str:
     """Lay out what was written and what was not, and the commands that come next."""
-    lines = [f"{folder}: {result.rows:,} rows of {result.users:,} users, {result.unrated:,} of them unrated; "
-             f"{result.titles:,} titles" + ", named by their ids" * (not result.described)]
+    lines = [
+        f"{folder}: {result.rows:,} rows of {result.users:,} users, {result.unrated:,} of them unrated; "
+        f"{result.titles:,} titles" + ", named by their ids" * (not result.described)
+    ]
     if result.known:
         lines.append(f"{KNOWN}: {result.known:,} rows of other statuses, no positives and not recommended back")
     for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
         if any(dropped.values()):
             lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
     if result.users < FEW:
-        lines.append(f"lists of {FEW} people and more teach what goes with what; with fewer, add theirs, or convert a "
-                     "data set and give this list to recommend.py --new_user")
+        lines.append(
+            f"lists of {FEW} people and more teach what goes with what; with fewer, add theirs, or convert a "
+            "data set and give this list to recommend.py --new_user"
+        )
     data = f"--data_dir {shlex.quote(str(folder))}"
     train = ["python main.py", data, "--preset tuned --refit true"]
     train.append("--model_name lsa" if result.described else "--fusion_mode none")
     if 2 * result.unrated > result.rows:
         train.append("--min_rate 0")
-    following = (f"python tools/check.py {shlex.quote(str(folder))}", " ".join(train),
-                 f"python recommend.py {data} --user WHO")
+    following = (
+        f"python tools/check.py {shlex.quote(str(folder))}",
+        " ".join(train),
+        f"python recommend.py {data} --user WHO",
+    )
     return "\n".join([*lines, "next:", *(f"    {command}" for command in following)])
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # argparse's own way to print something and leave, before it asks for what is missing
-    asked.add_argument("--list", action="version", help="print the formats and leave",
-                       version="\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items()) + "\n")
+    asked.add_argument(
+        "--list",
+        action="version",
+        help="print the formats and leave",
+        version="\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items()) + "\n",
+    )
     asked.add_argument("format", metavar="FORMAT")
     asked.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
     asked.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
     asked.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
-    asked.add_argument("--statuses", default=DEFAULT_STATUSES,
-                       help=f"whose rows may be positives, of {ALL_STATUSES} (default %(default)s)")
+    asked.add_argument(
+        "--statuses",
+        default=DEFAULT_STATUSES,
+        help=f"whose rows may be positives, of {ALL_STATUSES} (default %(default)s)",
+    )
     asked.add_argument("--users", type=int, default=0, metavar="N", help="keep N users, drawn at random (default all)")
     asked.add_argument("--seed", type=int, default=0, help="of that draw (default %(default)s)")
     asked.add_argument("--min_rows", type=int, default=1, metavar="N", help="rows a user needs (default %(default)s)")
     asked.add_argument("--adult", choices=("no", "yes"), default="no", help="keep adult titles (default %(default)s)")
     asked.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
     asked.add_argument("--user", default="", help="whose list it is, where the file does not say")
-    asked.add_argument("--columns", default="", metavar="OURS=THEIRS,...",
-                       help="of pairs: which column is which, as in user_id=userId,subject_id=movieId")
+    asked.add_argument(
+        "--columns",
+        default="",
+        metavar="OURS=THEIRS,...",
+        help="of pairs: which column is which, as in user_id=userId,subject_id=movieId",
+    )
     asked = asked.parse_args()
     if asked.users < 0 or asked.min_rows < 1 or asked.seed < 0:
         raise ValueError("--users and --seed must be 0 or more, and --min_rows 1 or more")
     if not asked.overwrite:
         refuse_to_overwrite(asked.out)
-    rules = Rules(named_statuses(asked.statuses), asked.users, asked.seed, asked.min_rows, asked.adult == "yes",
-                  asked.collected_only)
+    rules = Rules(
+        named_statuses(asked.statuses),
+        asked.users,
+        asked.seed,
+        asked.min_rows,
+        asked.adult == "yes",
+        asked.collected_only,
+    )
     options = Options(asked.user, named_columns(asked.columns))
     try:
         sources = sources_of(asked.format, asked.sources)

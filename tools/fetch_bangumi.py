@@ -48,8 +48,10 @@ def summary(counts: dict[str, int], folder: Path) -> str:
     """
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     if not counts["fetched"] and not counts["already there"]:
-        raise ValueError(f"no list came ({said}); check the names: they stand in the address of a user's page, and may "
-                         "differ from what he is called there")
+        raise ValueError(
+            f"no list came ({said}); check the names: they stand in the address of a user's page, and may "
+            "differ from what he is called there"
+        )
     return f"{said}; everything is in {folder}"
 
 
@@ -58,13 +60,22 @@ def parsed() -> argparse.Namespace:
     asked.add_argument("usernames", nargs="*", metavar="USERNAME")
     asked.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")
     asked.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the pages go")
-    asked.add_argument("--token", default=os.environ.get("BANGUMI_TOKEN", ""), metavar="T",
-                       help="an access token, to see your own private titles as well; better given in the environment "
-                            "variable BANGUMI_TOKEN, where other users of this machine do not see it")
-    asked.add_argument("--rate", type=float, default=2.0, metavar="SECONDS",
-                       help="from one request to the next (default: 2)")
-    asked.add_argument("--agent", default="", metavar="ME",
-                       help="your username, or a whole User-Agent such as 'NAME/VERSION (https://your.page)'")
+    asked.add_argument(
+        "--token",
+        default=os.environ.get("BANGUMI_TOKEN", ""),
+        metavar="T",
+        help="an access token, to see your own private titles as well; better given in the environment "
+        "variable BANGUMI_TOKEN, where other users of this machine do not see it",
+    )
+    asked.add_argument(
+        "--rate", type=float, default=2.0, metavar="SECONDS", help="from one request to the next (default: 2)"
+    )
+    asked.add_argument(
+        "--agent",
+        default="",
+        metavar="ME",
+        help="your username, or a whole User-Agent such as 'NAME/VERSION (https://your.page)'",
+    )
     asked.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
     asked.add_argument("--base", default=BASE, metavar="URL", help=f"address of the API (default: {BASE})")
     return asked.parse_args()

@@ -37,8 +37,9 @@ class Encoder(NamedTuple):
         return self.name == "lsa" or Path(self.source).is_dir()
 
 
-def estimate(dataset: Dataset, config: dict[str, Any], device: torch.device, encoder: Encoder | None,
-             load_s: float) -> dict[str, float]:
+def estimate(
+    dataset: Dataset, config: dict[str, Any], device: torch.device, encoder: Encoder | None, load_s: float
+) -> dict[str, float]:
     """Estimate the seconds of the parts of main.run; a download, and the encoder after it, are not in them.
 
     Args:
@@ -51,8 +52,11 @@ def estimate(dataset: Dataset, config: dict[str, Any], device: torch.device, enc
         seconds["text"], width = _text_seconds(dataset, config, device, encoder)
         vectors = _random_vectors(dataset, config, encoder, width)
     has_text = vectors.items is not None
-    n_short = (len(TEMPERATURES) + has_text + (has_text and bool(dataset.user_comments.texts))
-               if config["temperature"] == 0 and dataset.valid.nnz else 0)
+    n_short = (
+        len(TEMPERATURES) + has_text + (has_text and bool(dataset.user_comments.texts))
+        if config["temperature"] == 0 and dataset.valid.nnz
+        else 0
+    )
     settings = {**config, "temperature": config["temperature"] or TEMPERATURES[1]}
     build, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
     if n_short:
@@ -69,8 +73,9 @@ def estimate(dataset: Dataset, config: dict[str, Any], device: torch.device, enc
     return seconds
 
 
-def _text_seconds(dataset: Dataset, config: dict[str, Any], device: torch.device,
-                  encoder: Encoder) -> tuple[float, int]:
+def _text_seconds(
+    dataset: Dataset, config: dict[str, Any], device: torch.device, encoder: Encoder
+) -> tuple[float, int]:
     """Time the encoders on a sample of texts: the seconds for all of them, and the length of the encoder's vectors."""
     titles, comments = dataset.item_texts, sorted(set(dataset.user_comments.texts))
     seconds, width = 0.0, config["lsa_dim"]
@@ -98,21 +103,25 @@ def _text_seconds(dataset: Dataset, config: dict[str, Any], device: torch.device
 def _random_vectors(dataset: Dataset, config: dict[str, Any], encoder: Encoder, width: int) -> TextVectors:
     """Draw vectors of the shape of those that the texts will have: their numbers change no time."""
     widths = {"encoder": width}
-    widths |= {block.name: min(block.stamp["settings"]["dim"], dataset.n_items)
-               for block in further_blocks(dataset, config, encoder.name)}
+    widths |= {
+        block.name: min(block.stamp["settings"]["dim"], dataset.n_items)
+        for block in further_blocks(dataset, config, encoder.name)
+    }
     rng, n = np.random.default_rng(0), sum(widths.values())
     items, users = (rng.standard_normal((rows, n), np.float32) for rows in (dataset.n_items, dataset.n_users))
     items[[not text for text in dataset.item_texts]] = 0
     return TextVectors(items, users, {}, widths)
 
 
-def _training_seconds(dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
-                      device: torch.device) -> tuple[float, float, float]:
+def _training_seconds(
+    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+) -> tuple[float, float, float]:
     """Time the making of a model, an epoch by a few of its steps, and a ranking of valid by a few of its users."""
     built, model = _timed(lambda: build_model(dataset, vectors, config, device))
     optimizer, rng = adam(model, config["lr"]), np.random.default_rng(0)
-    drawing, (loss_of, batches) = _timed(lambda: BATCHES[config["loss"]](dataset.train, config["batch_size"], rng,
-                                                                         device))
+    drawing, (loss_of, batches) = _timed(
+        lambda: BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
+    )
     drop = id_dropout(model, config["id_dropout"], torch.Generator(device).manual_seed(0))
 
     def step(batch: Any) -> None:
@@ -129,8 +138,11 @@ def _training_seconds(dataset: Dataset, vectors: TextVectors, config: dict[str, 
     users = np.flatnonzero(np.diff(target.indptr))
     mine = np.isin(np.arange(dataset.n_users), _sample(users.tolist(), N_USERS)).astype(np.float32)
     factors = model.embeddings()
-    ranked, _ = _timed(lambda: evaluate(*factors, sp.csr_matrix(sp.diags_array(mine) @ target), dataset.known("valid"),
-                                        config, dataset.warm_items))
+    ranked, _ = _timed(
+        lambda: evaluate(
+            *factors, sp.csr_matrix(sp.diags_array(mine) @ target), dataset.known("valid"), config, dataset.warm_items
+        )
+    )
     return built, epoch, ranked * len(users) / max(mine.sum(), 1)
 
 

@@ -86,14 +86,24 @@ def _titles(titles: pd.DataFrame) -> Iterable[Kind]:
     yield ("subject_ids that differ only in case or width", _alike(titles, "subject_id"), "taken for different titles")
     named = titles[~titles["subject_id"].duplicated() & (titles["name"] != "")]
     groups = named.groupby(named["name"].map(folded), sort=False)["line"].agg(list)
-    yield ("names that several titles have",
-           [f"lines {_listed(lines)}: {_short(named.loc[named['line'] == lines[0], 'name'].iloc[0])}"
-            for lines in groups if len(lines) > 1], "the same title twice, or a remake")
+    yield (
+        "names that several titles have",
+        [
+            f"lines {_listed(lines)}: {_short(named.loc[named['line'] == lines[0], 'name'].iloc[0])}"
+            for lines in groups
+            if len(lines) > 1
+        ],
+        "the same title twice, or a remake",
+    )
     long = titles[titles["summary"].str.len() > LONG_SUMMARY]
-    yield (f"summaries of more than {LONG_SUMMARY:,} characters",
-           [f"line {line}: {length:,} characters" for line, length in zip(long["line"], long["summary"].str.len(),
-                                                                          strict=True)],
-           "a quote that is closed too late? Encoders read the beginning only")
+    yield (
+        f"summaries of more than {LONG_SUMMARY:,} characters",
+        [
+            f"line {line}: {length:,} characters"
+            for line, length in zip(long["line"], long["summary"].str.len(), strict=True)
+        ],
+        "a quote that is closed too late? Encoders read the beginning only",
+    )
 
 
 def _pairs(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
@@ -101,9 +111,14 @@ def _pairs(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
     yield ("rows of titles that anime.tsv does not have", _said(unknown, "subject_id"), "left out")
     repeated = rows[rows.duplicated(["user_id", "subject_id"], keep=False)]
     groups = repeated.groupby(["user_id", "subject_id"], sort=False)["line"].agg(list)
-    yield ("pairs of user and title that stand in several rows",
-           [f"lines {_listed(lines)}: user {_short(user)}, title {_short(title)}"
-            for (user, title), lines in groups.items()], "the newest stays, or the last")
+    yield (
+        "pairs of user and title that stand in several rows",
+        [
+            f"lines {_listed(lines)}: user {_short(user)}, title {_short(title)}"
+            for (user, title), lines in groups.items()
+        ],
+        "the newest stays, or the last",
+    )
 
 
 def _users(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
@@ -112,33 +127,48 @@ def _users(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
     groups = known.groupby("user_id", sort=False)["line"].agg(["size", "first"])
     n_titles = titles["subject_id"].nunique()
     for what, chosen, note in (
-            (SINGLE, groups["size"] == 1, SINGLE_NOTE), (MANY, groups["size"] * 2 > n_titles, MANY_NOTE)):
-        yield (what, [f"line {row.first}: user {_short(row.Index)}, {row.size:,} of {n_titles:,} titles"
-                      for row in groups[chosen].rename_axis("user").itertuples(name="Group")], note)
+        (SINGLE, groups["size"] == 1, SINGLE_NOTE),
+        (MANY, groups["size"] * 2 > n_titles, MANY_NOTE),
+    ):
+        yield (
+            what,
+            [
+                f"line {row.first}: user {_short(row.Index)}, {row.size:,} of {n_titles:,} titles"
+                for row in groups[chosen].rename_axis("user").itertuples(name="Group")
+            ],
+            note,
+        )
 
 
 def _times(rows: pd.DataFrame) -> Iterable[Kind]:
     seconds, _ = parse_times(rows["updated_at"])
     for what, chosen, note in (
-            ("times that cannot be read", seconds.isna() & (rows["updated_at"] != ""), "taken for unknown"),
-            ("times in the future", seconds > time.time() + DAY, "these rows count as the newest, and go to test"),
-            ("times before 1990", seconds < EARLIEST, "these rows count as the oldest; a placeholder?")):
+        ("times that cannot be read", seconds.isna() & (rows["updated_at"] != ""), "taken for unknown"),
+        ("times in the future", seconds > time.time() + DAY, "these rows count as the newest, and go to test"),
+        ("times before 1990", seconds < EARLIEST, "these rows count as the oldest; a placeholder?"),
+    ):
         yield (what, _said(rows[chosen], "updated_at"), note)
     often = seconds.value_counts()
     for moment in often.index[(often >= MANY_ROWS) & (often > SHARED * often.sum())]:
-        yield ("rows of one and the same time", _said(rows[seconds == moment], "updated_at"),
-               "a placeholder? It says nothing of their order")
+        yield (
+            "rows of one and the same time",
+            _said(rows[seconds == moment], "updated_at"),
+            "a placeholder? It says nothing of their order",
+        )
 
 
 def _comments(rows: pd.DataFrame) -> Kind:
     wrote = rows[rows["comment"] != ""]
     author = wrote["user_id"].where(wrote["comment"].str.len() < LONG_COMMENT, "")
     groups = wrote.groupby([wrote["comment"], author], sort=False)["line"].agg(list)
-    often = sorted(((lines, text) for (text, _), lines in groups.items() if len(lines) >= OFTEN),
-                   key=lambda found: -len(found[0]))
-    return ("comments that are repeated over and over",
-            [f"lines {_listed(lines)}: {_short(text)}, {len(lines):,} times" for lines, text in often],
-            "a template tells nothing of a title")
+    often = sorted(
+        ((lines, text) for (text, _), lines in groups.items() if len(lines) >= OFTEN), key=lambda found: -len(found[0])
+    )
+    return (
+        "comments that are repeated over and over",
+        [f"lines {_listed(lines)}: {_short(text)}, {len(lines):,} times" for lines, text in often],
+        "a template tells nothing of a title",
+    )
 
 
 def folded(text: str) -> str:
@@ -151,8 +181,10 @@ def _alike(table: pd.DataFrame, column: str) -> list[str]:
     first = table.drop_duplicates(column)
     keys = first[column].map(folded)
     alike = first[keys.duplicated(keep=False)]
-    return [", ".join(f"line {line}: {_short(raw)}" for raw, line in zip(group[column], group["line"], strict=True))
-            for _, group in alike.groupby(keys, sort=False)]
+    return [
+        ", ".join(f"line {line}: {_short(raw)}" for raw, line in zip(group[column], group["line"], strict=True))
+        for _, group in alike.groupby(keys, sort=False)
+    ]
 
 
 def _said(rows: pd.DataFrame, column: str) -> list[str]:
@@ -168,6 +200,7 @@ def _listed(lines: list[int]) -> str:
 
 
 # --- what the readers refuse ---
+
 
 def wrong_lines(folder: Path, first: str, read: Callable[[Path], None]) -> list[str]:
     """Name what is wrong with a data set: the readers stop at the first, so each line is emptied and they read again.
@@ -207,12 +240,12 @@ def _empty(path: Path, line: int) -> None:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
         lines = file.read().splitlines(keepends=True)
-    reader = csv.reader((part.decode("latin-1") for part in lines[line - 1:]), delimiter="\t", strict=True)
+    reader = csv.reader((part.decode("latin-1") for part in lines[line - 1 :]), delimiter="\t", strict=True)
     try:
         next(reader)
         end = line - 1 + reader.line_num
     except csv.Error:  # a quote that is never closed
         end = line
-    lines[line - 1:end] = [b"\n"] * (end - line + 1)
+    lines[line - 1 : end] = [b"\n"] * (end - line + 1)
     with opener(path, "wb") as file:
         file.writelines(lines)

@@ -19,8 +19,9 @@ GRID, HALVINGS, SAMPLE = 64, 10, 10_000
 POPULARITY, LINEAR, ROUNDS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0), (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0), 3
 
 
-def calibrate(model: LightGCN, dataset: Any, config: dict[str, Any],
-              measured: dict[str, Any] | None = None) -> dict[str, Any]:
+def calibrate(
+    model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Set on valid what stands beside the trained vectors, and say by which figures it was decided.
 
     With config["calibrate"]: the weight of the logarithm of popularity (which cosines forget, and sparse data need),
@@ -57,9 +58,12 @@ def _weigh(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict
     """Set popularity and the linear columns beside the trained vectors, with the weights of balance or as measured."""
     text = model.whole_item_text()
     text = None if text is None else text.cpu().numpy()
-    popularity, linear = from_first(lambda: (
-        _log_popularity(dataset, text),
-        linear_model(dataset, text, config, measured and measured["linear"]) if config["linear_dim"] else None))
+    popularity, linear = from_first(
+        lambda: (
+            _log_popularity(dataset, text),
+            linear_model(dataset, text, config, measured and measured["linear"]) if config["linear_dim"] else None,
+        )
+    )
     if measured:
         weights, unit, tried = (measured[name] for name in ("weights", "unit", "tried"))
     else:
@@ -70,14 +74,23 @@ def _weigh(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict
     if linear is not None and weights["linear"]:
         inputs = linear.inputs * (weights["linear"] * unit)
         # the users' columns are computed just as they will be when the model is loaded again
-        model.add_linear(inputs, linear.outputs, torch.tensor(linear.user_power),
-                         linear_users(inputs, linear.user_power, dataset.train))
+        model.add_linear(
+            inputs,
+            linear.outputs,
+            torch.tensor(linear.user_power),
+            linear_users(inputs, linear.user_power, dataset.train),
+        )
     return {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
 
 
-def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarray,
-            linear: tuple[torch.Tensor, torch.Tensor] | None, dataset: Any,
-            config: dict[str, Any]) -> tuple[dict[str, float], float, list[dict[str, float]]]:
+def balance(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    popularity: np.ndarray,
+    linear: tuple[torch.Tensor, torch.Tensor] | None,
+    dataset: Any,
+    config: dict[str, Any],
+) -> tuple[dict[str, float], float, list[dict[str, float]]]:
     """Choose on valid, among the titles with a history, the weights of log popularity and of linear columns.
 
     Args:
@@ -93,15 +106,17 @@ def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarr
     """
     target, metric = dataset.warm("valid"), config["early_stop_metric"]
     users = np.flatnonzero(np.diff(target.indptr))
-    users = np.sort(np.random.default_rng(0).permutation(users)[:SAMPLE // 2])
+    users = np.sort(np.random.default_rng(0).permutation(users)[: SAMPLE // 2])
     target, known = target[users], dataset.known("valid")[users]
     mine, bias = user_emb[torch.from_numpy(users).to(user_emb.device)], torch.from_numpy(popularity).to(item_emb.device)
     unit, beside = 0.0, None
     if linear is not None:
         beside = tuple(part.to(item_emb.device) for part in (linear[0][torch.from_numpy(users)], linear[1]))
     if beside and len(users) and len(dataset.warm_items) > 1:  # nobody's scores, and those of one title, have no spread
-        spreads = [(a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean() for a, b in
-                   ((mine, item_emb), beside)]
+        spreads = [
+            (a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean()
+            for a, b in ((mine, item_emb), beside)
+        ]
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
     found: dict[tuple[float, float], float] = {}
 
@@ -111,8 +126,9 @@ def balance(user_emb: torch.Tensor, item_emb: torch.Tensor, popularity: np.ndarr
             if weights[1]:
                 pairs.append((beside[0] * (weights[1] * unit), beside[1]))
             factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
-            found[weights] = means(evaluate(*factors, target, known, config, dataset.warm_items,
-                                            auc=metric == "AUC"))[metric]
+            found[weights] = means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[
+                metric
+            ]
         return found[weights]
 
     best = (0.0, 0.0)
@@ -134,8 +150,9 @@ def _log_popularity(dataset: Any, text: np.ndarray | None) -> np.ndarray:
     return logs if text is None else placed_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
 
 
-def cold_offset(user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.ndarray, dataset: Any,
-                config: dict[str, Any]) -> tuple[float, dict[str, float]]:
+def cold_offset(
+    user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.ndarray, dataset: Any, config: dict[str, Any]
+) -> tuple[float, dict[str, float]]:
     """Find how far titles without a history must be lowered to cost at most cold_cost of the valid metric.
 
     The metric need not fall as more of them are listed: valid may ask for some, where a title lost all of its rows to
@@ -153,13 +170,16 @@ def cold_offset(user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.nd
         at the offset, at its highest, and with no such title listed.
     """
     if not dataset.valid.nnz:
-        log.warning(f"without a valid part nothing tells how to place the {is_raised.sum():,} titles without a "
-                    "history: they are not listed (set a --valid_ratio above 0, or --cold_cost 1 to list them all)")
+        log.warning(
+            f"without a valid part nothing tells how to place the {is_raised.sum():,} titles without a "
+            "history: they are not listed (set a --valid_ratio above 0, or --cold_cost 1 to list them all)"
+        )
         return UNLISTED, {}
     metric = config["early_stop_metric"]
     metric = f"NDCG@{max(config['top_k'])}" if metric == "AUC" else metric
-    value, offsets = _listing(user_emb, item_emb, is_raised, dataset, {**config, "top_k": [int(metric.split("@")[1])]},
-                              metric)
+    value, offsets = _listing(
+        user_emb, item_emb, is_raised, dataset, {**config, "top_k": [int(metric.split("@")[1])]}, metric
+    )
     values = [value(offset) for offset in offsets]
     best = max(range(len(offsets)), key=lambda place: (values[place], -offsets[place]))
     least, place = (1 - config["cold_cost"]) * values[best], best
@@ -174,16 +194,24 @@ def cold_offset(user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.nd
     return found, {"metric": metric, "chosen": value(found), "highest": values[best], "none listed": values[0]}
 
 
-def _listing(user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.ndarray, dataset: Any,
-             config: dict[str, Any], metric: str) -> tuple[Callable[[float], float], list[float]]:
+def _listing(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    is_raised: np.ndarray,
+    dataset: Any,
+    config: dict[str, Any],
+    metric: str,
+) -> tuple[Callable[[float], float], list[float]]:
     """Return the valid metric as a function of the offset, and offsets from none listed to all, descending.
 
     A list is the best of two lists that no offset changes: of the titles it lowers, and of all others.
     """
     [k], masked = config["top_k"], dataset.known("valid") + dataset.cold_valid
     users = np.flatnonzero(np.diff(dataset.valid.indptr))
-    others, raised = (_ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
-                      for members in (~is_raised, is_raised))
+    others, raised = (
+        _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
+        for members in (~is_raised, is_raised)
+    )
 
     def value(offset: float) -> float:
         scores = np.concatenate([others.scores, raised.scores - np.float32(offset)], axis=1)
@@ -205,9 +233,24 @@ def _listing(user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.ndarr
     return value, [float(inner[0] + margin), *map(float, inner), float(inner[-1] - margin)]
 
 
-def _ranked(user_emb: torch.Tensor, item_emb: torch.Tensor, members: np.ndarray, users: np.ndarray, masked: Any,
-            k: int, config: dict[str, Any]) -> Ranking:
+def _ranked(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    members: np.ndarray,
+    users: np.ndarray,
+    masked: Any,
+    k: int,
+    config: dict[str, Any],
+) -> Ranking:
     """Rank some titles alone, by their rows among all."""
-    ranking = rank_items(user_emb, item_emb[torch.from_numpy(members).to(item_emb.device)], users, masked[:, members],
-                         min(k, len(members)), None, config["seed"], config["eval_memory_mb"])
+    ranking = rank_items(
+        user_emb,
+        item_emb[torch.from_numpy(members).to(item_emb.device)],
+        users,
+        masked[:, members],
+        min(k, len(members)),
+        None,
+        config["seed"],
+        config["eval_memory_mb"],
+    )
     return ranking._replace(items=np.where(ranking.items >= 0, members[ranking.items], -1))

@@ -22,8 +22,9 @@ TEMPERATURES, ID_DROPOUT = (0.08, 0.15, 0.25), 0.5
 SHORT = {"embedding_dim": 128, "epochs": 2, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
-def select(dataset: Dataset, vectors: TextVectors, config: dict[str, Any],
-           device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+def select(
+    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose on valid what the config leaves open with a temperature of 0.
 
     Short runs of a small model tell: first the temperature among TEMPERATURES, then, with text, whether id_dropout
@@ -71,8 +72,13 @@ def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], de
     return trained_valid(dataset, vectors, short, device)
 
 
-def trained_valid(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device,
-                  after_epoch: Callable[[int, float], None] = lambda epoch, figure: None) -> float:
+def trained_valid(
+    dataset: Dataset,
+    vectors: TextVectors,
+    config: dict[str, Any],
+    device: torch.device,
+    after_epoch: Callable[[int, float], None] = lambda epoch, figure: None,
+) -> float:
     """Train a model, keep nothing, and return its best valid metric among the titles with a history.
 
     Args:
@@ -86,7 +92,12 @@ def trained_valid(dataset: Dataset, vectors: TextVectors, config: dict[str, Any]
     for epoch in range(1, config["epochs"] + 1):
         train_epoch(model, optimizer, dataset, config, rng, epoch)
         factors = model.embeddings()
-        figures.append(from_first(lambda factors=factors: means(evaluate_warm(
-            *factors, dataset, "valid", config, auc=metric == "AUC"))[metric]))
+        figures.append(
+            from_first(
+                lambda factors=factors: means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))[
+                    metric
+                ]
+            )
+        )
         after_epoch(epoch, figures[-1])
     return max(figures)

@@ -22,8 +22,9 @@ def gram(train: sp.csr_matrix, user_power: float = 0.0) -> torch.Tensor:
     return torch.from_numpy((train.T @ (sp.diags_array(weights.astype(np.float32)) @ train)).toarray())
 
 
-def item_weights(counts: torch.Tensor, l2: float, dropout: float = 0.0,
-                 similarity: torch.Tensor | None = None) -> torch.Tensor:
+def item_weights(
+    counts: torch.Tensor, l2: float, dropout: float = 0.0, similarity: torch.Tensor | None = None
+) -> torch.Tensor:
     """Find the item-item weights that best restore R from R, no title being used for itself.
 
     B = argmin |R - R B|^2 + sum_i (l2 + dropout / (1 - dropout) n_i) |B_i|^2 subject to diag(B) = 0, in closed form:
@@ -66,6 +67,7 @@ def low_pass(train: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
         Shen et al. 2021, How powerful is graph convolution for recommendation? (GF-CF); Halko et al. 2011.
     """
     from sklearn.utils.extmath import randomized_svd
+
     _, values, vectors = randomized_svd(normalized(train), min(rank, *train.shape), n_iter=2, random_state=0)
     # not the rounding errors of the factorisation, which may rank new titles by their place in the file
     there = np.bincount(train.indices, minlength=train.shape[1])[:, None] > 0

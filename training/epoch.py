@@ -30,9 +30,16 @@ class Pause(NamedTuple):
 
 
 @enough_for("a step of training", "lower --batch_size, or else --embedding_dim")
-def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Dataset, config: dict[str, Any],
-                rng: np.random.Generator, epoch: int, middle: dict[str, Any] | None = None,
-                pause: Pause | None = None) -> float:
+def train_epoch(
+    model: LightGCN,
+    optimizer: torch.optim.Optimizer,
+    dataset: Dataset,
+    config: dict[str, Any],
+    rng: np.random.Generator,
+    epoch: int,
+    middle: dict[str, Any] | None = None,
+    pause: Pause | None = None,
+) -> float:
     """Take a step on every batch of the train pairs and return the mean loss a pair, without the penalty.
 
     With middle, what pause.keep was given in an interrupted epoch, the steps before it are left out; rng must be as at
@@ -47,8 +54,16 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
     if middle:
         done, total, n_pairs = middle["steps"], middle["total"].to(device), middle["n_pairs"]
         generator.set_state(middle["generator"])
-    for step, (batch, weight) in enumerate(tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False,
-                                                mininterval=0.5, disable=True if rank() > 0 else None)):
+    for step, (batch, weight) in enumerate(
+        tqdm(
+            batches,
+            desc=f"epoch {epoch}",
+            unit="batch",
+            leave=False,
+            mininterval=0.5,
+            disable=True if rank() > 0 else None,
+        )
+    ):
         if step < done:
             continue
         set_lr(optimizer, config, epoch - 1 + step / len(batches))
@@ -60,17 +75,22 @@ def train_epoch(model: LightGCN, optimizer: torch.optim.Optimizer, dataset: Data
         n_pairs += weight
         n_sane += total.isfinite()  # looked at after the epoch alone: a GPU is not waited for
         if pause and _is_due(pause, step, saved_at) and step + 1 < len(batches):
-            pause.keep({"steps": step + 1, "total": total.cpu(), "n_pairs": n_pairs,
-                        "generator": generator.get_state()})
+            pause.keep(
+                {"steps": step + 1, "total": total.cpu(), "n_pairs": n_pairs, "generator": generator.get_state()}
+            )
             saved_at = time.monotonic()
     mean = total.item() / max(n_pairs, 1)
     if not math.isfinite(mean):
-        raise FloatingPointError(f"the loss became {mean} in epoch {epoch}, batch {done + int(n_sane) + 1} of "
-                                 f"{len(batches)}; lower --lr (it is {config['lr']:g})")
+        raise FloatingPointError(
+            f"the loss became {mean} in epoch {epoch}, batch {done + int(n_sane) + 1} of "
+            f"{len(batches)}; lower --lr (it is {config['lr']:g})"
+        )
     # to guess costs the logarithm of the number of titles, or less
     if mean > EXPLODED * math.log(dataset.train.shape[1] + 2):
-        raise FloatingPointError(f"the loss grew to {mean:.3g} in epoch {epoch}, {EXPLODED:,} times that of guessing; "
-                                 f"lower --lr (it is {config['lr']:g})")
+        raise FloatingPointError(
+            f"the loss grew to {mean:.3g} in epoch {epoch}, {EXPLODED:,} times that of guessing; "
+            f"lower --lr (it is {config['lr']:g})"
+        )
     return mean
 
 

@@ -36,8 +36,9 @@ def linear_users(inputs: torch.Tensor, user_power: float, collected: sp.csr_matr
     return torch.from_numpy(collected.astype(np.float32) @ inputs.numpy() * scale[:, None])
 
 
-def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any],
-                 chosen: dict[str, Any] | None = None) -> Linear:
+def linear_model(
+    dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any], chosen: dict[str, Any] | None = None
+) -> Linear:
     """Fit item-item weights to the train part, with the titles' text where valid says so, and cut them to few columns.
 
     Of a catalogue beyond WEIGHTS_MAX_ITEMS titles, whose weights would take too long, the columns are the smoothest
@@ -69,8 +70,9 @@ def linear_model(dataset: Dataset, item_text: np.ndarray | None, config: dict[st
         outputs = placed_by_text(item_text, dataset.warm_items, outputs * length) / length
     else:  # not the rounding errors of the factorisation, which may rank new titles by their place in the file
         outputs = outputs * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None]
-    return Linear(*(torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (inputs, outputs)), power,
-                  decided)
+    return Linear(
+        *(torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (inputs, outputs)), power, decided
+    )
 
 
 def spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
@@ -78,8 +80,9 @@ def spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
     return np.maximum(np.linalg.norm(train[:SVD_USERS] @ inputs, axis=0), 1e-12)
 
 
-def chosen_weights(dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any],
-                   chosen: dict[str, Any] | None = None) -> tuple[torch.Tensor, dict[str, Any]]:
+def chosen_weights(
+    dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any], chosen: dict[str, Any] | None = None
+) -> tuple[torch.Tensor, dict[str, Any]]:
     """Choose l2, then the weight of text, on valid: the weights (n_items, n_items), and what was tried."""
     metric, counts = config["early_stop_metric"], gram(dataset.train, USER_POWER)
     likeness, tried, best = None, [], None
@@ -94,8 +97,9 @@ def chosen_weights(dataset: Dataset, item_text: np.ndarray | None, config: dict[
     def attempt(l2: float, text_weight: float) -> None:
         nonlocal best
         weights = solved(l2, text_weight)
-        valid = means(evaluate_warm(dataset.train, weights.T.contiguous(), dataset, "valid", config,
-                                    auc=metric == "AUC"))[metric]
+        valid = means(
+            evaluate_warm(dataset.train, weights.T.contiguous(), dataset, "valid", config, auc=metric == "AUC")
+        )[metric]
         tried.append({"l2": l2, "text_weight": text_weight, metric: valid})
         if best is None or valid > best[0]:
             best = valid, weights, {"l2": l2, "text_weight": text_weight}
@@ -112,6 +116,7 @@ def chosen_weights(dataset: Dataset, item_text: np.ndarray | None, config: dict[
 def _cut(train: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Project weights to the `rank` directions in which the scores of the users (a sample, if many) vary the most."""
     from sklearn.utils.extmath import randomized_svd
+
     weights = weights.numpy()
     some = train
     if train.shape[0] > SVD_USERS:
@@ -145,6 +150,7 @@ def placed_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.nda
 def by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Fit the regression of placed_by_text: a function from texts (n, L) to the values (n, m) they let expect."""
     from sklearn.linear_model import RidgeCV
+
     known = warm_items[item_text[warm_items].any(axis=1)]
     if len(known) < 2:
         return lambda text: np.zeros((len(text), values.shape[1]))

@@ -15,8 +15,14 @@ Drop = Callable[[torch.Tensor], torch.Tensor]
 Batches = tuple[Callable[..., tuple[torch.Tensor, torch.Tensor]], list[tuple[tuple[torch.Tensor, ...], int]]]
 
 
-def bpr_loss(model: LightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor,
-             reg_lambda: float, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def bpr_loss(
+    model: LightGCN,
+    user_ids: torch.Tensor,
+    pos_items: torch.Tensor,
+    neg_items: torch.Tensor,
+    reg_lambda: float,
+    drop: Drop | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the BPR loss of a batch and its L2 penalty.
 
     Args:
@@ -54,8 +60,14 @@ def distinct(nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     return nodes, torch.arange(len(nodes), device=nodes.device), torch.ones_like(nodes)
 
 
-def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor, positives: torch.Tensor,
-                 reg_lambda: float, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def softmax_loss(
+    model: LightGCN,
+    user_ids: torch.Tensor,
+    item_ids: torch.Tensor,
+    positives: torch.Tensor,
+    reg_lambda: float,
+    drop: Drop | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the multinomial loss of some users over a catalogue, and the L2 penalty of the users' id vectors.
 
     Args:
@@ -73,7 +85,7 @@ def softmax_loss(model: LightGCN, user_ids: torch.Tensor, item_ids: torch.Tensor
     """
     nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
     final, id_rows = model(nodes, chosen(drop, nodes))
-    users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids):], positives
+    users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids) :], positives
     if len(users) * len(catalogue) > MOST_SCORES:
         wanted = (users[places] * catalogue[items]).sum(dim=1)  # (p,)
         loss = LogSumExp.apply(users, catalogue)[places].mean() - wanted.mean()
@@ -160,7 +172,7 @@ def softmax_batches(train: sp.csr_matrix, batch_size: int, rng: np.random.Genera
     users = rng.permutation(np.flatnonzero(np.diff(train.indptr)))
     batches = []
     for start in range(0, len(users), batch_size):
-        mine = users[start:start + batch_size]
+        mine = users[start : start + batch_size]
         rows = train[mine]
         positives = np.stack([np.repeat(np.arange(len(mine)), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
         batches.append(((torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device)), rows.nnz))
@@ -192,8 +204,10 @@ def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.n
     negatives = pool[rng.integers(len(pool), size=len(users))]
     drawn = np.flatnonzero(degrees[users] < len(pool))
     if not drawn.size:
-        raise ValueError(f"bpr needs titles a user has not collected, but every user has all {len(pool):,} that train "
-                         "knows; use --loss softmax, or more data")
+        raise ValueError(
+            f"bpr needs titles a user has not collected, but every user has all {len(pool):,} that train "
+            "knows; use --loss softmax, or more data"
+        )
     kept = rng.permutation(drawn)
     while drawn.size:
         wanted = users[drawn] * n_items + negatives[drawn]

@@ -20,12 +20,21 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
         text = torch.from_numpy(fused_text(vectors, config))
     generator = torch.Generator().manual_seed(config["seed"])
     popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
-    return LightGCN(normalized_adjacency(dataset.train).to(device), dataset.n_users, config["embedding_dim"],
-                    config["num_layers"], config["fusion_mode"], text, config["init_std"], generator,
-                    initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
-                    normalize=config["normalize"], temperature=config["temperature"],
-                    has_bias=config["calibrate"] or config["cold_cost"] < 1 and bool((popularity == 0).any()),
-                    popularity=None if np.diff(dataset.train.indptr).all() else popularity.float().log1p())
+    return LightGCN(
+        normalized_adjacency(dataset.train).to(device),
+        dataset.n_users,
+        config["embedding_dim"],
+        config["num_layers"],
+        config["fusion_mode"],
+        text,
+        config["init_std"],
+        generator,
+        initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
+        normalize=config["normalize"],
+        temperature=config["temperature"],
+        has_bias=config["calibrate"] or config["cold_cost"] < 1 and bool((popularity == 0).any()),
+        popularity=None if np.diff(dataset.train.indptr).all() else popularity.float().log1p(),
+    )
 
 
 def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
@@ -35,6 +44,7 @@ def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
         Halko et al. 2011, randomised SVD (scikit-learn's); the matrix is the upper right block of A.
     """
     from sklearn.utils.extmath import randomized_svd
+
     rank = min(embedding_dim, *train.shape)
     u, s, vt = randomized_svd(normalized(train), rank, n_iter=4, random_state=0)
     vectors = np.concatenate([u, vt.T]) * np.sqrt(s)  # (N, rank)

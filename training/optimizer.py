@@ -21,8 +21,11 @@ def adam(model: LightGCN, lr: float) -> torch.optim.Adam:
         1 / fan-in.
     """
     shares = {"id_weight": 1 / model.embedding_dim}
-    return torch.optim.Adam([{"params": [parameter], "share": shares.get(name, 1.0)}
-                             for name, parameter in model.named_parameters()], lr=lr, fused=True)
+    return torch.optim.Adam(
+        [{"params": [parameter], "share": shares.get(name, 1.0)} for name, parameter in model.named_parameters()],
+        lr=lr,
+        fused=True,
+    )
 
 
 def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done: float) -> None:
@@ -39,8 +42,9 @@ def optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[s
     return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
 
 
-def load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer,
-               rng: np.random.Generator) -> None:
+def load_state(
+    state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+) -> None:
     """Go on from a checkpoint, each process with its share."""
     model.load_state_dict(model.own_state(state["model"]))
     moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
@@ -48,9 +52,17 @@ def load_state(state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Op
     rng.bit_generator.state = state["rng"]
 
 
-def _each_moment(model: LightGCN, moments: dict[int, dict[str, torch.Tensor]],
-                 convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
+def _each_moment(
+    model: LightGCN,
+    moments: dict[int, dict[str, torch.Tensor]],
+    convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
+) -> dict[int, dict[str, Any]]:
     """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
     names = [name for name, _ in model.named_parameters()]
-    return {number: {key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
-                     for key, value in of_one.items()} for number, of_one in moments.items()}
+    return {
+        number: {
+            key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
+            for key, value in of_one.items()
+        }
+        for number, of_one in moments.items()
+    }

@@ -30,16 +30,23 @@ from web.schemas import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, 
 log = logging.getLogger("aglrec")
 
 HOME = Path(__file__).parent
-PAGE = {"/": ("serve.html", "text/html"), "/serve.css": ("serve.css", "text/css"),
-        "/serve.js": ("serve.js", "text/javascript"), "/serve_texts.js": ("serve_texts.js", "text/javascript")}
+PAGE = {
+    "/": ("serve.html", "text/html"),
+    "/serve.css": ("serve.css", "text/css"),
+    "/serve.js": ("serve.js", "text/javascript"),
+    "/serve_texts.js": ("serve_texts.js", "text/javascript"),
+}
 LANGUAGES = ["en", "zh"]
 UPLOAD_MIB = 20
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-                               "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache",
-    "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
 }
 STATUS = {"unknown_title": 404, "unknown_user": 404, "wrong_type": 415}  # of Refused, else 422
 AT_ONCE = 4  # questions that are worked on; others wait, for there is no gain in more of them than cores
@@ -56,6 +63,7 @@ api, of_users = APIRouter(prefix="/api"), APIRouter(prefix="/api")
 
 
 # --- what can be asked ---
+
 
 @api.get("/run")
 def run_info(run: Served, request: Request) -> RunInfo:
@@ -89,10 +97,19 @@ def user(run: Served, user_id: Id, k: Length = 20) -> UserLists:
     return answers.lists_for_user(run, user_id, k)
 
 
-@api.post("/upload", responses=BROKEN | TOO_LARGE | WRONG_TYPE, openapi_extra={"requestBody": {
-    "required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}})
-async def upload(run: Served, request: Request,
-                 name: Annotated[Id, Query(description="of the file")] = "list") -> Upload:
+@api.post(
+    "/upload",
+    responses=BROKEN | TOO_LARGE | WRONG_TYPE,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def upload(
+    run: Served, request: Request, name: Annotated[Id, Query(description="of the file")] = "list"
+) -> Upload:
     """Read the list that someone exported from a site (the file itself is the body) and find its titles in the run.
 
     Nothing of it is kept.
@@ -115,6 +132,7 @@ async def save(request: Request, path: Path) -> None:
 
 # --- the application ---
 
+
 def create_app(run: Run, users: bool = False) -> FastAPI:
     """Make the application for a run; see guarded for what protects it.
 
@@ -122,6 +140,7 @@ def create_app(run: Run, users: bool = False) -> FastAPI:
         run: as from serving.load_run.
         users: whether to list for the users of the data, by their ids.
     """
+
     @asynccontextmanager
     async def started(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
@@ -129,8 +148,15 @@ def create_app(run: Run, users: bool = False) -> FastAPI:
         yield
 
     # no page of FastAPI's own, which would load its assets from elsewhere
-    app = FastAPI(title="AGLRec", description="Titles recommended by a finished run.", version="1", docs_url=None,
-                  redoc_url=None, lifespan=started, responses={421: {"model": Error}, 422: {"model": Error}})
+    app = FastAPI(
+        title="AGLRec",
+        description="Titles recommended by a finished run.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=started,
+        responses={421: {"model": Error}, 422: {"model": Error}},
+    )
     app.add_middleware(Bounded)
     app.state.run, app.state.users = run, users
     app.include_router(api)
@@ -138,8 +164,13 @@ def create_app(run: Run, users: bool = False) -> FastAPI:
         app.include_router(of_users)
     for path, (name, kind) in PAGE.items():
         app.get(path, include_in_schema=False)(page(name, kind))
-    for error, answer in ((Refused, on_refused), (RequestValidationError, on_invalid), (HTTPException, on_http),
-                          (ClientDisconnect, on_gone), (Exception, on_failure)):
+    for error, answer in (
+        (Refused, on_refused),
+        (RequestValidationError, on_invalid),
+        (HTTPException, on_http),
+        (ClientDisconnect, on_gone),
+        (Exception, on_failure),
+    ):
         app.exception_handler(error)(answer)
     return app
 
@@ -158,8 +189,11 @@ class Bounded:
             message = await receive()
             size += len(message.get("body", b""))
             if size > UPLOAD_MIB * 2**20:
-                raise FastAPIException(413, f"more than {UPLOAD_MIB} MiB is too much for one person's list; make "
-                                            "a data folder of it with tools/convert.py")
+                raise FastAPIException(
+                    413,
+                    f"more than {UPLOAD_MIB} MiB is too much for one person's list; make "
+                    "a data folder of it with tools/convert.py",
+                )
             return message
 
         await self.app(scope, bounded, send)
@@ -188,8 +222,12 @@ async def on_invalid(request: Request, error: RequestValidationError) -> JSONRes
 
 async def on_http(request: Request, error: HTTPException) -> JSONResponse:
     code = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "invalid")
-    return problem(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /openapi.json",
-                   error.headers)
+    return problem(
+        error.status_code,
+        code,
+        f"{request.method} {request.url.path}: {error.detail}; see /openapi.json",
+        error.headers,
+    )
 
 
 async def on_gone(request: Request, error: ClientDisconnect) -> JSONResponse:
@@ -215,6 +253,7 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
         app: to be guarded.
         host: the address that is listened at.
     """
+
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -7,8 +7,13 @@ import math
 from typing import Any
 
 WIDTH, LEFT, HEIGHT = 340, 44, 220
-MARKERS = ("m-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0", "m-3,-3h6v6h-6z", "m0,-4l4,7h-8z", "m0,-4l4,4l-4,4l-4,-4z",
-           "m-3,-3l6,6m0,-6l-6,6")
+MARKERS = (
+    "m-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0",
+    "m-3,-3h6v6h-6z",
+    "m0,-4l4,7h-8z",
+    "m0,-4l4,4l-4,4l-4,-4z",
+    "m-3,-3l6,6m0,-6l-6,6",
+)
 
 Number = dict[str, float]  # {"mean", "sd"}
 
@@ -29,14 +34,35 @@ def bars(title: str, points: list[tuple[str, Number, int]], base: frozenset[str]
     for row, ((label, number, n_seeds), (mean, sd)) in enumerate(zip(points, drawn, strict=True)):
         y = 36 * row + 6
         error = [round(8 + end * scale, 1) for end in (max(0, mean - sd), mean + sd)] if sd > 0 else None
-        rows.append({"label": label, "number": number, "n_seeds": n_seeds, "base": label in base, "y": y,
-                     "length": round(mean * scale, 1), "error": error})
-    return {"title": title, "height": foot + 20, "foot": foot, "rows": rows,
-            "ticks": [(round(8 + mark * scale, 1), f"{mark:g}") for mark in marks]}
+        rows.append(
+            {
+                "label": label,
+                "number": number,
+                "n_seeds": n_seeds,
+                "base": label in base,
+                "y": y,
+                "length": round(mean * scale, 1),
+                "error": error,
+            }
+        )
+    return {
+        "title": title,
+        "height": foot + 20,
+        "foot": foot,
+        "rows": rows,
+        "ticks": [(round(8 + mark * scale, 1), f"{mark:g}") for mark in marks],
+    }
 
 
-def lines(title: str, series: dict[str, list[tuple[float, float, float]]], x_ticks: list[tuple[float, str]],
-          style: dict[str, int], x_name: str, from_zero: bool = True, best: bool = False) -> dict[str, Any]:
+def lines(
+    title: str,
+    series: dict[str, list[tuple[float, float, float]]],
+    x_ticks: list[tuple[float, str]],
+    style: dict[str, int],
+    x_name: str,
+    from_zero: bool = True,
+    best: bool = False,
+) -> dict[str, Any]:
     """Lay out lines with markers.
 
     Args:
@@ -58,21 +84,40 @@ def lines(title: str, series: dict[str, list[tuple[float, float, float]]], x_tic
     def at(x: float, y: float) -> tuple[float, float]:
         return round(LEFT + 8 + (x - min(xs)) * x_scale, 1), round(HEIGHT - 36 - (y - y_ticks[0]) * y_scale, 1)
 
-    return {"title": title, "labels": list(series), "x_name": x_name,
-            "y_ticks": [(at(0, tick)[1], f"{tick:g}") for tick in y_ticks],
-            "x_ticks": [(at(x, 0)[0], text) for x, text in x_ticks],
-            "lines": [_line(label, [(*at(x, y), *(at(x, end)[1] for end in (max(0, y - sd), y + sd)))
-                                    for x, y, sd in line], style[label], best)
-                      for label, line in series.items() if line]}
+    return {
+        "title": title,
+        "labels": list(series),
+        "x_name": x_name,
+        "y_ticks": [(at(0, tick)[1], f"{tick:g}") for tick in y_ticks],
+        "x_ticks": [(at(x, 0)[0], text) for x, text in x_ticks],
+        "lines": [
+            _line(
+                label,
+                [(*at(x, y), *(at(x, end)[1] for end in (max(0, y - sd), y + sd))) for x, y, sd in line],
+                style[label],
+                best,
+            )
+            for label, line in series.items()
+            if line
+        ],
+    }
 
 
 def _line(label: str, points: list[tuple[float, ...]], number: int, best: bool) -> dict[str, Any]:
     """Lay out one line from points x, y, and the ends of the error bar; of many points only some have a mark."""
     every, peak = len(points) // 12 + 1, min(y for _, y, _, _ in points)
-    marks = [(x, y, best and y == peak) for place, (x, y, _, _) in enumerate(points)
-             if place % every == 0 or (best and y == peak)]
-    return {"label": label, "number": number, "marks": marks, "path": "L".join(f"{x},{y}" for x, y, _, _ in points),
-            "errors": [(x, low, high) for x, _, low, high in points if low != high]}
+    marks = [
+        (x, y, best and y == peak)
+        for place, (x, y, _, _) in enumerate(points)
+        if place % every == 0 or (best and y == peak)
+    ]
+    return {
+        "label": label,
+        "number": number,
+        "marks": marks,
+        "path": "L".join(f"{x},{y}" for x, y, _, _ in points),
+        "errors": [(x, low, high) for x, _, low, high in points if low != high],
+    }
 
 
 def ticks(low: float, high: float) -> list[float]:

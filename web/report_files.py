@@ -37,10 +37,16 @@ def read_saved(folder: Path) -> Saved:
     runs = {THIS_RUN: metrics, **{tag: read_json(home / "metrics.json") for tag, home in homes.items()}}
     homes = homes or {THIS_RUN: folder}
     histories = {tag: read_json(home / "history.jsonl", by_line=True) for tag, home in homes.items()}
-    return Saved(folder, metrics, rows or ([as_row(metrics)] if metrics else []), bool(rows),
-                 {tag: run for tag, run in runs.items() if run},
-                 {tag: epochs for tag, epochs in histories.items() if epochs},
-                 read_json(folder / "sparsity" / "results.json"), read_json(folder / "tuning" / "tuning.json"))
+    return Saved(
+        folder,
+        metrics,
+        rows or ([as_row(metrics)] if metrics else []),
+        bool(rows),
+        {tag: run for tag, run in runs.items() if run},
+        {tag: epochs for tag, epochs in histories.items() if epochs},
+        read_json(folder / "sparsity" / "results.json"),
+        read_json(folder / "tuning" / "tuning.json"),
+    )
 
 
 def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Tensor] | None:
@@ -53,18 +59,22 @@ def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torc
         parts = {name: arrays[name] for name in ("train", "valid", "test", "aside")}
         return parts, *(load_torch(path) for path in paths[1:])
     except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{folder}: {', '.join(path.name for path in paths)} cannot be read ({error}); run main.py "
-                         "again") from None
+        raise ValueError(
+            f"{folder}: {', '.join(path.name for path in paths)} cannot be read ({error}); run main.py again"
+        ) from None
 
 
-def best_titles(saved: Saved, parts: dict[str, np.ndarray], vectors: tuple[torch.Tensor, torch.Tensor],
-                users: np.ndarray, k: int) -> dict[int, list[int]]:
+def best_titles(
+    saved: Saved, parts: dict[str, np.ndarray], vectors: tuple[torch.Tensor, torch.Tensor], users: np.ndarray, k: int
+) -> dict[int, list[int]]:
     """Rank all titles with what was known before the test left out: user row -> the best k item rows, best first."""
     pairs = np.concatenate([parts[name] for name in ("train", "valid", "aside")])
     known = sp.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), shape=tuple(map(len, vectors)))
     ranking = rank_items(*vectors, users, known, k, None, saved.metrics["config"]["seed"])
-    return {user: [item for item in items if item >= 0]
-            for user, items in zip(users.tolist(), ranking.items.tolist(), strict=True)}
+    return {
+        user: [item for item in items if item >= 0]
+        for user, items in zip(users.tolist(), ranking.items.tolist(), strict=True)
+    }
 
 
 def anime_names(saved: Saved) -> dict[str, str]:

@@ -9,6 +9,7 @@ from web.report_parts import Part
 
 N_USERS = 20
 
+
 def sample_lists(saved: Saved, item_names: dict[str, str]) -> list[Part]:
     """Show some users, evenly spread over activity: what they collected, what test asks for, what they get.
 
@@ -39,9 +40,17 @@ def sample_lists(saved: Saved, item_names: dict[str, str]) -> list[Part]:
         def entries(raw_ids: list[str], ranks: list[int]) -> list[dict[str, Any]]:
             return [{"name": names[raw] or raw, "rank": rank} for raw, rank in zip(raw_ids, ranks, strict=True)]
 
-        cards.append({"id": ids["user_ids"][user], "n_hits": len(hits),
-                      "train": entries([ids["item_ids"][item] for item in train], [0] * len(train)),
-                      "test": entries([ids["item_ids"][item] for item in asked],
-                                      [best[user].index(item) + 1 if item in hits else 0 for item in asked]),
-                      "found": entries(found, [0] * len(found)), "new": entries(new, [0] * len(new))})
+        cards.append(
+            {
+                "id": ids["user_ids"][user],
+                "n_hits": len(hits),
+                "train": entries([ids["item_ids"][item] for item in train], [0] * len(train)),
+                "test": entries(
+                    [ids["item_ids"][item] for item in asked],
+                    [best[user].index(item) + 1 if item in hits else 0 for item in asked],
+                ),
+                "found": entries(found, [0] * len(found)),
+                "new": entries(new, [0] * len(new)),
+            }
+        )
     return [{"users": cards, "k": k}]

@@ -16,25 +16,31 @@ from evaluation.baselines import BASELINES
 from runtime.files import atomic_write
 from web.charts import HEIGHT, LEFT, MARKERS, WIDTH, bars, lines, ticks
 from web.report_decided import decided, searched
-from web.report_files import (
-    THIS_RUN,
-    Saved,
-    as_row,
-    cut_off,
-    largest_ndcg,
-    read_saved,
-)
+from web.report_files import THIS_RUN, Saved, as_row, cut_off, largest_ndcg, read_saved
 from web.report_lists import sample_lists
 from web.report_parts import Part, as_text, missing, table
 
 HOME = Path(__file__).parent
 N_TITLES = 15
 BASE = frozenset(BASELINES)
-NOT_SETTINGS = {"data_dir", "saved_dir", "vectors_dir", "eval_memory_mb", "encode_batch_size", "mode", "device",
-                "resume"}
-MAKERS = {"run": "python main.py", "comparison": "python run_ablation.py", "sd": "python run_ablation.py --seeds 3",
-          "search": "python tune.py", "cold": "python run_ablation.py --cold_item_ratio 0.1",
-          "sparsity": "python studies/learning_curve.py"}
+NOT_SETTINGS = {
+    "data_dir",
+    "saved_dir",
+    "vectors_dir",
+    "eval_memory_mb",
+    "encode_batch_size",
+    "mode",
+    "device",
+    "resume",
+}
+MAKERS = {
+    "run": "python main.py",
+    "comparison": "python run_ablation.py",
+    "sd": "python run_ablation.py --seeds 3",
+    "search": "python tune.py",
+    "cold": "python run_ablation.py --cold_item_ratio 0.1",
+    "sparsity": "python studies/learning_curve.py",
+}
 
 
 def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path:
@@ -52,24 +58,42 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
         ValueError: a file in folder is damaged; the message names it.
     """
     saved = read_saved(folder)
-    sections = {"Test figures": headline(saved), "Learning curves": curves(saved), "Comparison": comparison(saved),
-                "Groups": groups(saved), "Cold start": cold_start(saved), "All figures": all_figures(saved),
-                "Settings": settings(saved), "Decided on valid": decided(saved),
-                "Lists": lists_of(saved, item_names or {}),
-                "Sparse data": sparse_data(saved), "Search": searched(saved), "Provenance": provenance(saved)}
+    sections = {
+        "Test figures": headline(saved),
+        "Learning curves": curves(saved),
+        "Comparison": comparison(saved),
+        "Groups": groups(saved),
+        "Cold start": cold_start(saved),
+        "All figures": all_figures(saved),
+        "Settings": settings(saved),
+        "Decided on valid": decided(saved),
+        "Lists": lists_of(saved, item_names or {}),
+        "Sparse data": sparse_data(saved),
+        "Search": searched(saved),
+        "Provenance": provenance(saved),
+    }
     environment = Environment(loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined)
     environment.filters["shown"] = shown
-    environment.globals |= {"makers": MAKERS, "markers": MARKERS, "width": WIDTH, "height": HEIGHT, "left": LEFT,
-                            "n_titles": N_TITLES}
+    environment.globals |= {
+        "makers": MAKERS,
+        "markers": MARKERS,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "n_titles": N_TITLES,
+    }
     page = environment.get_template("report.html.jinja").render(
-        css=(HOME / "report.css").read_text(encoding="utf-8"), notes=notes(saved),
-        sections=[{"name": name, "parts": parts} for name, parts in sections.items()])
+        css=(HOME / "report.css").read_text(encoding="utf-8"),
+        notes=notes(saved),
+        sections=[{"name": name, "parts": parts} for name, parts in sections.items()],
+    )
     with atomic_write(folder / "report.html") as file:
         file.write(page.encode("utf-8", "replace"))  # JSON may hold half a surrogate pair, UTF-8 may not
     return folder / "report.html"
 
 
 # --- sections ---
+
 
 def notes(saved: Saved) -> list[str]:
     """Say loudly where the figures are not what their settings suggest."""
@@ -96,14 +120,23 @@ def headline(saved: Saved) -> list[Part]:
         if rows:
             best = max(rows, key=lambda row: row["valid"][metric]["mean"])
             columns[f"{kind}: {best['tag']}"] = best
-    figures = [(_figures({part: row[part] for part in ("warm", "test", "cold")}), row["n_seeds"])
-               for row in columns.values()]
-    cells = [[name, *(shown(mine.get(name), n_seeds) for mine, n_seeds in figures)]
-              for name in dict.fromkeys(name for mine, _ in figures for name in mine)
-              if name.startswith(("warm", "test")) or name.endswith(metric)]
-    parts = [table(f"Best epochs and best rows are those of {metric} on valid; ± is the standard deviation over "
-                    "seeds. Warm: test pairs ranked among the titles with a history; test: among all titles",
-                    ["figure", *columns], cells, "headline")]
+    figures = [
+        (_figures({part: row[part] for part in ("warm", "test", "cold")}), row["n_seeds"]) for row in columns.values()
+    ]
+    cells = [
+        [name, *(shown(mine.get(name), n_seeds) for mine, n_seeds in figures)]
+        for name in dict.fromkeys(name for mine, _ in figures for name in mine)
+        if name.startswith(("warm", "test")) or name.endswith(metric)
+    ]
+    parts = [
+        table(
+            f"Best epochs and best rows are those of {metric} on valid; ± is the standard deviation over "
+            "seeds. Warm: test pairs ranked among the titles with a history; test: among all titles",
+            ["figure", *columns],
+            cells,
+            "headline",
+        )
+    ]
     parts += [missing("No standard deviations yet", "sd")] * all(row["n_seeds"] == 1 for row in saved.rows)
     return parts + [missing("No run of its own in this folder", "run")] * (not saved.metrics)
 
@@ -112,23 +145,32 @@ def curves(saved: Saved) -> list[Part]:
     """Draw valid metric and loss by epoch, with a chart for every kind of loss."""
     if not saved.histories:
         return [missing("No epochs", "run")]
-    metric = max((key for epochs in saved.histories.values() for epoch in epochs for key in epoch
-                  if key.startswith("NDCG@")), key=cut_off)
+    metric = max(
+        (key for epochs in saved.histories.values() for epoch in epochs for key in epoch if key.startswith("NDCG@")),
+        key=cut_off,
+    )
     losses: dict[str, dict[str, Any]] = {}
     for tag, epochs in saved.histories.items():
         kind = saved.runs.get(tag, {}).get("config", {}).get("loss", "train")
         losses.setdefault(kind, {})[tag] = [(epoch["epoch"], epoch["loss"], 0) for epoch in epochs]
-    found = {tag: [(epoch["epoch"], epoch[metric], 0) for epoch in epochs if metric in epoch]
-             for tag, epochs in saved.histories.items()}
+    found = {
+        tag: [(epoch["epoch"], epoch[metric], 0) for epoch in epochs if metric in epoch]
+        for tag, epochs in saved.histories.items()
+    }
     last = max(x for line in found.values() for x, _, _ in line)
     between = [tick for tick in _round_ticks(last) if 1 + last / 10 < tick < last * 0.9]
     x_ticks = [(tick, f"{tick:g}") for tick in dict.fromkeys([1, *between, last])]
     style = {tag: number for number, tag in enumerate(found)}
     charts = [lines(f"valid {metric}", found, x_ticks, style, "epoch", best=True)]
     charts += [lines(f"{kind} loss", drawn, x_ticks, style, "epoch", from_zero=False) for kind, drawn in losses.items()]
-    return [{"legend": style}, {"charts": charts},
-            {"text": "First seed of each row. The filled mark is the best epoch on valid. The loss axis does not start "
-                     "at 0."}]
+    return [
+        {"legend": style},
+        {"charts": charts},
+        {
+            "text": "First seed of each row. The filled mark is the best epoch on valid. The loss axis does not start "
+            "at 0."
+        },
+    ]
 
 
 def comparison(saved: Saved) -> list[Part]:
@@ -136,16 +178,25 @@ def comparison(saved: Saved) -> list[Part]:
     if not saved.compared:
         return [missing("Nothing is compared", "comparison")]
     metric, n = largest_ndcg(saved.rows[0]), max(row["n_seeds"] for row in saved.rows)
-    charts = [bars(f"warm {key}", [(row["tag"], row["warm"][key], row["n_seeds"]) for row in saved.rows], BASE)
-              for key in (metric, metric.replace("NDCG", "Recall"))]
+    charts = [
+        bars(f"warm {key}", [(row["tag"], row["warm"][key], row["n_seeds"]) for row in saved.rows], BASE)
+        for key in (metric, metric.replace("NDCG", "Recall"))
+    ]
     cells = [[row["tag"], shown(row["warm"][metric], row["n_seeds"]), *_against(row)] for row in saved.rows]
-    return [{"charts": charts},
-            {"text": "Test pairs, ranked among the titles with a history, so that every row ranks the same titles. "
-                     "Grey bars are baselines, tuned on valid. "
-                     + (f"Error bars: ± 1 standard deviation over {n} seeds." if n > 1 else "One seed: no bars.")},
-            table(f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired t-test "
-                   "over users and runs, corrected by Holm's method; none for one seed",
-                   ["row", metric, "gain", "p"], cells)]
+    return [
+        {"charts": charts},
+        {
+            "text": "Test pairs, ranked among the titles with a history, so that every row ranks the same titles. "
+            "Grey bars are baselines, tuned on valid. "
+            + (f"Error bars: ± 1 standard deviation over {n} seeds." if n > 1 else "One seed: no bars.")
+        },
+        table(
+            f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired t-test "
+            "over users and runs, corrected by Holm's method; none for one seed",
+            ["row", metric, "gain", "p"],
+            cells,
+        ),
+    ]
 
 
 def groups(saved: Saved) -> list[Part]:
@@ -159,16 +210,25 @@ def groups(saved: Saved) -> list[Part]:
             if metric in found:
                 size = found[f"n_{side}"]["mean"]
                 panels[f"{group} ({size:,.0f} {'users' if side == 'users' else 'titles'})"] = [
-                    (row["tag"], row["groups"][side][group][metric], row["n_seeds"]) for row in saved.rows
-                    if metric in row["groups"][side][group]]
+                    (row["tag"], row["groups"][side][group][metric], row["n_seeds"])
+                    for row in saved.rows
+                    if metric in row["groups"][side][group]
+                ]
         if not saved.compared:
             panels = {THIS_RUN: [(group, number, n) for group, [(_, number, n)] in panels.items()]}
         top = max((number["mean"] + number["sd"] for points in panels.values() for _, number, _ in points), default=0)
-        parts += [{"heading": f"{title}: test {metric}"},
-                  {"charts": [bars(name, points, BASE, top) for name, points in panels.items()]}]
-    return [*parts, {"text": "The charts of a side share one scale. Head is the most collected fifth of the titles "
-                             "that train knows, tail the rest of them, cold those it does not know; a group without a "
-                             "test pair is left out."}]
+        parts += [
+            {"heading": f"{title}: test {metric}"},
+            {"charts": [bars(name, points, BASE, top) for name, points in panels.items()]},
+        ]
+    return [
+        *parts,
+        {
+            "text": "The charts of a side share one scale. Head is the most collected fifth of the titles "
+            "that train knows, tail the rest of them, cold those it does not know; a group without a "
+            "test pair is left out."
+        },
+    ]
 
 
 def cold_start(saved: Saved) -> list[Part]:
@@ -177,11 +237,21 @@ def cold_start(saved: Saved) -> list[Part]:
     if not rows:
         return [missing("No cold titles are held out", "cold")]
     metric, n_items = largest_ndcg(rows[0]), rows[0]["cold"]["n_items"]["mean"]
-    charts = [bars(f"{metric}, ranked {where.replace('_', ' ')} titles",
-                   [(row["tag"], row["cold"][where][metric], row["n_seeds"]) for row in rows], BASE)
-              for where in ("among_cold", "among_all")]
-    return [{"charts": charts}, {"text": f"How test pairs of {n_items:,.0f} titles without a train row are found. Each "
-                                         "chart has a scale of its own."}]
+    charts = [
+        bars(
+            f"{metric}, ranked {where.replace('_', ' ')} titles",
+            [(row["tag"], row["cold"][where][metric], row["n_seeds"]) for row in rows],
+            BASE,
+        )
+        for where in ("among_cold", "among_all")
+    ]
+    return [
+        {"charts": charts},
+        {
+            "text": f"How test pairs of {n_items:,.0f} titles without a train row are found. Each "
+            "chart has a scale of its own."
+        },
+    ]
 
 
 def all_figures(saved: Saved) -> list[Part]:
@@ -191,30 +261,58 @@ def all_figures(saved: Saved) -> list[Part]:
     parts = ("warm", "test", "valid", "listed", "cold", "beyond")
     figures = [_figures({part: row.get(part, {}) for part in parts}) for row in saved.rows]
     names = [name for name in dict.fromkeys(name for mine in figures for name in mine) if name != "cold n items"]
-    cells = [[row["tag"], *(shown(mine.get(name), row["n_seeds"]) for name in names), *_against(row),
-               f"{row['train_s']['mean']:.1f}", str(row["n_seeds"]), row["encoder"] or "none"]
-              for row, mine in zip(saved.rows, figures, strict=True)]
-    return [table("Means, and ± standard deviations over seeds; gain and p as above",
-                   ["row", *names, "gain", "p", "train s", "seeds", "encoder"], cells)]
+    cells = [
+        [
+            row["tag"],
+            *(shown(mine.get(name), row["n_seeds"]) for name in names),
+            *_against(row),
+            f"{row['train_s']['mean']:.1f}",
+            str(row["n_seeds"]),
+            row["encoder"] or "none",
+        ]
+        for row, mine in zip(saved.rows, figures, strict=True)
+    ]
+    return [
+        table(
+            "Means, and ± standard deviations over seeds; gain and p as above",
+            ["row", *names, "gain", "p", "train s", "seeds", "encoder"],
+            cells,
+        )
+    ]
 
 
 def settings(saved: Saved) -> list[Part]:
     """Show in which settings each run differs from the most common value of the runs on this page."""
-    configs = {tag: {key: as_text(value) for key, value in run["config"].items() if key not in NOT_SETTINGS}
-               for tag, run in saved.runs.items() if "config" in run}
+    configs = {
+        tag: {key: as_text(value) for key, value in run["config"].items() if key not in NOT_SETTINGS}
+        for tag, run in saved.runs.items()
+        if "config" in run
+    }
     if not configs:
         return [missing("No settings", "run")]
     keys = dict.fromkeys(key for own in configs.values() for key in own)
     common = {key: Counter(own.get(key, "-") for own in configs.values()).most_common(1)[0][0] for key in keys}
-    differs = {tag: {key: own.get(key, "-") for key in keys if own.get(key, "-") != common[key]}
-               for tag, own in configs.items()}
+    differs = {
+        tag: {key: own.get(key, "-") for key in keys if own.get(key, "-") != common[key]}
+        for tag, own in configs.items()
+    }
     differs |= {tag: run["point"] for tag, run in saved.runs.items() if run.get("point")}
-    cells = [[tag, ", ".join(f"{key} {as_text(value)}" for key, value in own.items()) or "nothing"]
-              for tag, own in differs.items()]
-    return [table("What differs from the most common settings; for a baseline, what valid chose for its first seed",
-                   ["row", "differs in"], cells, "text"),
-            {"folded": "The most common settings",
-             **table("What most runs share", ["setting", "value"], list(map(list, common.items())), "text")}]
+    cells = [
+        [tag, ", ".join(f"{key} {as_text(value)}" for key, value in own.items()) or "nothing"]
+        for tag, own in differs.items()
+    ]
+    return [
+        table(
+            "What differs from the most common settings; for a baseline, what valid chose for its first seed",
+            ["row", "differs in"],
+            cells,
+            "text",
+        ),
+        {
+            "folded": "The most common settings",
+            **table("What most runs share", ["setting", "value"], list(map(list, common.items())), "text"),
+        },
+    ]
 
 
 def lists_of(saved: Saved, item_names: dict[str, str]) -> list[Part]:
@@ -228,30 +326,52 @@ def sparse_data(saved: Saved) -> list[Part]:
         return [missing("No runs on thinned data", "sparsity")]
     counts, metric, series = (saved.sparsity[key] for key in ("n", "metric", "series"))
     style = {label: number for number, label in enumerate(series)}
-    points = {label: [(math.log(n), number["mean"], number["sd"]) for n, number in zip(counts, line, strict=True)]
-              for label, line in series.items()}
+    points = {
+        label: [(math.log(n), number["mean"], number["sd"]) for n, number in zip(counts, line, strict=True)]
+        for label, line in series.items()
+    }
     chart = lines(f"test {metric}", points, [(math.log(n), str(n)) for n in counts], style, "train rows a user keeps")
-    return [{"legend": style}, {"charts": [chart]},
-            table(f"Test {metric} by train rows a user keeps: mean ± standard deviation over seeds",
-                   ["row", *map(str, counts)],
-                   [[label, *(shown(number, 2) for number in line)] for label, line in series.items()])]
+    return [
+        {"legend": style},
+        {"charts": [chart]},
+        table(
+            f"Test {metric} by train rows a user keeps: mean ± standard deviation over seeds",
+            ["row", *map(str, counts)],
+            [[label, *(shown(number, 2) for number in line)] for label, line in series.items()],
+        ),
+    ]
 
 
 def provenance(saved: Saved) -> list[Part]:
     """Say what the figures were made with and from."""
     if not saved.runs:
         return [missing("No run", "run")]
-    cells = [[tag, run["encoder"].get("requested", "-"), run["encoder"]["used"] or "none", run["data"]["fingerprint"]]
-              for tag, run in saved.runs.items()]
-    tables = [table("Encoder, and fingerprint of data and split, of each row's first seed",
-                     ["row", "encoder requested", "encoder used", "fingerprint"], cells, "text")]
+    cells = [
+        [tag, run["encoder"].get("requested", "-"), run["encoder"]["used"] or "none", run["data"]["fingerprint"]]
+        for tag, run in saved.runs.items()
+    ]
+    tables = [
+        table(
+            "Encoder, and fingerprint of data and split, of each row's first seed",
+            ["row", "encoder requested", "encoder used", "fingerprint"],
+            cells,
+            "text",
+        )
+    ]
     for part in ("encoder", "data", "timing", "versions") if saved.metrics else ():
-        tables.append(table(f"This run: {part}", ["what", "value"],
-                             [[key, as_text(value)] for key, value in saved.metrics[part].items()], "text"))
+        tables.append(
+            table(
+                f"This run: {part}",
+                ["what", "value"],
+                [[key, as_text(value)] for key, value in saved.metrics[part].items()],
+                "text",
+            )
+        )
     return tables
 
 
 # --- pieces ---
+
 
 def _round_ticks(last: int) -> list[int]:
     return [int(tick) for tick in ticks(1, last) if tick == int(tick)]

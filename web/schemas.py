@@ -61,10 +61,15 @@ class ListRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"titles": ["s1", "s2"], "k": 10}})
 
-    titles: list[Id] = Field(min_length=1, max_length=MAX_TITLES, description="subject_id of each collected title; "
-                             "those that the run does not know are counted, and an error if it knows none")
-    exclude: list[Id] = Field([], max_length=MAX_TITLES, description="titles that say nothing of taste and are not "
-                                                                     "listed either")
+    titles: list[Id] = Field(
+        min_length=1,
+        max_length=MAX_TITLES,
+        description="subject_id of each collected title; "
+        "those that the run does not know are counted, and an error if it knows none",
+    )
+    exclude: list[Id] = Field(
+        [], max_length=MAX_TITLES, description="titles that say nothing of taste and are not listed either"
+    )
     tags: list[Id] = Field([], max_length=MAX_TAGS, description="a listed title has all of them")
     not_tags: list[Id] = Field([], max_length=MAX_TAGS, description="and none of these")
     min_year: Year | None = Field(None, description="with either, titles of an unknown year are not listed")

@@ -50,8 +50,10 @@ def ready(names: list[str]) -> None:
     import run_ablation
     import save_embeddings
     import tune
+
     if "save_embeddings" in names:
         import sentence_transformers
+
         del sentence_transformers
     del importers, main, optuna, run_ablation, save_embeddings, sklearn, tune
 
@@ -96,8 +98,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             found = outcome(name, CASES[name], asked.kills, asked.seed, Path(folder))
         is_well &= found.kills == found.survived == asked.kills
-        rows.append([name, f"{found.seconds:.1f}", str(found.kills), str(found.survived),
-                     "; ".join(f"{what} ({n})" for what, n in found.differed.items())])
+        rows.append(
+            [
+                name,
+                f"{found.seconds:.1f}",
+                str(found.kills),
+                str(found.survived),
+                "; ".join(f"{what} ({n})" for what, n in found.differed.items()),
+            ]
+        )
     print(markdown(rows))
     return 0 if is_well else 1
 

@@ -17,14 +17,20 @@ NOT_COMPARED = {"said.txt", ".lock", "study.log"}  # tuning.json has what the st
 
 def artefacts(folder: Path) -> dict[str, Any]:
     """Read all files of a folder, and of those in it, by their paths."""
-    return {str(path.relative_to(folder)): _read(path) for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name not in NOT_COMPARED}
+    return {
+        str(path.relative_to(folder)): _read(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in NOT_COMPARED
+    }
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any], tolerance: float) -> list[str]:
     """Name the files that are in one alone, or are not the same in both."""
-    return sorted(name for name in {*ours, *theirs}
-                  if name not in ours or name not in theirs or not same(ours[name], theirs[name], tolerance))
+    return sorted(
+        name
+        for name in {*ours, *theirs}
+        if name not in ours or name not in theirs or not same(ours[name], theirs[name], tolerance)
+    )
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:
@@ -68,8 +74,11 @@ def _read(path: Path) -> Any:
 
 def _untimed(content: Any) -> Any:
     if isinstance(content, dict):
-        content = {key: {"run": value["run"]} if key in TIMED_FILES else _untimed(value)
-                   for key, value in content.items() if key not in TIMES}
+        content = {
+            key: {"run": value["run"]} if key in TIMED_FILES else _untimed(value)
+            for key, value in content.items()
+            if key not in TIMES
+        }
     return [_untimed(value) for value in content] if isinstance(content, list) else content
 
 

@@ -8,8 +8,15 @@ from benchmarks import convert
 from tests.conftest import write_data
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789",
-              *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789")]
+VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *"abcdefghijklmnopqrstuvwxyz0123456789",
+    *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"),
+]
 
 
 class Case(NamedTuple):
@@ -25,15 +32,16 @@ def tiny_encoder(folder: Path) -> None:
     import torch
     from sentence_transformers import SentenceTransformer, models
     from transformers import BertConfig, BertModel, BertTokenizerFast
+
     torch.manual_seed(0)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY))
-    bert = BertConfig(vocab_size=len(VOCABULARY), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                      intermediate_size=64)
+    bert = BertConfig(
+        vocab_size=len(VOCABULARY), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
     BertModel(bert).save_pretrained(folder / "bert")
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
     words = models.Transformer(str(folder / "bert"), max_seq_length=32)
-    SentenceTransformer(modules=[words, models.Pooling(bert.hidden_size)]).save(
-        str(folder / "encoder"))
+    SentenceTransformer(modules=[words, models.Pooling(bert.hidden_size)]).save(str(folder / "encoder"))
 
 
 def made_lists(folder: Path) -> None:

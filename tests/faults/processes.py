@@ -77,8 +77,10 @@ def _become(words: list[str], folder: Path) -> NoReturn:
         said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(said, 1)
         os.dup2(said, 2)
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-                                  for number in (1, 2))
+        sys.stdout, sys.stderr = (
+            open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            for number in (1, 2)
+        )
         sys.argv = [str(ROOT / words[0]), *words[1:]]
         runpy.run_path(sys.argv[0], run_name="__main__")
         code = 0

@@ -32,11 +32,32 @@ from .artefacts import artefacts, differing
 from .cases import tiny_encoder
 from .processes import Ended, apart, run
 
-START: dict[str, Any] = {"epochs": 4, "lr": 0.01, "recommend_k": 5, "fusion_mode": "concat", "refit": "false",
-                         "model_name": "ENCODER", "split_seed": 0}
-CHOICES = [("epochs", 3), ("epochs", 4), ("lr", 0.05), ("lr", 0.01), ("recommend_k", 3), ("recommend_k", 5),
-           ("fusion_mode", "sum"), ("fusion_mode", "none"), ("fusion_mode", "concat"), ("refit", "true"),
-           ("refit", "false"), ("model_name", "lsa"), ("model_name", "ENCODER"), ("split_seed", 1), ("split_seed", 0)]
+START: dict[str, Any] = {
+    "epochs": 4,
+    "lr": 0.01,
+    "recommend_k": 5,
+    "fusion_mode": "concat",
+    "refit": "false",
+    "model_name": "ENCODER",
+    "split_seed": 0,
+}
+CHOICES = [
+    ("epochs", 3),
+    ("epochs", 4),
+    ("lr", 0.05),
+    ("lr", 0.01),
+    ("recommend_k", 3),
+    ("recommend_k", 5),
+    ("fusion_mode", "sum"),
+    ("fusion_mode", "none"),
+    ("fusion_mode", "concat"),
+    ("refit", "true"),
+    ("refit", "false"),
+    ("model_name", "lsa"),
+    ("model_name", "ENCODER"),
+    ("split_seed", 1),
+    ("split_seed", 0),
+]
 tried: Counter[str] = Counter()
 
 
@@ -74,8 +95,17 @@ class Work(RuleBasedStateMachine):
     def choose_a_setting(self, choice: tuple[str, Any]) -> None:
         self.settings[choice[0]] = choice[1]
 
-    @rule(name=st.sampled_from((*OUTPUTS, "manifest.json", "item_llm_embeddings.npy", "item_llm_embeddings.npy.json",
-                                "user_llm_embeddings.npy")))
+    @rule(
+        name=st.sampled_from(
+            (
+                *OUTPUTS,
+                "manifest.json",
+                "item_llm_embeddings.npy",
+                "item_llm_embeddings.npy.json",
+                "user_llm_embeddings.npy",
+            )
+        )
+    )
     def lose_a_file(self, name: str) -> None:
         tried["files lost"] += (self.work / "saved" / name).exists()
         (self.work / "saved" / name).unlink(missing_ok=True)
@@ -104,15 +134,21 @@ class Work(RuleBasedStateMachine):
         found, whole = artefacts(self.work / "saved"), self.undisturbed()[0]
         left = {name for name in found if name.endswith(".tmp")}
         if "checkpoint.pth" in found:  # that of a killed run of other settings stays beside a run that was finished
-            left |= {"checkpoint.pth"} if run_id(found["checkpoint.pth"]["signature"]) == found["metrics.json"][
-                "run"] else set()
+            left |= (
+                {"checkpoint.pth"}
+                if run_id(found["checkpoint.pth"]["signature"]) == found["metrics.json"]["run"]
+                else set()
+            )
         assert not left, left
         found = {name: content for name, content in found.items() if name in whole}
         for files in (found, whole):
             without_k(files)
             # a run before it may have left what this one does not
-            files["manifest.json"] = {name: entry for name, entry in files["manifest.json"]["files"].items()
-                                      if name in whole["manifest.json"].get("files", whole["manifest.json"])}
+            files["manifest.json"] = {
+                name: entry
+                for name, entry in files["manifest.json"]["files"].items()
+                if name in whole["manifest.json"].get("files", whole["manifest.json"])
+            }
         assert not differing(found, whole, 0.0), differing(found, whole, 0.0)
 
     @rule(choice=st.sampled_from(CHOICES), share=st.integers(5, 60))
@@ -146,8 +182,24 @@ class Work(RuleBasedStateMachine):
         """Return the command of a run with the settings of now."""
         words = [str(word) for key, value in self.settings.items() for word in (f"--{key}", value)]
         words = [str(self.home / "encoder") if word == "ENCODER" else word for word in words]
-        return ["main.py", "--data_dir", "data", "--saved_dir", "saved", "--device", "cpu", "--lsa_dim", "6",
-                "--embedding_dim", "8", "--batch_size", "64", "--encode_batch_size", "1", *words]
+        return [
+            "main.py",
+            "--data_dir",
+            "data",
+            "--saved_dir",
+            "saved",
+            "--device",
+            "cpu",
+            "--lsa_dim",
+            "6",
+            "--embedding_dim",
+            "8",
+            "--batch_size",
+            "64",
+            "--encode_batch_size",
+            "1",
+            *words,
+        ]
 
     def refused(self, end: Ended) -> None:
         """Check that a script ended with a sentence and nothing else."""
@@ -190,9 +242,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         Work.home = Path(home)
         apart(lambda: (write_data(Work.home / "data", n_users=30, n_items=24, per_user=8), tiny_encoder(Work.home)))
-        run_state_machine_as_test(seed(asked.seed)(Work), settings=settings(
-            max_examples=asked.sequences, stateful_step_count=asked.steps, deadline=None, database=None,
-            suppress_health_check=list(HealthCheck), print_blob=False))
+        run_state_machine_as_test(
+            seed(asked.seed)(Work),
+            settings=settings(
+                max_examples=asked.sequences,
+                stateful_step_count=asked.steps,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+                print_blob=False,
+            ),
+        )
     print(", ".join(f"{count:,} {what}" for what, count in tried.items()))
     return 0
 

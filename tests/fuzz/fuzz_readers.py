@@ -26,9 +26,11 @@ with atheris.instrument_imports(include=MODULES):
 
 ANIME = b"subject_id\tname\ttags_name\tsummary\n"
 ROWS = b"user_id\tsubject_id\trate\tcomment\tupdated_at\n"
-XML = (b"<?xml version='1.0'?><myanimelist><myinfo><user_name>a</user_name></myinfo><anime><series_animedb_id>1"
-       b"</series_animedb_id><series_title><![CDATA[x]]></series_title><my_score>8</my_score><my_status>Completed"
-       b"</my_status><my_finish_date>2020-00-00</my_finish_date></anime></myanimelist>")
+XML = (
+    b"<?xml version='1.0'?><myanimelist><myinfo><user_name>a</user_name></myinfo><anime><series_animedb_id>1"
+    b"</series_animedb_id><series_title><![CDATA[x]]></series_title><my_score>8</my_score><my_status>Completed"
+    b"</my_status><my_finish_date>2020-00-00</my_finish_date></anime></myanimelist>"
+)
 JSON = (
     b'{"data": [{"subject_id": 8, "subject_type": 2, "type": 2, "rate": 7, "comment": "x", "updated_at": "2020", '
     b'"subject": {"id": 8, "name": "a", "tags": [{"name": "x", "count": 1}]}}], "offset": 0}',
@@ -37,7 +39,8 @@ JSON = (
     b'{"id": 8, "type": 2, "name": "a", "name_cn": "b", "infobox": "|x= 1", "tags": [], "date": "2001"}',
     b'{"overall": 5.0, "reviewerID": "A", "asin": "B", "reviewText": "x", "unixReviewTime": 1}',
     b'{"category": ["a"], "description": ["b"], "title": "c", "asin": "B"}',
-    b'{"rating": 4.0, "title": "x", "text": "y", "parent_asin": "B", "user_id": "A", "timestamp": 1598567408138}')
+    b'{"rating": 4.0, "title": "x", "text": "y", "parent_asin": "B", "user_id": "A", "timestamp": 1598567408138}',
+)
 
 
 def tables(home: Path, content: bytes) -> None:
@@ -82,11 +85,15 @@ def exported(path: Path, content: bytes) -> None:
 
 
 SEEDS: dict[Callable[[Path, bytes], None], tuple[bytes, ...]] = {
-    tables: (b's1\ta\t["x"]\tb\n\n\0\n' + ROWS + b"u1\ts1\t5\tfine\t2020-01-01\n",
-             b's1\t"a\nb"\t\t\n\n\0\nuser_id\tusername\nu1\tann\n'),
+    tables: (
+        b's1\ta\t["x"]\tb\n\n\0\n' + ROWS + b"u1\ts1\t5\tfine\t2020-01-01\n",
+        b's1\t"a\nb"\t\t\n\n\0\nuser_id\tusername\nu1\tann\n',
+    ),
     tags: (b'["a", "b"]', b"['a', 1]", b"a,b;c|d", "名、b".encode()),
     times: (b"2020-01-01T10:00:00Z", b"1577836800\n2020-01-01\n\n2020-13-01", b"1e300\nnow", b"2020-W01-1"),
-    xml: (XML,), json: JSON}
+    xml: (XML,),
+    json: JSON,
+}
 
 
 def main() -> None:

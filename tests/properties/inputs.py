@@ -18,26 +18,138 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 # no database of failures: what is found becomes a test of its own
-_COMMON: dict[str, Any] = {"deadline": None, "database": None, "print_blob": False,
-                           "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+_COMMON: dict[str, Any] = {
+    "deadline": None,
+    "database": None,
+    "print_blob": False,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
 settings.register_profile("short", max_examples=120, derandomize=True, **_COMMON)
 settings.register_profile("long", max_examples=20_000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
-NASTY = ("", " ", "001", "1", "1.0", "1e3", "NaN", "nan", "None", "NULL", " x ", "x", "\t", "\n", "\r", "\r\n", '"',
-         '""', "'", "a\tb", "a\nb", 'a"b', '"a', "\0", "a\0b", "\ufeff", "\ufeffa", "\u3000x\u3000", "\u2028", "\x85",
-         "\x1c", "😀", "👩‍👩‍👧‍👦", "名", "a\u0301", "-1", "-0", "0", "7", "10", "inf", "-inf", "1_0", "１",
-         "0x10", "1" * 400, "x" * 5000, "=1+1", "../../x", "\\N", "True", "[]", "{}", "[", "[1,[2]]", "['a', \"b\"]",
-         '["a", "b"]', "a,b;c", ",;", "[" * 300, "2020-01-01", "2020-01-01T10:00:00Z", "0000-00-00", "99999-01-01",
-         "1577836800", "1e300", "-62135596801", "now", "today", "2020-13-45", "NaT", "2020", "24:00",
-         "2020-01-01 25:00", "1970-01-01T00:00:00+99")
+NASTY = (
+    "",
+    " ",
+    "001",
+    "1",
+    "1.0",
+    "1e3",
+    "NaN",
+    "nan",
+    "None",
+    "NULL",
+    " x ",
+    "x",
+    "\t",
+    "\n",
+    "\r",
+    "\r\n",
+    '"',
+    '""',
+    "'",
+    "a\tb",
+    "a\nb",
+    'a"b',
+    '"a',
+    "\0",
+    "a\0b",
+    "\ufeff",
+    "\ufeffa",
+    "\u3000x\u3000",
+    "\u2028",
+    "\x85",
+    "\x1c",
+    "😀",
+    "👩‍👩‍👧‍👦",
+    "名",
+    "a\u0301",
+    "-1",
+    "-0",
+    "0",
+    "7",
+    "10",
+    "inf",
+    "-inf",
+    "1_0",
+    "１",
+    "0x10",
+    "1" * 400,
+    "x" * 5000,
+    "=1+1",
+    "../../x",
+    "\\N",
+    "True",
+    "[]",
+    "{}",
+    "[",
+    "[1,[2]]",
+    "['a', \"b\"]",
+    '["a", "b"]',
+    "a,b;c",
+    ",;",
+    "[" * 300,
+    "2020-01-01",
+    "2020-01-01T10:00:00Z",
+    "0000-00-00",
+    "99999-01-01",
+    "1577836800",
+    "1e300",
+    "-62135596801",
+    "now",
+    "today",
+    "2020-13-45",
+    "NaT",
+    "2020",
+    "24:00",
+    "2020-01-01 25:00",
+    "1970-01-01T00:00:00+99",
+)
 cells = st.one_of(st.sampled_from(NASTY), st.text(max_size=8), st.text(st.sampled_from('ab1 \t\n\r",;\0'), max_size=8))
-ids = st.one_of(st.sampled_from(("u1", "u2", "u3", "001", "1", "1.0", "NaN", " x ", "x", "-1", "007", "7")),
-                cells.filter(str.strip))
-DAMAGE = (b"", b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b'"', b"\t", b"\n", b"\r", b"\r\n", b",", b"::", b"|",
-          b"{", b"}", b"[", b"]", b"<", b">", b"&", b"&#0;", b"nan", b"1e999", b"-1", b"null", b"true", b"9" * 30,
-          b"\\ud800", b"\\", b"\xe5\x90\x8d", b"\xf0\x9f\x98\x80", b"[" * 2000, b'{"a":' * 2000, b" ", b"0",
-          b"x" * 9000, b"<!DOCTYPE a>", b"\x1f\x8b\x08", b"PK\x03\x04")
+ids = st.one_of(
+    st.sampled_from(("u1", "u2", "u3", "001", "1", "1.0", "NaN", " x ", "x", "-1", "007", "7")), cells.filter(str.strip)
+)
+DAMAGE = (
+    b"",
+    b"\0",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xef\xbb\xbf",
+    b'"',
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b",",
+    b"::",
+    b"|",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"<",
+    b">",
+    b"&",
+    b"&#0;",
+    b"nan",
+    b"1e999",
+    b"-1",
+    b"null",
+    b"true",
+    b"9" * 30,
+    b"\\ud800",
+    b"\\",
+    b"\xe5\x90\x8d",
+    b"\xf0\x9f\x98\x80",
+    b"[" * 2000,
+    b'{"a":' * 2000,
+    b" ",
+    b"0",
+    b"x" * 9000,
+    b"<!DOCTYPE a>",
+    b"\x1f\x8b\x08",
+    b"PK\x03\x04",
+)
 
 
 @contextmanager
@@ -68,8 +180,12 @@ def written(draw: st.DrawFn, columns: tuple[str, ...], rows: list[list[str]]) ->
     text = io.StringIO(newline="")
     # the quotes of QUOTE_MINIMAL see to one kind of line end alone
     plain = not any(end in cell for row in (extra, *rows) for cell in row for end in "\r\n")
-    writer = csv.writer(text, delimiter="\t", lineterminator=draw(st.sampled_from(("\n", "\n", "\r\n", "\r"))),
-                        quoting=csv.QUOTE_MINIMAL if plain and draw(st.booleans()) else csv.QUOTE_ALL)
+    writer = csv.writer(
+        text,
+        delimiter="\t",
+        lineterminator=draw(st.sampled_from(("\n", "\n", "\r\n", "\r"))),
+        quoting=csv.QUOTE_MINIMAL if plain and draw(st.booleans()) else csv.QUOTE_ALL,
+    )
     for row in ([*columns, *extra], *([*row, *extra] for row in rows)):
         writer.writerow([row[place] for place in order])
     return b"\xef\xbb\xbf" * draw(st.booleans()) + text.getvalue().encode("utf-8", "surrogatepass")

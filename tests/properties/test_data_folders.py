@@ -18,11 +18,17 @@ FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "train.txt", "test.txt")
 CONFIG = get_config({})
 RATES = st.sampled_from(("", "0", "1", "5", "10", "7.5", " 3 ", "1e1", "00"))
 TAGS = st.sampled_from(("", "a", "a,b", '["a", "b"]', "['x', 'y\"']", "[1, 2]", "名、b", "a|a", " ; a"))
-SETTINGS = st.fixed_dictionaries({
-    "split": st.sampled_from(("user_time", "leave_one_out", "random", "global_time")),
-    "min_rate": st.sampled_from((0.0, 1.0, 5.0)), "cold_item_ratio": st.sampled_from((0.0, 0.0, 0.3, 0.99)),
-    "valid_ratio": st.sampled_from((0.0, 0.1, 0.5)), "test_ratio": st.sampled_from((0.1, 0.4)),
-    "train_rows_per_user": st.sampled_from((0, 0, 1)), "refit": st.booleans()})
+SETTINGS = st.fixed_dictionaries(
+    {
+        "split": st.sampled_from(("user_time", "leave_one_out", "random", "global_time")),
+        "min_rate": st.sampled_from((0.0, 1.0, 5.0)),
+        "cold_item_ratio": st.sampled_from((0.0, 0.0, 0.3, 0.99)),
+        "valid_ratio": st.sampled_from((0.0, 0.1, 0.5)),
+        "test_ratio": st.sampled_from((0.1, 0.4)),
+        "train_rows_per_user": st.sampled_from((0, 0, 1)),
+        "refit": st.booleans(),
+    }
+)
 
 
 def loaded(home: Path, settings: dict[str, Any]) -> Dataset | None:
@@ -60,13 +66,15 @@ def rows_of(*columns: st.SearchStrategy[str], most: int) -> st.SearchStrategy[li
 
 # cells as they should be, and now and then any
 anime_rows = st.one_of(*[rows_of(ids, cells, TAGS, cells, most=6)] * 8, rows_of(cells, cells, cells, cells, most=6))
-interaction_rows = st.one_of(*[rows_of(ids, ids, RATES, cells, cells, most=12)] * 8,
-                             rows_of(cells, ids, cells, cells, cells, most=12))
+interaction_rows = st.one_of(
+    *[rows_of(ids, ids, RATES, cells, cells, most=12)] * 8, rows_of(cells, ids, cells, cells, cells, most=12)
+)
 
 
 @given(anime=anime_rows, rows=interaction_rows, settings=SETTINGS, data=st.data())
-def test_whole_tables_keep_every_id(anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any],
-                                    data: st.DataObject) -> None:
+def test_whole_tables_keep_every_id(
+    anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any], data: st.DataObject
+) -> None:
     """Cells of any kind, written as they must be: what is in them is what arrives."""
     with folder() as home:
         some = data.draw(st.sampled_from((True, True, True, False)))
@@ -80,32 +88,47 @@ def test_whole_tables_keep_every_id(anime: list[list[str]], rows: list[list[str]
     assert dataset.raw_item_ids == titles
     known = [(row[0].strip(), row[1].strip()) for row in rows if row[1].strip() in titles]
     assert set(dataset.raw_user_ids) == {user for user, _ in known}
-    seen = {(dataset.raw_user_ids[user], dataset.raw_item_ids[item])
-            for user, item in np.argwhere(dataset.seen.toarray())}
+    seen = {
+        (dataset.raw_user_ids[user], dataset.raw_item_ids[item]) for user, item in np.argwhere(dataset.seen.toarray())
+    }
     assert seen == set(known)
 
 
 @given(anime=anime_rows, rows=interaction_rows, settings=SETTINGS, data=st.data())
-def test_damaged_tables(anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any],
-                        data: st.DataObject) -> None:
+def test_damaged_tables(
+    anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any], data: st.DataObject
+) -> None:
     with folder() as home:
-        for name, columns, content in (("anime.tsv", ANIME_COLUMNS, anime),
-                                       ("interactions.tsv", INTERACTION_COLUMNS,
-                                        [[row[0], anime[n % len(anime)][0], *row[2:]] for n, row in enumerate(rows)]),
-                                       ("user.tsv", ("user_id", "username"), [row[:2] for row in rows])):
+        for name, columns, content in (
+            ("anime.tsv", ANIME_COLUMNS, anime),
+            (
+                "interactions.tsv",
+                INTERACTION_COLUMNS,
+                [[row[0], anime[n % len(anime)][0], *row[2:]] for n, row in enumerate(rows)],
+            ),
+            ("user.tsv", ("user_id", "username"), [row[:2] for row in rows]),
+        ):
             if name != "user.tsv" or data.draw(st.booleans()):
                 put(home / name, data.draw(damaged(data.draw(written(columns, content)), 2)), data.draw(st.booleans()))
         loaded(home, settings)
 
 
-@given(train=st.lists(st.lists(ids, max_size=5), max_size=6), test=st.lists(st.lists(ids, max_size=4), max_size=4),
-       settings=SETTINGS, data=st.data())
-def test_text_files_of_pairs(train: list[list[str]], test: list[list[str]], settings: dict[str, Any],
-                             data: st.DataObject) -> None:
+@given(
+    train=st.lists(st.lists(ids, max_size=5), max_size=6),
+    test=st.lists(st.lists(ids, max_size=4), max_size=4),
+    settings=SETTINGS,
+    data=st.data(),
+)
+def test_text_files_of_pairs(
+    train: list[list[str]], test: list[list[str]], settings: dict[str, Any], data: st.DataObject
+) -> None:
     with folder() as home:
         for name, lines in (("train.txt", train), ("test.txt", test)):
-            content = data.draw(st.sampled_from(("\n", "\r\n", "\r"))).join(
-                data.draw(st.sampled_from((" ", "\t", "  "))).join(words) for words in lines).encode()
+            content = (
+                data.draw(st.sampled_from(("\n", "\r\n", "\r")))
+                .join(data.draw(st.sampled_from((" ", "\t", "  "))).join(words) for words in lines)
+                .encode()
+            )
             put(home / name, data.draw(damaged(content, 1)), data.draw(st.booleans()))
         loaded(home, {**settings, "cold_item_ratio": 0.0})
 

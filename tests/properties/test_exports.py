@@ -19,56 +19,131 @@ from importers.pipeline import Rules, convert
 
 
 def bangumi_archive(home: Path) -> Path:
-    subject = {"id": 8, "type": 2, "name": "ARIA", "name_cn": "水星", "summary": "On &lt;b&gt;Aqua", "nsfw": False,
-               "infobox": "{{Infobox\r\n|别名={\r\n[en|Aria]\r\n}\r\n|放送开始= 2005年\r\n}}", "date": "2005-10-05",
-               "tags": [{"name": "日常", "count": 5}], "meta_tags": ["TV"]}
+    subject = {
+        "id": 8,
+        "type": 2,
+        "name": "ARIA",
+        "name_cn": "水星",
+        "summary": "On &lt;b&gt;Aqua",
+        "nsfw": False,
+        "infobox": "{{Infobox\r\n|别名={\r\n[en|Aria]\r\n}\r\n|放送开始= 2005年\r\n}}",
+        "date": "2005-10-05",
+        "tags": [{"name": "日常", "count": 5}],
+        "meta_tags": ["TV"],
+    }
     return write(home, subject__jsonlines="".join(json.dumps({**subject, "id": number}) + "\n" for number in (8, 9)))
 
 
 def bangumi_collections(home: Path) -> Path:
-    entries = [{"subject_id": number, "subject_type": 2, "type": 2, "rate": 7, "comment": "ok",
-                "updated_at": "2020-01-01", "subject": {
-                    "id": number, "name": "a", "name_cn": "b", "short_summary": "c", "date": "2001-01-01",
-                    "tags": [{"name": "x", "count": 1}]}} for number in (8, 9)]
+    entries = [
+        {
+            "subject_id": number,
+            "subject_type": 2,
+            "type": 2,
+            "rate": 7,
+            "comment": "ok",
+            "updated_at": "2020-01-01",
+            "subject": {
+                "id": number,
+                "name": "a",
+                "name_cn": "b",
+                "short_summary": "c",
+                "date": "2001-01-01",
+                "tags": [{"name": "x", "count": 1}],
+            },
+        }
+        for number in (8, 9)
+    ]
     return write(home, ann__json=json.dumps({"data": entries, "total": 2, "limit": 50, "offset": 0}))
 
 
 def bangumi_takeout(home: Path) -> Path:
-    return write(home, **{"takeout-ann-2024-01-01__csv": (
-        "\ufeff名称,名称(中文),条目类型,地址,状态,最后标注,我的评分,我的评论\n"
-        'ARIA,水星,动画,https://bgm.tv/subject/8,看过,2020-01-01,8,"a, ""b"""\n'
-        "K,乾,动画,https://bgm.tv/subject/9,想看,2020-01-01,(无评分),(无评论)\n")})
+    return write(
+        home,
+        **{
+            "takeout-ann-2024-01-01__csv": (
+                "\ufeff名称,名称(中文),条目类型,地址,状态,最后标注,我的评分,我的评论\n"
+                'ARIA,水星,动画,https://bgm.tv/subject/8,看过,2020-01-01,8,"a, ""b"""\n'
+                "K,乾,动画,https://bgm.tv/subject/9,想看,2020-01-01,(无评分),(无评论)\n"
+            )
+        },
+    )
 
 
 def bangumi_tsv(home: Path) -> Path:
-    return write(home, record__tsv=("uid\tiid\ttyp\tstate\tadddate\trate\ttags\tcomment\n"
-                                    "ann\t8\tanime\tcollect\t2014-01-01\t7\t\tok\nbob\t9\tanime\tdo\t2014-01-02\tNone\t\t\n"))
+    return write(
+        home,
+        record__tsv=(
+            "uid\tiid\ttyp\tstate\tadddate\trate\ttags\tcomment\n"
+            "ann\t8\tanime\tcollect\t2014-01-01\t7\t\tok\nbob\t9\tanime\tdo\t2014-01-02\tNone\t\t\n"
+        ),
+    )
 
 
 def mal(home: Path) -> Path:
-    entry = ("<anime><series_animedb_id>{}</series_animedb_id><series_title><![CDATA[Bebop]]></series_title>"
-             "<my_score>8</my_score><my_status>Completed</my_status><my_finish_date>2020-00-00</my_finish_date>"
-             "<my_comments><![CDATA[ok]]></my_comments></anime>\n")
-    return write(home, animelist__xml=(
-        '<?xml version="1.0" encoding="UTF-8" ?>\n<myanimelist>\n<myinfo><user_name>ann</user_name>'
-        "<user_export_type>1</user_export_type></myinfo>\n" + entry.format(1) + entry.format(2) + "</myanimelist>\n"))
+    entry = (
+        "<anime><series_animedb_id>{}</series_animedb_id><series_title><![CDATA[Bebop]]></series_title>"
+        "<my_score>8</my_score><my_status>Completed</my_status><my_finish_date>2020-00-00</my_finish_date>"
+        "<my_comments><![CDATA[ok]]></my_comments></anime>\n"
+    )
+    return write(
+        home,
+        animelist__xml=(
+            '<?xml version="1.0" encoding="UTF-8" ?>\n<myanimelist>\n<myinfo><user_name>ann</user_name>'
+            "<user_export_type>1</user_export_type></myinfo>\n" + entry.format(1) + entry.format(2) + "</myanimelist>\n"
+        ),
+    )
 
 
 def anilist(home: Path) -> Path:
-    entries = [{"mediaId": number, "status": "COMPLETED", "score": 8, "notes": None, "updatedAt": 1400000000, "media": {
-        "idMal": number, "title": {"romaji": "a", "english": None, "native": "b"}, "genres": ["Drama"],
-        "isAdult": False, "description": "x", "seasonYear": 2001, "tags": [{"name": "t"}]}} for number in (20, 21)]
-    return write(home, ann__json=json.dumps({"data": {"MediaListCollection": {
-        "user": {"name": "ann"}, "lists": [{"name": "done", "entries": entries}]}}}))
+    entries = [
+        {
+            "mediaId": number,
+            "status": "COMPLETED",
+            "score": 8,
+            "notes": None,
+            "updatedAt": 1400000000,
+            "media": {
+                "idMal": number,
+                "title": {"romaji": "a", "english": None, "native": "b"},
+                "genres": ["Drama"],
+                "isAdult": False,
+                "description": "x",
+                "seasonYear": 2001,
+                "tags": [{"name": "t"}],
+            },
+        }
+        for number in (20, 21)
+    ]
+    return write(
+        home,
+        ann__json=json.dumps(
+            {
+                "data": {
+                    "MediaListCollection": {"user": {"name": "ann"}, "lists": [{"name": "done", "entries": entries}]}
+                }
+            }
+        ),
+    )
 
 
-EXPORTS = {**SAMPLES, "bangumi-archive": bangumi_archive, "bangumi-collections": bangumi_collections,
-           "bangumi-takeout": bangumi_takeout, "bangumi-tsv": bangumi_tsv, "mal": mal, "anilist": anilist}
+EXPORTS = {
+    **SAMPLES,
+    "bangumi-archive": bangumi_archive,
+    "bangumi-collections": bangumi_collections,
+    "bangumi-takeout": bangumi_takeout,
+    "bangumi-tsv": bangumi_tsv,
+    "mal": mal,
+    "anilist": anilist,
+}
 RULES = Rules(STATUSES, adult=True)
 # a dump of titles needs lists to go with it
 BESIDE = {"bangumi-archive": bangumi_collections}
-ANY = st.recursive(st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | cells,
-                   lambda inner: st.lists(inner, max_size=3) | st.dictionaries(cells, inner, max_size=3), max_leaves=4)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | cells,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(cells, inner, max_size=3),
+    max_leaves=4,
+)
 
 
 def places(found: Any) -> Iterator[tuple[Any, Any]]:
@@ -93,7 +168,7 @@ def changed(draw: st.DrawFn, content: bytes) -> bytes:
     for _ in range(draw(st.integers(0, 2))):
         container, key = known[draw(st.integers(0, len(known) - 1))]
         container[key] = draw(ANY)
-    return "\n".join([*lines[:which], json.dumps(found), *lines[which + 1:]]).encode("utf-8", "surrogatepass")
+    return "\n".join([*lines[:which], json.dumps(found), *lines[which + 1 :]]).encode("utf-8", "surrogatepass")
 
 
 def prepared(home: Path, name: str, data: st.DataObject) -> Path:

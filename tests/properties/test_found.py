@@ -19,8 +19,9 @@ def table(folder: Path, content: str) -> Any:
     return read_table(write(folder, user__tsv=content), "user.tsv", USER_COLUMNS[:2])
 
 
-@pytest.mark.parametrize("content", ['"user\nid"\tusername\nu\ta\n', "user\x0bid\tusername\nu\ta\n",
-                                     '"user_id\tusername\nu\ta\n"\n'])
+@pytest.mark.parametrize(
+    "content", ['"user\nid"\tusername\nu\ta\n', "user\x0bid\tusername\nu\ta\n", '"user_id\tusername\nu\ta\n"\n']
+)
 def test_a_header_with_line_ends_tears_no_sentence_apart(content: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 1: no column user_id") as caught:
         table(tmp_path, content)
@@ -52,10 +53,17 @@ def test_a_rate_beyond_float32_is_none_to_the_converter(tmp_path: Path) -> None:
     assert "1\t2\t0\t" in (tmp_path / "out" / "interactions.tsv").read_text()
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("rating__csv", "x\x0buser_id,anime_id,rating\n1,20,8\n"),
-    ("record__tsv", "uid\tiid\ttyp\tstate\tadddate\trate\ttags\tcomment\n" + "".join(
-        f"{who}\t8\tanime\tcollect\t2014-01-01\t7\t\tok\n" for who in ("ann", "a\x0bbob")))])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rating__csv", "x\x0buser_id,anime_id,rating\n1,20,8\n"),
+        (
+            "record__tsv",
+            "uid\tiid\ttyp\tstate\tadddate\trate\ttags\tcomment\n"
+            + "".join(f"{who}\t8\tanime\tcollect\t2014-01-01\t7\t\tok\n" for who in ("ann", "a\x0bbob")),
+        ),
+    ],
+)
 def test_names_with_line_ends_tear_no_sentence_apart(name: str, content: str, tmp_path: Path) -> None:
     path = next(write(tmp_path, **{name: content}).iterdir())
     with pytest.raises(ValueError, match=path.name) as caught:
@@ -63,8 +71,10 @@ def test_names_with_line_ends_tear_no_sentence_apart(name: str, content: str, tm
     assert_a_sentence(caught.value, path.name)
 
 
-@pytest.mark.parametrize(("key", "value"), [("seed", 2**64), ("batch_size", 2**63), ("epochs", 10**400),
-                                            ("lr", 10**400), ("top_k", [10**400])])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 2**64), ("batch_size", 2**63), ("epochs", 10**400), ("lr", 10**400), ("top_k", [10**400])],
+)
 def test_a_whole_number_beyond_what_torch_takes_is_a_sentence(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=key) as caught:
         get_config({key: value})

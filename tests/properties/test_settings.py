@@ -13,10 +13,37 @@ from recommend import parse
 from runtime.cli import parse_overrides
 
 keys = st.one_of(st.sampled_from((*CONFIG, "preset", "config")), cells)
-numbers = st.sampled_from((10**400, 2**32, 2**32 - 1)) | st.integers(-2, 99) | st.integers(-2**80, 2**80) | st.floats()
-values = st.one_of(numbers, cells, st.booleans(), st.none(), numbers.map(str), st.lists(numbers | cells, max_size=3),
-                   st.sampled_from(("true", "no", "1e3", "10,20", "10,,20", ",", "concat", "lsa", "0.5", "NDCG@10",
-                                    "user_time", "nan", "inf", "1_000", "٣", "cuda:1")))
+numbers = (
+    st.sampled_from((10**400, 2**32, 2**32 - 1)) | st.integers(-2, 99) | st.integers(-(2**80), 2**80) | st.floats()
+)
+values = st.one_of(
+    numbers,
+    cells,
+    st.booleans(),
+    st.none(),
+    numbers.map(str),
+    st.lists(numbers | cells, max_size=3),
+    st.sampled_from(
+        (
+            "true",
+            "no",
+            "1e3",
+            "10,20",
+            "10,,20",
+            ",",
+            "concat",
+            "lsa",
+            "0.5",
+            "NDCG@10",
+            "user_time",
+            "nan",
+            "inf",
+            "1_000",
+            "٣",
+            "cuda:1",
+        )
+    ),
+)
 words = st.one_of(keys.map("--{}".format), st.builds("--{}={}".format, keys, values), values.map(str), cells)
 
 
@@ -62,13 +89,18 @@ def test_a_file_of_settings(content: Any, data: st.DataObject) -> None:
     assert_config(config)
 
 
-@given(fields=st.dictionaries(st.sampled_from(("name", "tags_name", "summary", "more")) | cells, values, max_size=4),
-       data=st.data())
+@given(
+    fields=st.dictionaries(st.sampled_from(("name", "tags_name", "summary", "more")) | cells, values, max_size=4),
+    data=st.data(),
+)
 def test_a_new_title(fields: dict[str, Any], data: st.DataObject) -> None:
     with folder() as home:
         path = home / data.draw(st.sampled_from(("new.json", "new.tsv")))
-        written = json.dumps(fields) if path.suffix == ".json" else "\t".join(fields) + "\n" + "\t".join(
-            map(str, fields.values()))
+        written = (
+            json.dumps(fields)
+            if path.suffix == ".json"
+            else "\t".join(fields) + "\n" + "\t".join(map(str, fields.values()))
+        )
         path.write_bytes(data.draw(damaged(written.encode("utf-8", "surrogatepass"), 2)))
         try:
             title = read_title(read_fields(path))
@@ -79,9 +111,29 @@ def test_a_new_title(fields: dict[str, Any], data: st.DataObject) -> None:
     assert all(isinstance(part, str) for part in (title.name, title.summary, *title.tags))
 
 
-@given(argv=st.lists(st.one_of(words, st.sampled_from((
-    "--user", "--new_user", "--users", "--similar", "--new_item", "--k", "--out", "--tags", "--min_year", "--why",
-    "--new"))), max_size=6))
+@given(
+    argv=st.lists(
+        st.one_of(
+            words,
+            st.sampled_from(
+                (
+                    "--user",
+                    "--new_user",
+                    "--users",
+                    "--similar",
+                    "--new_item",
+                    "--k",
+                    "--out",
+                    "--tags",
+                    "--min_year",
+                    "--why",
+                    "--new",
+                )
+            ),
+        ),
+        max_size=6,
+    )
+)
 @example(argv=["--out", "1" * 300 + "\n"])
 def test_the_flags_of_recommend(argv: list[str]) -> None:
     try:

@@ -18,10 +18,10 @@ from runtime.settings import (
     TEXT,
     Legal,
     Setting,
+    as_argument,
     check,
     one_of,
-    shown,
-    typed,
+    parse_value,
 )
 
 BLOCKS = Legal(
@@ -201,7 +201,7 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     said = {**PRESETS.get(preset, {}), **(read_config(Path(file)) if file is not None else {}), **overrides}
     config = copy.deepcopy(CONFIG)
     for key, value in said.items():
-        config[key] = typed(known(key), CONFIG[key], value)
+        config[key] = parse_value(known(key), CONFIG[key], value)
     if "top_k" in said and "early_stop_metric" not in said and config["top_k"]:
         config["early_stop_metric"] = f"NDCG@{max(config['top_k'])}"
     _validate(config)
@@ -267,6 +267,6 @@ def _validate(config: dict[str, Any]) -> None:
     legal = [f"{name}@{k}" for k in cutoffs for name in ("Recall", "NDCG", "Hit")] + ["AUC"]
     if config["early_stop_metric"] not in legal:
         raise ValueError(
-            f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {shown(cutoffs)} "
+            f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {as_argument(cutoffs)} "
             f"use one of: {', '.join(legal)}"
         )

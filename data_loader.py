@@ -23,7 +23,7 @@ from dataset.readers import (
     read_text_files,
     read_user_names,
 )
-from dataset.splits import ASIDE, LATER, PARTS, older_than_test, split_rows
+from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 
 log = logging.getLogger("aglrec")
 
@@ -40,8 +40,8 @@ class Comments(NamedTuple):
 class Dataset:
     """Everything a run knows of its data; row numbers are positions in raw_user_ids and raw_item_ids.
 
-    train, valid, test, cold_valid, cold_test, aside and seen are CSR (n_users, n_items), float32, of ones. The
-    first six are pairwise disjoint and lie within seen, the pairs that must not be recommended back. Those of aside
+    train, valid, test, cold_valid, cold_test, excluded and seen are CSR (n_users, n_items), float32, of ones. The
+    first six are pairwise disjoint and lie within seen, the pairs that must not be recommended back. Those of excluded
     were collected before the test part, but nothing learns from them and nothing asks for them: train rows cut by
     train_rows_per_user, rows below min_rate, and those of known.tsv. They are masked where rows are compared.
 
@@ -54,7 +54,7 @@ class Dataset:
     test: sp.csr_matrix
     cold_valid: sp.csr_matrix
     cold_test: sp.csr_matrix
-    aside: sp.csr_matrix
+    excluded: sp.csr_matrix
     seen: sp.csr_matrix
     raw_user_ids: list[str]
     raw_item_ids: list[str]
@@ -68,13 +68,13 @@ class Dataset:
 
     def __post_init__(self) -> None:
         shape = (len(self.raw_user_ids), len(self.raw_item_ids))
-        parts = {name: getattr(self, name) for name in (*PARTS, "aside", "seen")}
+        parts = {name: getattr(self, name) for name in (*PARTS, "excluded", "seen")}
         for name, part in parts.items():
             if part.shape != shape or part.dtype != np.float32 or (part.data != 1).any():
                 raise ValueError(f"{name} must be a float32 matrix of ones of shape {shape}, not {part.shape}")
-        together = sum(parts[name] for name in (*PARTS, "aside"))
+        together = sum(parts[name] for name in (*PARTS, "excluded"))
         if together.nnz and together.max() > 1:
-            raise ValueError("train, valid, test, aside and the cold parts share a pair; they must be disjoint")
+            raise ValueError("train, valid, test, excluded and the cold parts share a pair; they must be disjoint")
         if (together - together.multiply(self.seen)).nnz:
             raise ValueError("a pair of train, valid or test is missing in seen")
 
@@ -91,26 +91,26 @@ class Dataset:
         """Rows of the titles with a history, ascending: those that somebody collected in train."""
         return np.flatnonzero(np.bincount(self.train.indices, minlength=self.n_items))
 
-    def warm(self, part: str) -> sp.csr_matrix:
+    def warm_pairs(self, part: str) -> sp.csr_matrix:
         """Return the pairs of "valid" or "test" whose titles have a history."""
-        return only(getattr(self, part), np.isin(np.arange(self.n_items), self.warm_items))
+        return pairs_of_items(getattr(self, part), np.isin(np.arange(self.n_items), self.warm_items))
 
-    def known(self, part: str) -> sp.csr_matrix:
-        """Return the pairs that are masked when ranking for "valid" or for "test": what came before, and aside."""
-        before = self.train + self.aside
+    def masked_for(self, part: str) -> sp.csr_matrix:
+        """Return the pairs that are masked when ranking for "valid" or for "test": what came before, and excluded."""
+        before = self.train + self.excluded
         return before + self.valid if part == "test" else before
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the ids in row order and every part of the split."""
         digest = hashlib.sha256(json.dumps([self.raw_user_ids, self.raw_item_ids]).encode())
-        for name in (*PARTS, "aside"):
+        for name in (*PARTS, "excluded"):
             part = getattr(self, name)
             digest.update(part.indptr.astype(np.int64).tobytes() + part.indices.astype(np.int64).tobytes())
         return digest.hexdigest()
 
 
-def only(pairs: sp.csr_matrix, members: np.ndarray) -> sp.csr_matrix:
+def pairs_of_items(pairs: sp.csr_matrix, members: np.ndarray) -> sp.csr_matrix:
     """Return the pairs (n_users, n_items) whose item is a member, (n_items,) bool."""
     kept = sp.csr_matrix(pairs.multiply(members))
     kept.eliminate_zeros()  # multiply keeps the other pairs as explicit zeros
@@ -159,7 +159,7 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     part[positive] = split_rows(
         user_ids[positive], item_ids[positive], times[positive], (len(raw_user_ids), len(anime)), config
     )
-    part[(part == LATER) & older_than_test(user_ids, times, part, config["split"])] = ASIDE
+    part[(part == LATER) & older_than_test(user_ids, times, part, config["split"])] = EXCLUDED
     return _dataset(
         user_ids,
         item_ids,
@@ -217,7 +217,7 @@ def _dataset(
     """Build the matrices from rows and their part codes, and count what went where."""
     shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
     matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape) for code, name in enumerate(PARTS)}
-    matrices["aside"] = _matrix(user_ids[part == ASIDE], item_ids[part == ASIDE], shape)
+    matrices["excluded"] = _matrix(user_ids[part == EXCLUDED], item_ids[part == EXCLUDED], shape)
     facts |= {"users": shape[0], "items": shape[1], "positives": sum(matrices[name].nnz for name in PARTS)}
     facts |= {name: int(matrix.nnz) for name, matrix in matrices.items()}
     log.info("data: " + ", ".join(f"{count:,} {name}" for name, count in facts.items() if count))

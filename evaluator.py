@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from data_loader import only
+from data_loader import pairs_of_items
 from runtime.memory import in_blocks
 
 CHUNK = 64
@@ -194,10 +194,12 @@ def evaluate_warm(
     Returns:
         As evaluate; a user is there if he has such a target.
     """
-    return evaluate(user_emb, item_emb, dataset.warm(part), dataset.known(part), config, dataset.warm_items, auc)
+    return evaluate(
+        user_emb, item_emb, dataset.warm_pairs(part), dataset.masked_for(part), config, dataset.warm_items, auc
+    )
 
 
-def evaluate_listed(
+def evaluate_cold_listing(
     user_emb: Factor, item_emb: Factor, dataset: Any, config: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
     """Evaluate the test among all titles, those without a history listed where their scores put them.
@@ -207,8 +209,8 @@ def evaluate_listed(
         but masked; "joint": the pairs of test and cold_test as one target}. A cold title holds out all of its pairs,
         another one a tenth, so "joint" gives cold titles more weight than they have once they are no longer new.
     """
-    known, joint = dataset.known("test") + dataset.cold_valid, dataset.test + dataset.cold_test
-    warm = dataset.warm("test")
+    known, joint = dataset.masked_for("test") + dataset.cold_valid, dataset.test + dataset.cold_test
+    warm = dataset.warm_pairs("test")
     return {
         "warm": means(evaluate(user_emb, item_emb, warm, known + joint - warm, config, auc=False)),
         "joint": means(evaluate(user_emb, item_emb, joint, known, config, auc=False)),
@@ -233,18 +235,18 @@ def evaluate_groups(
         {"users": {group: {"n_users": n, metric key: mean}}, "items": {...}}; a group without a user has no metrics.
     """
     groups: dict[str, dict[str, Any]] = {"users": {}, "items": {}}
-    rows = np.diff(dataset.train.indptr)[np.diff(dataset.warm("test").indptr) > 0]
+    rows = np.diff(dataset.train.indptr)[np.diff(dataset.warm_pairs("test").indptr) > 0]
     overall = evaluate_warm(user_emb, item_emb, dataset, "test", config, auc=False)
     for name, low, high in USER_GROUPS:
         inside = (rows >= low) & (rows <= high)
         groups["users"][name] = _group(int(inside.sum()), means(overall, inside))
     for name, members in item_groups(dataset.train).items():
-        part = only(dataset.test, members)
+        part = pairs_of_items(dataset.test, members)
         found = evaluate(
             user_emb,
             item_emb,
             part,
-            dataset.known("test"),
+            dataset.masked_for("test"),
             config,
             None if name == "cold" else dataset.warm_items,
             auc=False,

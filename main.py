@@ -28,29 +28,29 @@ import torch
 from config import CONFIG, RUNTIME_KEYS, get_config
 from data_loader import Dataset, check_k, load_dataset
 from dataset.splits import PARTS
-from evaluator import evaluate, evaluate_groups, evaluate_listed, evaluate_warm, means
+from evaluator import evaluate, evaluate_cold_listing, evaluate_groups, evaluate_warm, means
 from inference.top_k import recommend
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
-from runtime.distributed import from_first, in_turn, processes, rank, resolve_device
+from runtime.distributed import broadcast_from_rank0, process_group, rank, rank0_first, resolve_device
 from runtime.files import atomic_write, load_torch, save_torch, write_json
 from runtime.identity import (
     OUTPUTS,
     PAGE,
     WRITTEN,
     check_origin,
-    complete,
-    finished,
+    complete_metrics,
+    finished_metrics,
+    fit_result,
     refuse_other,
     signature,
     text_origin,
-    told_by,
 )
 from runtime.safe_files import parse_json
 from trainer import fit
-from training.before_training import select
+from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
 from web.report_page import write_report
 
@@ -72,7 +72,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     """
     twice = config["refit"] or config["refit_valid"]
     one_run = {"inference": infer, "train": refit if twice else train}[config["mode"]]
-    with manifest.alone(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
+    with manifest.lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
         return one_run(config)
 
 
@@ -83,11 +83,13 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     check_k(config, dataset)
     refuse_other(config, dataset.fingerprint)
     clock["load_s"] = time.perf_counter()
-    vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
+    vectors = rank0_first(lambda: text_vectors(dataset, config, str(device)))
     clock["encode_s"] = time.perf_counter()
-    if done := from_first(lambda: finished(saved, config, dataset.fingerprint, text_origin(vectors.info))):
+    if done := broadcast_from_rank0(
+        lambda: finished_metrics(saved, config, dataset.fingerprint, text_origin(vectors.info))
+    ):
         return told_finished(done, config, lambda: page_of(saved, dataset))
-    settings, selected = select(dataset, vectors, config, device)
+    settings, selected = choose_before_training(dataset, vectors, config, device)
     model = build_model(dataset, vectors, settings, device)
     made_by = signature(config, dataset.fingerprint, vectors.info)
     fitted = fit(model, dataset, settings, made_by, selected)
@@ -96,7 +98,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     if rank() > 0:  # under torchrun the first process alone evaluates and writes
         return {}
     metrics = held_out_metrics(*final, dataset, config)
-    save_outputs(saved, dataset, *final, model.new_items(), config)
+    save_outputs(saved, dataset, *final, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
     metrics |= {
         **fitted,
@@ -116,28 +118,28 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     config, device = trained_config(checkpoint, config), resolve_device(config["device"])
     dataset = load_dataset(config)
     check_k(config, dataset)
-    vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
+    vectors = rank0_first(lambda: text_vectors(dataset, config, str(device)))
     check_origin(checkpoint, dataset.fingerprint, vectors.info)
     model = build_model(dataset, vectors, config, device)
     restore(model, checkpoint["state_dict"], dataset)
     final = model.embeddings()
     if rank() > 0:
         return {}
-    save_outputs(saved, dataset, *final, model.new_items(), config)
-    manifest.enter_again(saved, *WRITTEN)
+    save_outputs(saved, dataset, *final, model.cold_items_with_text(), config)
+    manifest.record_again(saved, *WRITTEN)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))
     metrics = held_out_metrics(*final, dataset, config)
     clock["infer_s"] = time.perf_counter()
     metrics |= {
-        **told_by(checkpoint, saved),
+        **fit_result(checkpoint, saved),
         **circumstances(dataset, vectors, config),
         "timing": seconds(clock),
-        "run": manifest.run_of(saved),
+        "run": manifest.recorded_run(saved),
     }
     write_json(saved / "metrics.json", metrics)
-    manifest.enter_again(saved, "metrics.json")
+    manifest.record_again(saved, "metrics.json")
     page_of(saved, dataset)
     return metrics
 
@@ -163,18 +165,22 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     held_out = load_dataset(first)
     check_k(first, held_out)
     refuse_other(config)
-    origin = text_origin(in_turn(lambda: text_vectors(held_out, first, str(device))).info)
-    if done := from_first(lambda: finished(saved, config, held_out.fingerprint, origin)):
+    origin = text_origin(rank0_first(lambda: text_vectors(held_out, first, str(device))).info)
+    if done := broadcast_from_rank0(lambda: finished_metrics(saved, config, held_out.fingerprint, origin)):
         dataset = load_dataset(config)
-        in_turn(lambda: text_vectors(dataset, config, str(device)))  # in whose place those of held_out were put above
+        rank0_first(
+            lambda: text_vectors(dataset, config, str(device))
+        )  # in whose place those of held_out were put above
         return told_finished(done, config, lambda: page_of_refit(saved, dataset, config))
-    done = from_first(lambda: complete(saved / "measured", first, held_out.fingerprint, origin)) or run(first)
-    measured = from_first(lambda: done)
+    done = broadcast_from_rank0(
+        lambda: complete_metrics(saved / "measured", first, held_out.fingerprint, origin)
+    ) or run(first)
+    measured = broadcast_from_rank0(lambda: done)
     what = "every positive" if config["refit"] else "train and valid"
     log.info(f"training once more, {measured['epoch']} epochs on {what}, as {saved / 'measured'} decided")
     dataset = load_dataset(config)
     check_same_data(held_out, dataset)
-    vectors = in_turn(lambda: text_vectors(dataset, config, str(device)))
+    vectors = rank0_first(lambda: text_vectors(dataset, config, str(device)))
     settings = {**config, **measured["decided"].get("selected", {})}
     model = build_model(dataset, vectors, settings, device)
     made_by = signature(config, dataset.fingerprint, vectors.info)
@@ -182,7 +188,7 @@ def refit(config: dict[str, Any]) -> dict[str, Any]:
     final = model.embeddings()
     if rank() > 0:
         return {}
-    save_outputs(saved, dataset, *final, model.new_items(), config)
+    save_outputs(saved, dataset, *final, model.cold_items_with_text(), config)
     metrics = {
         **measured,
         "config": config,
@@ -220,7 +226,7 @@ def finish(saved: Path, metrics: dict[str, Any], write_page: Callable[[], None])
     """Write metrics.json, enter what was written, drop the checkpoint, and write the page: without it more is to do."""
     (saved / PAGE).unlink(missing_ok=True)
     write_json(saved / "metrics.json", metrics)
-    manifest.enter(saved, metrics["run"], *OUTPUTS)
+    manifest.record(saved, metrics["run"], *OUTPUTS)
     (saved / CHECKPOINT).unlink(missing_ok=True)
     write_page()
 
@@ -238,7 +244,7 @@ def told_finished(done: dict[str, Any], config: dict[str, Any], write_page: Call
     metrics = {**done, "config": {**done["config"], "recommend_k": k}}
     if rank() == 0:
         write_json(saved / "metrics.json", metrics)
-        manifest.enter_again(saved, "metrics.json")
+        manifest.record_again(saved, "metrics.json")
         write_page()
     return metrics
 
@@ -263,11 +269,11 @@ def held_out_metrics(
         what rows are compared by, see evaluate_warm; "listed": see evaluate_listed; "groups": see evaluate_groups;
         "cold" and "cold_valid": the pairs of those parts, ranked among the titles of the part and among all.
     """
-    known = dataset.known("test")
+    known = dataset.masked_for("test")
     metrics = {
         "test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
         "warm": means(evaluate_warm(user_emb, item_emb, dataset, "test", config)),
-        "listed": evaluate_listed(user_emb, item_emb, dataset, config),
+        "listed": evaluate_cold_listing(user_emb, item_emb, dataset, config),
         "groups": evaluate_groups(user_emb, item_emb, dataset, config),
     }
     for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
@@ -324,7 +330,7 @@ def save_outputs(
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
         np.savez_compressed(
-            file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "aside")}
+            file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "excluded")}
         )
     titles = np.array(dataset.raw_item_ids, dtype=object)
     train = {
@@ -378,7 +384,7 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
 
 def main() -> None:
     config = get_config(parse_overrides(sys.argv[1:]))
-    with processes() as number:
+    with process_group() as number:
         metrics = run(config)
         if number == 0:
             log.info(show(metrics, Path(config["saved_dir"])))

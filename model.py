@@ -9,7 +9,7 @@ from runtime.distributed import SumOverProcesses, own_share, sum_over_processes
 
 # what the score of a title is lowered by that must not be listed before any other
 UNLISTED = 1e4
-LINEAR = ("linear_inputs", "linear_outputs", "linear_power", "linear_users")
+LINEAR_BUFFERS = ("linear_inputs", "linear_outputs", "linear_power", "linear_users")
 
 
 class Propagate(torch.autograd.Function):
@@ -150,7 +150,7 @@ class LightGCN(nn.Module):
         # (n_users,) those of whom nothing is known
         self.register_buffer("is_unknown", ~(connected | has_text)[:n_users], persistent=False)
         self.register_buffer("popularity", popularity, persistent=False)
-        for name in LINEAR:
+        for name in LINEAR_BUFFERS:
             self.register_buffer(name, None, persistent=name != "linear_users")
         if self.fusion_mode != "none":
             self.text_dim, mine = text.shape[1], own_share(text.shape[1])
@@ -197,11 +197,13 @@ class LightGCN(nn.Module):
             items.append(self.popularity[:, None])
         return torch.cat(users, dim=1), torch.cat(items, dim=1)
 
-    def new_items(self) -> np.ndarray:
+    def cold_items_with_text(self) -> np.ndarray:
         """Return the rows of the items without edges that can be placed by their text."""
         return (self.is_cold & self.has_item_text[self.n_users :]).nonzero().squeeze(1).cpu().numpy()
 
-    def add_linear(self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor) -> None:
+    def set_linear_columns(
+        self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor
+    ) -> None:
         """Set columns beside the trained ones, which are part of the state from then on.
 
         Args:
@@ -210,7 +212,7 @@ class LightGCN(nn.Module):
             power: scalar, as Linear.user_power.
             users: (n_users, r), the users'; not part of the state, since they follow from inputs.
         """
-        for name, columns in zip(LINEAR, (inputs, outputs, power, users), strict=True):
+        for name, columns in zip(LINEAR_BUFFERS, (inputs, outputs, power, users), strict=True):
             setattr(self, name, columns.to(self.norm_adj.device))
 
     def _final(self, propagated: torch.Tensor, rows: torch.Tensor | None, alone: torch.Tensor | None) -> torch.Tensor:
@@ -218,7 +220,7 @@ class LightGCN(nn.Module):
         fused = self._own_part(propagated, rows)
         alone = None if self.fusion_mode == "none" else alone
         if alone is not None:
-            fused = self._placed_alone(fused, rows, alone)
+            fused = self._placed_by_text(fused, rows, alone)
         fused = SumOverProcesses.apply(fused)  # (n, D)
         if self.fusion_mode == "concat":
             ones = _rows_of(self.propagated_ones, rows)
@@ -232,7 +234,7 @@ class LightGCN(nn.Module):
             fused = torch.where((rows < self.n_users)[:, None], fused / self.temperature, fused)
         return fused
 
-    def _placed_alone(self, fused: torch.Tensor, rows: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
+    def _placed_by_text(self, fused: torch.Tensor, rows: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
         """Replace the rows of fused (n, D) at `alone` by what this process's columns of the items' text bring."""
         is_mask = alone.dtype == torch.bool
         items = (rows - self.n_users).clamp_min(0) if is_mask else rows[alone] - self.n_users
@@ -260,18 +262,18 @@ class LightGCN(nn.Module):
         """Put tensors shaped like this process's parameters together to those of a single process."""
         whole = {}
         for name, part in state.items():
-            dim, total = self._parted().get(name, (None, None))
+            dim, total = self._split_dims().get(name, (None, None))
             whole[name] = part.detach().clone() if dim is None else sum_over_processes(_placed(part, dim, total))
         return whole
 
     def own_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Take this process's share of the tensors of a single process, the inverse of whole_state."""
         return {
-            name: tensor.narrow(*_narrow(*self._parted()[name])).clone() if name in self._parted() else tensor
+            name: tensor.narrow(*_narrow(*self._split_dims()[name])).clone() if name in self._split_dims() else tensor
             for name, tensor in state.items()
         }
 
-    def _parted(self) -> dict[str, tuple[int, int]]:
+    def _split_dims(self) -> dict[str, tuple[int, int]]:
         """Name the parameters of which a process owns a share: name -> (dimension, its whole length)."""
         parted = {"id_emb": (1, self.embedding_dim), "id_weight": (0, self.embedding_dim)}
         return parted | ({"text_weight": (0, self.text_dim)} if self.fusion_mode != "none" else {})

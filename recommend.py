@@ -74,21 +74,21 @@ from inference.export import export
 from inference.finished_run import (
     Filters,
     Run,
-    allowed,
-    fit_users,
+    allowed_items,
     for_new_item,
     list_for_new,
     list_for_user,
     load_run,
     new_titles,
+    place_users,
     similar,
     title_row,
     title_rows,
     user_row,
 )
-from inference.title_search import BETWEEN, parted, search
+from inference.title_search import BETWEEN, search, split_names
 from inference.top_k import check_format, each_list, write_lists
-from inference.user_list import read_collected
+from inference.user_list import read_user_list
 from runtime import manifest
 from runtime.cli import parse_overrides, run_script
 
@@ -158,8 +158,8 @@ def what_is_asked(given: list[str]) -> str:
 
 def candidates(run: Run, asked: argparse.Namespace) -> np.ndarray | None:
     """Return the rows of the titles that may be listed, None for all."""
-    tags, not_tags = (tuple(parted(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
-    among = allowed(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
+    tags, not_tags = (tuple(split_names(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
+    among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
     if not asked.new:
         return among
     return np.intersect1d(np.arange(run.dataset.n_items) if among is None else among, new_titles(run))
@@ -181,7 +181,7 @@ def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
 def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
     path, left_out = Path(asked.new_user), []
     if asked.new_user not in run.item_rows and path.is_file():
-        found, told = read_collected(run, path)
+        found, told = read_user_list(run, path)
         items, left_out = found.items, found.left_out
         log.info(told)
         heading = f"for whom {path.name} is the list of:"
@@ -200,8 +200,8 @@ def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
         titles = explained(
             run,
             titles,
-            explanations.newcomer(
-                fit_users(run, collected)[1], run.item_emb, explanations.beside(run.checkpoint["state_dict"])
+            explanations.of_new_user(
+                place_users(run, collected)[1], run.item_emb, explanations.extra_columns(run.checkpoint["state_dict"])
             ),
         )
     show_or_write(asked, heading, "new user", titles)
@@ -211,7 +211,7 @@ def explained(run: Run, titles: list[dict[str, Any]], made_of: explanations.Comp
     """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
     why = explanations.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
     return [
-        {**entry, "because": explanations.named(reason, run.dataset), "parts": reason.parts}
+        {**entry, "because": explanations.readable(reason, run.dataset), "parts": reason.parts}
         for entry, reason in zip(titles, why, strict=True)
     ]
 
@@ -236,7 +236,7 @@ def for_users(run: Run, asked: argparse.Namespace, k: int) -> None:
     path = Path(config["saved_dir"]) / "recommendations.json" if asked.out is None else Path(asked.out)
     write_lists(path, tqdm(lists, total=len(users), unit="user", leave=False, disable=None))
     if asked.out is None:
-        manifest.enter_again(path.parent, path.name)
+        manifest.record_again(path.parent, path.name)
     log.info(f"{path}: up to {k} titles for each of {len(users):,} users")
 
 

@@ -37,7 +37,7 @@ from main import held_out_metrics, run
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
-from runtime.identity import complete, text_origin
+from runtime.identity import complete_metrics, text_origin
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -109,7 +109,7 @@ def compare(
             if baselines is not None and name not in baselines:
                 continue
             where = _folder(folder, f"baseline-{name}", number)
-            results.setdefault(name, []).append(baseline(name, where, dataset, vectors, get_config(mine), rerun))
+            results.setdefault(name, []).append(baseline_row(name, where, dataset, vectors, get_config(mine), rerun))
         for tag, row in settings.items():
             own = {"vectors_dir": str(folder / "vectors" / row["model_name"])} if "model_name" in row else {}
             config = get_config({**row, **mine, **own, "saved_dir": str(_folder(folder, tag, number))})
@@ -119,7 +119,7 @@ def compare(
             if SAME.get(tag) in results:
                 results.setdefault(tag, []).append(results[SAME[tag]][number])
                 continue
-            results.setdefault(tag, []).append(model(config, dataset, vectors, rerun))
+            results.setdefault(tag, []).append(trained_row(config, dataset, vectors, rerun))
     rows = [summary(tag, settings.get(tag, {}), runs) for tag, runs in results.items()]
     add_p_values(rows, results)
     return rows
@@ -143,11 +143,11 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
     return [name for name in BASELINES if name not in left_out]
 
 
-def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun: bool) -> dict[str, Any]:
+def trained_row(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun: bool) -> dict[str, Any]:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
-    done = None if rerun else complete(folder, config, dataset.fingerprint, origin)
+    done = None if rerun else complete_metrics(folder, config, dataset.fingerprint, origin)
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def model(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun:
     return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
 
 
-def baseline(
+def baseline_row(
     name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], rerun: bool
 ) -> dict[str, Any]:
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
@@ -221,8 +221,8 @@ def tuned(
 
 def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
     """Compute what comparing rows needs beside metrics.json: each user's warm metric, and what the lists are like."""
-    known, metric = dataset.known("test"), "NDCG@" + str(max(config["top_k"]))
-    users = np.flatnonzero(np.diff(dataset.warm("test").indptr))
+    known, metric = dataset.masked_for("test"), "NDCG@" + str(max(config["top_k"]))
+    users = np.flatnonzero(np.diff(dataset.warm_pairs("test").indptr))
     found = evaluate_warm(*factors, dataset, "test", config, auc=False)[metric]
     lists = rank_items(*factors, users, known, max(config["top_k"]), None, config["seed"], config["eval_memory_mb"])
     return {

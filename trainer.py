@@ -13,8 +13,8 @@ from data_loader import Dataset
 from evaluator import evaluate_warm, means
 from model import LightGCN
 from runtime import manifest
-from runtime.checkpoints import CHECKPOINT, Saving, resume
-from runtime.distributed import from_first, patiently, rank
+from runtime.checkpoints import CHECKPOINT, CheckpointWriter, resume
+from runtime.distributed import broadcast_from_rank0, deferred_interrupt, rank
 from runtime.files import atomic_write, save_torch
 from training.after_training import calibrate
 from training.epoch import Pause, train_epoch
@@ -56,12 +56,12 @@ def fit(
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
     optimizer = adam(model, config["lr"])
     rng = np.random.default_rng([config["seed"], 3])
-    state = from_first(lambda: resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
+    state = broadcast_from_rank0(lambda: resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
     if "model" in state:
         load_state(state, model, optimizer, rng)
     last = measured["epoch"] if measured else config["epochs"]
-    with patiently() as is_asked:
-        saving = Saving(folder, signature, is_asked)
+    with deferred_interrupt() as is_asked:
+        saving = CheckpointWriter(folder, signature, is_asked)
         while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
             _one_epoch(state, model, optimizer, dataset, config, rng, saving, last)
     best = state["best"]
@@ -69,7 +69,7 @@ def fit(
     decided = calibrate(model, dataset, config, measured and measured["decided"])
     if decided and not measured:
         vectors = model.embeddings()
-        best["valid"] = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+        best["valid"] = broadcast_from_rank0(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")
     decided = (selected or {}) | decided
     best["state_dict"] = model.whole_state(model.state_dict())
@@ -86,7 +86,7 @@ def fit(
                 "dataset_fingerprint": dataset.fingerprint,
             },
         )
-        manifest.enter(folder, manifest.run_id(signature), "history.jsonl", "best_model.pth")
+        manifest.record(folder, manifest.run_id(signature), "history.jsonl", "best_model.pth")
     return {
         "epoch": best["epoch"],
         "valid": best["valid"],
@@ -103,7 +103,7 @@ def _one_epoch(
     dataset: Dataset,
     config: dict[str, Any],
     rng: np.random.Generator,
-    saving: Saving,
+    saving: CheckpointWriter,
     last: int,
 ) -> None:
     """Train an epoch, or what is left of it, evaluate if it is due, and enter both into the state, which is saved."""
@@ -146,7 +146,7 @@ def _one_epoch(
 def _evaluated(state: dict[str, Any], model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> str:
     """Evaluate the epoch that has ended on valid, keep it in the state if it is the best, and say how it did."""
     vectors, metric = model.embeddings(), config["early_stop_metric"]
-    valid = from_first(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+    valid = broadcast_from_rank0(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
     state["history"][-1] |= valid
     # without valid rows there is nothing to choose by, and the last epoch stays
     better = not dataset.valid.nnz or state["best"] is None or valid[metric] > state["best"]["valid"][metric]

@@ -39,7 +39,7 @@ from runtime import manifest
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import write_json
-from training.before_training import trained_valid
+from training.before_training import best_valid_metric
 
 log = logging.getLogger("aglrec")
 
@@ -89,7 +89,7 @@ def search(
         ValueError: Optuna is not installed, or the folder holds a study of other settings or data, or a damaged one.
     """
     optuna = _optuna()
-    with manifest.alone(folder):
+    with manifest.lock_folder(folder):
         study = opened(folder / "study.log", optuna)
         made_of = json.loads(
             json.dumps(
@@ -177,7 +177,7 @@ def attempt(
             raise pruned
 
     try:
-        return trained_valid(dataset, vectors, settings, resolve_device(config["device"]), after_epoch)
+        return best_valid_metric(dataset, vectors, settings, resolve_device(config["device"]), after_epoch)
     except FloatingPointError as error:  # settings under which training explodes are no good, and the search goes on
         log.info(f"trial {trial.number}: {error}")
         raise pruned from None

@@ -25,7 +25,7 @@ from llm_embedding import TextVectors
 from model import LightGCN
 from runtime import checkpoints
 from runtime.checkpoints import CHECKPOINT
-from runtime.distributed import processes, sum_over_processes
+from runtime.distributed import process_group, sum_over_processes
 from runtime.files import load_torch
 from training import model_factory
 from training import optimizer as optimizer_module
@@ -73,7 +73,7 @@ def small_dataset(n_pairs: int, seed: int) -> Dataset:
         np.select([lots < 0.8, lots < 0.9], ["train", "valid"], "test"),
     )
     keys = users * pairs.shape[1] + pairs.indices
-    parts = {name: csr_of_keys(keys[names == name], pairs.shape) for name in (*PARTS, "aside")}
+    parts = {name: csr_of_keys(keys[names == name], pairs.shape) for name in (*PARTS, "excluded")}
     user_ids, item_ids = (list(map(str, range(n))) for n in pairs.shape)
     return Dataset(
         **parts,
@@ -213,14 +213,14 @@ def check_ranking(setup: Setup) -> str:
     vectors, data = trained(setup).embeddings(), setup.dataset
     there = [part.to(setup.device) for part in vectors]
     users = np.flatnonzero(np.diff(data.test.indptr))
-    expected, found = (rank_items(*pair, users, data.known("test"), 20) for pair in (vectors, there))
+    expected, found = (rank_items(*pair, users, data.masked_for("test"), 20) for pair in (vectors, there))
     if ((expected.items < 0) != (found.items < 0)).any():
         raise Disagreement("lists are not equally long")
     true = (vectors[0][users][:, None] * vectors[1][found.items]).sum(dim=2).numpy()
     listed, size = found.items >= 0, np.abs(true).max()
     for what, scores in (("scores at a place", expected.scores), ("scores and items", true)):
         agree(what, float(np.abs(found.scores - scores)[listed].max() / size), VECTORS)
-    metrics = [means(evaluate(*pair, data.test, data.known("test"), setup.config)) for pair in (vectors, there)]
+    metrics = [means(evaluate(*pair, data.test, data.masked_for("test"), setup.config)) for pair in (vectors, there)]
     # in one user's list two titles that score alike to the last digits may change places
     return agree("metrics", max(abs(metrics[0][key] - metrics[1][key]) for key in metrics[0]), 2 / len(users))
 
@@ -257,9 +257,9 @@ def check_calibration(setup: Setup) -> str:
         lowered = item_emb.clone()
         lowered[:, column] -= offset * torch.from_numpy(is_raised)
         lists.append(
-            means(evaluate(user_emb, lowered, data.valid, data.known("valid") + data.cold_valid, config, auc=False))[
-                "NDCG@20"
-            ]
+            means(
+                evaluate(user_emb, lowered, data.valid, data.masked_for("valid") + data.cold_valid, config, auc=False)
+            )["NDCG@20"]
         )
     figures = [abs(found[0][1][key] - found[1][1][key]) for key in ("chosen", "highest", "none listed")]
     return agree("valid metrics", max(*figures, abs(lists[0] - lists[1])), 4 / data.n_users)
@@ -343,7 +343,7 @@ def check_group(setup: Setup) -> str:
     }
     more = {"loss": "softmax", "fusion_mode": "concat"}
     expected = losses_of(setup, setup.device, **more)
-    with mock.patch.dict(os.environ, {key: str(value) for key, value in place.items()}), processes():
+    with mock.patch.dict(os.environ, {key: str(value) for key, value in place.items()}), process_group():
         ones = torch.ones(8, device=setup.device)
         if not dist.is_initialized() or not torch.equal(sum_over_processes(ones), ones):
             raise Disagreement("the sum over one process is not what that process has")

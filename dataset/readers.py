@@ -26,7 +26,7 @@ USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 TEXT_FILES = ("train.txt", "test.txt")
-MOST_RATE = 10**9  # rates weigh comments, in float32
+MAX_RATE = 10**9  # rates weigh comments, in float32
 # optional columns of anime.tsv: the first one there says of what year a title is
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
 
@@ -222,12 +222,12 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     values, kinds = pd.factorize(cells)
     rates = pd.to_numeric(pd.Series(kinds.where(kinds != "", "0"), dtype=object), errors="coerce").to_numpy(float)
-    bad = ~((rates >= 0) & (rates <= MOST_RATE))
+    bad = ~((rates >= 0) & (rates <= MAX_RATE))
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
         raise ValueError(
             f"{path} line {_line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more "
-            f"(up to {MOST_RATE:,}); write a number, or leave it empty for collected but unrated"
+            f"(up to {MAX_RATE:,}); write a number, or leave it empty for collected but unrated"
         )
     return rates[values]
 
@@ -313,7 +313,7 @@ def _check_header(path: Path, header: list[str] | None, columns: tuple[str, ...]
         )
     if missing:
         raise ValueError(
-            f"{path} line 1: no column {', '.join(missing)} (found: {in_a_line(', '.join(header))}); add "
+            f"{path} line 1: no column {', '.join(missing)} (found: {on_one_line(', '.join(header))}); add "
             "it to the header, tab-separated; its cells may be empty unless they are ids"
         )
     again = [column for column in columns if header.count(column) > 1]
@@ -324,7 +324,7 @@ def _check_header(path: Path, header: list[str] | None, columns: tuple[str, ...]
         )
 
 
-def in_a_line(text: str, most: int = 99) -> str:
+def on_one_line(text: str, most: int = 99) -> str:
     """Return the start of what a file holds for an error, without line ends and tabs."""
     return " ".join(text.split())[:most]
 

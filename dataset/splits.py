@@ -1,4 +1,4 @@
-"""Which row goes where: train, valid, test, the cold parts, or aside."""
+"""Which row goes where: train, valid, test, the cold parts, or excluded."""
 
 import logging
 from typing import Any
@@ -11,7 +11,7 @@ log = logging.getLogger("aglrec")
 PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
 # beside the indices into PARTS: a row that takes part in no ranking before the test, and is no positive there: a train
 # row beyond train_rows_per_user, or one below min_rate that is older than the user's test part; and a newer one
-ASIDE, LATER = -1, -2
+EXCLUDED, LATER = -1, -2
 NOTHING_LEFT = "the split leaves no training pair; lower cold_item_ratio, valid_ratio or test_ratio"
 
 
@@ -28,7 +28,7 @@ def split_rows(
             every row is in train, or refit_valid, with which those of the valid parts are.
 
     Returns:
-        (n,) codes: index into PARTS, or ASIDE. Unless one date cuts everyone (global_time), a user with fewer than 3
+        (n,) codes: index into PARTS, or EXCLUDED. Unless one date cuts everyone (global_time), a user with fewer than 3
         warm rows keeps all of them in train.
     """
     if config["refit"]:
@@ -58,7 +58,7 @@ def split_rows(
     if config["train_rows_per_user"]:
         train = rng.permutation(np.flatnonzero(part == 0))
         place = pd.Series(user_ids[train]).groupby(user_ids[train]).cumcount().to_numpy()
-        part[train[place >= config["train_rows_per_user"]]] = ASIDE
+        part[train[place >= config["train_rows_per_user"]]] = EXCLUDED
     if config["refit_valid"]:
         part[np.isin(part, [PARTS.index("valid"), PARTS.index("cold_valid")])] = PARTS.index("train")
     return part

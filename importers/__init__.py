@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from dataset.readers import in_a_line
+from dataset.readers import on_one_line
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text, open_bytes
 
 # asked in this order: pairs takes any table for its own, so it comes last
@@ -123,7 +123,7 @@ def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
     if len(users) > 1 and options.user in users:
         rows = rows[rows["user_id"] == options.user].reset_index(drop=True)
     elif len(users) > 1:
-        some = in_a_line(", ".join(users[:3]))
+        some = on_one_line(", ".join(users[:3]))
         raise ValueError(
             f"{path} holds the lists of {len(users):,} people ({some}, ...); give the export of one, or name the user"
         )

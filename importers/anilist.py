@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dataset.readers import in_a_line
+from dataset.readers import on_one_line
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
@@ -91,7 +91,7 @@ def _collection(path: Path) -> dict[str, Any]:
     if isinstance(answer, dict) and answer.get("errors"):
         said = answer["errors"][0].get("message", "") if isinstance(answer["errors"], list) else ""
         raise ValueError(
-            f"{path}: AniList answered with an error ({in_a_line(str(said))}); make the list public and save it again"
+            f"{path}: AniList answered with an error ({on_one_line(str(said))}); make the list public and save it again"
         )
     for key in ("data", "MediaListCollection"):
         answer = answer.get(key, answer) if isinstance(answer, dict) else answer

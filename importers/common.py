@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import numpy as np
 import pandas as pd
 
-from dataset.readers import in_a_line
+from dataset.readers import on_one_line
 from runtime.safe_files import open_gzip
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
@@ -202,7 +202,8 @@ def rate_of(path: Path, title: Any, rate: Any) -> float:
         number = np.nan
     if not 0 <= number < np.inf:
         raise ValueError(
-            f"{path} title {in_a_line(str(title))}: the rate {rate!r} is not a number of 0 or more; write 0 for unrated"
+            f"{path} title {on_one_line(str(title))}: the rate {rate!r} is not a number of 0 or more; "
+            "write 0 for unrated"
         )
     return number
 

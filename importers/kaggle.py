@@ -17,7 +17,6 @@ from importers.sheets import (
     Sheet,
     bad_row,
     bare_name,
-    beside,
     check_columns,
     entries,
     files_in,
@@ -28,6 +27,7 @@ from importers.sheets import (
     parsed,
     rates,
     read,
+    sibling_sheet,
     titles,
 )
 
@@ -54,7 +54,7 @@ class Kind(NamedTuple):
     columns: Columns  # by which it is told, and read
     read: Callable[[Columns, Path], Iterator[pd.DataFrame]]
     name: str = ""  # a pattern in the name of the file, where others have these columns too
-    alone: bool = False  # whether the header has no other column
+    standalone: bool = False  # whether the header has no other column
 
 
 # --- lists ---
@@ -171,7 +171,7 @@ def _synopsis(text: str) -> str:
 
 def _read_titles_2020(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     """Read anime.csv, with the synopses of the file beside it if that is there."""
-    file = beside(path, "anime_with_synopsis.csv")
+    file = sibling_sheet(path, "anime_with_synopsis.csv")
     synopses = (
         {}
         if file is None
@@ -207,7 +207,7 @@ def _first(kinds: tuple[Kind, ...], headers: dict[Path, list[str]]) -> tuple[Pat
             for path, names in headers.items()
             if set(kind.columns.values()) <= set(names)
             and re.search(kind.name, bare_name(path))
-            and not (kind.alone and set(names) > set(kind.columns.values()))
+            and not (kind.standalone and set(names) > set(kind.columns.values()))
         ),
         (),
     )
@@ -266,7 +266,7 @@ FORMATS = (
         "Anime Recommendation Database 2020: animelist.csv or rating_complete.csv; anime.csv",
         (
             Kind({**LISTS, "status": "watching_status"}, _read_integers),
-            Kind(LISTS, _read_integers, "^rating_complete", alone=True),
+            Kind(LISTS, _read_integers, "^rating_complete", standalone=True),
         ),
         (Kind(TITLES_2020, _read_titles_2020), Kind(SYNOPSES, _read_titles)),
     ),
@@ -286,7 +286,7 @@ FORMATS = (
     _format(
         "kaggle-2016",
         "Anime Recommendations Database (CooperUnion): rating.csv, anime.csv",
-        (Kind(LISTS, _read_lists, r"^ratings?\.csv$", alone=True),),
+        (Kind(LISTS, _read_lists, r"^ratings?\.csv$", standalone=True),),
         (Kind(TITLES_2016, _read_titles),),
     ),
     _format(

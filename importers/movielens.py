@@ -11,7 +11,6 @@ from importers.common import Files, Format, Options, joined_names, year_of
 from importers.sheets import (
     Sheet,
     bare_name,
-    beside,
     entries,
     files_in,
     first_rows,
@@ -19,6 +18,7 @@ from importers.sheets import (
     open_any,
     rates,
     read,
+    sibling_sheet,
     times,
     titles,
 )
@@ -117,7 +117,7 @@ def _flagged(films: pd.DataFrame) -> list[list[str]]:
 
 def _free_tags(films: Path) -> dict[str, list[str]]:
     """Return the FREE_TAGS most used tags of each film, the most used first, in lower case."""
-    path = beside(films, "tags.csv", "tag.csv", "tags.dat")
+    path = sibling_sheet(films, "tags.csv", "tag.csv", "tags.dat")
     tags: dict[str, list[str]] = defaultdict(list)
     if path is None or not _has(path, (TAGS,)):
         return tags

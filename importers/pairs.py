@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.readers import in_a_line, parse_tags
+from dataset.readers import on_one_line, parse_tags
 from importers import kaggle, movielens, recbole
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
@@ -61,7 +61,7 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     sheet, columns = _layout(path, options.columns)
     missing = [ours for ours in needed if ours not in columns]
     if missing:
-        found = in_a_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
+        found = on_one_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
         raise ValueError(
             f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found}); "
             f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "

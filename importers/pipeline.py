@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dataset.readers import MOST_RATE, find_file
+from dataset.readers import MAX_RATE, find_file
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -27,9 +27,9 @@ from importers.common import (
     count,
     joined_names,
 )
-from importers.spill import alone, cleaned, create, one_line, read, sieve, write
+from importers.spill import cleaned, create, lock_folder, one_line, read, sieve, write
 from importers.tally import Tally, among, keys_of
-from runtime.files import told
+from runtime.files import named_write_errors
 
 ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
 WORK = "converting.tmp"
@@ -85,7 +85,7 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
     """
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
-    with told(folder), alone(folder / WORK) as work:
+    with named_write_errors(folder), lock_folder(folder / WORK) as work:
         result = _convert(sources, work, options, rules)
         _put_in_place(work, folder)
     return result
@@ -321,7 +321,7 @@ def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
     with create(path, ROW_COLUMNS) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
         for table in tables:
             rates = pd.to_numeric(table["rate"]).to_numpy(float)
-            rates = np.where((rates > 0) & (rates <= MOST_RATE), rates, 0)
+            rates = np.where((rates > 0) & (rates <= MAX_RATE), rates, 0)
             write(
                 out,
                 pd.DataFrame(

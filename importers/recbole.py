@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.readers import in_a_line
+from dataset.readers import on_one_line
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, header
@@ -53,7 +53,7 @@ def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tupl
     for ours in needed:
         if ours not in found:
             raise ValueError(
-                f"{path} line 1: which field is the {ours}? (found: {in_a_line(', '.join(fields))}); call "
+                f"{path} line 1: which field is the {ours}? (found: {on_one_line(', '.join(fields))}); call "
                 f"it {ours.replace('subject', 'item')}:token"
             )
     return found

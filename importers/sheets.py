@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 import numpy as np
 import pandas as pd
 
-from dataset.readers import in_a_line
+from dataset.readers import on_one_line
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
 from runtime.safe_files import check_zip
 
@@ -50,7 +50,7 @@ def files_in(source: Path) -> list[Path]:
         return []
 
 
-def beside(path: Path, *names: str) -> Path | None:
+def sibling_sheet(path: Path, *names: str) -> Path | None:
     """Return the first file of these names in the folder of path, or in the same folder of its zip."""
     known = {bare_name(file): file for file in files_in(_zip_of(path) or path.parent) if file.parent == path.parent}
     return next((known[name] for name in names if name in known), None)
@@ -133,7 +133,7 @@ def check_columns(sheet: Sheet, columns: Iterable[str], expected: str) -> list[s
     if missing:
         raise ValueError(
             f"{sheet.path} line 1: no column {', '.join(missing)} "
-            f"(found: {in_a_line(', '.join(names)) or 'nothing'}); give {expected}"
+            f"(found: {on_one_line(', '.join(names)) or 'nothing'}); give {expected}"
         )
     return names
 

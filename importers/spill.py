@@ -18,7 +18,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def alone(work: Path) -> Iterator[Path]:
+def lock_folder(work: Path) -> Iterator[Path]:
     """Hold the folder that files wait in, emptied of what a killed conversion left, and remove it afterwards.
 
     Raises:

@@ -15,7 +15,7 @@ from dataset.readers import parse_tags, title_text
 from llm_embedding import TextVectors, further_blocks, fused_titles, text_vectors
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
-from training.linear_columns import by_text, spreads
+from training.linear_columns import score_spreads, text_regression
 
 log = logging.getLogger("aglrec")
 
@@ -91,7 +91,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     return rows[0]
 
 
-def knows_text(config: dict[str, Any]) -> bool:
+def has_item_text(config: dict[str, Any]) -> bool:
     """Tell whether a run's titles have vectors of text."""
     return config["fusion_mode"] != "none" and config["use_item_llm"]
 
@@ -103,7 +103,7 @@ def vectors_of_training(
 
     None, too, with a warning, where they cannot be had again.
     """
-    if not knows_text(config):
+    if not has_item_text(config):
         return None
     info = (vectors := text_vectors(dataset, config, device)).info
     if "text" in checkpoint and checkpoint["text"] == {"encoder": info["used"], "digest": info["digest"]}:
@@ -115,7 +115,7 @@ def vectors_of_training(
     return None
 
 
-def prepare(
+def fit_placement(
     dataset: Dataset,
     vectors: TextVectors | None,
     item_text: torch.Tensor | None,
@@ -148,7 +148,7 @@ def prepare(
     return Placement(vectors, _encoders(dataset, vectors, config, device), trained, bias, linear, config)
 
 
-def place(placement: Placement, title: Title, width: int) -> tuple[torch.Tensor, np.ndarray]:
+def place_title(placement: Placement, title: Title, width: int) -> tuple[torch.Tensor, np.ndarray]:
     """Place a title: its final vector (width,), columns beside included, and its text as the model fuses it (L,)."""
     sources = _sources(title)
     raw = np.concatenate([encode([sources[block]]) for block, encode in placement.encoders.items()], axis=1)
@@ -181,14 +181,14 @@ def _bias(dataset: Dataset, text: np.ndarray, decided: dict[str, Any]) -> Callab
     if not weight:
         return lambda rows: np.full((len(rows), 1), -offset)
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    expected = by_text(text, dataset.warm_items, np.log(np.maximum(counts, 1))[:, None])
+    expected = text_regression(text, dataset.warm_items, np.log(np.maximum(counts, 1))[:, None])
     return lambda rows: weight * expected(rows) - offset
 
 
 def _linear(dataset: Dataset, text: np.ndarray, state: dict[str, torch.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
     """Return the linear columns of a new title as a function of its text; see linear.linear_model."""
-    length = spreads(dataset.train, state["linear_inputs"].numpy())
-    expected = by_text(text, dataset.warm_items, state["linear_outputs"].numpy() * length)
+    length = score_spreads(dataset.train, state["linear_inputs"].numpy())
+    expected = text_regression(text, dataset.warm_items, state["linear_outputs"].numpy() * length)
     return lambda rows: expected(rows) / length
 
 

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset, normalized_adjacency
-from inference.fold_in import Fitted
+from inference.fold_in import FoldedIn
 from llm_embedding import fused_text, text_vectors
 from model import propagate
 from runtime.files import load_torch
@@ -55,7 +55,7 @@ class Reason(NamedTuple):
     parts: dict[str, float]
 
 
-class Beside(NamedTuple):
+class ExtraColumns(NamedTuple):
     """The columns beside the trained ones."""
 
     start: int  # how many come before them, D
@@ -72,7 +72,7 @@ class Sources(NamedTuple):
     of_titles: dict[str, np.ndarray]  # part -> (n_items, D), of which a user gets A_ui each
     is_unknown: np.ndarray  # (n_users,) bool, for whom popularity ranks
     divided_by: tuple[bool, float]  # whether by its length, and the temperature
-    beside: Beside
+    extra: ExtraColumns
 
 
 def sources_of(dataset: Dataset, config: dict[str, Any]) -> Sources:
@@ -128,14 +128,14 @@ def sources(
         of_titles,
         ~has_text & (np.diff(dataset.train.indptr) == 0),
         (config["normalize"], config["temperature"]),
-        beside(state),
+        extra_columns(state),
     )
 
 
-def beside(state: dict[str, torch.Tensor]) -> Beside:
+def extra_columns(state: dict[str, torch.Tensor]) -> ExtraColumns:
     """Tell from the state_dict of best_model.pth which columns stand beside the trained ones."""
     linear = (state["linear_inputs"].numpy(), state["linear_power"].item()) if "linear_inputs" in state else None
-    return Beside(state["id_emb"].shape[1], "item_bias" in state, linear)
+    return ExtraColumns(state["id_emb"].shape[1], "item_bias" in state, linear)
 
 
 def of_user(made_of: Sources, user: int, vector: torch.Tensor) -> Composition:
@@ -173,11 +173,11 @@ def composition(made_of: Sources, user: int) -> Composition:
         divisor *= max(
             np.linalg.norm(sum(part.reshape(-1, part.shape[-1]).sum(axis=0) for part in vectors.values())), 1e-12
         )
-    parts = [Part(name, slice(0, made_of.beside.start), part / divisor) for name, part in vectors.items()]
-    return Composition(titles, parts + _beside(made_of.beside, titles))
+    parts = [Part(name, slice(0, made_of.extra.start), part / divisor) for name, part in vectors.items()]
+    return Composition(titles, parts + _beside(made_of.extra, titles))
 
 
-def newcomer(fitted: Fitted, item_emb: torch.Tensor, columns: Beside, row: int = 0) -> Composition:
+def of_new_user(fitted: FoldedIn, item_emb: torch.Tensor, columns: ExtraColumns, row: int = 0) -> Composition:
     """Take the vector of someone apart whom training has not seen, as it was fitted to what he collected.
 
     Args:
@@ -195,7 +195,7 @@ def newcomer(fitted: Fitted, item_emb: torch.Tensor, columns: Beside, row: int =
     )
 
 
-def _beside(columns: Beside, titles: np.ndarray) -> list[Part]:
+def _beside(columns: ExtraColumns, titles: np.ndarray) -> list[Part]:
     """Return the parts in the columns beside the trained ones."""
     parts, start = [], columns.start
     if columns.has_bias:
@@ -241,7 +241,7 @@ def explain(user: Composition, item_emb: torch.Tensor, items: list[int]) -> list
     return reasons
 
 
-def named(reason: Reason, dataset: Dataset, k: int = 3) -> list[dict[str, Any]]:
+def readable(reason: Reason, dataset: Dataset, k: int = 3) -> list[dict[str, Any]]:
     """Name the collected titles that spoke for a title the most.
 
     Returns:

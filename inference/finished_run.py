@@ -14,8 +14,8 @@ from config import RUNTIME_KEYS
 from data_loader import Dataset, load_dataset
 from evaluator import rank_items
 from inference import cold_items
-from inference.fold_in import Fitted, fitted
-from inference.title_search import Names, folded, index_names, near, parted, search
+from inference.fold_in import FoldedIn, fold_in_users
+from inference.title_search import Names, folded, index_names, search, similar_names, split_names
 from inference.top_k import recommend, titled
 from llm_embedding import TextVectors, fused_text
 from runtime import manifest
@@ -83,7 +83,7 @@ class Run:
 
     @cached_property
     def placement(self) -> cold_items.Placement:
-        return cold_items.prepare(
+        return cold_items.fit_placement(
             self.dataset, self.text_vectors, self.item_text, self.checkpoint, self.config, self.device
         )
 
@@ -127,7 +127,7 @@ def find_titles(run: Run, query: str, n: int) -> list[int]:
     """Find the rows of up to n titles by any of their names: exact first, then beginnings, parts, near names."""
     found = [item for _, item in search(run.names, query, n)]
     if len(found) < n:
-        found = list(dict.fromkeys(found + near(run.names, query)))
+        found = list(dict.fromkeys(found + similar_names(run.names, query)))
     return found[:n]
 
 
@@ -155,7 +155,7 @@ def title_row(run: Run, text: str) -> int:
 
 def title_rows(run: Run, text: str) -> list[int]:
     """Return the rows of titles given by ids or names parted by commas; one that holds a comma stands in quotes."""
-    return list(dict.fromkeys(title_row(run, word) for word in parted(text)))
+    return list(dict.fromkeys(title_row(run, word) for word in split_names(text)))
 
 
 def user_row(run: Run, text: str) -> int:
@@ -197,7 +197,7 @@ class Filters(NamedTuple):
     max_year: int | None = None
 
 
-def allowed(run: Run, filters: Filters) -> np.ndarray | None:
+def allowed_items(run: Run, filters: Filters) -> np.ndarray | None:
     """Return the rows of the titles that filters let through, ascending; None where nothing is filtered.
 
     Raises:
@@ -234,7 +234,7 @@ def _tagged(run: Run, tag: str) -> np.ndarray:
 
 def new_titles(run: Run) -> np.ndarray:
     """Return the rows of the titles that nobody collected in train and that their text places."""
-    if not cold_items.knows_text(run.config):
+    if not cold_items.has_item_text(run.config):
         raise ValueError(
             "this run knows no text of titles, by which those without a history could be placed; train it "
             "with a fusion_mode of sum or concat, and use_item_llm true"
@@ -267,10 +267,10 @@ def list_for_new(
     collected = sp.csr_matrix(
         (np.ones(len(items), np.float32), (np.zeros(len(items), int), items)), shape=(1, run.dataset.n_items)
     )
-    return nearest(run, place(run, collected)[0], run.item_emb, k, [*items, *(left_out or [])], among)
+    return nearest(run, place_user(run, collected)[0], run.item_emb, k, [*items, *(left_out or [])], among)
 
 
-def place(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
+def place_user(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
     """Fit vectors for users unknown to a run, from what they collected.
 
     Args:
@@ -280,17 +280,17 @@ def place(run: Run, collected: sp.csr_matrix) -> torch.Tensor:
     Returns:
         (n, D and the columns beside); a score is the dot product with a row of item_emb.
     """
-    return fit_users(run, collected)[0]
+    return place_users(run, collected)[0]
 
 
-def fit_users(run: Run, collected: sp.csr_matrix) -> tuple[torch.Tensor, Fitted]:
+def place_users(run: Run, collected: sp.csr_matrix) -> tuple[torch.Tensor, FoldedIn]:
     """Do as place does, and tell what the trained columns are made of."""
     dim, (counts, length) = run.config["embedding_dim"], run.counts_and_length
     columns, linear = [torch.ones(collected.shape[0], 1)] * run.has_bias, None
     if run.linear:
         start, columns = dim + run.has_bias, [*columns, linear_users(*run.linear, collected)]
         linear = columns[-1], run.item_emb[:, start : start + columns[-1].shape[1]]
-    trained = fitted(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"], linear)
+    trained = fold_in_users(collected, run.item_emb[:, :dim], counts, length, run.config["normalize"], linear)
     together = torch.cat([trained.users, *columns], dim=1)
     # a last column of popularity, for users of whom nothing is known, is met by 0
     return torch.nn.functional.pad(together, (0, run.item_emb.shape[1] - together.shape[1])), trained
@@ -320,7 +320,7 @@ def place_new_item(run: Run, fields: dict[str, Any]) -> torch.Tensor:
     Raises:
         OSError, ValueError: the run has no text, its encoder cannot be had, or there is nothing to go by.
     """
-    return cold_items.place(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])[0]
+    return cold_items.place_title(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])[0]
 
 
 def for_new_item(
@@ -332,7 +332,7 @@ def for_new_item(
         {"collectors", "text"} as of similar, and {"users": [{"user_id", "username", "score"}, ...]}, best first, of
         those of whom anything is known.
     """
-    vector, text = cold_items.place(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])
+    vector, text = cold_items.place_title(run.placement, cold_items.read_title(fields), run.item_emb.shape[1])
     dim = run.config["embedding_dim"]
     unit = torch.nn.functional.normalize(vector[:dim], dim=0)
     known = run.user_emb[:, :dim].any(dim=1)

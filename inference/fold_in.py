@@ -9,7 +9,7 @@ import torch
 STEPS, DAMPING, L2, LINEAR, BLOCK = 20, 0.1, 0.3, 0.5, 1024
 
 
-class Fitted(NamedTuple):
+class FoldedIn(NamedTuple):
     """Vectors of users, and what their titles' vectors count in them.
 
     users = weights @ item_emb - a positive combination of what the softmax expects, means over the catalogue; exactly,
@@ -29,17 +29,17 @@ def fold_in(
     linear: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Return the users' vectors (n, D) of fitted, such that a score is user . item."""
-    return fitted(collected, item_emb, counts, length, fixed, linear).users
+    return fold_in_users(collected, item_emb, counts, length, fixed, linear).users
 
 
-def fitted(
+def fold_in_users(
     collected: sp.csr_matrix,
     item_emb: torch.Tensor,
     counts: np.ndarray,
     length: float,
     fixed: bool,
     linear: tuple[torch.Tensor, torch.Tensor] | None = None,
-) -> Fitted:
+) -> FoldedIn:
     """Find, for each user, the vector under which his titles are likeliest.
 
     It minimises the mean of -log softmax of his titles' scores over the titles with a history, plus L2 times the
@@ -70,7 +70,7 @@ def fitted(
         fits.append(_fit(mean[block], (scale * start)[block], items, beside, length, fixed))
     users, shares = (torch.cat(part) for part in zip(*fits, strict=True))
     of_mean, of_start = shares[:, :1].numpy(), (shares[:, 1:] * scale).numpy()  # (n, 1) each
-    return Fitted(users, sp.csr_matrix(means.multiply(of_mean) + starts.multiply(of_start)))
+    return FoldedIn(users, sp.csr_matrix(means.multiply(of_mean) + starts.multiply(of_start)))
 
 
 def _fit(

@@ -72,7 +72,7 @@ def search(index: Names, query: str, n: int) -> list[tuple[int, int]]:
     return sorted(((order, item) for item, order in best.items()), key=lambda fit: (fit[0], index.standing[fit[1]]))
 
 
-def near(index: Names, query: str) -> list[int]:
+def similar_names(index: Names, query: str) -> list[int]:
     """Find titles with a name like the query, the likest first: pairs of neighbouring characters in common, by Dice."""
     pairs = sp.csr_matrix(index.counter.transform([key_of(query)]))
     if not pairs.nnz:
@@ -97,7 +97,7 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
-def parted(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """Read what is parted by commas, each once; what holds a comma itself stands in double quotes.
 
     Raises:

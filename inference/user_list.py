@@ -11,7 +11,7 @@ from importers import read_export
 from inference.finished_run import Run
 from inference.title_search import BETWEEN, folded, key_of
 
-SAYS_NOTHING = ("wish", "dropped")
+NO_TASTE = ("wish", "dropped")
 
 
 class Collected(NamedTuple):
@@ -23,7 +23,7 @@ class Collected(NamedTuple):
     n_by_name: int  # of them, those whose id it did not know
 
 
-def read_collected(run: Run, path: Path) -> tuple[Collected, str]:
+def read_user_list(run: Run, path: Path) -> tuple[Collected, str]:
     """Read an exported list, in any format of importers, and find its titles among those of a run.
 
     Returns:
@@ -33,7 +33,7 @@ def read_collected(run: Run, path: Path) -> tuple[Collected, str]:
         FileNotFoundError, ValueError: the file is of no known format, or none of its titles tells anything.
     """
     name, rows = read_export(path)
-    found = collected_of(run, rows)
+    found = match_user_list(run, rows)
     told = (
         f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
         f"name) and {len(found.items):,} tell of taste; those wished for, dropped or rated badly are only not "
@@ -44,7 +44,7 @@ def read_collected(run: Run, path: Path) -> tuple[Collected, str]:
     return found, told
 
 
-def collected_of(run: Run, rows: pd.DataFrame) -> Collected:
+def match_user_list(run: Run, rows: pd.DataFrame) -> Collected:
     """Find the titles of a list, as from importers.read_export, among those of a run, and part them by what they tell.
 
     A title is found by its id, or by another site's id where the list has one, or else by its name where exactly one
@@ -52,7 +52,7 @@ def collected_of(run: Run, rows: pd.DataFrame) -> Collected:
     nothing. Titles wished for or dropped, or rated below min_rate, are no positives.
     """
     found, by_name = match(run, rows)
-    is_positive = ~rows["status"].isin(SAYS_NOTHING) & ~rows["rate"].between(0, run.config["min_rate"], "neither")
+    is_positive = ~rows["status"].isin(NO_TASTE) & ~rows["rate"].between(0, run.config["min_rate"], "neither")
     items, others = (np.unique(found[(found >= 0) & chosen]).tolist() for chosen in (is_positive, ~is_positive))
     return Collected(items, sorted(set(others) - set(items)), int((found >= 0).sum()), by_name)
 

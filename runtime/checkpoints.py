@@ -19,7 +19,7 @@ SHARE = 0.05  # of the time, that saving after epochs takes at most
 
 
 @dataclass
-class Saving:
+class CheckpointWriter:
     """Where the state of training goes, of which experiment it is, and whether the user wants to stop."""
 
     folder: Path
@@ -56,7 +56,7 @@ def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> d
     return state
 
 
-def drop_finished(folder: Path, run: str | None) -> None:
+def drop_finished_checkpoint(folder: Path, run: str | None) -> None:
     """Drop the checkpoint if it is of this run, which is finished: it was killed when all was written but that."""
     path = folder / CHECKPOINT
     with suppress(ValueError, KeyError):  # a damaged one is told by who wants to go on from it
@@ -74,16 +74,16 @@ def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]
     if config["resume"] == "never" or not path.exists():
         return None
     state = load_torch(path)
-    differences = differing(state.pop("signature"), signature)
-    if differences:
+    changed = differences(state.pop("signature"), signature)
+    if changed:
         raise ValueError(
-            f"{path} is that of an interrupted run of other settings or data: {'; '.join(differences)}. "
+            f"{path} is that of an interrupted run of other settings or data: {'; '.join(changed)}. "
             "Give that run's command to go on with it, --resume never to drop it, or another --saved_dir"
         )
     return state
 
 
-def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Say in which settings, data and texts two signatures differ, key by key, as far as the new one tells."""
     was, now = old["config"], new["config"]
     said = [

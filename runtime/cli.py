@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from config import CONFIG, PRESETS, SETTING, SETTINGS, get_config, known
-from runtime.memory import is_out_of_memory, told
-from runtime.settings import shown, typed
+from runtime.memory import is_out_of_memory, out_of_memory_message
+from runtime.settings import as_argument, parse_value
 
 _HELP_FLAGS = ("--help", "-h")
 
@@ -39,10 +39,10 @@ def parse_overrides(argv: list[str]) -> dict[str, Any]:
             known(key)
         if not equals:
             if not words or words[0].startswith("--"):
-                example = _BESIDE[key] if key in _BESIDE else shown(CONFIG[key])
+                example = _BESIDE[key] if key in _BESIDE else as_argument(CONFIG[key])
                 raise ValueError(f"--{key} needs a value, as in --{key} {example}")
             value = words.pop(0)
-        overrides[key] = value if key in _BESIDE else typed(key, CONFIG[key], value)
+        overrides[key] = value if key in _BESIDE else parse_value(key, CONFIG[key], value)
     return overrides
 
 
@@ -59,7 +59,7 @@ def usage(width: int = 80) -> str:
     for section, settings in SETTINGS.items():
         lines += ["", f"{section}:"]
         for key, setting in settings.items():
-            default = shown(setting.default) or "empty"
+            default = as_argument(setting.default) or "empty"
             lines += [f"  --{key} {default}", *_wrapped(f"{setting.meaning} ({setting.legal.words})", width, 6)]
     lines += ["", "beside the settings:"]
     for flag, meaning in (
@@ -74,19 +74,21 @@ def usage(width: int = 80) -> str:
         lines += [f"  {flag}", *_wrapped(meaning, width, 6)]
     lines += ["", "presets:"]
     for name, keys in PRESETS.items():
-        lines += _wrapped(f"{name}: " + ", ".join(f"{key} {shown(value)}" for key, value in keys.items()), width, 2)
+        lines += _wrapped(
+            f"{name}: " + ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items()), width, 2
+        )
     return "\n".join(lines)
 
 
 def explain(key: str, width: int = 80) -> str:
     """Return what there is to know of one setting."""
     setting = SETTING[known(key)]
-    presets = ", ".join(f"{shown(keys[key])} in {name}" for name, keys in PRESETS.items() if key in keys)
+    presets = ", ".join(f"{as_argument(keys[key])} in {name}" for name, keys in PRESETS.items() if key in keys)
     text = [
         f"{setting.meaning}.",
         setting.more,
         f"Legal: {setting.legal.words}.",
-        f"Default: {shown(setting.default) or 'empty'}{'; ' * bool(presets)}{presets}.",
+        f"Default: {as_argument(setting.default) or 'empty'}{'; ' * bool(presets)}{presets}.",
         "It changes no figure." if setting.runtime else "",
     ]
     return "\n".join([f"--{key}", *(line for part in text if part for line in _wrapped(part, width, 2))])
@@ -154,7 +156,7 @@ def run_script(main: Callable[[], None]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f"error: {told(error)}", file=sys.stderr)
+        print(f"error: {out_of_memory_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)

@@ -17,7 +17,7 @@ log = logging.getLogger("aglrec")
 
 
 @contextmanager
-def processes() -> Iterator[int]:
+def process_group() -> Iterator[int]:
     """Join the other processes of a torchrun, if there are any, for a while.
 
     Yields:
@@ -43,7 +43,7 @@ def processes() -> Iterator[int]:
 
 
 @contextmanager
-def patiently() -> Iterator[Callable[[], bool]]:
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Let a first Ctrl-C be asked about, so that a step can be finished and saved; a second one stops at once.
 
     Among several processes, and outside the main thread, Ctrl-C stops as ever.
@@ -74,7 +74,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def from_first(compute: Callable[[], Any]) -> Any:
+def broadcast_from_rank0(compute: Callable[[], Any]) -> Any:
     """Compute something in process 0 alone and return it in all of them."""
     if not dist.is_initialized():
         return compute()
@@ -83,7 +83,7 @@ def from_first(compute: Callable[[], Any]) -> Any:
     return box[0]
 
 
-def in_turn(compute: Callable[[], Any]) -> Any:
+def rank0_first(compute: Callable[[], Any]) -> Any:
     """Compute something in every process, in the first one before the others, which then find its files."""
     if rank() > 0:
         dist.barrier()

@@ -32,9 +32,9 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         OSError: in a sentence that names the path, where the disk is full or the folder cannot be written to.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with told(path):
+    with named_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        clear(path.parent, path.name)
+        remove_leftovers(path.parent, path.name)
         try:
             with open(temporary, "wb") as file:
                 yield file
@@ -45,7 +45,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def clear(folder: Path, name: str = "") -> None:
+def remove_leftovers(folder: Path, name: str = "") -> None:
     """Remove what atomic_write left half-written in a folder, of a file or of all, for processes that were killed."""
     for left in folder.glob("*.*.tmp"):
         if left.name.startswith(f"{name}." * bool(name)) and _is_dead(left.suffixes[-2][1:]):
@@ -53,7 +53,7 @@ def clear(folder: Path, name: str = "") -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def named_write_errors(path: Path) -> Iterator[None]:
     """Turn a failure to write into an OSError that says what could not be written, and what to do."""
     try:
         yield

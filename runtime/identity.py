@@ -40,12 +40,14 @@ def text_origin(info: dict[str, Any]) -> dict[str, Any]:
     return {"encoder": info["used"], "digest": info["digest"]}
 
 
-def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
+def finished_metrics(
+    folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]
+) -> dict[str, Any] | None:
     """Return the metrics of a finished run with these settings, data and text vectors (see text_origin), else None.
 
     A checkpoint of that very run, which a kill can leave, goes.
     """
-    metrics = figures_of(folder, config)
+    metrics = metrics_of_same_settings(folder, config)
     if not metrics or (metrics["data"]["fingerprint"], text_origin(metrics["encoder"])) != (fingerprint, origin):
         return None
     try:
@@ -53,16 +55,18 @@ def finished(folder: Path, config: dict[str, Any], fingerprint: str, origin: dic
     except ValueError as error:
         log.warning(f"{error}")
         return None
-    checkpoints.drop_finished(folder, metrics.get("run"))
+    checkpoints.drop_finished_checkpoint(folder, metrics.get("run"))
     return metrics
 
 
-def complete(folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]) -> dict[str, Any] | None:
+def complete_metrics(
+    folder: Path, config: dict[str, Any], fingerprint: str, origin: dict[str, Any]
+) -> dict[str, Any] | None:
     """Return what finished does if the page is there as well, without which a run was killed and has that to write."""
-    return finished(folder, config, fingerprint, origin) if (folder / PAGE).exists() else None
+    return finished_metrics(folder, config, fingerprint, origin) if (folder / PAGE).exists() else None
 
 
-def figures_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+def metrics_of_same_settings(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """Return the metrics of a run with these settings if its files are there and it need not be run again."""
     if config["resume"] == "never" or not all((folder / name).exists() for name in OUTPUTS):
         return None
@@ -79,7 +83,7 @@ def figures_of(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
 def refuse_other(config: dict[str, Any], fingerprint: str | None = None) -> None:
     """Refuse the checkpoint of another run before texts are encoded, unless this run has nothing to do."""
     saved = Path(config["saved_dir"])
-    if rank() == 0 and not figures_of(saved, config):
+    if rank() == 0 and not metrics_of_same_settings(saved, config):
         checkpoints.refuse_other(
             saved, {"config": settings_of(config)} | ({"dataset": fingerprint} if fingerprint else {}), config
         )
@@ -100,7 +104,7 @@ def check_origin(checkpoint: dict[str, Any], fingerprint: str, info: dict[str, A
         )
 
 
-def told_by(checkpoint: dict[str, Any], saved: Path) -> dict[str, Any]:
+def fit_result(checkpoint: dict[str, Any], saved: Path) -> dict[str, Any]:
     """Return what fit returned when it trained the model of a checkpoint, as far as its files tell."""
     path, told = saved / "history.jsonl", {key: checkpoint[key] for key in ("epoch", "valid")}
     told["decided"] = checkpoint.get("decided", {})

@@ -9,14 +9,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from runtime.files import clear, told, write_json
+from runtime.files import named_write_errors, remove_leftovers, write_json
 from runtime.safe_files import parse_json
 
 NAME, LOCK = "manifest.json", ".lock"
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder's lock, which a process loses when it dies, and clear away what killed ones left half-written.
 
     A folder made for this in which nothing was written is removed again.
@@ -25,7 +25,7 @@ def alone(folder: Path) -> Iterator[None]:
         OSError: another process holds it, or nothing can be written there.
     """
     is_new = not folder.exists()
-    with told(folder):
+    with named_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
@@ -35,7 +35,7 @@ def alone(folder: Path) -> Iterator[None]:
                 f"another process is writing to {folder}; wait for it to end, or give another --saved_dir"
             ) from None
     try:
-        clear(folder)
+        remove_leftovers(folder)
         yield
     finally:
         if is_new and [path.name for path in folder.iterdir()] == [LOCK]:
@@ -49,7 +49,7 @@ def run_id(signature: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def enter(folder: Path, run: str, *names: str) -> None:
+def record(folder: Path, run: str, *names: str) -> None:
     """Write into manifest.json that these files of a folder are this run's, with their sha256.
 
     After a damaged manifest the others are of no run that is known.
@@ -62,13 +62,13 @@ def enter(folder: Path, run: str, *names: str) -> None:
     write_json(folder / NAME, {"files": files})
 
 
-def enter_again(folder: Path, *names: str) -> None:
+def record_again(folder: Path, *names: str) -> None:
     """Enter files that were written anew from the model of a folder, if its run is known."""
-    if run := run_of(folder):
-        enter(folder, run, *names)
+    if run := recorded_run(folder):
+        record(folder, run, *names)
 
 
-def run_of(folder: Path) -> str | None:
+def recorded_run(folder: Path) -> str | None:
     """Name the run that wrote the model of a folder; None if an older version did."""
     return _entries(folder).get("best_model.pth", {}).get("run") if (folder / NAME).exists() else None
 

@@ -17,14 +17,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in SAID)
 
 
-def told(error: BaseException, remedy: str = f"lower {KEYS}, or use a machine with more") -> str:
+def out_of_memory_message(error: BaseException, remedy: str = f"lower {KEYS}, or use a machine with more") -> str:
     """Return one line for an exception of is_out_of_memory; that of enough_for has its remedy already."""
     line = " ".join(str(error).split())
     return line if line.startswith("out of memory") and ";" in line else f"out of memory ({line[:120]}); {remedy}"
 
 
 @contextmanager
-def enough_for(what: str, remedy: str) -> Iterator[None]:
+def explains_out_of_memory(what: str, remedy: str) -> Iterator[None]:
     """Name what a step needs memory for, and what makes it need less; a with block, or a decorator.
 
     Raises:
@@ -35,7 +35,7 @@ def enough_for(what: str, remedy: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise MemoryError(told(error, f"{what} needs less if you {remedy}")) from None
+        raise MemoryError(out_of_memory_message(error, f"{what} needs less if you {remedy}")) from None
 
 
 def in_blocks(n: int, block: int, compute: Callable[[slice], Any]) -> Iterator[Any]:

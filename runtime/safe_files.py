@@ -42,7 +42,7 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, path: Path) -> None:
         self.stream, self.path = stream, path
-        self.left = most_unpacked(path.stat().st_size)
+        self.left = max_unpacked_bytes(path.stat().st_size)
 
     def readable(self) -> bool:
         return True
@@ -67,7 +67,7 @@ def open_gzip(path: Path) -> Iterator[BinaryIO]:
         yield io.BufferedReader(_Bounded(unpacked, path), 2**17)
 
 
-def most_unpacked(size: int) -> int:
+def max_unpacked_bytes(size: int) -> int:
     """Return how many bytes a packed file of some bytes may unpack to."""
     return max(UNPACKED_MB * 2**20, RATIO * size)
 
@@ -80,7 +80,7 @@ def check_zip(path: Path) -> None:
         ValueError: it is a bomb.
     """
     with zipfile.ZipFile(path) as archive:
-        if sum(info.file_size for info in archive.infolist()) > most_unpacked(path.stat().st_size):
+        if sum(info.file_size for info in archive.infolist()) > max_unpacked_bytes(path.stat().st_size):
             raise ValueError(_too_large(path))
 
 

@@ -45,7 +45,7 @@ CUTOFFS = Legal("whole numbers of at least 1, like 10,20", lambda value: bool(va
 LARGEST = 2**32  # of whole numbers: what seeds and sizes are put into ends not far above
 
 
-def shown(value: Any) -> str:
+def as_argument(value: Any) -> str:
     """Write a value as the command line takes it."""
     if isinstance(value, list):
         return ",".join(map(str, value))
@@ -58,11 +58,11 @@ def check(key: str, setting: Setting, value: Any) -> None:
         return
     if setting.legal.choices:
         raise ValueError(f"{key} is {value!r}; use one of: {', '.join(setting.legal.choices)}")
-    said = shown(value) or "empty"
+    said = as_argument(value) or "empty"
     raise ValueError(f"{key} is {said if said.isprintable() else repr(said)}; it must be {setting.legal.words}")
 
 
-def typed(key: str, default: Any, value: Any) -> Any:
+def parse_value(key: str, default: Any, value: Any) -> Any:
     """Return a setting's value in the type of its default; text from the command line is read, nothing is guessed.
 
     Raises:

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 from config import get_config
 from data_loader import load_dataset
 from evaluation.significance import paired_test
-from run_ablation import model, shared_vectors
+from run_ablation import shared_vectors, trained_row
 from runtime.cli import parse_overrides, run_script
 from runtime.files import write_json
 
@@ -47,7 +47,7 @@ def rows_alike(overrides: dict[str, Any], groups: int, seeds: int) -> list[Runs]
             folder = Path(base["saved_dir"]) / "aa" / f"group_{group}" / f"seed_{number}"
             config = get_config({**split, "seed": base["seed"] + group * seeds + number, "saved_dir": str(folder)})
             vectors = vectors or shared_vectors(dataset, config)
-            runs.append(model(config, dataset, vectors, rerun=False))
+            runs.append(trained_row(config, dataset, vectors, rerun=False))
     return rows
 
 

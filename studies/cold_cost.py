@@ -94,8 +94,8 @@ def figures(
     k, found = max(config["top_k"]), {}
     users = np.flatnonzero(np.diff(dataset.test.indptr))
     for part, own_cold in (("valid", dataset.cold_valid), ("test", dataset.cold_valid + dataset.cold_test)):
-        known, cold = dataset.known(part), getattr(dataset, f"cold_{part}")
-        warm, joint = dataset.warm(part), getattr(dataset, part) + cold
+        known, cold = dataset.masked_for(part), getattr(dataset, f"cold_{part}")
+        warm, joint = dataset.warm_pairs(part), getattr(dataset, part) + cold
         known_joint = known + own_cold - cold
         for name, target, masked in (
             (part, warm, known_joint + joint - warm),
@@ -105,7 +105,7 @@ def figures(
             metrics = evaluate(user_emb, item_emb, target, masked, config, auc=False)
             found[name] = means(metrics)[f"NDCG@{k}"]
     lists = rank_items(
-        user_emb, item_emb, users, dataset.known("test"), k, None, config["seed"], config["eval_memory_mb"]
+        user_emb, item_emb, users, dataset.masked_for("test"), k, None, config["seed"], config["eval_memory_mb"]
     ).items
     return {**found, "listed": float(is_cold[lists[lists >= 0]].mean())}
 
@@ -129,7 +129,7 @@ def hit_rates(folder: Path, data_dir: str | None = None) -> dict[str, float]:
     config = run_config(folder, data_dir)
     dataset, k = load_dataset(config), max(config["top_k"])
     user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-    counts, known = np.bincount(dataset.train.indices, minlength=dataset.n_items), dataset.known("test")
+    counts, known = np.bincount(dataset.train.indices, minlength=dataset.n_items), dataset.masked_for("test")
     users = np.flatnonzero((np.diff(dataset.test.indptr) > 0) & (np.diff(dataset.cold_test.indptr) > 0))
     rates = {}
     for name, members, target, place in (

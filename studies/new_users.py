@@ -26,12 +26,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import experiment, get_config
-from data_loader import Comments, Dataset, only
+from data_loader import Comments, Dataset, pairs_of_items
 from dataset.splits import PARTS
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
-from inference.finished_run import Run, load_run, place
+from inference.finished_run import Run, load_run, place_user
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import run_script
@@ -39,7 +39,7 @@ from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import text_origin
 from trainer import fit
-from training.before_training import select
+from training.before_training import choose_before_training
 from training.model_factory import build_model
 
 log = logging.getLogger("aglrec")
@@ -83,12 +83,12 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
     comments, theirs = dataset.user_comments, np.isin(dataset.user_comments.user_ids, kept)
     return dataclasses.replace(
         dataset,
-        **{name: getattr(dataset, name)[kept] for name in (*PARTS, "aside", "seen")},
+        **{name: getattr(dataset, name)[kept] for name in (*PARTS, "excluded", "seen")},
         raw_user_ids=[dataset.raw_user_ids[user] for user in kept],
         user_names=[dataset.user_names[user] for user in kept],
         user_comments=Comments(
             np.searchsorted(kept, comments.user_ids[theirs]),
-            [comments.texts[place] for place in np.flatnonzero(theirs)],
+            [comments.texts[place_user] for place_user in np.flatnonzero(theirs)],
             comments.weights[theirs],
         ),
     )
@@ -110,7 +110,7 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
             shutil.copy(path, saved)
         device = resolve_device(config["device"])
         vectors = text_vectors(dataset, config, str(device))
-        settings, selected = select(dataset, vectors, config, device)
+        settings, selected = choose_before_training(dataset, vectors, config, device)
         model = build_model(dataset, vectors, settings, device)
         fit(
             model,
@@ -155,7 +155,7 @@ def measure(both: Pair) -> dict[str, dict[str, float]]:
     rows = {"trained in": (known.user_emb[users], known.item_emb, 0.0)}
     for name, run in (("trained in, placed anew", known), ("left out, placed", left_out)):
         start = time.perf_counter()
-        placed = place(run, collected)
+        placed = place_user(run, collected)
         rows[name] = placed, run.item_emb, 1000 * (time.perf_counter() - start) / len(users)
     return {
         name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}
@@ -166,9 +166,9 @@ def measure(both: Pair) -> dict[str, dict[str, float]]:
 def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) -> float:
     """Compute NDCG at the largest of top_k for those left out, among the titles that the others collected in train."""
     dataset, among = both.known.dataset, both.left_out.dataset.warm_items
-    target = only(getattr(dataset, part)[both.users], np.isin(np.arange(dataset.n_items), among))
+    target = pairs_of_items(getattr(dataset, part)[both.users], np.isin(np.arange(dataset.n_items), among))
     return means(
-        evaluate(user_emb, item_emb, target, dataset.known(part)[both.users], both.known.config, among, auc=False)
+        evaluate(user_emb, item_emb, target, dataset.masked_for(part)[both.users], both.known.config, among, auc=False)
     )[f"NDCG@{max(both.known.config['top_k'])}"]
 
 

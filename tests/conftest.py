@@ -61,7 +61,7 @@ def write_data(folder: Path, n_users: int = 40, n_items: int = 30, per_user: int
 def dataset_of(train: sp.csr_matrix, **parts: sp.csr_matrix) -> Dataset:
     """Wrap these parts, the others being empty; seen is all of them, ids and names are row numbers."""
     empty = sp.csr_matrix(train.shape, dtype=np.float32)
-    matrices = {name: parts.get(name, empty) for name in (*PARTS[1:], "aside")}
+    matrices = {name: parts.get(name, empty) for name in (*PARTS[1:], "excluded")}
     users, items = ([str(row) for row in range(n)] for n in train.shape)
     return Dataset(
         train,

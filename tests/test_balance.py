@@ -16,7 +16,7 @@ from evaluator import evaluate, means
 from llm_embedding import TextVectors
 from model import UNLISTED, LightGCN
 from training import after_training, linear_columns
-from training.after_training import LINEAR, POPULARITY, balance, calibrate
+from training.after_training import LINEAR_GRID, POPULARITY_GRID, calibrate, search_blend_weights
 from training.model_factory import build_model
 
 CONFIG = get_config(
@@ -50,8 +50,8 @@ def figure(scores: torch.Tensor, dataset: Dataset) -> float:
         evaluate(
             scores,
             torch.eye(dataset.n_items),
-            dataset.warm("valid"),
-            dataset.known("valid"),
+            dataset.warm_pairs("valid"),
+            dataset.masked_for("valid"),
             CONFIG,
             dataset.warm_items,
         )
@@ -73,7 +73,7 @@ def spread(factors: tuple[torch.Tensor, torch.Tensor], dataset: Dataset) -> floa
 def test_the_best_of_what_was_tried_is_taken(seed: int, scale: float) -> None:
     dataset = parted(seed)
     trained, beside = drawn(dataset, 3, seed, 1.0), drawn(dataset, 2, seed + 100, scale)
-    weights, unit, tried = balance(*trained, logs(dataset), beside, dataset, CONFIG)
+    weights, unit, tried = search_blend_weights(*trained, logs(dataset), beside, dataset, CONFIG)
     assert unit == pytest.approx(spread(trained, dataset) / spread(beside, dataset), rel=1e-4)
     for one in tried:
         scores = (
@@ -85,12 +85,12 @@ def test_the_best_of_what_was_tried_is_taken(seed: int, scale: float) -> None:
     best = max(one[METRIC] for one in tried)
     [chosen] = [one for one in tried if {key: one[key] for key in weights} == weights]
     assert chosen[METRIC] == best
-    assert {(0.0, one) for one in LINEAR} <= {(one["popularity"], one["linear"]) for one in tried}
-    assert set(POPULARITY) == {one["popularity"] for one in tried}
+    assert {(0.0, one) for one in LINEAR_GRID} <= {(one["popularity"], one["linear"]) for one in tried}
+    assert set(POPULARITY_GRID) == {one["popularity"] for one in tried}
     # it ends where no weight alone makes it better
     assert {(one["popularity"], one["linear"]) for one in tried} >= {
-        *((weights["popularity"], one) for one in LINEAR),
-        *((one, weights["linear"]) for one in POPULARITY),
+        *((weights["popularity"], one) for one in LINEAR_GRID),
+        *((one, weights["linear"]) for one in POPULARITY_GRID),
     }
 
 
@@ -100,9 +100,9 @@ def test_what_helps_is_weighed_and_what_does_not_is_left_out() -> None:
     answer = torch.from_numpy(dataset.valid.toarray())
     knows, noise = (answer, torch.eye(dataset.n_items)), drawn(dataset, 3, 0, 1.0)
     against = 3 * np.random.default_rng(0).random(dataset.n_items).astype(np.float32)
-    weights, _, _ = balance(*knows, against, noise, dataset, CONFIG)
+    weights, _, _ = search_blend_weights(*knows, against, noise, dataset, CONFIG)
     assert weights == {"popularity": 0.0, "linear": 0.0}
-    weights, _, tried = balance(*noise, logs(dataset) * 0, knows, dataset, CONFIG)
+    weights, _, tried = search_blend_weights(*noise, logs(dataset) * 0, knows, dataset, CONFIG)
     assert weights["linear"] > 0
     assert weights["popularity"] == 0
     assert max(one[METRIC] for one in tried) > 0.9
@@ -111,7 +111,7 @@ def test_what_helps_is_weighed_and_what_does_not_is_left_out() -> None:
     valid[:, 0] = dataset.train.toarray()[:, 0] == 0
     asked = dataset_of(dataset.train, valid=ones(valid))
     popular = np.eye(1, dataset.n_items, dtype=np.float32)[0] * 5
-    weights, unit, _ = balance(*noise, popular, None, asked, CONFIG)
+    weights, unit, _ = search_blend_weights(*noise, popular, None, asked, CONFIG)
     assert weights["popularity"] > 0
     assert weights["linear"] == unit == 0
 
@@ -123,19 +123,19 @@ def test_it_does_not_look_at_test_parts() -> None:
         dataclasses.replace(dataset, test=empty, cold_test=empty),
     ]
     trained, beside = drawn(dataset, 3, 0, 1.0), drawn(dataset, 2, 1, 1.0)
-    found = [balance(*trained, logs(dataset), beside, one, CONFIG) for one in (dataset, *others)]
+    found = [search_blend_weights(*trained, logs(dataset), beside, one, CONFIG) for one in (dataset, *others)]
     assert found[0] == found[1] == found[2]
     asked = dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid)
-    assert balance(*trained, logs(dataset), beside, asked, CONFIG)[2] != found[0][2]
+    assert search_blend_weights(*trained, logs(dataset), beside, asked, CONFIG)[2] != found[0][2]
 
 
 def test_a_sample_of_users_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = parted()
     trained = drawn(dataset, 3, 0, 1.0)
-    whole = balance(*trained, logs(dataset), None, dataset, CONFIG)
+    whole = search_blend_weights(*trained, logs(dataset), None, dataset, CONFIG)
     monkeypatch.setattr(after_training, "SAMPLE", 20)
-    some = balance(*trained, logs(dataset), None, dataset, CONFIG)
-    assert some == balance(*trained, logs(dataset), None, dataset, CONFIG)
+    some = search_blend_weights(*trained, logs(dataset), None, dataset, CONFIG)
+    assert some == search_blend_weights(*trained, logs(dataset), None, dataset, CONFIG)
     assert [one[METRIC] for one in some[2]] != [one[METRIC] for one in whole[2]]
 
 
@@ -151,7 +151,7 @@ def model_of(dataset: Dataset, text: np.ndarray | None, **changes: Any) -> tuple
 def decide(monkeypatch: pytest.MonkeyPatch, popularity: float, beside: float, unit: float) -> None:
     monkeypatch.setattr(
         after_training,
-        "balance",
+        "search_blend_weights",
         lambda *args: ({"popularity": popularity, "linear": beside}, unit, ["what was tried"]),
     )
 
@@ -161,7 +161,7 @@ def test_new_titles_get_the_popularity_that_their_text_lets_expect(
     weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decide(monkeypatch, weight, 0.0, 1.0)
-    monkeypatch.setattr(linear_columns, "RIDGE", [3.0])
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [3.0])
     dataset, text = parted(), texts()
     model, config = model_of(dataset, text, linear_dim=0)
     decided = calibrate(model, dataset, config)
@@ -222,7 +222,9 @@ def test_what_is_decided_is_best_on_valid_as_the_model_scores() -> None:
     model, config = model_of(dataset, texts(2))
     decided = calibrate(model, dataset, config)
     found = means(
-        evaluate(*model.embeddings(), dataset.warm("valid"), dataset.known("valid"), CONFIG, dataset.warm_items)
+        evaluate(
+            *model.embeddings(), dataset.warm_pairs("valid"), dataset.masked_for("valid"), CONFIG, dataset.warm_items
+        )
     )[METRIC]
     assert found == pytest.approx(max(one[METRIC] for one in decided["tried"]), abs=1e-6)
     assert decided["weights"]["linear"] > 0

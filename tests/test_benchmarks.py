@@ -205,7 +205,7 @@ def test_a_child_that_fails_says_how() -> None:
 
 
 def test_both_forms_of_the_softmax_step_have_one_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.losses.MOST_SCORES", 50)
+    monkeypatch.setattr("training.losses.MAX_SCORES", 50)
     chunks, whole = (softmax.step(form, 7, 60, 4) for form in ("chunks", "whole"))
     assert chunks["loss"] == pytest.approx(whole["loss"])
     assert chunks["s"] > 0

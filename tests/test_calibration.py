@@ -42,7 +42,7 @@ def toy(gaps: list[float], asked: list[float], cold_cost: float, metric: str = "
     scores[:, n] = 10 + np.array([*gaps, *asked])
     target[len(gaps) :] = np.eye(1, n + 1, n)
     nothing = sp.csr_matrix((n, n + 1), dtype=np.float32)
-    dataset = SimpleNamespace(valid=sp.csr_matrix(target), cold_valid=nothing, known={"valid": nothing}.get)
+    dataset = SimpleNamespace(valid=sp.csr_matrix(target), cold_valid=nothing, masked_for={"valid": nothing}.get)
     return [
         torch.from_numpy(scores),
         torch.eye(n + 1),
@@ -111,7 +111,7 @@ def test_a_held_out_pair_of_cold_valid_is_no_miss() -> None:
     user_emb, item_emb, is_raised, dataset, config = toy(UP_TO_TEN, [], 0.0)
     dataset.cold_valid = pairs_with_the_cold_title(dataset, 9)
     assert cold_offset(user_emb, item_emb, is_raised, dataset, config)[0] == pytest.approx(9, abs=0.02)
-    dataset.known = {"valid": pairs_with_the_cold_title(dataset, 7, 8)}.get
+    dataset.masked_for = {"valid": pairs_with_the_cold_title(dataset, 7, 8)}.get
     assert cold_offset(user_emb, item_emb, is_raised, dataset, config)[0] == pytest.approx(7, abs=0.02)
 
 
@@ -120,7 +120,7 @@ def test_targets_that_are_out_of_reach_bury_no_other_title() -> None:
     valid = sp.csr_matrix(np.array([[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]], np.float32))
     known = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0]] * 2, np.float32))
     dataset = SimpleNamespace(
-        valid=valid, cold_valid=sp.csr_matrix(valid.shape, dtype=np.float32), known={"valid": known}.get
+        valid=valid, cold_valid=sp.csr_matrix(valid.shape, dtype=np.float32), masked_for={"valid": known}.get
     )
     item_emb = torch.tensor([0.0, 0.0, 2.0, 1.9, -5.0, 1.0])[:, None]
     config = get_config({"top_k": [1], "early_stop_metric": "NDCG@1", "cold_cost": 0.0})
@@ -131,7 +131,7 @@ def test_targets_that_are_out_of_reach_bury_no_other_title() -> None:
 
 def test_none_listed_is_that_not_even_the_best_of_several_cold_titles_is() -> None:
     scores, target = np.tile(np.float32([10, 5, 30, 12]), (3, 1)), sp.csr_matrix(np.eye(1, 4)[[0, 0, 0]])
-    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, known={"valid": target * 0}.get)
+    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, masked_for={"valid": target * 0}.get)
     config = get_config({"top_k": "2", "early_stop_metric": "NDCG@2", "cold_cost": 0.0})
     found, figures = cold_offset(torch.from_numpy(scores), torch.eye(4), np.arange(4) > 1, dataset, config)
     assert figures == {"metric": "NDCG@2", "chosen": 1.0, "highest": 1.0, "none listed": 1.0}
@@ -140,7 +140,7 @@ def test_none_listed_is_that_not_even_the_best_of_several_cold_titles_is() -> No
 
 def test_where_no_list_of_valid_can_tell_nothing_is_lowered() -> None:
     user_emb, item_emb, is_raised, dataset, config = toy([1.0, 2.0], [], 0.05)
-    dataset.known = {"valid": pairs_with_the_cold_title(dataset, 0, 1)}.get
+    dataset.masked_for = {"valid": pairs_with_the_cold_title(dataset, 0, 1)}.get
     found, figures = cold_offset(user_emb, item_emb, is_raised, dataset, config)
     assert found == 0
     assert figures["chosen"] == figures["none listed"] == 1
@@ -155,7 +155,7 @@ def test_of_two_heights_alike_the_one_that_lists_more_is_taken() -> None:
 def test_a_list_with_too_few_titles_counts_none_twice() -> None:
     scores, target = torch.tensor([[1.0, 10.0, 5.0, 7.0]]), sp.csr_matrix([[0.0, 1.0, 1.0, 0.0]])
     known = sp.csr_matrix([[1.0, 0.0, 0.0, 1.0]])  # two titles are left for a list of three, both of them targets
-    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, known={"valid": known}.get)
+    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, masked_for={"valid": known}.get)
     config = get_config({"top_k": "3", "early_stop_metric": "NDCG@3", "cold_cost": 0.0})
     assert cold_offset(scores, torch.eye(4), np.arange(4) > 2, dataset, config)[1]["highest"] == 1
 
@@ -201,7 +201,7 @@ def cold(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset]:
 def trained(cold: tuple[dict[str, Any], Dataset]) -> tuple[LightGCN, dict[str, Any], Dataset]:
     """A model of four epochs with its offset taken back, its config and dataset."""
     config, dataset = {**cold[0], "loss": "softmax", "epochs": 4, "id_dropout": 0.5, "early_stop_round": 0}, cold[1]
-    assert dataset.aside.nnz > 0
+    assert dataset.excluded.nnz > 0
     model, _ = fitted(dataset, config)
     assert model.item_bias.any()
     model.item_bias.zero_()
@@ -216,7 +216,7 @@ def ndcg_by_hand(model: LightGCN, dataset: Dataset, offset: float, k: int = 5) -
     """Compute NDCG@k of valid among all titles from the whole matrix of scores, cold ones lowered by an offset."""
     user_emb, item_emb = (part.numpy().astype(np.float64) for part in model.embeddings())
     scores = user_emb @ item_emb.T - offset * cold_titles(dataset)
-    scores[(dataset.train + dataset.aside + dataset.cold_valid).toarray() > 0] = -np.inf
+    scores[(dataset.train + dataset.excluded + dataset.cold_valid).toarray() > 0] = -np.inf
     found, discount = [], 1 / np.log2(np.arange(2, k + 2))
     for row, target in zip(scores, dataset.valid.toarray(), strict=True):
         if target.any():
@@ -343,7 +343,9 @@ def test_valid_is_told_with_what_was_decided(
     cold: tuple[dict[str, Any], Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, dataset = {**cold[0], **SOFTMAX, "cold_cost": 1.0}, cold[1]
-    monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 4.0}, 1.0, []))
+    monkeypatch.setattr(
+        after_training, "search_blend_weights", lambda *_: ({"popularity": 0.3, "linear": 4.0}, 1.0, [])
+    )
     model, result = fitted(dataset, config)
     assert result["valid"] == pytest.approx(among_warm(model, dataset, config))
     assert result["valid"]["NDCG@5"] != history(config)[result["epoch"] - 1]["NDCG@5"]
@@ -354,7 +356,9 @@ def test_inference_writes_the_same_with_all_that_can_be_decided(
 ) -> None:
     config = {**cold[0], **SOFTMAX, "normalize": True, "temperature": 0.2}
     # random data know of no linear model, so that valid might well leave it out
-    monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
+    monkeypatch.setattr(
+        after_training, "search_blend_weights", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, [])
+    )
     metrics = main.run(config)
     assert set(metrics["decided"]) == {"weights", "unit", "tried", "linear", "cold_offset"}
     state = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]

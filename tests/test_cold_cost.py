@@ -97,7 +97,7 @@ def test_joint_asks_for_both_parts(made: Path, rows: cold_cost.Rows) -> None:
     discount = 1 / np.log2(np.arange(2, 7))
     for part, known in (("valid", data.train), ("test", data.train + data.valid + data.cold_valid)):
         target = (getattr(data, part) + getattr(data, f"cold_{part}")).toarray()
-        scores = np.where((known + data.aside).toarray() > 0, -np.inf, (user_emb @ item_emb.T).numpy())
+        scores = np.where((known + data.excluded).toarray() > 0, -np.inf, (user_emb @ item_emb.T).numpy())
         found = [
             wanted[np.argsort(-row)[:5]] @ discount / discount[: int(wanted.sum())].sum()
             for row, wanted in zip(scores, target, strict=True)
@@ -132,7 +132,9 @@ def test_an_offset_of_zero_undoes_that_of_training(made: Path, rows: cold_cost.R
 def test_columns_behind_the_offset_are_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind it stand the linear columns and, last, popularity for users of whom nothing is known."""
     # random data know of no linear model, so that valid might well leave it out
-    monkeypatch.setattr(after_training, "balance", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, []))
+    monkeypatch.setattr(
+        after_training, "search_blend_weights", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, [])
+    )
     write_data(tmp_path / "data", n_users=60, n_items=40)
     with open(tmp_path / "data" / "interactions.tsv", "a", encoding="utf-8") as file:
         file.writelines(f"new{user}\ts{user}\t1\t\t\n" for user in range(3))
@@ -237,7 +239,7 @@ def test_data_that_moved_are_found(made: Path, rows: cold_cost.Rows, tmp_path: P
     state = torch.load(tmp_path / "saved" / "best_model.pth", weights_only=True)
     state["config"]["data_dir"] = str(tmp_path / "gone")
     torch.save(state, tmp_path / "saved" / "best_model.pth")
-    manifest.enter(tmp_path / "saved", manifest.run_of(tmp_path / "saved"), "best_model.pth")
+    manifest.record(tmp_path / "saved", manifest.recorded_run(tmp_path / "saved"), "best_model.pth")
     with pytest.raises(FileNotFoundError):
         cold_cost.measure(tmp_path / "saved", [COST])
     assert cold_cost.measure(tmp_path / "saved", [COST], str(tmp_path / "moved"))["none listed"] == rows["none listed"]

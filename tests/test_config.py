@@ -15,7 +15,7 @@ import pytest
 import config as config_module
 from config import CONFIG, PRESETS, RUNTIME_KEYS, SETTINGS, experiment, get_config
 from runtime.cli import answer_early, explain, parse_overrides, run_script, usage
-from runtime.settings import shown
+from runtime.settings import as_argument
 
 CHOICES = {
     "split": ("user_time", "leave_one_out", "random", "global_time"),
@@ -480,7 +480,7 @@ def test_help_tells_meaning_and_legal_values_of_every_setting(key: str) -> None:
         assert setting.meaning in text
         assert setting.legal.words in text
     assert " ".join(setting.more.split()) in long
-    assert (shown(setting.default) or "empty") in long
+    assert (as_argument(setting.default) or "empty") in long
 
 
 # --- a file of settings ---

@@ -30,7 +30,7 @@ from training.losses import sample_triples
 SPLITS = ("user_time", "leave_one_out", "random", "global_time")
 TIME_SPLITS = ("user_time", "leave_one_out", "global_time")
 PER_USER_SPLITS = ("user_time", "leave_one_out", "random")
-DISJOINT = (*PARTS, "aside")
+DISJOINT = (*PARTS, "excluded")
 DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 MAL, GOWALLA = DATASETS / "mal-anime", DATASETS / "gowalla"
 
@@ -720,7 +720,7 @@ def test_rows_below_min_rate_are_aside_where_they_are_older_than_the_test(split:
         of_whom = tests if split == "global_time" else {other for other in tests if other[0] == pair[0]}
         if split == "random" or all(time[pair] < time[other] for other in of_whom):
             older.add(pair)
-    assert pairs(dataset, "aside") == older
+    assert pairs(dataset, "excluded") == older
     assert any(time[pair] == "" for pair in older)
     assert (low == older) == (split == "random")
     assert pairs(dataset, *PARTS) == time.keys() - low
@@ -733,7 +733,7 @@ def test_where_most_times_are_missing_a_date_tells_no_age(tmp_path: Path) -> Non
     rows = [{**row, **({"updated_at": ""} if number % 3 else {})} for number, row in enumerate(read_rows(folder))]
     write_tsv(folder, "interactions.tsv", [row.values() for row in rows])
     low = {(row["user_id"], row["subject_id"]) for row in rows if float(row["rate"]) < 5}
-    assert pairs(load(folder, split="global_time", min_rate=5), "aside") == low
+    assert pairs(load(folder, split="global_time", min_rate=5), "excluded") == low
 
 
 @pytest.mark.parametrize("split", TIME_SPLITS)
@@ -749,13 +749,15 @@ def test_a_row_as_old_as_the_first_of_the_test_is_no_older(split: str, tmp_path:
     dataset = load(write_small(tmp_path, rows, tuple("abcdef")), split=split, min_rate=5)
     assert pairs(dataset, "test") == {("u", "d")}
     newer_of_v = set() if split == "global_time" else {("v", "b")}  # who else has no test row to be newer than
-    assert pairs(dataset, "aside") == {("u", "f"), ("v", "c")} | newer_of_v
+    assert pairs(dataset, "excluded") == {("u", "f"), ("v", "c")} | newer_of_v
 
 
-@pytest.mark.parametrize(("part", "before"), [("valid", ("train", "aside")), ("test", ("train", "aside", "valid"))])
+@pytest.mark.parametrize(
+    ("part", "before"), [("valid", ("train", "excluded")), ("test", ("train", "excluded", "valid"))]
+)
 def test_known_is_what_came_before_and_aside(part: str, before: tuple[str, ...], data_dir: Path) -> None:
     dataset = load_with_every_part(data_dir)
-    known = dataset.known(part)
+    known = dataset.masked_for(part)
     assert known.toarray().tolist() == sum(getattr(dataset, name).toarray() for name in before).tolist()
     assert (known.shape, known.dtype, known.max()) == (dataset.train.shape, np.float32, 1)
 
@@ -764,10 +766,10 @@ def test_warm_pairs_are_those_of_titles_with_a_train_row() -> None:
     drawn = np.random.default_rng(0).integers(5, size=(9, 12))
     drawn[:, [3, 7, 11]] = drawn[:, [3, 7, 11]].clip(2)  # valid, test and aside are no history
     train, valid, test, aside = (sp.csr_matrix((drawn == code).astype(np.float32)) for code in (1, 2, 3, 4))
-    dataset = dataset_of(train, valid=valid, test=test, aside=aside)
+    dataset = dataset_of(train, valid=valid, test=test, excluded=aside)
     assert dataset.warm_items.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
     for part, code in (("valid", 2), ("test", 3)):
-        warm = dataset.warm(part)
+        warm = dataset.warm_pairs(part)
         expected = [pair for pair in np.argwhere(drawn == code).tolist() if pair[1] in dataset.warm_items]
         assert np.argwhere(warm).tolist() == expected
         assert warm.nnz == len(expected) < getattr(dataset, part).nnz  # no explicit zeros, which indptr would count
@@ -1082,7 +1084,7 @@ def test_train_rows_per_user_cuts_text_files(tmp_path: Path) -> None:
     assert per_user(cut, "train") == [4] * 30
     assert pairs(cut, "train") < pairs(whole, "train")
     assert all(pairs(cut, part) == pairs(whole, part) for part in ("valid", "test", "seen"))
-    assert pairs(cut, "aside") == pairs(whole, "train") - pairs(cut, "train")
+    assert pairs(cut, "excluded") == pairs(whole, "train") - pairs(cut, "train")
 
 
 @pytest.mark.parametrize(
@@ -1181,10 +1183,10 @@ def test_train_rows_per_user_cuts_train_and_nothing_else(split: str, cold_item_r
     for part in (*PARTS[1:], "seen"):
         assert pairs(cut, part) == pairs(whole, part), part
     dropped = pairs(whole, "train") - pairs(cut, "train")
-    assert pairs(cut, "aside") == dropped
+    assert pairs(cut, "excluded") == dropped
     assert cut.raw_user_ids == whole.raw_user_ids
     assert cut.raw_item_ids == whole.raw_item_ids
-    assert (cut.facts["aside"], cut.facts["positives"]) == (len(dropped), len(pairs(cut, *PARTS)))
+    assert (cut.facts["excluded"], cut.facts["positives"]) == (len(dropped), len(pairs(cut, *PARTS)))
 
 
 def test_comments_of_rows_beyond_train_rows_per_user_vanish(tmp_path: Path) -> None:
@@ -1214,7 +1216,7 @@ def test_train_rows_per_user_are_drawn_at_random_not_by_age(tmp_path: Path) -> N
 
 def test_train_rows_per_user_above_what_there_is_changes_nothing(data_dir: Path) -> None:
     assert load(data_dir, train_rows_per_user=100).fingerprint == load(data_dir).fingerprint
-    assert load(data_dir, train_rows_per_user=100).facts["aside"] == 0
+    assert load(data_dir, train_rows_per_user=100).facts["excluded"] == 0
 
 
 def test_rows_below_min_rate_are_aside_beside_the_cut(tmp_path: Path) -> None:
@@ -1222,7 +1224,7 @@ def test_rows_below_min_rate_are_aside_beside_the_cut(tmp_path: Path) -> None:
     dataset = load(folder, min_rate=5, train_rows_per_user=1, split="random", valid_ratio=0)
     assert [len(pairs(dataset, part)) for part in ("train", "test")] == [1, 1]
     assert pairs(dataset, "seen") == {("u", title) for title in "abcdef"}
-    assert pairs(dataset, "aside") == pairs(dataset, "seen") - pairs(dataset, "train", "test")
+    assert pairs(dataset, "excluded") == pairs(dataset, "seen") - pairs(dataset, "train", "test")
 
 
 # --- real data ---
@@ -1271,7 +1273,7 @@ def test_known_pairs_are_seen_and_no_positives_at_any_rate(split: str, min_rate:
         assert pairs(dataset, part) == pairs(plain, part)
     assert pairs(dataset, "seen") == pairs(plain, "seen") | known
     older = known if split == "random" else {(plain.raw_user_ids[row], free[row]) for row in range(1, len(free), 2)}
-    assert pairs(dataset, "aside") == pairs(plain, "aside") | older
+    assert pairs(dataset, "excluded") == pairs(plain, "excluded") | older
     assert dataset.facts["known only"] == len(known)
     assert dataset.user_comments.texts == plain.user_comments.texts
 

@@ -74,7 +74,7 @@ OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # that of new titles, in item_bias, is
 def work(job: dict[str, Any]) -> None:
     """Do the runs of a job in each process and write down, in its own file, what it did."""
     notes: dict[str, Any] = {"runs": {}, "writes": []}
-    with distributed.processes() as rank:
+    with distributed.process_group() as rank:
         watch_writes(job["folder"], notes["writes"])
         for name, overrides in job["runs"].items():
             notes["runs"][name] = watched_run(get_config(overrides))
@@ -462,10 +462,14 @@ def test_the_first_process_killed_ends_the_job_within_seconds_and_the_same_comma
 
 def test_alone_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with distributed.processes() as rank:
+    with distributed.process_group() as rank:
         assert rank == distributed.rank() == 0
         assert not dist.is_initialized()
-    assert distributed.from_first(lambda: "computed") == distributed.in_turn(lambda: "computed") == "computed"
+    assert (
+        distributed.broadcast_from_rank0(lambda: "computed")
+        == distributed.rank0_first(lambda: "computed")
+        == "computed"
+    )
     partial = torch.ones(2)
     assert model_module.sum_over_processes(partial) is partial
     assert model_module.own_share(DIM) == slice(0, DIM)

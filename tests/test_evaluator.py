@@ -13,14 +13,14 @@ import torch
 from conftest import dataset_of
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from data_loader import Dataset, only
+from data_loader import Dataset, pairs_of_items
 from evaluation.list_metrics import beyond_accuracy
 from evaluator import (
     Ranking,
     _columns,
     evaluate,
+    evaluate_cold_listing,
     evaluate_groups,
-    evaluate_listed,
     evaluate_warm,
     item_groups,
     means,
@@ -507,7 +507,7 @@ def parted_data() -> tuple[np.ndarray, Dataset]:
     place = np.arange(n_items)
     parts = {
         "cold_valid": (drawn < 3) & (place >= 100) & (place < 105),
-        "aside": drawn == 3,
+        "excluded": drawn == 3,
         "cold_test": (drawn < 3) & (place >= 105) & (place < 110),
     }
     free = (place < 100) | (place >= 110)
@@ -527,7 +527,7 @@ def warm_part(dataset: Dataset, part: str) -> np.ndarray:
 
 def dense_known(dataset: Dataset, part: str, *more: str) -> np.ndarray:
     """Return what a ranking for this part must leave out, and some parts more."""
-    names = ("train", "aside", *(["valid"] if part == "test" else []), *more)
+    names = ("train", "excluded", *(["valid"] if part == "test" else []), *more)
     return sum(getattr(dataset, name).toarray() for name in names)
 
 
@@ -559,8 +559,8 @@ def test_evaluate_listed_equals_brute_force_among_all_titles(has_cold_test_rows:
     scores, dataset = parted_data()
     scores = scores + moved * is_cold(dataset)
     if not has_cold_test_rows:
-        dataset = dataclasses.replace(dataset, test=only(dataset.test, ~is_cold(dataset)))
-    found = evaluate_listed(*vectors_scoring(scores), dataset, settings())
+        dataset = dataclasses.replace(dataset, test=pairs_of_items(dataset.test, ~is_cold(dataset)))
+    found = evaluate_cold_listing(*vectors_scoring(scores), dataset, settings())
     warm, test = warm_part(dataset, "test"), dataset.test.toarray()
     assert (warm == test).all() != has_cold_test_rows
     hidden = dense_known(dataset, "test", "cold_valid", "cold_test") + test - warm

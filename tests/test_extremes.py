@@ -282,7 +282,7 @@ def test_training_without_memory_names_what_to_lower(
     def full(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(losses if place == "bpr_loss" else trainer, place, full)
+    monkeypatch.setattr(losses if place == "bpr_loss" else model_factory, place, full)
     monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
     monkeypatch.setattr(
         sys,
@@ -359,5 +359,5 @@ def test_another_failure_of_torch_is_no_lack_of_memory(monkeypatch: pytest.Monke
 
     with pytest.raises(RuntimeError, match="mat1"):
         run_script(broken)
-    with pytest.raises(RuntimeError, match="mat1"), memory.enough_for("a step", "wait"):
+    with pytest.raises(RuntimeError, match="mat1"), memory.explains_out_of_memory("a step", "wait"):
         broken()

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from config import get_config
 from evaluator import evaluate_warm, means
 from inference import fold_in
-from inference.finished_run import Run, list_for_new, load_run, place
+from inference.finished_run import Run, list_for_new, load_run, place_user
 from main import run
 from training.linear_columns import linear_users
 
@@ -60,7 +60,7 @@ def ndcg(run: Run, user_emb: torch.Tensor) -> float:
 
 def test_the_runs_own_users_lose_under_5_percent_when_placed_anew(trained: Run) -> None:
     assert np.diff(trained.dataset.train.indptr).all()
-    known, anew = ndcg(trained, trained.user_emb), ndcg(trained, place(trained, trained.dataset.train))
+    known, anew = ndcg(trained, trained.user_emb), ndcg(trained, place_user(trained, trained.dataset.train))
     assert anew > 0.95 * known
     by_propagation = trained.user_emb.clone()  # the start of the fit: what --new_user once gave
     dim, counts = trained.config["embedding_dim"], np.bincount(trained.dataset.train.indices, minlength=300)
@@ -73,9 +73,9 @@ def test_the_runs_own_users_lose_under_5_percent_when_placed_anew(trained: Run) 
 
 def test_a_user_is_placed_alike_alone_and_among_others(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     some = trained.dataset.train[:7]
-    together = place(trained, some)
+    together = place_user(trained, some)
     monkeypatch.setattr(fold_in, "BLOCK", 2)
-    torch.testing.assert_close(place(trained, some), together, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(place_user(trained, some), together, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -119,7 +119,7 @@ def test_the_vector_is_its_titles_less_what_is_expected_of_the_catalogue(
     items, counts = torch.from_numpy(rng.normal(size=(30, 4))).float(), rng.integers(1, 9, 30)
     collected = sp.csr_matrix((rng.random((6, 30)) < 0.3).astype(np.float32))
     # so short that the best vector of that length is not beyond the best of all, where titles would count against him
-    users, weights = fold_in.fitted(collected, items, counts, 0.3, fixed)
+    users, weights = fold_in.fold_in_users(collected, items, counts, 0.3, fixed)
     assert ((weights != 0) != (collected != 0)).nnz == 0
     assert (weights.data > 0).all()
     off = torch.from_numpy(weights @ items.numpy()) - users
@@ -153,7 +153,7 @@ def test_the_vector_complements_the_linear_columns(tmp_path: Path) -> None:
     found = load_run(config)
     assert found.linear is not None
     some, dim = found.dataset.train[:5], config["embedding_dim"]
-    users = place(found, some)
+    users = place_user(found, some)
     counts = np.bincount(found.dataset.train.indices, minlength=found.dataset.n_items)
     start = dim + found.has_bias
     beside = linear_users(*found.linear, some), found.item_emb[:, start : start + 16]

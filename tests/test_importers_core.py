@@ -649,7 +649,7 @@ def test_the_next_commands_are_ones_that_run(described: bool, text: str, tmp_pat
             [title(str(n)) for n in range(30)] * described,
         ),
     )
-    check, train, listing = (shlex.split(line) for line in tool.told(result, folder).splitlines()[-3:])
+    check, train, listing = (shlex.split(line) for line in tool.convert_summary(result, folder).splitlines()[-3:])
     assert (check[:2], train[:2], listing[:2]) == (
         ["python", "tools/check.py"],
         ["python", "main.py"],

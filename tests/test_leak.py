@@ -51,7 +51,7 @@ def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) 
         if (row[0], row[1]) in held_out:
             other = next(raw for raw in dataset.raw_item_ids[::-1] if (row[0], raw) not in seen)
             seen.add((row[0], other))
-            row[1], row[2], row[3] = other, row[2] if part == "aside" else "1", MARKER
+            row[1], row[2], row[3] = other, row[2] if part == "excluded" else "1", MARKER
     write_tsv(target, "interactions.tsv", rows)
     (target / "anime.tsv").write_bytes((source / "anime.tsv").read_bytes())
 
@@ -91,12 +91,12 @@ def test_changing_test_rows_changes_no_weight(tmp_path: Path, recipe: dict[str, 
         assert torch.equal(a, b), f"{name} depends on test rows"
 
 
-ASIDE = {"min_rate": 4, "train_rows_per_user": 3}
+EXCLUDED = {"min_rate": 4, "train_rows_per_user": 3}
 
 
 @pytest.mark.parametrize(
     ("part", "overrides"),
-    [("valid", {}), ("aside", ASIDE), ("aside", {**ASIDE, "loss": "softmax", "init": "svd"})],
+    [("valid", {}), ("excluded", EXCLUDED), ("excluded", {**EXCLUDED, "loss": "softmax", "init": "svd"})],
     ids=["valid", "aside with bpr", "aside with softmax"],
 )
 def test_changing_valid_or_aside_rows_changes_no_loss_and_no_text(
@@ -118,7 +118,7 @@ def test_changing_valid_or_aside_rows_changes_no_loss_and_no_text(
 
 
 @pytest.mark.parametrize(
-    ("parts", "overrides"), [(("test", "valid"), {}), (("aside",), ASIDE)], ids=["held out", "aside"]
+    ("parts", "overrides"), [(("test", "valid"), {}), (("excluded",), EXCLUDED)], ids=["held out", "excluded"]
 )
 def test_no_comment_but_of_a_train_row_is_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...], overrides: dict[str, Any]
@@ -150,16 +150,16 @@ def test_no_comment_but_of_a_train_row_is_encoded(
 @pytest.mark.parametrize("split", ["user_time", "leave_one_out", "random", "global_time"])
 @pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
 def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: str, cold_item_ratio: float) -> None:
-    config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio, **ASIDE)
+    config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio, **EXCLUDED)
     dataset = load_dataset(config)
-    assert dataset.aside.nnz > 50
+    assert dataset.excluded.nnz > 50
     edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users :].numpy() > 0
     users, positives, _ = sample_triples(dataset.train, np.random.default_rng(0))
     trained = set(zip(users.tolist(), positives.tolist(), strict=True))
     for (users, items, (places, wanted)), _ in softmax_batches(dataset.train, 7, np.random.default_rng(0), "cpu")[1]:
         pairs = set(zip(users[places].tolist(), items[wanted].tolist(), strict=True))
         assert pairs <= trained
-    for part in ("valid", "test", "cold_valid", "cold_test", "aside"):
+    for part in ("valid", "test", "cold_valid", "cold_test", "excluded"):
         for user, item in np.argwhere(getattr(dataset, part)).tolist():
             assert not edges[user, item], f"a pair of {part} is an edge of the graph"
             assert (user, item) not in trained, f"a pair of {part} is trained on"

@@ -160,7 +160,7 @@ def test_each_who_reads_a_mix_says_which_file_is_of_which_run(
 ) -> None:
     saved = Path(mixed["saved_dir"])
     old = json.loads((saved / "metrics.json").read_text())["run"]
-    new = manifest.run_of(saved)
+    new = manifest.recorded_run(saved)
     said = rf"best_model.pth of run {new}; user_emb.pt not as run {old} wrote it; item_emb.pt of run {old}"
     for read in (lambda: load_run(mixed), lambda: cold_cost.measure(saved, [0.1])):
         with pytest.raises(ValueError, match=said):
@@ -213,7 +213,10 @@ def test_what_an_older_version_wrote_is_taken_as_it_is(config: dict[str, Any]) -
 
 def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
     saved = Path(config["saved_dir"])
-    with manifest.alone(saved), pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"):
+    with (
+        manifest.lock_folder(saved),
+        pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"),
+    ):
         main.run(config)
     assert main.run(config)
 
@@ -224,7 +227,7 @@ def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> N
     program = (
         f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import manifest\n"
         "from pathlib import Path\n"
-        f"with manifest.alone(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n"
+        f"with manifest.lock_folder(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
@@ -484,7 +487,7 @@ def test_users_who_have_every_title_are_no_nan(
 def test_an_unreadable_metrics_file_is_no_finished_run(config: dict[str, Any]) -> None:
     main.run(config)
     (Path(config["saved_dir"]) / "metrics.json").write_text("[]")
-    assert identity.figures_of(Path(config["saved_dir"]), config) is None
+    assert identity.metrics_of_same_settings(Path(config["saved_dir"]), config) is None
 
 
 def test_a_wrong_setting_leaves_no_folder(config: dict[str, Any], tmp_path: Path) -> None:

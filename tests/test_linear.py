@@ -15,7 +15,7 @@ from data_loader import Dataset
 from evaluator import evaluate, means
 from training import linear_columns
 from training.closed_form import low_pass
-from training.linear_columns import chosen_weights, linear_model, linear_users, placed_by_text
+from training.linear_columns import chosen_weights, linear_model, linear_users, place_cold_by_text
 
 METRIC, N_ITEMS = "NDCG@5", 16
 COLD, SILENT = np.array([13, 14]), 15  # titles without a history, one of them without text
@@ -25,7 +25,7 @@ CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 64
 @pytest.fixture(autouse=True)
 def fewer_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """Penalties for 60 users in place of thousands."""
-    monkeypatch.setattr(linear_columns, "L2", (2.0, 10.0, 60.0))
+    monkeypatch.setattr(linear_columns, "L2_GRID", (2.0, 10.0, 60.0))
 
 
 def ones(pairs: np.ndarray) -> sp.csr_matrix:
@@ -101,9 +101,9 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     dataset, text = parted(seed), texts(seed)
     weights, decided = chosen_weights(dataset, text, CONFIG)
     tried = decided.pop("tried")
-    first, then = tried[: len(linear_columns.L2)], tried[len(linear_columns.L2) :]
-    assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear_columns.L2]
-    assert [one["text_weight"] for one in then] == list(linear_columns.TEXT_WEIGHTS[1:])
+    first, then = tried[: len(linear_columns.L2_GRID)], tried[len(linear_columns.L2_GRID) :]
+    assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear_columns.L2_GRID]
+    assert [one["text_weight"] for one in then] == list(linear_columns.TEXT_WEIGHT_GRID[1:])
     assert {one["l2"] for one in then} == {max(first, key=lambda one: one[METRIC])["l2"]}
     for one in tried:
         made = by_hand(dataset, one["l2"], text * np.sqrt(one["text_weight"]))
@@ -138,7 +138,7 @@ def test_without_a_valid_part_nothing_is_chosen() -> None:
     weights, decided = chosen_weights(dataset, texts(), CONFIG)
     assert len(decided["tried"]) == 1
     assert decided["text_weight"] == 0
-    assert decided["l2"] in linear_columns.L2
+    assert decided["l2"] in linear_columns.L2_GRID
     np.testing.assert_allclose(weights, by_hand(dataset, decided["l2"]), atol=1e-5)
 
 
@@ -199,11 +199,11 @@ def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("penalty", [0.5, 20.0])
 def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_columns, "RIDGE", [penalty])
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [penalty])
     text, warm = texts() * 3, np.arange(13)
     values = np.random.default_rng(3).normal(size=(N_ITEMS, 2)).astype(np.float32)
     text[4] = 0  # a title with a history and no text teaches nothing, and keeps its values
-    placed = placed_by_text(text, warm, values)
+    placed = place_cold_by_text(text, warm, values)
     assert placed.dtype == np.float32
     np.testing.assert_array_equal(placed[warm], values[warm])
     taught = np.delete(warm, 4)
@@ -213,7 +213,7 @@ def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypa
 
 
 def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_columns, "RIDGE", [0.1, 3.0, 100.0])
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [0.1, 3.0, 100.0])
     rng, text, warm, chosen = np.random.default_rng(7), texts(7) * 2, np.arange(13), set()
     for noise in (0.01, 1.0, 1.0, 10.0, 10.0):
         values = (text @ rng.normal(size=(5, 1)) + noise * rng.normal(size=(N_ITEMS, 1))).astype(np.float32)
@@ -226,12 +226,12 @@ def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.Mon
                     for i in warm
                 ]
             )
-            for penalty in linear_columns.RIDGE
+            for penalty in linear_columns.RIDGE_GRID
         }
         best = min(errors, key=errors.get)
         chosen.add(best)
         np.testing.assert_allclose(
-            placed_by_text(text, warm, values)[COLD],
+            place_cold_by_text(text, warm, values)[COLD],
             ridge(text[warm], values[warm], text[COLD], best),
             rtol=1e-3,
             atol=1e-4,
@@ -241,7 +241,7 @@ def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.Mon
 
 def test_the_cold_titles_of_a_model_stand_where_titles_of_their_text_would(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cold title with the very text of a single other one, told apart from all others, scores much like it."""
-    monkeypatch.setattr(linear_columns, "RIDGE", [1e-6])
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [1e-6])
     text = np.eye(N_ITEMS, dtype=np.float32)
     text[COLD[0]], text[SILENT] = text[2], 0
     found = linear_model(parted(), text, CONFIG)

@@ -23,7 +23,7 @@ def scored(config: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Dataset]
     rng = np.random.default_rng(0)
     part = rng.choice(7, size=(9, 12), p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05])
     of = [sp.csr_matrix((part == code).astype(np.float32)) for code in range(1, 7)]
-    dataset = dataset_of(of[0], valid=of[1], test=of[2], cold_valid=of[3], cold_test=of[4], aside=of[5])
+    dataset = dataset_of(of[0], valid=of[1], test=of[2], cold_valid=of[3], cold_test=of[4], excluded=of[5])
     users, items = (torch.from_numpy(rng.normal(size=(n, 4)).astype(np.float32)) for n in (9, 12))
     return users, items, dataset
 
@@ -98,7 +98,7 @@ def test_a_run_lists_all_new_titles_with_text_that_a_user_has_not(cold: dict[str
     assert (~has_text).sum() == SILENT
     assert 5 <= is_new.sum() <= cold["recommend_k"], "a list has room for all of them"
     seen = dataset.seen.toarray() > 0
-    for part in (dataset.cold_valid, dataset.cold_test, dataset.aside):
+    for part in (dataset.cold_valid, dataset.cold_test, dataset.excluded):
         assert (part.toarray()[:, is_new] > 0).any()
     assert list(found) == dataset.raw_user_ids
     for user, listed in enumerate(found.values()):

@@ -14,7 +14,7 @@ from training.losses import LogSumExp, softmax_batches
 
 @pytest.mark.parametrize("most", [7, 40, 10_000])
 def test_chunks_give_the_sum_and_the_gradients_of_the_whole(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "MOST_SCORES", most)
+    monkeypatch.setattr(losses, "MAX_SCORES", most)
     users, items = (torch.randn(n, 5, dtype=torch.float64, requires_grad=True) for n in (4, 23))
     assert torch.autograd.gradcheck(LogSumExp.apply, (users, items))
     torch.testing.assert_close(LogSumExp.apply(users, items), (users @ items.T).logsumexp(dim=1))
@@ -27,7 +27,7 @@ def test_a_loss_by_chunks_is_that_of_all_scores(
     loss_of, batches = softmax_batches(dataset.train, 16, np.random.default_rng(0), torch.device("cpu"))
     found = []
     for most in (2**25, 50):
-        monkeypatch.setattr(losses, "MOST_SCORES", most)
+        monkeypatch.setattr(losses, "MAX_SCORES", most)
         model.zero_grad()
         loss, penalty = loss_of(model, *batches[0][0], 0.01)
         (loss + penalty).backward()
@@ -37,7 +37,7 @@ def test_a_loss_by_chunks_is_that_of_all_scores(
 
 
 def test_no_more_scores_than_the_limit_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "MOST_SCORES", 12)
+    monkeypatch.setattr(losses, "MAX_SCORES", 12)
     sizes = []
     product = torch.Tensor.__matmul__
 

@@ -86,7 +86,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
     dataset = load_dataset(config)
     splits = np.load(saved / "splits.npz", allow_pickle=False)
-    assert set(splits) == {"train", "valid", "test", "cold_valid", "cold_test", "aside"}
+    assert set(splits) == {"train", "valid", "test", "cold_valid", "cold_test", "excluded"}
     for name in splits:
         assert splits[name].dtype == np.int32
         assert splits[name].tolist() == np.argwhere(getattr(dataset, name)).tolist()
@@ -140,7 +140,7 @@ def test_held_out_figures_are_those_of_the_saved_vectors(held_out: dict[str, Any
             parts[name] = np.zeros(scores.shape)
             parts[name][tuple(splits[name].T)] = 1
     train, valid, test, cold_valid, cold_test, aside = (
-        parts[name] for name in ("train", "valid", "test", "cold_valid", "cold_test", "aside")
+        parts[name] for name in ("train", "valid", "test", "cold_valid", "cold_test", "excluded")
     )
     assert all(part.any() for part in parts.values())
     warm = train.any(axis=0)
@@ -174,7 +174,11 @@ def test_test_figures_mask_train_and_valid(config: dict[str, Any]) -> None:
     test = main.run(config)["test"]
     dataset, saved = load_dataset(config), Path(config["saved_dir"])
     vectors = [torch.load(saved / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt")]
-    known = {"train": dataset.train, "train and valid": dataset.train + dataset.valid, "all": dataset.known("test")}
+    known = {
+        "train": dataset.train,
+        "train and valid": dataset.train + dataset.valid,
+        "all": dataset.masked_for("test"),
+    }
     again = {
         name: evaluator.means(evaluator.evaluate(*vectors, dataset.test, masked, config))
         for name, masked in known.items()

@@ -496,7 +496,7 @@ def build_scaled(num_layers: int, fusion: str, text: torch.Tensor | None, scaled
     if model.item_bias is not None:
         model.item_bias += BIAS
     if scaled.get("linear"):
-        model.add_linear(*linear_columns())
+        model.set_linear_columns(*linear_columns())
     return model
 
 
@@ -575,7 +575,7 @@ def test_scores_are_cosines_over_the_temperature_plus_the_bias(fusion: str) -> N
     for expected in (without, without + users @ outputs.T):
         user_emb, item_emb = model.embeddings()
         torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
-        model.add_linear(inputs, outputs, power, users)
+        model.set_linear_columns(inputs, outputs, power, users)
 
 
 def test_what_stands_beside_starts_at_nothing_untrained_and_is_saved() -> None:
@@ -583,7 +583,7 @@ def test_what_stands_beside_starts_at_nothing_untrained_and_is_saved() -> None:
     textless = COLD_ITEMS[1]
     assert model.item_bias.tolist() == [-UNLISTED if item == textless else 0 for item in range(N_ITEMS)]
     assert model.embeddings()[0].shape == (N_USERS, DIM + 1)
-    model.add_linear(*linear_columns())
+    model.set_linear_columns(*linear_columns())
     assert set(dict(model.named_parameters())) == {"id_emb", "text_weight"}
     # linear_users follows from the others
     assert set(model.state_dict()) == {
@@ -718,14 +718,14 @@ def test_a_mask_places_alone_what_its_positions_place(fusion: str, scaled: dict[
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("text", [None, text_of((True, True))], ids=["no text", "text unused"])
-def test_without_text_nothing_is_placed_alone(text: torch.Tensor | None) -> None:
+def test_without_text_nothing_is_placed_by_text(text: torch.Tensor | None) -> None:
     model = build_scaled(2, "none", text, {"has_bias": True})
     nodes = torch.tensor([0, N_USERS + 2, N_USERS + 7])
     torch.testing.assert_close(model(nodes, torch.tensor([1, 2])), model(nodes), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_has_item_text_says_which_nodes_can_be_placed_alone(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_has_item_text_says_which_nodes_can_be_placed_by_text(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = mixed_text()
     text[N_USERS, :-1] = 0  # a text in one column, which of two processes the second owns
     expected = [fusion != "none" and node >= N_USERS and node not in TEXTLESS for node in range(N_NODES)]
@@ -769,7 +769,7 @@ def test_id_dropout_is_none_where_there_is_nothing_to_draw(
 @pytest.mark.parametrize("text", [text_of((True, False)), mixed_text()], ids=["items' text off", "mixed catalogue"])
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
-def test_no_title_without_text_is_placed_alone_in_a_step(
+def test_no_title_without_text_is_placed_by_text_in_a_step(
     fusion: str, loss: str, text: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alone, such a title would stand at zero, or with all others at the bias of concat."""

@@ -15,7 +15,7 @@ from conftest import write_data
 from config import get_config
 from data_loader import load_dataset
 from dataset.splits import PARTS
-from inference.finished_run import place
+from inference.finished_run import place_user
 from main import run
 from runtime.cli import run_script
 from studies import new_users
@@ -61,7 +61,7 @@ def test_nothing_of_those_left_out_reaches_the_other_run(both: Pair) -> None:
     assert not any(f"{user.replace('u', 'user ')} on" in text for user in gone for text in rest.user_comments.texts)
     for user, raw in enumerate(rest.raw_user_ids):
         before = whole.raw_user_ids.index(raw)
-        for name in (*PARTS, "aside", "seen"):
+        for name in (*PARTS, "excluded", "seen"):
             assert (getattr(rest, name)[[user]] != getattr(whole, name)[[before]]).nnz == 0
         mine = [
             [
@@ -79,7 +79,9 @@ def test_the_others_rows_alone_decide_the_vectors(both: Pair, folder: Path, tmp_
     whole = both.known.dataset
     shuffled = np.arange(whole.n_users)
     shuffled[both.users] = both.users[::-1]
-    other = dataclasses.replace(whole, **{name: getattr(whole, name)[shuffled] for name in (*PARTS, "aside", "seen")})
+    other = dataclasses.replace(
+        whole, **{name: getattr(whole, name)[shuffled] for name in (*PARTS, "excluded", "seen")}
+    )
     asked = json.loads((folder / "saved" / "metrics.json").read_text(encoding="utf-8"))["config"]
     config = {**both.left_out.config, **asked, "vectors_dir": "", "saved_dir": str(tmp_path)}
     again = new_users.trained(both.known, without(other, both.users), config)
@@ -118,13 +120,13 @@ def test_the_figures_are_those_of_the_vectors(both: Pair) -> None:
     among = both.left_out.dataset.warm_items
     for name, run_, emb in (
         ("trained in", both.known, both.known.user_emb[users]),
-        ("left out, placed", both.left_out, place(both.left_out, dataset.train[users])),
+        ("left out, placed", both.left_out, place_user(both.left_out, dataset.train[users])),
     ):
         for part in ("valid", "test"):
             found = []
             for user, vector in zip(users, emb, strict=True):
                 wanted = np.intersect1d(getattr(dataset, part)[[user]].indices, among)
-                open_ = np.setdiff1d(among, dataset.known(part)[[user]].indices)
+                open_ = np.setdiff1d(among, dataset.masked_for(part)[[user]].indices)
                 order = open_[np.argsort(-(run_.item_emb[open_] @ vector).numpy(), kind="stable")][:20]
                 gains = np.isin(order, wanted) / np.log2(np.arange(2, len(order) + 2))
                 if len(wanted):

@@ -15,16 +15,16 @@ from data_loader import Dataset, load_dataset, normalized_adjacency
 from inference.explanations import (
     Composition,
     Sources,
-    beside,
     composition,
     explain,
-    named,
-    newcomer,
+    extra_columns,
+    of_new_user,
+    readable,
     sources,
     sources_of,
 )
-from inference.finished_run import load_run, place
-from inference.fold_in import fitted
+from inference.finished_run import load_run, place_user
+from inference.fold_in import fold_in_users
 from llm_embedding import TextVectors
 from main import run
 from model import LightGCN
@@ -70,7 +70,7 @@ def drawn_model(
     if columns:
         inputs, outputs = (torch.randn(N_ITEMS, RANK, generator=generator) for _ in range(2))
         model.item_bias += torch.randn(N_ITEMS, generator=generator)
-        model.add_linear(inputs, outputs, torch.tensor(0.5), linear_users(inputs, 0.5, train))
+        model.set_linear_columns(inputs, outputs, torch.tensor(0.5), linear_users(inputs, 0.5, train))
     return model, None if fusion == "none" else text.numpy()
 
 
@@ -175,7 +175,9 @@ def test_a_planted_title_is_the_main_reason(known: bool) -> None:
     if known:
         apart = composition(sources(state, dataset, None, config), 40)
     else:
-        apart = newcomer(fitted(dataset.train[[40]], item_emb, pairs.sum(axis=0), 1.0, False), item_emb, beside(state))
+        apart = of_new_user(
+            fold_in_users(dataset.train[[40]], item_emb, pairs.sum(axis=0), 1.0, False), item_emb, extra_columns(state)
+        )
     of_many, of_one = explain(apart, item_emb, [5, 16])
     assert of_one.because[0] == 15
     assert of_one.brought[0] > 2 * of_one.brought[1]
@@ -186,13 +188,13 @@ def test_a_planted_title_is_the_main_reason(known: bool) -> None:
 @pytest.mark.parametrize("fixed", [True, False])
 def test_those_outside_are_taken_apart_whatever_the_order_of_their_titles(fixed: bool) -> None:
     model, _ = drawn_model(drawn_train(), "none", 1, columns=True)
-    item_emb, columns = model.embeddings()[1], beside(model.whole_state(model.state_dict()))
+    item_emb, columns = model.embeddings()[1], extra_columns(model.whole_state(model.state_dict()))
     found = []
     for titles in ([2, 11, 5, 28], [28, 5, 2, 11]):
         collected = sp.csr_matrix((np.ones(4, np.float32), titles, [0, 4]), shape=(1, N_ITEMS))
-        fit = fitted(collected, item_emb[:, :DIM], np.full(N_ITEMS, 3), 2.0, fixed)
+        fit = fold_in_users(collected, item_emb[:, :DIM], np.full(N_ITEMS, 3), 2.0, fixed)
         user = torch.cat([fit.users, torch.ones(1, 1), linear_users(model.linear_inputs, 0.5, collected)], dim=1)
-        reasons = explain(newcomer(fit, item_emb, columns), item_emb, list(range(N_ITEMS)))
+        reasons = explain(of_new_user(fit, item_emb, columns), item_emb, list(range(N_ITEMS)))
         for reason, score in zip(reasons, (item_emb[:, :-1].double() @ user[0].double()).tolist(), strict=True):
             assert sum(reason.parts.values()) == pytest.approx(score, abs=1e-4)
             assert list(reason.parts) == ["history", "catalogue", "popularity", "linear"]
@@ -244,7 +246,7 @@ def test_a_finished_run_is_explained_from_its_files(finished: tuple[Dataset, dic
 def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: tuple[Dataset, dict[str, Any]]) -> None:
     dataset, config = finished
     trained, state = load_run(config), load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]
-    columns, collected = beside(state), dataset.train[:9]
+    columns, collected = extra_columns(state), dataset.train[:9]
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     length = trained.user_emb[:, : columns.start].norm(dim=1).mean().item()
     beside_them = None
@@ -252,11 +254,13 @@ def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: 
         start = columns.start + columns.has_bias
         users = linear_users(*trained.linear, collected)
         beside_them = users, trained.item_emb[:, start : start + users.shape[1]]
-    fit = fitted(collected, trained.item_emb[:, : columns.start], counts, length, config["normalize"], beside_them)
-    scores = (place(trained, collected).double() @ trained.item_emb.double().T).numpy()
+    fit = fold_in_users(
+        collected, trained.item_emb[:, : columns.start], counts, length, config["normalize"], beside_them
+    )
+    scores = (place_user(trained, collected).double() @ trained.item_emb.double().T).numpy()
     for user in range(9):
         for item, reason in enumerate(
-            explain(newcomer(fit, trained.item_emb, columns, user), trained.item_emb, list(range(dataset.n_items)))
+            explain(of_new_user(fit, trained.item_emb, columns, user), trained.item_emb, list(range(dataset.n_items)))
         ):
             assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
 
@@ -278,7 +282,7 @@ def test_the_titles_that_spoke_for_it_most_are_named() -> None:
     model, _ = drawn_model(train, "none", 2)
     dataset = dataset_of(train)
     for reason in explain(composition(sources_by(model, None, train), 5), model.embeddings()[1], list(range(N_ITEMS))):
-        found, favour = named(reason, dataset), reason.brought[reason.brought > 0]
+        found, favour = readable(reason, dataset), reason.brought[reason.brought > 0]
         assert (np.diff(reason.brought) <= 0).all()
         assert [title["subject_id"] for title in found] == [str(row) for row in reason.because[: min(3, len(favour))]]
         assert [title["share"] for title in found] == pytest.approx(favour[:3] / favour.sum())

@@ -628,11 +628,11 @@ def test_reasons_of_a_vector_that_is_not_the_models_are_refused(call: Call, conf
         torch.save(vectors, path)
         code, _, err = call("--user", "u3", "--why")
         assert (code, "user_emb.pt not as run" in err) == (2, True)
-        manifest.enter_again(path.parent, path.name)
+        manifest.record_again(path.parent, path.name)
         code, _, err = call("--user", "u3", "--why")
         assert (code, call("--user", "u3")[0], call("--user", "u4", "--why")[0]) == (2, 0, 0)
     finally:
         path.write_bytes(before)
-        manifest.enter_again(path.parent, path.name)
+        manifest.record_again(path.parent, path.name)
     assert "user_emb.pt is not what best_model.pth makes" in err
     assert len(err.splitlines()) == 1

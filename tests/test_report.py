@@ -279,8 +279,8 @@ def test_hits_are_those_of_an_independent_ranking(saved: Path) -> None:
     ids = read(saved / "id_mappings.json")
     scores = (torch.load(saved / "user_emb.pt") @ torch.load(saved / "item_emb.pt").T).numpy()
     with np.load(saved / "splits.npz") as parts:
-        assert len(parts["aside"])
-        for part in ("train", "valid", "aside"):
+        assert len(parts["excluded"])
+        for part in ("train", "valid", "excluded"):
             scores[tuple(parts[part].T)] = -np.inf
         test, train = parts["test"], parts["train"]
     k, shown = max(read(saved / "metrics.json")["config"]["top_k"]), 0

@@ -24,7 +24,7 @@ from evaluation.list_metrics import beyond_accuracy
 from evaluation.significance import holm, paired_test, spread
 from evaluator import evaluate, rank_items
 from llm_embedding import TextVectors
-from run_ablation import COMBINATIONS, FULL, add_p_values, baseline, compare, listing_cost, summary, table, tuned
+from run_ablation import COMBINATIONS, FULL, add_p_values, baseline_row, compare, listing_cost, summary, table, tuned
 from runtime.cli import run_script
 from text import encoders
 from text.encoders import lsa_encoder
@@ -353,7 +353,7 @@ def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.Monkey
         lambda dataset, item_vectors, which: (torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)),
     )
     toy = SimpleNamespace(
-        valid=target, warm={"valid": target}.get, known={"valid": nothing}.get, warm_items=np.arange(6)
+        valid=target, warm_pairs={"valid": target}.get, masked_for={"valid": nothing}.get, warm_items=np.arange(6)
     )
     for metric, which in (("Recall@4", "deep"), ("Hit@1", "top")):
         settings = {**config, "top_k": [1, 4], "early_stop_metric": metric}
@@ -383,7 +383,7 @@ def test_a_finished_baseline_is_fitted_again_only_when_something_changed(
 ) -> None:
     def fitted(config: dict[str, Any] = config, dataset: Dataset = dataset, rerun: bool = False) -> bool:
         fits.clear()
-        result = baseline("item_knn", tmp_path / "knn", dataset, NO_TEXT, config, rerun)
+        result = baseline_row("item_knn", tmp_path / "knn", dataset, NO_TEXT, config, rerun)
         assert read(tmp_path / "knn" / "metrics.json")["test"] == result["test"]
         return fits == ["item_knn"]
 
@@ -414,10 +414,10 @@ def test_baselines_are_fitted_again_with_other_texts(
         fits.clear()
         items = np.random.default_rng([number - (expected == [])]).normal(size=(dataset.n_items, 5)).astype(np.float32)
         vectors = TextVectors(items, None, {"used": used, "dim": 5, "digest": digest})
-        found = {name: baseline(name, tmp_path / name, dataset, vectors, config, False) for name in names}
+        found = {name: baseline_row(name, tmp_path / name, dataset, vectors, config, False) for name in names}
         assert fits == expected
         assert [found[name]["encoder"]["used"] for name in names] == [None, used, used]
-        known, users = dataset.known("test"), np.flatnonzero(np.diff(dataset.test.indptr))
+        known, users = dataset.masked_for("test"), np.flatnonzero(np.diff(dataset.test.indptr))
         lists = rank_items(*BASELINES["popularity"](dataset, items), users, known, 20, seed=config["seed"]).items
         assert found["popularity"]["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, items))
 
@@ -431,15 +431,15 @@ def cold_dataset(data_dir: Path, config: dict[str, Any]) -> Dataset:
     with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
         file.write("in_test\tall of its rows are in test\t\t\n")
     dataset = load_dataset({**config, "cold_item_ratio": 0.2, "split_seed": 1, "min_rate": 3.0})
-    assert dataset.aside.nnz > 0
-    assert 0 < dataset.warm("test").nnz < dataset.test.nnz
+    assert dataset.excluded.nnz > 0
+    assert 0 < dataset.warm_pairs("test").nnz < dataset.test.nnz
     return dataset
 
 
 def among_warm(factors: Any, dataset: Dataset, part: str, config: dict[str, Any]) -> dict[str, np.ndarray]:
     """Evaluate the titles with a history among each other, with all pairs masked that came before."""
     warm = dataset.train.toarray().any(axis=0)
-    known = dataset.train + dataset.aside + (dataset.valid if part == "test" else 0 * dataset.valid)
+    known = dataset.train + dataset.excluded + (dataset.valid if part == "test" else 0 * dataset.valid)
     return evaluate(
         *factors, sp.csr_matrix(getattr(dataset, part).toarray() * warm), known, config, np.flatnonzero(warm)
     )
@@ -449,7 +449,7 @@ def test_a_baseline_has_the_figures_of_its_best_point(
     tmp_path: Path, planted: str, cold_dataset: Dataset, config: dict[str, Any]
 ) -> None:
     dataset = cold_dataset
-    found = baseline(planted, tmp_path / "planted", dataset, NO_TEXT, config, False)
+    found = baseline_row(planted, tmp_path / "planted", dataset, NO_TEXT, config, False)
     factors = torch.from_numpy(dataset.valid.toarray()), torch.eye(dataset.n_items)
     warm, test = (
         among_warm(factors, dataset, "test", config),
@@ -462,7 +462,7 @@ def test_a_baseline_has_the_figures_of_its_best_point(
     users = np.flatnonzero((dataset.test.toarray() * dataset.train.toarray().any(axis=0)).any(axis=1))
     assert list(found["user_test"]) == [dataset.raw_user_ids[user] for user in users]
     assert list(found["user_test"].values()) == pytest.approx(warm["NDCG@20"].tolist())
-    lists = rank_items(*factors, users, dataset.train + dataset.valid + dataset.aside, 20, seed=config["seed"]).items
+    lists = rank_items(*factors, users, dataset.train + dataset.valid + dataset.excluded, 20, seed=config["seed"]).items
     assert found["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, None))
 
 
@@ -531,9 +531,9 @@ def test_a_row_that_was_killed_before_its_page_gets_it_without_training(
 
 
 def test_a_baseline_without_its_comparison_gets_it(tmp_path: Path, dataset: Dataset, config: dict[str, Any]) -> None:
-    found = baseline("popularity", tmp_path, dataset, NO_TEXT, config, False)
+    found = baseline_row("popularity", tmp_path, dataset, NO_TEXT, config, False)
     (tmp_path / "comparison.json").unlink()
-    assert baseline("popularity", tmp_path, dataset, NO_TEXT, config, False)["user_test"] == found["user_test"]
+    assert baseline_row("popularity", tmp_path, dataset, NO_TEXT, config, False)["user_test"] == found["user_test"]
 
 
 def test_a_row_that_is_run_again_gets_a_new_comparison(
@@ -570,7 +570,7 @@ def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], f
     dataset = load_dataset(config)
     vectors = llm_embedding.text_vectors(dataset, {**config, "fusion_mode": "sum", "use_item_llm": True}, "cpu")
     factors = [torch.load(folder / "sum-none" / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt")]
-    lists = rank_items(*factors, np.flatnonzero(np.diff(dataset.test.indptr)), dataset.known("test"), 20).items
+    lists = rank_items(*factors, np.flatnonzero(np.diff(dataset.test.indptr)), dataset.masked_for("test"), 20).items
     expected = beyond_accuracy(lists, dataset.train, vectors.items)["Diversity"]
     assert rows["sum-none"]["beyond"]["Diversity"]["mean"] == diversity(folder / "sum-none") == pytest.approx(expected)
     assert diversity(folder / "sum-none") != pytest.approx(before, rel=1e-6)

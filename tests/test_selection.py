@@ -16,7 +16,14 @@ from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors
 from model import LightGCN
 from training import before_training
-from training.before_training import ID_DROPOUT, SHORT, TEMPERATURES, select, short_run, trained_valid
+from training.before_training import (
+    ID_DROPOUT,
+    SHORT,
+    TEMPERATURE_GRID,
+    best_valid_metric,
+    choose_before_training,
+    short_run,
+)
 
 CPU = torch.device("cpu")
 
@@ -77,10 +84,10 @@ def test_a_temperature_that_is_set_stays(
 ) -> None:
     monkeypatch.setattr(before_training, "short_run", None)
     config = {**asked, "temperature": 0.3}
-    assert select(dataset, vectors, dict(config), CPU) == (config, {})
+    assert choose_before_training(dataset, vectors, dict(config), CPU) == (config, {})
 
 
-@pytest.mark.parametrize("best", TEMPERATURES)
+@pytest.mark.parametrize("best", TEMPERATURE_GRID)
 @pytest.mark.parametrize("drops", [0.1, -0.1, 0.0])
 @pytest.mark.parametrize("users", [0.1, -0.1, 0.0])
 def test_the_best_figure_decides(
@@ -95,10 +102,10 @@ def test_the_best_figure_decides(
     """A choice after the other; what gains nothing stays as the config has it."""
     figures, before = Figures(best, drops, users), dict(asked)
     monkeypatch.setattr(before_training, "short_run", figures)
-    found, told = select(dataset, vectors, asked, CPU)
+    found, told = choose_before_training(dataset, vectors, asked, CPU)
     dropout = ID_DROPOUT if drops > 0 else asked["id_dropout"]
     assert figures.asked == [
-        *((temperature, 0.1, True) for temperature in TEMPERATURES),
+        *((temperature, 0.1, True) for temperature in TEMPERATURE_GRID),
         (best, ID_DROPOUT, True),
         (best, dropout, False),
     ]
@@ -111,22 +118,22 @@ def test_the_best_figure_decides(
     assert asked == before
     assert (told["selected"], told["metric"]) == (selected, asked["early_stop_metric"])
     expected = [
-        *(0.5 - abs(temperature - best) for temperature in TEMPERATURES),
+        *(0.5 - abs(temperature - best) for temperature in TEMPERATURE_GRID),
         0.5 + drops,
         0.5 + max(drops, 0) + users,
     ]
     assert [run["figure"] for run in told["by"]] == pytest.approx(expected)
-    assert [run["choice"]["temperature"] for run in told["by"]] == [*TEMPERATURES, best, best]
+    assert [run["choice"]["temperature"] for run in told["by"]] == [*TEMPERATURE_GRID, best, best]
 
 
 @pytest.mark.parametrize(
     ("case", "more"),
     [
-        ("no comment", [(TEMPERATURES[0], ID_DROPOUT, True)]),
-        ("no users' text", [(TEMPERATURES[0], ID_DROPOUT, False)]),
-        ("no titles' text", [(TEMPERATURES[0], 0.1, False)]),
+        ("no comment", [(TEMPERATURE_GRID[0], ID_DROPOUT, True)]),
+        ("no users' text", [(TEMPERATURE_GRID[0], ID_DROPOUT, False)]),
+        ("no titles' text", [(TEMPERATURE_GRID[0], 0.1, False)]),
         ("no text", []),
-        ("dropout is high", [(TEMPERATURES[0], 0.6, False)]),
+        ("dropout is high", [(TEMPERATURE_GRID[0], 0.6, False)]),
     ],
 )
 def test_only_what_is_there_is_asked_about(
@@ -138,7 +145,7 @@ def test_only_what_is_there_is_asked_about(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Users' text where they wrote something, whatever titles have; id dropout where it could rise."""
-    figures = Figures(TEMPERATURES[0])
+    figures = Figures(TEMPERATURE_GRID[0])
     monkeypatch.setattr(before_training, "short_run", figures)
     assert dataset.user_comments.texts
     if case == "no comment":
@@ -147,7 +154,7 @@ def test_only_what_is_there_is_asked_about(
         vectors = TextVectors(None, None, {})
     asked["use_user_llm"], asked["use_item_llm"] = case != "no users' text", case != "no titles' text"
     asked["id_dropout"] = 0.6 if case == "dropout is high" else 0.1
-    found, told = select(dataset, vectors, asked, CPU)
+    found, told = choose_before_training(dataset, vectors, asked, CPU)
     assert figures.asked[3:] == more
     assert found["use_user_llm"] == asked["use_user_llm"]
     assert set(told["selected"]) == {"temperature"}
@@ -162,8 +169,8 @@ def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
 ) -> None:
     monkeypatch.setattr(before_training, "short_run", None)
     dataset = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.train.shape, dtype=np.float32))
-    found, told = select(dataset, vectors, asked, CPU)
-    middle = sorted(TEMPERATURES)[len(TEMPERATURES) // 2]
+    found, told = choose_before_training(dataset, vectors, asked, CPU)
+    middle = sorted(TEMPERATURE_GRID)[len(TEMPERATURE_GRID) // 2]
     assert found == {**asked, "temperature": middle}
     assert (told["selected"], told["by"]) == ({"temperature": middle}, [])
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -177,12 +184,12 @@ def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
 def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(
     dataset: Dataset, vectors: TextVectors, asked: dict[str, Any]
 ) -> None:
-    first = select(dataset, vectors, asked, CPU)
-    assert select(dataset, vectors, asked, CPU) == first
-    assert select(other_parts(dataset), vectors, asked, CPU) == first
+    first = choose_before_training(dataset, vectors, asked, CPU)
+    assert choose_before_training(dataset, vectors, asked, CPU) == first
+    assert choose_before_training(other_parts(dataset), vectors, asked, CPU) == first
     assert len({run["figure"] for run in first[1]["by"]}) > 1
     swapped = dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid)
-    assert select(swapped, vectors, asked, CPU)[1]["by"] != first[1]["by"]
+    assert choose_before_training(swapped, vectors, asked, CPU)[1]["by"] != first[1]["by"]
     assert not (Path(asked["saved_dir"]) / "checkpoint.pth").exists()
 
 
@@ -232,7 +239,7 @@ def test_a_figure_is_the_valid_metric_among_titles_with_a_history(
         "cold_cost": 1.0,
     }
     heard: list[tuple[int, float]] = []
-    found = trained_valid(data, TextVectors(None, None, {}), config, CPU, lambda *told: heard.append(told))
+    found = best_valid_metric(data, TextVectors(None, None, {}), config, CPU, lambda *told: heard.append(told))
     warm = np.arange(11)
     assert valid[:, 11].any()
     expected = means(evaluate(*made[0].embeddings(), data.valid, data.train, config, warm))["NDCG@3"]

@@ -119,7 +119,7 @@ def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
 
 def test_a_fitted_vector_is_that_of_serving(run: Run) -> None:
     collected = sp.csr_matrix((np.ones(2, np.float32), ([0, 0], [3, 8])), shape=(1, N_ITEMS))
-    assert torch.allclose(answers.fit(run, (3, 8))[0], finished_run.place(run, collected)[0], atol=1e-6)
+    assert torch.allclose(answers.fit(run, (3, 8))[0], finished_run.place_user(run, collected)[0], atol=1e-6)
     assert answers.fit.cache_info().maxsize == answers.PEOPLE
 
 
@@ -153,7 +153,7 @@ def test_reasons_add_up(client: TestClient) -> None:
 def test_filters_hold(client: TestClient, run: Run) -> None:
     found = list_of(client, tags=["TAG1"], not_tags=["tag3"], min_year=1991, max_year=2020, k=200, new=True)
     rows = [run.item_rows[one] for one in ids(found["titles"])]
-    wanted = finished_run.allowed(run, Filters(("tag1",), ("tag3",), 1991, 2020))
+    wanted = finished_run.allowed_items(run, Filters(("tag1",), ("tag3",), 1991, 2020))
     assert set(rows) == set(wanted.tolist()) - {run.item_rows[one] for one in PICKED}
     assert 0 < len(rows) < N_ITEMS
     assert set(ids(found["new_titles"])) == {raw(row) for row in rows if row >= NEW}

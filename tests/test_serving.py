@@ -19,7 +19,7 @@ from inference import cold_items
 from inference.finished_run import (
     Filters,
     Run,
-    allowed,
+    allowed_items,
     find_titles,
     for_new_item,
     list_for_new,
@@ -32,7 +32,7 @@ from inference.finished_run import (
     title_rows,
     user_row,
 )
-from inference.title_search import index_names, near, parted, search
+from inference.title_search import index_names, search, similar_names, split_names
 from training import after_training
 
 N_ITEMS = 40
@@ -114,8 +114,8 @@ def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     write_dated(folder / "data")
     config = settings_of(folder, **RUNS[request.param])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(after_training, "POPULARITY", (0.45,))
-        patch.setattr(after_training, "LINEAR", (0.5,))
+        patch.setattr(after_training, "POPULARITY_GRID", (0.45,))
+        patch.setattr(after_training, "LINEAR_GRID", (0.5,))
         main.run(config)
     return load_run(config)
 
@@ -194,7 +194,7 @@ def test_an_encoder_that_does_otherwise_than_in_training_is_refused(run: Run, mo
     rng = np.random.default_rng(0)
     monkeypatch.setattr(cold_items, "open_encoder", lambda *_: ("lsa", lambda texts: rng.normal(size=(len(texts), 8))))
     with pytest.raises(ValueError, match="no longer gives the titles the vectors"):
-        cold_items.prepare(run.dataset, run.text_vectors, run.item_text, run.checkpoint, run.config, "cpu")
+        cold_items.fit_placement(run.dataset, run.text_vectors, run.item_text, run.checkpoint, run.config, "cpu")
 
 
 # --- titles by name ---
@@ -248,8 +248,8 @@ def test_of_titles_that_fit_alike_the_popular_come_first_and_better_fits_are_eno
 @pytest.mark.parametrize(("query", "first"), [("narto", 0), ("gunndam wing", 10), ("轻音小女", 2)])
 def test_a_misspelt_name_is_near(query: str, first: int) -> None:
     index = index_names(NAMES, STANDING)
-    assert near(index, query)[0] == first
-    assert not near(index, "qqxx")
+    assert similar_names(index, query)[0] == first
+    assert not similar_names(index, "qqxx")
 
 
 def test_found_titles_are_followed_by_near_ones_up_to_n(run: Run) -> None:
@@ -272,11 +272,11 @@ def test_a_title_is_named_by_its_id_or_by_a_name_that_only_one_has(run: Run) -> 
 
 def test_titles_are_parted_by_commas_and_quoted_where_they_hold_one(run: Run) -> None:
     assert title_rows(run, "s7, 题8 ,s7") == [7, 8]
-    assert parted('"a, b", c') == ["a, b", "c"]
-    assert parted('"say ""x"", y"') == ['say "x", y']
+    assert split_names('"a, b", c') == ["a, b", "c"]
+    assert split_names('"say ""x"", y"') == ['say "x", y']
     for wrong in ("", " , ", '"open'):
         with pytest.raises(ValueError, match="part what"):
-            parted(wrong)
+            split_names(wrong)
 
 
 def test_a_user_is_named_by_his_id_or_by_a_name_no_other_has(tmp_path: Path) -> None:
@@ -300,19 +300,19 @@ def test_filters_let_through_what_has_all_tags_none_of_the_others_and_the_years(
     tags = [set(map(str.casefold, of_one.split("\n"))) for of_one in run.dataset.item_tags]
     first, second = sorted(tags[0])
     years = run.dataset.item_years
-    assert allowed(run, Filters()) is None
-    assert allowed(run, Filters(tags=(first.upper(),))).tolist() == [i for i, t in enumerate(tags) if first in t]
-    assert allowed(run, Filters(tags=(first, second))).tolist() == [i for i, t in enumerate(tags) if tags[0] <= t]
-    assert allowed(run, Filters(not_tags=(first,))).tolist() == [i for i, t in enumerate(tags) if first not in t]
-    assert allowed(run, Filters(min_year=1995, max_year=1997)).tolist() == [5, 6, 7]
-    assert allowed(run, Filters(max_year=3000)).tolist() == [i for i, year in enumerate(years) if year]
+    assert allowed_items(run, Filters()) is None
+    assert allowed_items(run, Filters(tags=(first.upper(),))).tolist() == [i for i, t in enumerate(tags) if first in t]
+    assert allowed_items(run, Filters(tags=(first, second))).tolist() == [i for i, t in enumerate(tags) if tags[0] <= t]
+    assert allowed_items(run, Filters(not_tags=(first,))).tolist() == [i for i, t in enumerate(tags) if first not in t]
+    assert allowed_items(run, Filters(min_year=1995, max_year=1997)).tolist() == [5, 6, 7]
+    assert allowed_items(run, Filters(max_year=3000)).tolist() == [i for i, year in enumerate(years) if year]
 
 
 def test_what_cannot_be_filtered_is_a_sentence(run: Run) -> None:
     with pytest.raises(ValueError, match="no title has the tag 'robott'; the nearest are robot"):
-        allowed(run, Filters(tags=("robott",)))
+        allowed_items(run, Filters(tags=("robott",)))
     with pytest.raises(ValueError, match="no title has all that is asked"):
-        allowed(run, Filters(min_year=2500))
+        allowed_items(run, Filters(min_year=2500))
 
 
 def test_data_without_years_or_tags_say_so(config: dict[str, Any]) -> None:
@@ -320,10 +320,10 @@ def test_data_without_years_or_tags_say_so(config: dict[str, Any]) -> None:
     bare = load_run({**config, "fusion_mode": "none"})
     assert bare.dataset.item_years == []
     with pytest.raises(ValueError, match="add a column year"):
-        allowed(bare, Filters(min_year=1990))
+        allowed_items(bare, Filters(min_year=1990))
     bare.tags.clear()
     with pytest.raises(ValueError, match="has tags to be chosen by"):
-        allowed(bare, Filters(tags=("tag1",)))
+        allowed_items(bare, Filters(tags=("tag1",)))
 
 
 def test_years_change_neither_the_data_nor_their_texts(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_requests_leave_no_file_open(tmp_path: Path) -> None:
 
 def test_what_a_row_or_a_request_leaves_behind_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
-    model, read_export = run_ablation.model, answers.read_export
-    monkeypatch.setattr(run_ablation, "model", lambda *args: kept.append(torch.ones(3)) or model(*args))
+    trained_row, read_export = run_ablation.trained_row, answers.read_export
+    monkeypatch.setattr(run_ablation, "trained_row", lambda *args: kept.append(torch.ones(3)) or trained_row(*args))
     seen = soak.rows(tmp_path / "rows", 2)
     assert seen[-1]["tensors"] - seen[-2]["tensors"] == len(soak.MODELS)
     assert soak.grown(seen)

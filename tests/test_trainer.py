@@ -47,7 +47,7 @@ def among_warm(model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> dic
     """Compute the valid metrics of the titles with a history, ranked among each other, from the vectors."""
     warm = dataset.train.toarray().any(axis=0)
     target = sp.csr_matrix(dataset.valid.toarray() * warm)
-    return means(evaluate(*model.embeddings(), target, dataset.train + dataset.aside, config, np.flatnonzero(warm)))
+    return means(evaluate(*model.embeddings(), target, dataset.train + dataset.excluded, config, np.flatnonzero(warm)))
 
 
 def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -173,7 +173,7 @@ def lost(config: dict[str, Any], data_dir: Path) -> tuple[dict[str, Any], Datase
             for title, day in (("in_valid", "01"), ("in_test", "02"))
         )
     dataset = load_dataset(config)
-    assert (dataset.valid.nnz, dataset.warm("valid").nnz, len(dataset.warm_items)) == (40, 20, 30)
+    assert (dataset.valid.nnz, dataset.warm_pairs("valid").nnz, len(dataset.warm_items)) == (40, 20, 30)
     return config, dataset
 
 
@@ -192,7 +192,7 @@ def test_valid_metrics_are_those_of_titles_with_a_history_in_every_row(
     assert {key: row[key] for key in result["valid"]} == result["valid"]
     # read off the vectors after the offset was set, which changes nothing here
     assert among_warm(model, dataset, config) == pytest.approx(result["valid"])
-    among_all = means(evaluate(*model.embeddings(), dataset.valid, dataset.train + dataset.aside, config))
+    among_all = means(evaluate(*model.embeddings(), dataset.valid, dataset.train + dataset.excluded, config))
     assert among_all != pytest.approx(result["valid"])
 
 

@@ -95,7 +95,7 @@ def test_a_damaged_study_is_a_sentence(content: str, dataset: Dataset, bare: dic
 
 def test_two_searches_in_a_folder_are_refused(dataset: Dataset, bare: dict[str, Any]) -> None:
     folder = Path(bare["saved_dir"]) / "tuning"
-    with manifest.alone(folder), pytest.raises(OSError, match="another process is writing to .*tuning"):
+    with manifest.lock_folder(folder), pytest.raises(OSError, match="another process is writing to .*tuning"):
         searched(dataset, bare, 1)
 
 
@@ -110,7 +110,7 @@ def test_settings_under_which_training_explodes_are_a_trial_and_no_end(
             raise FloatingPointError("the loss became nan in epoch 1; lower --lr (it is 9)")
         return figure
 
-    monkeypatch.setattr(tune, "trained_valid", training)
+    monkeypatch.setattr(tune, "best_valid_metric", training)
     found = searched(dataset, bare, 3)
     assert [trial["state"] for trial in found["trials"]] == ["complete", "pruned", "complete"]
     assert found["best"] == 0.6
@@ -149,7 +149,7 @@ def test_a_trial_that_lags_is_stopped(dataset: Dataset, bare: dict[str, Any], mo
             arguments[-1](epoch, figure)
         return figure
 
-    monkeypatch.setattr(tune, "trained_valid", training)
+    monkeypatch.setattr(tune, "best_valid_metric", training)
     states = [trial["state"] for trial in searched(dataset, bare, 7)["trials"]]
     assert states == ["complete"] * 6 + ["pruned"]
 

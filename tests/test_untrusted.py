@@ -135,7 +135,7 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
 def test_arrays_that_are_a_bomb_are_refused(tmp_path: Path, small: None) -> None:
     np.savez_compressed(
         saved_arrays(tmp_path),
-        **{name: np.zeros((MIB // 4, 2), np.int32) for name in ("train", "valid", "test", "aside")},
+        **{name: np.zeros((MIB // 4, 2), np.int32) for name in ("train", "valid", "test", "excluded")},
     )
     assert (tmp_path / "splits.npz").stat().st_size < MIB / 100
     with pytest.raises(ValueError, match="unpacks to more than 1 MB and 200 times its size"):

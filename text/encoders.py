@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from runtime.memory import enough_for, is_out_of_memory
+from runtime.memory import explains_out_of_memory, is_out_of_memory
 
 log = logging.getLogger("aglrec")
 
@@ -137,7 +137,7 @@ class Transformer:
             self.batch_size //= 2
         return vectors
 
-    @enough_for("encoding", "lower --max_seq_length, or name a smaller --model_name")
+    @explains_out_of_memory("encoding", "lower --max_seq_length, or name a smaller --model_name")
     def _encode(self, texts: list[str]) -> np.ndarray | None:
         """Encode texts; None if there is too little memory for a batch of several."""
         n_batches = len(self.masked)

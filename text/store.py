@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from runtime.files import told, write_json
+from runtime.files import named_write_errors, write_json
 from runtime.safe_files import parse_json
 from text.encoders import Encode
 
@@ -150,7 +150,7 @@ def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:
 
 def _append(path: Path, end: int, data: bytes) -> None:
     """Write data at `end`, over whatever a kill left behind it, and wait until the disk has it."""
-    with told(path), open(path, "r+b" if path.exists() else "w+b") as file:
+    with named_write_errors(path), open(path, "r+b" if path.exists() else "w+b") as file:
         file.truncate(end)
         file.seek(end)
         file.write(data)
@@ -202,7 +202,7 @@ def _dim(store: Store) -> int | None:
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
     """Hold the store's lock, which a process loses when it dies, waiting for another one that encodes."""
-    with told(store.folder):
+    with named_write_errors(store.folder):
         store.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(store.folder / ".lock")
         try:

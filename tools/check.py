@@ -31,7 +31,7 @@ from data_loader import Dataset, check_k, load_dataset
 from llm_embedding import uses_text
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
-from runtime.settings import shown
+from runtime.settings import as_argument
 from text.encoders import NO_TEXT, find_model
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
@@ -217,7 +217,7 @@ def command(found: dict[str, Any]) -> str:
     """Return the command of a first run, with the settings that were given and those that differ from the defaults."""
     advised = [told.split(":")[0] for told in found["advice"] if told.startswith("--") and "(the default)" not in told]
     given = {flag: value for flag, value in found["settings"].items() if flag != "data_dir"}
-    words = [f"--{key} {shlex.quote(shown(value))}" for key, value in given.items()]
+    words = [f"--{key} {shlex.quote(as_argument(value))}" for key, value in given.items()]
     words += [advice for advice in advised if advice.split()[0].removeprefix("--") not in given]
     return " ".join(["python main.py --data_dir", shlex.quote(found["folder"]), *words])
 

@@ -82,7 +82,7 @@ def warn_of_lacking(sources: list[Source], options: Options) -> None:
             )
 
 
-def told(result: Result, folder: Path) -> str:
+def convert_summary(result: Result, folder: Path) -> str:
     """Lay out what was written and what was not, and the commands that come next."""
     lines = [
         f"{folder}: {result.rows:,} rows of {result.users:,} users, {result.unrated:,} of them unrated; "
@@ -162,7 +162,7 @@ def main() -> None:
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)
-    log.info(told(result, asked.out))
+    log.info(convert_summary(result, asked.out))
 
 
 if __name__ == "__main__":

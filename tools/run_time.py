@@ -14,9 +14,9 @@ from evaluator import evaluate
 from llm_embedding import BLOCK_DIMS, TextVectors, further_blocks
 from text.encoders import lsa_encoder, transformer_encoder
 from training.after_training import SAMPLE
-from training.before_training import SHORT, TEMPERATURES
+from training.before_training import SHORT, TEMPERATURE_GRID
 from training.closed_form import item_weights
-from training.linear_columns import L2, TEXT_WEIGHTS, WEIGHTS_MAX_ITEMS
+from training.linear_columns import L2_GRID, TEXT_WEIGHT_GRID, WEIGHTS_MAX_ITEMS
 from training.losses import BATCHES, id_dropout
 from training.model_factory import build_model
 from training.optimizer import adam
@@ -53,11 +53,11 @@ def estimate(
         vectors = _random_vectors(dataset, config, encoder, width)
     has_text = vectors.items is not None
     n_short = (
-        len(TEMPERATURES) + has_text + (has_text and bool(dataset.user_comments.texts))
+        len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
         if config["temperature"] == 0 and dataset.valid.nnz
         else 0
     )
-    settings = {**config, "temperature": config["temperature"] or TEMPERATURES[1]}
+    settings = {**config, "temperature": config["temperature"] or TEMPERATURE_GRID[1]}
     build, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
     if n_short:
         short = {**settings, **SHORT}
@@ -134,13 +134,17 @@ def _training_seconds(
     some = [batches[number % len(batches)][0] for number in range(1, N_STEPS + 1)]
     took, _ = _timed(lambda: [step(batch) for batch in some])
     epoch = drawing + took / N_STEPS * len(batches)
-    target = dataset.warm("valid") if dataset.valid.nnz else dataset.warm("test")
+    target = dataset.warm_pairs("valid") if dataset.valid.nnz else dataset.warm_pairs("test")
     users = np.flatnonzero(np.diff(target.indptr))
     mine = np.isin(np.arange(dataset.n_users), _sample(users.tolist(), N_USERS)).astype(np.float32)
     factors = model.embeddings()
     ranked, _ = _timed(
         lambda: evaluate(
-            *factors, sp.csr_matrix(sp.diags_array(mine) @ target), dataset.known("valid"), config, dataset.warm_items
+            *factors,
+            sp.csr_matrix(sp.diags_array(mine) @ target),
+            dataset.masked_for("valid"),
+            config,
+            dataset.warm_items,
         )
     )
     return built, epoch, ranked * len(users) / max(mine.sum(), 1)
@@ -160,7 +164,7 @@ def _linear_seconds(dataset: Dataset, config: dict[str, Any], has_text: bool) ->
     cut = 6 * n_users * n_items * (rank + 10) * flop
     if n_items > WEIGHTS_MAX_ITEMS:
         return cut
-    attempts = len(L2) + (len(TEXT_WEIGHTS) - 1) * has_text
+    attempts = len(L2_GRID) + (len(TEXT_WEIGHT_GRID) - 1) * has_text
     scores = (dataset.train.nnz * n_items + dataset.n_users * n_items) * flop * 10  # sparse: about a tenth as fast
     return attempts * (took * (n_items / size) ** 3 + scores) + cut
 

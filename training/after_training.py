@@ -9,14 +9,18 @@ import torch
 
 from evaluator import Ranking, evaluate, means, rank_items, user_metrics
 from model import UNLISTED, LightGCN
-from runtime.distributed import from_first
-from training.linear_columns import linear_model, linear_users, placed_by_text
+from runtime.distributed import broadcast_from_rank0
+from training.linear_columns import linear_model, linear_users, place_cold_by_text
 
 log = logging.getLogger("aglrec")
 
 GRID, HALVINGS, SAMPLE = 64, 10, 10_000
 # what a unit of log popularity and the spread of the linear scores, in that of the trained ones, may be multiplied by
-POPULARITY, LINEAR, ROUNDS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0), (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0), 3
+POPULARITY_GRID, LINEAR_GRID, ROUNDS = (
+    (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0),
+    (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0),
+    3,
+)
 
 
 def calibrate(
@@ -41,24 +45,24 @@ def calibrate(
     """
     decided: dict[str, Any] = {}
     if config["calibrate"] and ("weights" in measured if measured else dataset.valid.nnz):
-        decided |= _weigh(model, dataset, config, measured)
-    is_raised = np.isin(np.arange(dataset.n_items), model.new_items())
+        decided |= _blend(model, dataset, config, measured)
+    is_raised = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
     if config["cold_cost"] < 1 and is_raised.any():
         if measured:
             offset, figures = measured["cold_offset"]["offset"], measured["cold_offset"]
         else:
             vectors = model.embeddings()
-            offset, figures = from_first(lambda: cold_offset(*vectors, is_raised, dataset, config))
+            offset, figures = broadcast_from_rank0(lambda: cold_offset(*vectors, is_raised, dataset, config))
         model.item_bias -= offset * torch.from_numpy(is_raised).to(model.item_bias.device)
         decided["cold_offset"] = {"offset": offset, **figures}
     return decided
 
 
-def _weigh(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict[str, Any] | None) -> dict[str, Any]:
+def _blend(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict[str, Any] | None) -> dict[str, Any]:
     """Set popularity and the linear columns beside the trained vectors, with the weights of balance or as measured."""
     text = model.whole_item_text()
     text = None if text is None else text.cpu().numpy()
-    popularity, linear = from_first(
+    popularity, linear = broadcast_from_rank0(
         lambda: (
             _log_popularity(dataset, text),
             linear_model(dataset, text, config, measured and measured["linear"]) if config["linear_dim"] else None,
@@ -69,12 +73,14 @@ def _weigh(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict
     else:
         vectors = model.embeddings()
         beside = linear and (linear_users(linear.inputs, linear.user_power, dataset.train), linear.outputs)
-        weights, unit, tried = from_first(lambda: balance(*vectors, popularity, beside, dataset, config))
+        weights, unit, tried = broadcast_from_rank0(
+            lambda: search_blend_weights(*vectors, popularity, beside, dataset, config)
+        )
     model.item_bias += weights["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
     if linear is not None and weights["linear"]:
         inputs = linear.inputs * (weights["linear"] * unit)
         # the users' columns are computed just as they will be when the model is loaded again
-        model.add_linear(
+        model.set_linear_columns(
             inputs,
             linear.outputs,
             torch.tensor(linear.user_power),
@@ -83,7 +89,7 @@ def _weigh(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict
     return {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
 
 
-def balance(
+def search_blend_weights(
     user_emb: torch.Tensor,
     item_emb: torch.Tensor,
     popularity: np.ndarray,
@@ -104,10 +110,10 @@ def balance(
         {"popularity": weight, "linear": weight in units}, the unit, in which the spread of the linear scores is that of
         the trained ones, and each pair that was tried, with its valid metric.
     """
-    target, metric = dataset.warm("valid"), config["early_stop_metric"]
+    target, metric = dataset.warm_pairs("valid"), config["early_stop_metric"]
     users = np.flatnonzero(np.diff(target.indptr))
     users = np.sort(np.random.default_rng(0).permutation(users)[: SAMPLE // 2])
-    target, known = target[users], dataset.known("valid")[users]
+    target, known = target[users], dataset.masked_for("valid")[users]
     mine, bias = user_emb[torch.from_numpy(users).to(user_emb.device)], torch.from_numpy(popularity).to(item_emb.device)
     unit, beside = 0.0, None
     if linear is not None:
@@ -135,8 +141,8 @@ def balance(
     for _ in range(ROUNDS):
         start = best
         if linear is not None:
-            best = max([(best[0], weight) for weight in LINEAR], key=value)
-        best = max([(weight, best[1]) for weight in POPULARITY], key=value)
+            best = max([(best[0], weight) for weight in LINEAR_GRID], key=value)
+        best = max([(weight, best[1]) for weight in POPULARITY_GRID], key=value)
         if best == start:
             break
     tried = [{"popularity": pair[0], "linear": pair[1], metric: figure} for pair, figure in sorted(found.items())]
@@ -147,7 +153,7 @@ def _log_popularity(dataset: Any, text: np.ndarray | None) -> np.ndarray:
     """Return the logarithm of how many users collect each title in train, (n_items,) float32; see calibrate."""
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     logs = np.log(np.maximum(counts, 1)).astype(np.float32)
-    return logs if text is None else placed_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
+    return logs if text is None else place_cold_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
 
 
 def cold_offset(
@@ -206,7 +212,7 @@ def _listing(
 
     A list is the best of two lists that no offset changes: of the titles it lowers, and of all others.
     """
-    [k], masked = config["top_k"], dataset.known("valid") + dataset.cold_valid
+    [k], masked = config["top_k"], dataset.masked_for("valid") + dataset.cold_valid
     users = np.flatnonzero(np.diff(dataset.valid.indptr))
     others, raised = (
         _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)

@@ -10,7 +10,7 @@ import torch
 from data_loader import Dataset
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors
-from runtime.distributed import from_first
+from runtime.distributed import broadcast_from_rank0
 from training.epoch import train_epoch
 from training.model_factory import build_model
 from training.optimizer import adam
@@ -18,11 +18,11 @@ from training.optimizer import adam
 log = logging.getLogger("aglrec")
 
 # tens of titles a user want a low temperature of cosines, a few a high one, and more titles placed by their text alone
-TEMPERATURES, ID_DROPOUT = (0.08, 0.15, 0.25), 0.5
+TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.15, 0.25), 0.5
 SHORT = {"embedding_dim": 128, "epochs": 2, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
-def select(
+def choose_before_training(
     dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose on valid what the config leaves open with a temperature of 0.
@@ -43,8 +43,8 @@ def select(
     if config["temperature"]:
         return config, {}
     if not dataset.valid.nnz:
-        selected = {"temperature": TEMPERATURES[1]}
-        log.warning(f"without a valid part nothing tells which temperature is best; it is {TEMPERATURES[1]}")
+        selected = {"temperature": TEMPERATURE_GRID[1]}
+        log.warning(f"without a valid part nothing tells which temperature is best; it is {TEMPERATURE_GRID[1]}")
         return {**config, **selected}, {"selected": selected, "metric": config["early_stop_metric"], "by": []}
     tried: list[dict[str, Any]] = []
 
@@ -57,7 +57,7 @@ def select(
                 tried.append({"choice": choice, "figure": figures[-1]})
         return choices[int(np.argmax(figures))]
 
-    selected = best([{"temperature": temperature} for temperature in TEMPERATURES])
+    selected = best([{"temperature": temperature} for temperature in TEMPERATURE_GRID])
     if vectors.items is not None and config["use_item_llm"] and config["id_dropout"] < ID_DROPOUT:
         selected = best([selected, {**selected, "id_dropout": ID_DROPOUT}])
     if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"]:
@@ -69,10 +69,10 @@ def select(
 def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
     """Train a small model for two epochs and return its best valid metric among the titles with a history."""
     short = {**config, **SHORT, "embedding_dim": min(SHORT["embedding_dim"], config["embedding_dim"])}
-    return trained_valid(dataset, vectors, short, device)
+    return best_valid_metric(dataset, vectors, short, device)
 
 
-def trained_valid(
+def best_valid_metric(
     dataset: Dataset,
     vectors: TextVectors,
     config: dict[str, Any],
@@ -93,7 +93,7 @@ def trained_valid(
         train_epoch(model, optimizer, dataset, config, rng, epoch)
         factors = model.embeddings()
         figures.append(
-            from_first(
+            broadcast_from_rank0(
                 lambda factors=factors: means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))[
                     metric
                 ]

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from data_loader import Dataset
 from model import LightGCN
-from runtime.distributed import from_first, rank
-from runtime.memory import enough_for
+from runtime.distributed import broadcast_from_rank0, rank
+from runtime.memory import explains_out_of_memory
 from training.losses import BATCHES, id_dropout
 from training.optimizer import set_lr
 
@@ -29,7 +29,7 @@ class Pause(NamedTuple):
     keep: Callable[[dict[str, Any]], None]  # takes what train_epoch needs to go on from here
 
 
-@enough_for("a step of training", "lower --batch_size, or else --embedding_dim")
+@explains_out_of_memory("a step of training", "lower --batch_size, or else --embedding_dim")
 def train_epoch(
     model: LightGCN,
     optimizer: torch.optim.Optimizer,
@@ -97,5 +97,5 @@ def train_epoch(
 def _is_due(pause: Pause, step: int, saved_at: float) -> bool:
     """Tell whether to save now; processes that train together ask the first one, and not at every step."""
     if dist.is_initialized():
-        return step % 64 == 63 and from_first(lambda: time.monotonic() - saved_at > SAVE_SECONDS)
+        return step % 64 == 63 and broadcast_from_rank0(lambda: time.monotonic() - saved_at > SAVE_SECONDS)
     return pause.is_asked() or time.monotonic() - saved_at > SAVE_SECONDS

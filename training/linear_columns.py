@@ -15,10 +15,10 @@ from training.closed_form import gram, item_weights, low_pass
 log = logging.getLogger("aglrec")
 
 # what there is to choose on valid, one after the other: the penalty in users, and how much the titles' text counts
-L2, TEXT_WEIGHTS = (70.0, 150.0, 300.0), (0.0, 3.0, 30.0)
+L2_GRID, TEXT_WEIGHT_GRID = (70.0, 150.0, 300.0), (0.0, 3.0, 30.0)
 DROPOUT, USER_POWER, ITEM_POWER = 0.2, 0.3, 0.4
 WEIGHTS_MAX_ITEMS, SVD_USERS = 12_000, 20_000
-RIDGE = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+RIDGE_GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 class Linear(NamedTuple):
@@ -66,8 +66,8 @@ def linear_model(
         weights, decided = chosen_weights(dataset, item_text, config, chosen)
         inputs, outputs, power = *_cut(train, weights, rank), 0.0
     if item_text is not None:
-        length = spreads(train, inputs)
-        outputs = placed_by_text(item_text, dataset.warm_items, outputs * length) / length
+        length = score_spreads(train, inputs)
+        outputs = place_cold_by_text(item_text, dataset.warm_items, outputs * length) / length
     else:  # not the rounding errors of the factorisation, which may rank new titles by their place in the file
         outputs = outputs * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None]
     return Linear(
@@ -75,7 +75,7 @@ def linear_model(
     )
 
 
-def spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
+def score_spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
     """Return what outputs (n_items, r) are multiplied by, so that an error counts as it does in the scores: (r,)."""
     return np.maximum(np.linalg.norm(train[:SVD_USERS] @ inputs, axis=0), 1e-12)
 
@@ -106,9 +106,9 @@ def chosen_weights(
 
     if chosen:
         return solved(chosen["l2"], chosen["text_weight"]), chosen
-    for l2 in L2 if dataset.valid.nnz else L2[1:2]:
+    for l2 in L2_GRID if dataset.valid.nnz else L2_GRID[1:2]:
         attempt(l2, 0.0)
-    for text_weight in TEXT_WEIGHTS[1:] if likeness is not None and dataset.valid.nnz else ():
+    for text_weight in TEXT_WEIGHT_GRID[1:] if likeness is not None and dataset.valid.nnz else ():
         attempt(best[2]["l2"], text_weight)
     return best[1], {**best[2], "tried": tried}
 
@@ -125,7 +125,7 @@ def _cut(train: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.nda
     return weights @ vectors.T, vectors.T
 
 
-def placed_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray) -> np.ndarray:
+def place_cold_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Give titles without a history the values that their text lets expect, by ridge regression over the others.
 
     Args:
@@ -143,16 +143,18 @@ def placed_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.nda
     placed = np.zeros_like(values, dtype=np.float32)
     placed[warm_items] = values[warm_items]
     if len(new):
-        placed[new] = by_text(item_text, warm_items, values)(item_text[new])
+        placed[new] = text_regression(item_text, warm_items, values)(item_text[new])
     return placed
 
 
-def by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def text_regression(
+    item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
     """Fit the regression of placed_by_text: a function from texts (n, L) to the values (n, m) they let expect."""
     from sklearn.linear_model import RidgeCV
 
     known = warm_items[item_text[warm_items].any(axis=1)]
     if len(known) < 2:
         return lambda text: np.zeros((len(text), values.shape[1]))
-    fit = RidgeCV(RIDGE).fit(item_text[known].astype(np.float64), values[known].astype(np.float64))
+    fit = RidgeCV(RIDGE_GRID).fit(item_text[known].astype(np.float64), values[known].astype(np.float64))
     return lambda text: fit.predict(text.astype(np.float64)).reshape(len(text), -1)

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from model import LightGCN
 
-MOST_SCORES = 2**25  # users by titles whose scores a step keeps, 128 MiB; beyond, the softmax goes by chunks
+MAX_SCORES = 2**25  # users by titles whose scores a step keeps, 128 MiB; beyond, the softmax goes by chunks
 
 Drop = Callable[[torch.Tensor], torch.Tensor]
 Batches = tuple[Callable[..., tuple[torch.Tensor, torch.Tensor]], list[tuple[tuple[torch.Tensor, ...], int]]]
@@ -86,7 +86,7 @@ def softmax_loss(
     nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
     final, id_rows = model(nodes, chosen(drop, nodes))
     users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids) :], positives
-    if len(users) * len(catalogue) > MOST_SCORES:
+    if len(users) * len(catalogue) > MAX_SCORES:
         wanted = (users[places] * catalogue[items]).sum(dim=1)  # (p,)
         loss = LogSumExp.apply(users, catalogue)[places].mean() - wanted.mean()
     else:
@@ -104,7 +104,7 @@ class LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        width = max(1, MOST_SCORES // len(users))
+        width = max(1, MAX_SCORES // len(users))
         parts = [(users @ chunk.T).logsumexp(dim=1) for chunk in items.split(width)]
         total = torch.stack(parts).logsumexp(dim=0)
         ctx.save_for_backward(users, items, total)

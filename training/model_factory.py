@@ -55,5 +55,5 @@ def restore(model: LightGCN, state: dict[str, torch.Tensor], dataset: Dataset) -
     """Give a model the state of a finished run."""
     if "linear_inputs" in state:
         inputs, outputs, power = (state[f"linear_{name}"] for name in ("inputs", "outputs", "power"))
-        model.add_linear(inputs, outputs, power, linear_users(inputs, power.item(), dataset.train))
+        model.set_linear_columns(inputs, outputs, power, linear_users(inputs, power.item(), dataset.train))
     model.load_state_dict(model.own_state(state))

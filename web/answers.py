@@ -13,10 +13,10 @@ import torch
 
 from importers import read_export
 from inference import explanations, finished_run
-from inference.finished_run import Filters, Run, fit_users
-from inference.fold_in import Fitted
+from inference.finished_run import Filters, Run, place_users
+from inference.fold_in import FoldedIn
 from inference.title_search import folded
-from inference.user_list import collected_of
+from inference.user_list import match_user_list
 from web.schemas import ListRequest
 
 log = logging.getLogger("aglrec")
@@ -59,7 +59,7 @@ def new_rows(run: Run) -> frozenset[int]:
 
 
 @lru_cache(maxsize=2)
-def placeable(run: Run) -> np.ndarray:
+def has_signal(run: Run) -> np.ndarray:
     """Return the rows of those of them that can be listed by their text; none where the run knows no text."""
     try:
         return finished_run.new_titles(run)
@@ -80,7 +80,7 @@ def described(run: Run) -> dict[str, Any]:
         "n_new": len(new_rows(run)),
         "years": (min(years), max(years)) if years else None,
         "tags": common_tags(dataset.item_tags),
-        "can": {"new_titles": len(placeable(run)) > 0, "text": run.item_text is not None, "years": bool(years)},
+        "can": {"new_titles": len(has_signal(run)) > 0, "text": run.item_text is not None, "years": bool(years)},
     }
 
 
@@ -135,13 +135,13 @@ def filtered(run: Run, asked: Filters) -> np.ndarray | None:
     if (asked.min_year, asked.max_year) != (None, None) and not any(run.dataset.item_years):
         raise Refused("no_years", "no title of this run has a year; ask without min_year and max_year")
     try:
-        return finished_run.allowed(run, asked)
+        return finished_run.allowed_items(run, asked)
     except ValueError:  # nothing is left
         return np.empty(0, int)
 
 
 @lru_cache(maxsize=PEOPLE)
-def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, Fitted]:
+def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, FoldedIn]:
     """Fit the vector of finished_run.place to what someone collected, and tell what its trained columns are made of.
 
     Args:
@@ -151,7 +151,7 @@ def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, Fitted]:
     collected = sp.csr_matrix(
         (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, run.dataset.n_items)
     )
-    vectors, made = fit_users(run, collected)
+    vectors, made = place_users(run, collected)
     return vectors[0], made
 
 
@@ -168,8 +168,8 @@ def lists_for_new(run: Run, asked: ListRequest) -> dict[str, Any]:
         )
     among = filtered(run, Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year))
     vector, fit_of = fit(run, tuple(sorted(collected.rows)))
-    columns = explanations.beside(run.checkpoint["state_dict"])
-    made_of = explanations.newcomer(fit_of, run.item_emb, columns) if asked.why else None
+    columns = explanations.extra_columns(run.checkpoint["state_dict"])
+    made_of = explanations.of_new_user(fit_of, run.item_emb, columns) if asked.why else None
     person = Person(vector, collected.rows, excluded.rows, made_of)
     return {"n_unknown": collected.n_unknown + excluded.n_unknown, **_lists(run, person, asked.k, asked.new, among)}
 
@@ -220,7 +220,7 @@ def _lists(run: Run, person: Person, k: int, new: bool, among: np.ndarray | None
         titles = finished_run.nearest(run, torch.ones(1), scores, k, [*person.collected, *person.left_out], among)
         return listed(run, titles, person.made_of)
 
-    fresh = placeable(run) if among is None else np.intersect1d(placeable(run), among)
+    fresh = has_signal(run) if among is None else np.intersect1d(has_signal(run), among)
     return {
         "collected": [title(run, item) for item in person.collected],
         "excluded": [title(run, item) for item in person.left_out],
@@ -240,7 +240,7 @@ def listed(
             **title(run, row),
             "score": entry["score"],
             "parts": reason.parts if reason else {},
-            "because": explanations.named(reason, run.dataset, N_BECAUSE) if reason else [],
+            "because": explanations.readable(reason, run.dataset, N_BECAUSE) if reason else [],
         }
         for row, entry, reason in zip(rows, titles, why, strict=True)
     ]
@@ -278,7 +278,7 @@ def uploaded(run: Run, path: Path) -> dict[str, Any]:
         name, rows = read_export(path)
     except (OSError, ValueError) as error:
         raise Refused("unreadable", str(error).replace(f"{path.parent}/", "")) from None
-    found = collected_of(run, rows)
+    found = match_user_list(run, rows)
     if not found.items:
         raise Refused(
             "nothing_known",

@@ -56,7 +56,7 @@ def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torc
         return None
     try:
         arrays = load_arrays(paths[0])
-        parts = {name: arrays[name] for name in ("train", "valid", "test", "aside")}
+        parts = {name: arrays[name] for name in ("train", "valid", "test", "excluded")}
         return parts, *(load_torch(path) for path in paths[1:])
     except Exception as error:  # a damaged file can raise nearly anything
         raise ValueError(
@@ -68,7 +68,7 @@ def best_titles(
     saved: Saved, parts: dict[str, np.ndarray], vectors: tuple[torch.Tensor, torch.Tensor], users: np.ndarray, k: int
 ) -> dict[int, list[int]]:
     """Rank all titles with what was known before the test left out: user row -> the best k item rows, best first."""
-    pairs = np.concatenate([parts[name] for name in ("train", "valid", "aside")])
+    pairs = np.concatenate([parts[name] for name in ("train", "valid", "excluded")])
     known = sp.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), shape=tuple(map(len, vectors)))
     ranking = rank_items(*vectors, users, known, k, None, saved.metrics["config"]["seed"])
     return {

@@ -52,7 +52,7 @@ def assert_invariants(dataset: Dataset) -> None:
     assert all(isinstance(text, str) for part in (*texts, dataset.user_names) for text in part)
     assert len(dataset.user_names) == dataset.n_users
     assert dataset.train.nnz
-    assert sum(getattr(dataset, part).nnz for part in (*PARTS, "aside")) <= dataset.seen.nnz
+    assert sum(getattr(dataset, part).nnz for part in (*PARTS, "excluded")) <= dataset.seen.nnz
     wrote = dataset.user_comments
     assert len(wrote.user_ids) == len(wrote.texts) == len(wrote.weights) <= dataset.train.nnz
     assert np.isfinite(wrote.weights).all()

@@ -103,9 +103,16 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the ids in row order and every part of the split."""
+        return self._digest(*PARTS, "excluded")
+
+    @cached_property
+    def collected(self) -> str:
+        """sha256 over the ids in row order and all collected pairs, however they are split."""
+        return self._digest("seen")
+
+    def _digest(self, *names: str) -> str:
         digest = hashlib.sha256(json.dumps([self.raw_user_ids, self.raw_item_ids]).encode())
-        for name in (*PARTS, "excluded"):
-            part = getattr(self, name)
+        for part in (getattr(self, name) for name in names):
             digest.update(part.indptr.astype(np.int64).tobytes() + part.indices.astype(np.int64).tobytes())
         return digest.hexdigest()
 

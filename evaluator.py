@@ -1,111 +1,19 @@
-"""Full ranking over all items, and the metrics read off it; knows vectors, no model.
+"""Metrics of a full ranking, overall and by group; knows vectors, no model."""
 
-Ties are broken at random with a fixed seed. Rows of anime.tsv often follow popularity, so breaking ties by
-row number would hand a model that cannot tell items apart the popular ones first.
-"""
-
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from data_loader import pairs_of_items
-from runtime.memory import in_blocks
+from data_loader import Dataset, pairs_of_items
+from evaluation.ranking import Factor, Ranking, rank_items
 
-CHUNK = 64
-Factor = torch.Tensor | sp.csr_matrix
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
 
 
-class Ranking(NamedTuple):
-    """The best items of some users."""
-
-    user_ids: np.ndarray  # (n,) user rows, ascending
-    items: np.ndarray  # (n, k) item rows, best first; -1 where a user has fewer than k items left
-    scores: np.ndarray  # (n, k) float32; -inf where items is -1
-    auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
-
-
-def rank_items(
-    user_emb: Factor,
-    item_emb: Factor,
-    user_ids: np.ndarray,
-    masked: sp.csr_matrix,
-    k: int,
-    target: sp.csr_matrix | None = None,
-    seed: int = 0,
-    memory_mb: int = 256,
-) -> Ranking:
-    """Rank every unmasked item for each user and keep the best k.
-
-    Args:
-        user_emb: (n_users, D), a tensor, or a CSR matrix where most of it is zero, as in item-item methods.
-        item_emb: (n_items, D), on the device of user_emb; CSR only where user_emb is.
-        user_ids: (n,) user rows, ascending.
-        masked: CSR (n_users, n_items), the pairs that take no part.
-        k: length of the lists, at most n_items.
-        target: CSR (n_users, n_items), disjoint from masked; if given, auc is computed against it: per user,
-            the share of (target item, other unmasked item) pairs in which the target scores higher, ties a half.
-        seed: of the tie breaks.
-        memory_mb: bounds the memory of a block of users, in MiB.
-
-    Returns:
-        The Ranking.
-
-    Raises:
-        ValueError: k is larger than the catalogue.
-    """
-    parts = list(rank_blocks(user_emb, item_emb, user_ids, masked, k, target, seed, memory_mb))
-    items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (1, 2))
-    auc = None if target is None else np.concatenate([part.auc for part in parts] or [np.empty(0)])
-    return Ranking(user_ids, items.astype(np.int64), scores, auc)
-
-
-def rank_blocks(
-    user_emb: Factor,
-    item_emb: Factor,
-    user_ids: np.ndarray,
-    masked: sp.csr_matrix,
-    k: int,
-    target: sp.csr_matrix | None = None,
-    seed: int = 0,
-    memory_mb: int = 256,
-) -> Iterator[Ranking]:
-    """Yield what rank_items returns, and raise what it raises, a block of users at a time."""
-    n_items = item_emb.shape[0]
-    if k > n_items:
-        raise ValueError(
-            f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or recommend_k"
-        )
-    rng, n_masked = np.random.default_rng([seed, 2]), np.diff(masked.indptr)
-    columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
-    block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
-    # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    buffer = torch.empty(0) if sp.issparse(item_emb) else item_emb[:0]
-
-    def ranked(rows: slice) -> Ranking:
-        nonlocal buffer
-        users, state, scores = user_ids[rows], rng.bit_generator.state, buffer[: rows.stop - rows.start]
-        try:
-            if len(scores) < len(users):
-                buffer = scores = buffer.new_empty(len(users), width)  # (b, width), n_items rounded up to CHUNK
-            _fill_scores(scores, user_emb, columns, users)
-            scores[:, n_items:] = -torch.inf
-            scores[_pairs(masked, users, scores.device)] = -torch.inf
-            best = _top_k(scores, k, rng)
-            auc = None if target is None else _auc(scores, target[users], n_items - n_masked[users])
-        except (MemoryError, RuntimeError):  # in_blocks asks again, for fewer users: the same lots, and room for them
-            rng.bit_generator.state, buffer = state, buffer[:0].clone()
-            raise
-        return Ranking(users, *best, auc)
-
-    yield from in_blocks(len(user_ids), block, ranked)
-
-
 def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:
-    """Compute the metrics of each ranked user; T is the set of his target items.
+    """Compute the metrics of each ranked user; T is the set of the user's target items.
 
     Recall@k = |hits in the first k| / |T|
     NDCG@k   = sum over hits at rank r <= k of 1 / log2(r + 1), divided by the same sum over r = 1 .. min(|T|, k)
@@ -148,14 +56,14 @@ def evaluate(
     candidates: np.ndarray | None = None,
     auc: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Rank for every user with a target item and compute his metrics.
+    """Rank the items for every user with a target item and compute the user's metrics.
 
     Args:
         user_emb: (n_users, D); item_emb: (n_items, D).
         target: CSR (n_users, n_items), the pairs to be found.
         masked: CSR (n_users, n_items), the pairs known before: train, and valid when testing.
         config: uses top_k, seed and eval_memory_mb.
-        candidates: item rows to rank among; all items if None. A list is no longer than they are many.
+        candidates: item rows to rank among; all items if None. A list is no longer than there are candidates.
         auc: whether to compute AUC.
 
     Returns:
@@ -179,20 +87,21 @@ def evaluate(
 
 
 def evaluate_warm(
-    user_emb: Factor, item_emb: Factor, dataset: Any, part: str, config: dict[str, Any], auc: bool = True
+    user_emb: Factor, item_emb: Factor, dataset: Dataset, part: str, config: dict[str, Any], auc: bool = True
 ) -> dict[str, np.ndarray]:
-    """Evaluate among the titles with a history alone: what any two rows can be compared by, with text or without.
+    """Evaluate among the items with a history only, by which any two models can be compared, with text or without.
 
-    Where titles without a history are ranked as well they take places, and only of rows that place them anywhere.
+    Ranked along with the others, cold items would take places, but only from models that can place them at all.
 
     Args:
         user_emb: (n_users, D); item_emb: (n_items, D).
         dataset: a data_loader.Dataset.
-        part: "valid" or "test"; the target is its pairs of titles with a history.
-        config, auc: as for evaluate.
+        part: "valid" or "test"; the target is its pairs of items with a history.
+        config: as for evaluate.
+        auc: as for evaluate.
 
     Returns:
-        As evaluate; a user is there if he has such a target.
+        As evaluate, of the users with such a target.
     """
     return evaluate(
         user_emb, item_emb, dataset.warm_pairs(part), dataset.masked_for(part), config, dataset.warm_items, auc
@@ -200,14 +109,14 @@ def evaluate_warm(
 
 
 def evaluate_cold_listing(
-    user_emb: Factor, item_emb: Factor, dataset: Any, config: dict[str, Any]
+    user_emb: Factor, item_emb: Factor, dataset: Dataset, config: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
-    """Evaluate the test among all titles, those without a history listed where their scores put them.
+    """Evaluate the test among all items, cold ones listed where their scores put them.
 
     Returns:
-        {"warm": the same targets as evaluate_warm, a user's held-out pairs of titles without a history being no misses
-        but masked; "joint": the pairs of test and cold_test as one target}. A cold title holds out all of its pairs,
-        another one a tenth, so "joint" gives cold titles more weight than they have once they are no longer new.
+        {"warm": the targets of evaluate_warm, a user's held-out pairs of cold items masked rather than counted as
+        misses; "joint": the pairs of test and cold_test as one target}. A cold item has all of its pairs held out,
+        another one a tenth, so "joint" gives cold items more weight than they have once they are no longer new.
     """
     known, joint = dataset.masked_for("test") + dataset.cold_valid, dataset.test + dataset.cold_test
     warm = dataset.warm_pairs("test")
@@ -223,20 +132,57 @@ def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None
     return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
 
 
-def evaluate_groups(
-    user_emb: Factor, item_emb: Factor, dataset: Any, config: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Evaluate the test by users' number of train rows, and by how often train collects the titles.
+def held_out_metrics(
+    user_emb: Factor, item_emb: Factor, dataset: Dataset, config: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Compute the test figures; nothing else looks at the test part.
 
-    Titles are cold (no train row), head (the most collected fifth of the others) or tail (the rest); the target is the
-    part of a user's test pairs within the group. Cold titles are ranked among all, everything else as in evaluate_warm.
+    Returns:
+        For metrics.json: "test", among all items with train and valid masked, which the vectors and splits.npz alone
+        reproduce; "warm", by which models are compared, see evaluate_warm; "listed", see evaluate_cold_listing;
+        "groups", see evaluate_groups; "cold" and "cold_valid", the pairs of those parts, ranked among the items of the
+        part and among all. And the per-user values of "warm", see evaluate.
+    """
+    warm = evaluate_warm(user_emb, item_emb, dataset, "test", config)
+    metrics = {
+        "test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
+        "warm": means(warm),
+        "listed": evaluate_cold_listing(user_emb, item_emb, dataset, config),
+        "groups": evaluate_groups(user_emb, item_emb, dataset, config, warm),
+    }
+    masked = dataset.masked_for("test")
+    for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
+        metrics[name] = {}
+        if target.nnz:
+            cold = np.flatnonzero(np.bincount(target.indices, minlength=dataset.n_items))
+            metrics[name] = {
+                "n_items": len(cold),
+                "among_cold": means(evaluate(user_emb, item_emb, target, masked, config, cold)),
+                "among_all": means(evaluate(user_emb, item_emb, target, masked, config)),
+            }
+    return metrics, warm
+
+
+def evaluate_groups(
+    user_emb: Factor, item_emb: Factor, dataset: Dataset, config: dict[str, Any], warm: dict[str, np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """Evaluate the test by users' number of train rows, and by how often train collects the items.
+
+    Items are cold (no train row), head (the most collected fifth of the others) or tail (the rest); the target is the
+    part of a user's test pairs within the group. Cold items are ranked among all, everything else as in evaluate_warm.
+
+    Args:
+        user_emb: (n_users, D); item_emb: (n_items, D).
+        dataset: as for evaluate_warm.
+        config: as for evaluate.
+        warm: per-user values of evaluate_warm on "test".
 
     Returns:
         {"users": {group: {"n_users": n, metric key: mean}}, "items": {...}}; a group without a user has no metrics.
     """
     groups: dict[str, dict[str, Any]] = {"users": {}, "items": {}}
     rows = np.diff(dataset.train.indptr)[np.diff(dataset.warm_pairs("test").indptr) > 0]
-    overall = evaluate_warm(user_emb, item_emb, dataset, "test", config, auc=False)
+    overall = {key: values for key, values in warm.items() if key != "AUC"}
     for name, low, high in USER_GROUPS:
         inside = (rows >= low) & (rows <= high)
         groups["users"][name] = _group(int(inside.sum()), means(overall, inside))
@@ -263,112 +209,9 @@ def _group(n_users: int, found: dict[str, float]) -> dict[str, Any]:
 
 
 def item_groups(train: sp.csr_matrix) -> dict[str, np.ndarray]:
-    """Part the items into cold, tail and head: group -> (n_items,) bool; see evaluate_groups."""
+    """Divide the items into cold, tail and head: group -> (n_items,) bool; see evaluate_groups."""
     counts = np.bincount(train.indices, minlength=train.shape[1])
     warm = np.flatnonzero(counts)
     head = np.zeros(len(counts), bool)
     head[warm[np.argsort(-counts[warm], kind="stable")][: round(0.2 * len(warm))]] = True
     return {"cold": counts == 0, "tail": (counts > 0) & ~head, "head": head}
-
-
-class SparseColumns(NamedTuple):
-    """A sparse (D, width) of which some rows are mostly filled, as those of a low-rank part are."""
-
-    sparse: sp.csr_matrix  # (D, width), where those rows are empty
-    rows: np.ndarray  # (d,)
-    dense: np.ndarray  # (d, width)
-
-
-def _columns(item_emb: Factor, width: int) -> torch.Tensor | SparseColumns:
-    """Turn (n_items, D) into (D, width); the columns beyond the items are zero."""
-    if sp.issparse(item_emb):
-        transposed = sp.csr_matrix(item_emb.T)
-        transposed.resize(transposed.shape[0], width)
-        filled = np.diff(transposed.indptr) > width // 2
-        return SparseColumns(
-            sp.csr_matrix(sp.diags_array((~filled).astype(np.float32)) @ transposed),
-            np.flatnonzero(filled),
-            transposed[filled].toarray(),
-        )
-    return torch.nn.functional.pad(item_emb, (0, 0, 0, width - len(item_emb))).T.contiguous()
-
-
-def _fill_scores(
-    scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns, users: np.ndarray
-) -> None:
-    """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
-    if isinstance(item_columns, SparseColumns):
-        mine = user_emb[users]
-        scores.copy_(torch.from_numpy((mine @ item_columns.sparse).toarray()))
-        if len(item_columns.rows):
-            scores += torch.from_numpy(mine[:, item_columns.rows].toarray() @ item_columns.dense)
-    elif sp.issparse(user_emb):
-        scores.copy_(torch.from_numpy(user_emb[users] @ item_columns.numpy()))
-    else:
-        torch.mm(user_emb[torch.from_numpy(users).to(user_emb.device)], item_columns, out=scores)
-
-
-def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(torch.from_numpy(part.astype(np.int64)).to(device) for part in matrix[users].nonzero())
-
-
-def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return items (b, k) and scores (b, k), ties in random order; the width of scores is a multiple of CHUNK.
-
-    The best k + 1 lie in the k + 1 chunks with the largest maxima, so only those chunks are searched.
-    """
-    b, width = scores.shape
-    chunks = scores.view(b, width // CHUNK, CHUNK)
-    best_chunks = chunks.amax(dim=2).topk(min(k + 1, width // CHUNK), dim=1).indices  # (b, c)
-    pool = chunks.gather(1, best_chunks[:, :, None].expand(-1, -1, CHUNK)).flatten(1)  # (b, c * CHUNK)
-    values, place = pool.topk(min(k + 1, pool.shape[1]), dim=1)  # (b, k + 1)
-    items = best_chunks.gather(1, place // CHUNK) * CHUNK + place % CHUNK
-    values, items = values.cpu().numpy(), items.cpu().numpy()
-    # the (k + 1)-th value is kept only to see whether it ties with the k-th
-    tied = ((values[:, 1:] == values[:, :-1]) & np.isfinite(values[:, 1:])).any(axis=1)
-    values, items = values[:, :k].copy(), items[:, :k].copy()
-    items[~np.isfinite(values)] = -1
-    if tied.any():
-        rows = torch.from_numpy(np.flatnonzero(tied)).to(scores.device)
-        items[tied] = _break_ties(scores[rows], values[tied, -1], k, rng)
-    return items, values
-
-
-def _break_ties(scores: torch.Tensor, kth: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the items (t, k) of rows with ties: by score, then at random; -1 where there are none."""
-    kth = torch.from_numpy(kth).to(scores.device)[:, None]  # (t, 1)
-    # of the titles that tie at the last place, often most of the catalogue, k at random are enough
-    lots = torch.from_numpy(rng.random(scores.shape, dtype=np.float32)).to(scores.device) + 1
-    drawn = (lots * ((scores == kth) & (kth > -torch.inf))).topk(k, dim=1)  # (t, k)
-    keep = (scores > kth).scatter_(1, drawn.indices, (drawn.values > 0) | (scores > kth).gather(1, drawn.indices))
-    rows, items = (index.cpu().numpy() for index in keep.nonzero(as_tuple=True))
-    order = np.lexsort((lots[keep].cpu().numpy(), -scores[keep].cpu().numpy(), rows))
-    counts = np.bincount(rows, minlength=len(kth))
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    chosen = np.full((len(kth), k), -1)
-    first = place < k
-    chosen[rows[order][first], place[first]] = items[order][first]
-    return chosen
-
-
-def _auc(scores: torch.Tensor, target: sp.csr_matrix, n_unmasked: np.ndarray) -> np.ndarray:
-    """Return the AUC of each row from the ranks of its target items; NaN without a target or another item."""
-    sizes = np.diff(target.indptr)
-    others = n_unmasked - sizes
-    above = np.zeros(len(sizes))  # items above each target item, ties a half, summed over the target
-    order = np.argsort(-sizes, kind="stable")
-    step = max(1, 2**20 // scores.shape[1])  # so few rows that they stay in the processor's cache
-    for start in range(0, len(order), step):
-        rows = order[start : start + step]
-        part = scores[torch.from_numpy(rows).to(scores.device)]
-        difference = torch.empty_like(part)
-        for j in range(sizes[rows[0]]):
-            rows = rows[: np.count_nonzero(sizes[rows] > j)]  # users with more than j target items come first
-            items = torch.from_numpy(target.indices[target.indptr[rows] + j].astype(np.int64)).to(scores.device)
-            n = len(rows)
-            # masked and padding columns are -inf and count as below
-            balance = torch.sub(part[:n], part[:n].gather(1, items[:, None]), out=difference[:n]).sign_().sum(dim=1)
-            above[rows] += (scores.shape[1] + balance.cpu().numpy()) / 2
-    defined = (sizes > 0) & (others > 0)
-    # among themselves the target items contribute |T|^2 / 2 to the sum: a half for each pair and itself
-    return np.where(defined, 1 - (above - sizes**2 / 2) / np.maximum(sizes * others, 1), np.nan)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from runtime.distributed import rank0_first
 from text.cache import Block, Cache, digest, path_of, read_caches, write_cache
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, revision_on_disk, tag_encoder
 from text.store import missing, stamps_like, store_of, vectors_of
@@ -34,6 +35,7 @@ BLOCK_WEIGHTS = {"encoder": 1.0, "lsa": 1.0, "names": 0.7, "tags": 0.5}
 BLOCK_DIMS = {"names": 384, "tags": 512}
 
 
+@rank0_first
 def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVectors:
     """Return the text vectors the config asks for, from the cache where it still holds, encoded where not.
 

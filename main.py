@@ -1,7 +1,8 @@
 """One experiment, start to end: load, split, embed, train, evaluate, recommend.
 
 python main.py [--preset name] [--key value ...]
-torchrun --nproc_per_node=P main.py ...            the same in P processes, each with a share of the columns
+torchrun --nproc_per_node=P main.py ...    the same in P processes, each
+                                           with a share of the columns
 """
 
 import sys
@@ -13,10 +14,8 @@ if __name__ == "__main__":
 
 import json
 import logging
-import pickle
 import platform
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,29 +26,27 @@ import torch
 
 from config import CONFIG, RUNTIME_KEYS, get_config
 from data_loader import Dataset, check_k, load_dataset
-from dataset.splits import PARTS
-from evaluator import evaluate, evaluate_cold_listing, evaluate_groups, evaluate_warm, means
-from inference.top_k import recommend
+from evaluator import held_out_metrics
+from inference.outputs import write_outputs
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
-from runtime.distributed import broadcast_from_rank0, process_group, rank, rank0_first, resolve_device
-from runtime.files import atomic_write, load_torch, save_torch, write_json
+from runtime.distributed import process_group, rank, resolve_device
+from runtime.files import atomic_write, load_torch, write_json
 from runtime.identity import (
+    DERIVED,
     OUTPUTS,
     PAGE,
-    WRITTEN,
+    RunIdentity,
     check_origin,
-    complete_metrics,
     finished_metrics,
-    fit_result,
-    refuse_other,
-    signature,
+    refuse_other_checkpoint,
+    resolved,
     text_origin,
 )
 from runtime.safe_files import parse_json
-from trainer import fit
+from trainer import fit, saved_result
 from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
 from web.report_page import write_report
@@ -61,52 +58,73 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     """Run one experiment and write everything to config["saved_dir"], where one process at a time may write.
 
     Args:
-        config: as from get_config. With mode "inference" nothing is trained: best_model.pth is reloaded,
-            with the settings it was trained with, and vectors and recommendations are written again.
+        config: as from get_config. With mode "inference" nothing is trained: best_model.pth is loaded, with the
+            settings of its training, and vectors and recommendations are written again.
 
     Returns:
-        The content of metrics.json. A run that is finished is not run again.
+        The content of metrics.json. A finished run is not run again.
 
     Raises:
         OSError, ValueError: one sentence that says what is wrong and what to do.
     """
-    twice = config["refit"] or config["refit_valid"]
-    one_run = {"inference": infer, "train": refit if twice else train}[config["mode"]]
     with manifest.lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
-        return one_run(config)
+        if config["mode"] == "inference":
+            return infer(config)
+        refuse_other_checkpoint(config)
+        if config["refit"] or config["refit_valid"]:
+            return train(config, measured=measure(config))
+        return train(config)
 
 
-def train(config: dict[str, Any]) -> dict[str, Any]:
-    """Train, measure, and write everything; see run."""
-    saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
-    device, dataset = resolve_device(config["device"]), load_dataset(config)
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """Train and evaluate with held-out parts in saved_dir/measured, for a run that trains once more on more positives.
+
+    Returns:
+        The metrics of that run, which is not run again if it is finished.
+    """
+    saved = Path(config["saved_dir"])
+    vectors_dir = config["vectors_dir"] or config["saved_dir"]
+    first = {"refit": False, "refit_valid": False, "saved_dir": str(saved / "measured"), "vectors_dir": vectors_dir}
+    return run({**config, **first})
+
+
+def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Train, evaluate, and write everything; see run.
+
+    Args:
+        config: as from get_config.
+        measured: metrics of the same settings with held-out parts, where this run trains once more with nothing held
+            out (refit) or with only test held out (refit_valid). Their best epoch and all that they decided are used
+            again. With refit_valid the test figures are those of this model; with refit all are those of measured.
+    """
+    saved, clock, device = Path(config["saved_dir"]), {"start": time.perf_counter()}, resolve_device(config["device"])
+    dataset = load_dataset(config)
     check_k(config, dataset)
-    refuse_other(config, dataset.fingerprint)
+    if measured:
+        check_same_data(measured, dataset)
     clock["load_s"] = time.perf_counter()
-    vectors = rank0_first(lambda: text_vectors(dataset, config, str(device)))
+    vectors = text_vectors(dataset, config, str(device))
     clock["encode_s"] = time.perf_counter()
-    if done := broadcast_from_rank0(
-        lambda: finished_metrics(saved, config, dataset.fingerprint, text_origin(vectors.info))
-    ):
-        return told_finished(done, config, lambda: page_of(saved, dataset))
-    settings, selected = choose_before_training(dataset, vectors, config, device)
+    identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info))
+    if done := finished_metrics(RunIdentity.of_metrics(measured, config) if measured else identity):
+        return end_again(done, config, dataset)
+    selected = selection_of(measured) if measured else choose_before_training(dataset, vectors, config, device)
+    settings = resolved(config, selected)
     model = build_model(dataset, vectors, settings, device)
-    made_by = signature(config, dataset.fingerprint, vectors.info)
-    fitted = fit(model, dataset, settings, made_by, selected)
+    fitted = fit(model, dataset, settings, identity, selected, measured=measured)
     clock["fit_s"] = time.perf_counter()
-    final = model.embeddings()
-    if rank() > 0:  # under torchrun the first process alone evaluates and writes
+    user_emb, item_emb = model.embeddings()
+    if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
-    metrics = held_out_metrics(*final, dataset, config)
-    save_outputs(saved, dataset, *final, model.cold_items_with_text(), config)
+    metrics = {} if config["refit"] else held_out_metrics(user_emb, item_emb, dataset, config)[0]
+    write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
-    metrics |= {
-        **fitted,
-        **circumstances(dataset, vectors, config),
-        "timing": seconds(clock),
-        "run": manifest.run_id(made_by),
-    }
-    finish(saved, metrics, lambda: page_of(saved, dataset))
+    if measured:
+        metrics = {**measured, **metrics, "refit": refit_facts(fitted, dataset, config)}
+    else:
+        metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock)}
+    metrics |= {"config": config, "run": identity.run_id}
+    end(saved, metrics, dataset)
     return metrics
 
 
@@ -118,174 +136,101 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     config, device = trained_config(checkpoint, config), resolve_device(config["device"])
     dataset = load_dataset(config)
     check_k(config, dataset)
-    vectors = rank0_first(lambda: text_vectors(dataset, config, str(device)))
+    vectors = text_vectors(dataset, config, str(device))
     check_origin(checkpoint, dataset.fingerprint, vectors.info)
-    model = build_model(dataset, vectors, config, device)
+    model = build_model(dataset, vectors, resolved(config, checkpoint["decided"]), device)
     restore(model, checkpoint["state_dict"], dataset)
-    final = model.embeddings()
+    user_emb, item_emb = model.embeddings()
     if rank() > 0:
         return {}
-    save_outputs(saved, dataset, *final, model.cold_items_with_text(), config)
-    manifest.record_again(saved, *WRITTEN)
+    write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
+    manifest.record_again(saved, *DERIVED)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))
-    metrics = held_out_metrics(*final, dataset, config)
+    metrics = saved_result(checkpoint, saved) | facts(dataset, vectors)
+    metrics |= held_out_metrics(user_emb, item_emb, dataset, config)[0]
     clock["infer_s"] = time.perf_counter()
-    metrics |= {
-        **fit_result(checkpoint, saved),
-        **circumstances(dataset, vectors, config),
-        "timing": seconds(clock),
-        "run": manifest.recorded_run(saved),
-    }
+    asked = {**config, "model_name": checkpoint["config"]["model_name"]}
+    metrics |= {"timing": seconds(clock), "config": asked, "run": manifest.recorded_run(saved)}
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
-    page_of(saved, dataset)
+    write_page(saved, config, dataset)
     return metrics
 
 
-def refit(config: dict[str, Any]) -> dict[str, Any]:
-    """Measure in saved_dir/measured, then train once more on more positives, and write vectors and lists of that.
+def selection_of(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return what a measured run chose before training, as choose_before_training returned it."""
+    decided = measured["decided"]
+    return {key: decided[key] for key in ("selected", "metric", "by") if "selected" in decided}
 
-    The second training is given the first one's settings, its best epoch and all that it decided on valid. With
-    refit_valid test figures are of the second model; with refit nothing is held out of that, and all figures stay those
-    of the measured run. What is finished is not run again.
 
-    Returns:
-        The content of metrics.json: the measured run's, and "refit", what the second was trained on.
-    """
-    saved, device = Path(config["saved_dir"]), resolve_device(config["device"])
-    first = {
-        **config,
-        "refit": False,
-        "refit_valid": False,
-        "saved_dir": str(saved / "measured"),
-        "vectors_dir": config["vectors_dir"] or config["saved_dir"],
-    }
-    held_out = load_dataset(first)
-    check_k(first, held_out)
-    refuse_other(config)
-    origin = text_origin(rank0_first(lambda: text_vectors(held_out, first, str(device))).info)
-    if done := broadcast_from_rank0(lambda: finished_metrics(saved, config, held_out.fingerprint, origin)):
-        dataset = load_dataset(config)
-        rank0_first(
-            lambda: text_vectors(dataset, config, str(device))
-        )  # in whose place those of held_out were put above
-        return told_finished(done, config, lambda: page_of_refit(saved, dataset, config))
-    done = broadcast_from_rank0(
-        lambda: complete_metrics(saved / "measured", first, held_out.fingerprint, origin)
-    ) or run(first)
-    measured = broadcast_from_rank0(lambda: done)
-    what = "every positive" if config["refit"] else "train and valid"
-    log.info(f"training once more, {measured['epoch']} epochs on {what}, as {saved / 'measured'} decided")
-    dataset = load_dataset(config)
-    check_same_data(held_out, dataset)
-    vectors = rank0_first(lambda: text_vectors(dataset, config, str(device)))
-    settings = {**config, **measured["decided"].get("selected", {})}
-    model = build_model(dataset, vectors, settings, device)
-    made_by = signature(config, dataset.fingerprint, vectors.info)
-    fitted = fit(model, dataset, settings, made_by, measured=measured)
-    final = model.embeddings()
-    if rank() > 0:
-        return {}
-    save_outputs(saved, dataset, *final, model.cold_items_with_text(), config)
-    metrics = {
-        **measured,
-        "config": config,
-        "run": manifest.run_id(made_by),
-        "refit": {
-            "positives": int(dataset.train.nnz),
-            "epochs": fitted["epochs_run"],
-            "train_s": fitted["train_s"],
-            "fingerprint": dataset.fingerprint,
-            "figures": "those of the run in measured, whose model is another",
-        },
-    }
+def check_same_data(measured: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse to train once more on data that were edited since they were measured."""
+    if measured["data"]["collected"] != dataset.collected:
+        raise ValueError("the data were changed while the run was measured; give the command again")
+
+
+def refit_facts(fitted: dict[str, Any], dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
+    """Return what the second training learned from, and which model the figures of metrics.json are of."""
+    figures = "those of the run in measured, whose model is another"
     if config["refit_valid"]:
-        metrics |= held_out_metrics(*final, dataset, config)
-        metrics["refit"]["figures"] = "valid of the run in measured; test of this model, trained on train and valid"
-    finish(saved, metrics, lambda: page_of_refit(saved, dataset, config))
-    return metrics
+        figures = "valid of the run in measured; test of this model, trained on train and valid"
+    counts = {"positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"]}
+    return {**counts, "fingerprint": dataset.fingerprint, "figures": figures}
 
 
-def page_of(saved: Path, dataset: Dataset) -> None:
-    """Write the page of a run, with the titles' names."""
-    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
-
-
-def page_of_refit(saved: Path, dataset: Dataset, config: dict[str, Any]) -> None:
-    """Write the page of a run that trained once more: the measured run's where that has the figures."""
-    if config["refit_valid"]:
-        page_of(saved, dataset)
-    else:
-        with atomic_write(saved / PAGE) as page:
-            page.write((saved / "measured" / PAGE).read_bytes())
-
-
-def finish(saved: Path, metrics: dict[str, Any], write_page: Callable[[], None]) -> None:
-    """Write metrics.json, enter what was written, drop the checkpoint, and write the page: without it more is to do."""
+def end(saved: Path, metrics: dict[str, Any], dataset: Dataset) -> None:
+    """Write metrics.json, record all outputs, delete the checkpoint, and last of all write the page."""
     (saved / PAGE).unlink(missing_ok=True)
     write_json(saved / "metrics.json", metrics)
     manifest.record(saved, metrics["run"], *OUTPUTS)
     (saved / CHECKPOINT).unlink(missing_ok=True)
-    write_page()
+    write_page(saved, metrics["config"], dataset)
 
 
-def told_finished(done: dict[str, Any], config: dict[str, Any], write_page: Callable[[], None]) -> dict[str, Any]:
-    """Say that a run is finished; write what is missing at its end, and longer or shorter lists if they are wanted."""
+def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Write what a kill at its end left out of a finished run, and lists of another length if they are asked for."""
     saved, k = Path(config["saved_dir"]), config["recommend_k"]
-    if rank() == 0 and not (saved / PAGE).exists():  # it was killed before that
-        write_page()
+    if rank() == 0 and not (saved / PAGE).exists():
+        write_page(saved, config, dataset)
     if done["config"]["recommend_k"] == k:
-        log.info(f"{saved}: this very run is finished, and nothing is run again (--resume never does)")
+        log.info(f"{saved}: this run is finished and is not run again (--resume never runs it anew)")
         return done
-    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (--resume never runs it again)")
+    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (--resume never runs it anew)")
     infer({**config, "mode": "inference"})
     metrics = {**done, "config": {**done["config"], "recommend_k": k}}
     if rank() == 0:
         write_json(saved / "metrics.json", metrics)
         manifest.record_again(saved, "metrics.json")
-        write_page()
+        write_page(saved, config, dataset)
     return metrics
 
 
-def circumstances(dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
-    """Say what figures were made from and with, for metrics.json."""
+def write_page(saved: Path, config: dict[str, Any], dataset: Dataset) -> None:
+    """Write the page of a run; with refit it is that of the measured run, which has the figures."""
+    if config["refit"]:
+        with atomic_write(saved / PAGE) as page:
+            page.write((saved / "measured" / PAGE).read_bytes())
+    else:
+        write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+
+
+def facts(dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
+    """Return what a run was made from and with, for metrics.json."""
+    versions = {module.__name__: module.__version__ for module in (torch, np, scipy)}
     return {
-        "data": {**dataset.facts, "fingerprint": dataset.fingerprint},
+        "data": {**dataset.facts, "fingerprint": dataset.fingerprint, "collected": dataset.collected},
         "encoder": vectors.info,
-        "config": config,
-        "versions": versions(),
+        "versions": {"python": platform.python_version(), **versions, "platform": platform.platform()},
     }
 
 
-def held_out_metrics(
-    user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset, config: dict[str, Any]
-) -> dict[str, Any]:
-    """Compute the test figures, the only place where test is looked at.
-
-    Returns:
-        "test": among all titles with train and valid masked, which the vectors and splits.npz alone reproduce; "warm":
-        what rows are compared by, see evaluate_warm; "listed": see evaluate_listed; "groups": see evaluate_groups;
-        "cold" and "cold_valid": the pairs of those parts, ranked among the titles of the part and among all.
-    """
-    known = dataset.masked_for("test")
-    metrics = {
-        "test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
-        "warm": means(evaluate_warm(user_emb, item_emb, dataset, "test", config)),
-        "listed": evaluate_cold_listing(user_emb, item_emb, dataset, config),
-        "groups": evaluate_groups(user_emb, item_emb, dataset, config),
-    }
-    for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
-        metrics[name] = {}
-        if target.nnz:
-            cold = np.flatnonzero(np.bincount(target.indices, minlength=dataset.n_items))
-            metrics[name] = {
-                "n_items": len(cold),
-                "among_cold": means(evaluate(user_emb, item_emb, target, known, config, cold)),
-                "among_all": means(evaluate(user_emb, item_emb, target, known, config)),
-            }
-    return metrics
+def seconds(clock: dict[str, float]) -> dict[str, float]:
+    """Turn the moments at which steps ended into the seconds that each took, and their total."""
+    moments = list(clock.values())
+    steps = {name: end - start for name, start, end in zip(list(clock)[1:], moments, moments[1:], strict=False)}
+    return {**steps, "total_s": moments[-1] - moments[0]}
 
 
 def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -303,64 +248,6 @@ def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[s
         log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
     encoder = checkpoint["text"]["encoder"] if "text" in checkpoint else None
     return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
-
-
-def check_same_data(first: Dataset, now: Dataset) -> None:
-    """Refuse to train once more on data that were edited since they were measured."""
-    ids = [(data.raw_user_ids, data.raw_item_ids) for data in (first, now)]
-    if ids[0] != ids[1] or (first.seen != now.seen).nnz:
-        raise ValueError("the data were changed while the run was measured; give the command again")
-
-
-def save_outputs(
-    saved: Path,
-    dataset: Dataset,
-    user_emb: torch.Tensor,
-    item_emb: torch.Tensor,
-    new_items: np.ndarray,
-    config: dict[str, Any],
-) -> None:
-    """Write vectors, lists, id mappings, splits and each user's train titles; new_items are the rows of the shelf."""
-    save_torch(saved / "user_emb.pt", user_emb.float().cpu().clone())
-    save_torch(saved / "item_emb.pt", item_emb.float().cpu().clone())
-    for name, candidates in (("recommendations.json", None), ("new_titles.json", new_items)):
-        write_json(
-            saved / name, recommend(user_emb, item_emb, dataset, config["recommend_k"], config, candidates=candidates)
-        )
-    write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
-    with atomic_write(saved / "splits.npz") as file:
-        np.savez_compressed(
-            file, **{name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "excluded")}
-        )
-    titles = np.array(dataset.raw_item_ids, dtype=object)
-    train = {
-        user: titles[items].tolist()
-        for user, items in zip(
-            dataset.raw_user_ids, np.split(dataset.train.indices, dataset.train.indptr[1:-1]), strict=True
-        )
-    }
-    with atomic_write(saved / "train_user_dict.pkl") as file:
-        pickle.dump(train, file)
-
-
-def versions() -> dict[str, str]:
-    """Name what this run was made with."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "platform": platform.platform(),
-    }
-
-
-def seconds(clock: dict[str, float]) -> dict[str, float]:
-    """Turn moments into the seconds each step took, and their total."""
-    moments = list(clock.values())
-    return {
-        **{name: b - a for name, a, b in zip(list(clock)[1:], moments, moments[1:], strict=False)},
-        "total_s": moments[-1] - moments[0],
-    }
 
 
 def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:

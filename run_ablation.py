@@ -29,15 +29,16 @@ from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
 from evaluation.list_metrics import beyond_accuracy
+from evaluation.ranking import rank_items
 from evaluation.significance import holm, paired_test, spread
 from evaluation.tables import markdown, mean_and_sd
-from evaluator import evaluate_warm, means, rank_items
+from evaluator import evaluate_warm, held_out_metrics, means
 from llm_embedding import TextVectors, fused_text, text_vectors
-from main import held_out_metrics, run
+from main import run
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
-from runtime.identity import complete_metrics, text_origin
+from runtime.identity import RunIdentity, complete_metrics, text_origin
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -147,7 +148,7 @@ def trained_row(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, 
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
-    done = None if rerun else complete_metrics(folder, config, dataset.fingerprint, origin)
+    done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin))
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)
@@ -184,7 +185,7 @@ def baseline_row(
             "valid": valid,
             "train_s": time.perf_counter() - start,
             "epoch": 0,
-            **held_out_metrics(*factors, dataset, config),
+            **held_out_metrics(*factors, dataset, config)[0],
         }
         write_json(path, done)
     return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}

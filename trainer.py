@@ -10,15 +10,17 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
-from evaluator import evaluate_warm, means
 from model import LightGCN
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT, CheckpointWriter, resume
-from runtime.distributed import broadcast_from_rank0, deferred_interrupt, rank
+from runtime.distributed import deferred_interrupt, rank
 from runtime.files import atomic_write, save_torch
+from runtime.identity import RunIdentity
+from runtime.safe_files import parse_json
 from training.after_training import calibrate
 from training.epoch import Pause, train_epoch
 from training.optimizer import adam, load_state, optimizer_state
+from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
 
@@ -27,7 +29,7 @@ def fit(
     model: LightGCN,
     dataset: Dataset,
     config: dict[str, Any],
-    signature: dict[str, Any],
+    identity: RunIdentity,
     selected: dict[str, Any] | None = None,
     measured: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -38,12 +40,11 @@ def fit(
     Args:
         model: as from build_model; holds the best epoch's weights afterwards.
         dataset: its test parts are not looked at.
-        config: as from get_config.
-        signature: what makes this experiment this one; a checkpoint with another is refused. Its "text" says what the
-            text vectors were made of.
-        selected: what was decided before training, which is reported along with what is decided after it.
-        measured: metrics of the same settings with parts held out, where this run has none: training lasts until its
-            best epoch, and what it decided is taken over.
+        config: the settings of identity, with what was chosen before training.
+        identity: of this run; the checkpoint of another is refused.
+        selected: what was chosen before training, as from choose_before_training; it is saved with the model.
+        measured: metrics of the same settings with parts held out, where this run has no valid part: training lasts
+            until their best epoch, and what they decided is set again.
 
     Returns:
         {"epoch", "valid", "epochs_run", "decided", "train_s"}: the best epoch, its valid metrics, the number of epochs
@@ -51,49 +52,47 @@ def fit(
 
     Raises:
         FloatingPointError: the loss is no longer finite, or exploded; the best epoch stays in checkpoint.pth.
-        ValueError: the folder has the checkpoint of another experiment.
+        ValueError: the folder has the checkpoint of another run.
     """
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
-    optimizer = adam(model, config["lr"])
-    rng = np.random.default_rng([config["seed"], 3])
-    state = broadcast_from_rank0(lambda: resume(folder, signature, config)) or {"epoch": 0, "history": [], "best": None}
+    optimizer, rng = adam(model, config["lr"]), np.random.default_rng([config["seed"], 3])
+    state = resume(folder, identity.signature, config) or {"epoch": 0, "history": [], "best": None}
     if "model" in state:
         load_state(state, model, optimizer, rng)
     last = measured["epoch"] if measured else config["epochs"]
     with deferred_interrupt() as is_asked:
-        saving = CheckpointWriter(folder, signature, is_asked)
+        writer = CheckpointWriter(folder, identity.signature, is_asked)
         while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
-            _one_epoch(state, model, optimizer, dataset, config, rng, saving, last)
+            _one_epoch(state, model, optimizer, dataset, config, rng, writer, last)
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
     decided = calibrate(model, dataset, config, measured and measured["decided"])
     if decided and not measured:
-        vectors = model.embeddings()
-        best["valid"] = broadcast_from_rank0(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+        best["valid"] = valid_metrics(model, dataset, config)
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")
-    decided = (selected or {}) | decided
-    best["state_dict"] = model.whole_state(model.state_dict())
+    best |= {"state_dict": model.whole_state(model.state_dict()), "decided": (selected or {}) | decided}
     if rank() == 0:
-        with atomic_write(folder / "history.jsonl") as file:
-            file.writelines(json.dumps(line).encode() + b"\n" for line in state["history"])
-        save_torch(
-            folder / "best_model.pth",
-            {
-                **best,
-                "config": config,
-                "text": signature["text"],
-                "decided": decided,
-                "dataset_fingerprint": dataset.fingerprint,
-            },
-        )
-        manifest.record(folder, manifest.run_id(signature), "history.jsonl", "best_model.pth")
-    return {
-        "epoch": best["epoch"],
-        "valid": best["valid"],
-        "epochs_run": state["epoch"],
-        "decided": decided,
-        "train_s": sum(line["seconds"] for line in state["history"]),
-    }
+        _write_model(folder, identity, best, state["history"])
+    return {**_result_of(state["history"]), **{key: best[key] for key in ("epoch", "valid", "decided")}}
+
+
+def _write_model(folder: Path, identity: RunIdentity, best: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    with atomic_write(folder / "history.jsonl") as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in history)
+    origin = {"config": identity.config, "text": identity.text, "dataset_fingerprint": identity.fingerprint}
+    save_torch(folder / "best_model.pth", {**best, **origin})
+    manifest.record(folder, identity.run_id, "history.jsonl", "best_model.pth")
+
+
+def saved_result(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return what fit returned when it trained the model of a checkpoint; without its history, as far as is known."""
+    path = folder / "history.jsonl"
+    history = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return {**_result_of(history), **{key: checkpoint[key] for key in ("epoch", "valid", "decided")}}
+
+
+def _result_of(history: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"epochs_run": len(history), "train_s": sum(line["seconds"] for line in history)}
 
 
 def _one_epoch(
@@ -103,7 +102,7 @@ def _one_epoch(
     dataset: Dataset,
     config: dict[str, Any],
     rng: np.random.Generator,
-    saving: CheckpointWriter,
+    writer: CheckpointWriter,
     last: int,
 ) -> None:
     """Train an epoch, or what is left of it, evaluate if it is due, and enter both into the state, which is saved."""
@@ -115,7 +114,7 @@ def _one_epoch(
 
     def keep(middle: dict[str, Any]) -> None:
         middle["seconds"] = before["seconds"] + time.perf_counter() - start
-        saving.write({**state, **whole(), "rng": at_start, "middle": middle})
+        writer.write({**state, **whole(), "rng": at_start, "middle": middle})
 
     try:
         loss = train_epoch(
@@ -126,12 +125,12 @@ def _one_epoch(
             rng,
             state["epoch"] + 1,
             middle=state.pop("middle", None),
-            pause=Pause(saving.is_asked, keep),
+            pause=Pause(writer.is_asked, keep),
         )
     except FloatingPointError as error:
         if state["best"]:
-            saving.write({**state, "rng": at_start})
-        raise FloatingPointError(f"{error}{_kept(saving.folder, state)}") from None
+            writer.write({**state, "rng": at_start})
+        raise FloatingPointError(f"{error}{_kept(writer.folder, state)}") from None
     seconds = before["seconds"] + time.perf_counter() - start
     state["epoch"] += 1
     state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds})
@@ -140,13 +139,12 @@ def _one_epoch(
     if state["epoch"] % config["eval_every"] == 0 or state["epoch"] == last:
         said = _evaluated(state, model, dataset, config)
     log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s{said}")
-    saving.after_epoch({**state, "rng": rng.bit_generator.state})
+    writer.after_epoch({**state, "rng": rng.bit_generator.state})
 
 
 def _evaluated(state: dict[str, Any], model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> str:
     """Evaluate the epoch that has ended on valid, keep it in the state if it is the best, and say how it did."""
-    vectors, metric = model.embeddings(), config["early_stop_metric"]
-    valid = broadcast_from_rank0(lambda: means(evaluate_warm(*vectors, dataset, "valid", config)))
+    valid, metric = valid_metrics(model, dataset, config), config["early_stop_metric"]
     state["history"][-1] |= valid
     # without valid rows there is nothing to choose by, and the last epoch stays
     better = not dataset.valid.nnz or state["best"] is None or valid[metric] > state["best"]["valid"][metric]

@@ -20,13 +20,15 @@ from benchmarks.train import unit_vectors
 from config import get_config
 from data_loader import Comments, Dataset
 from dataset.splits import PARTS
-from evaluator import evaluate, evaluate_warm, means, rank_items
+from evaluation.ranking import rank_items
+from evaluator import evaluate, evaluate_warm, means
 from llm_embedding import TextVectors
 from model import LightGCN
 from runtime import checkpoints
 from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import process_group, sum_over_processes
 from runtime.files import load_torch
+from runtime.identity import RunIdentity
 from training import model_factory
 from training import optimizer as optimizer_module
 from training.after_training import calibrate, cold_offset
@@ -282,7 +284,7 @@ def check_columns(setup: Setup) -> str:
 def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kill: bool = False) -> list[float]:
     """Train with trainer.fit, going on from what lies in folder; the losses of all epochs, killed after them or not."""
     config = {**setup.config, "saved_dir": str(folder), "epochs": epochs + kill}
-    train_epoch, signature = trainer.train_epoch, {"config": {}, "dataset": "", "text": {"encoder": None}}
+    train_epoch, identity = trainer.train_epoch, RunIdentity({}, "", {"encoder": None})
 
     def killed(*args: Any, **more: Any) -> float:
         if args[5] > epochs:
@@ -291,7 +293,7 @@ def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kil
 
     with mock.patch.object(trainer, "train_epoch", killed), mock.patch.object(checkpoints, "SHARE", 1e9):
         try:
-            trainer.fit(build(setup, device), setup.dataset, config, signature)
+            trainer.fit(build(setup, device), setup.dataset, config, identity)
         except Killed:
             if not kill:
                 raise

@@ -12,7 +12,7 @@ import torch
 
 from config import RUNTIME_KEYS
 from data_loader import Dataset, load_dataset
-from evaluator import rank_items
+from evaluation.ranking import rank_items
 from inference import cold_items
 from inference.fold_in import FoldedIn, fold_in_users
 from inference.title_search import Names, folded, index_names, search, similar_names, split_names
@@ -21,6 +21,7 @@ from llm_embedding import TextVectors, fused_text
 from runtime import manifest
 from runtime.distributed import resolve_device
 from runtime.files import load_torch
+from runtime.identity import resolved
 from training.linear_columns import linear_users
 
 
@@ -103,7 +104,7 @@ def load_run(config: dict[str, Any]) -> Run:
         raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
     manifest.check(saved, "best_model.pth", "user_emb.pt", "item_emb.pt")
     mine = {key: config[key] for key in (*RUNTIME_KEYS, "recommend_k")}
-    config = {**config, **checkpoint["config"], **mine}  # an older run lacks newer settings
+    config = {**config, **resolved(checkpoint["config"], checkpoint["decided"]), **mine}
     if "text" in checkpoint:  # the encoder that was really used, perhaps the fallback
         config["model_name"] = checkpoint["text"]["encoder"] or config["model_name"]
     dataset = load_dataset(config)

@@ -13,7 +13,7 @@ from typing import IO, Any, TextIO
 import numpy as np
 import torch
 
-from evaluator import Ranking, rank_blocks
+from evaluation.ranking import Ranking, rank_blocks
 from runtime.files import atomic_write
 
 Lists = Iterable[tuple[str, list[dict[str, Any]]]]  # whose, and the titles, best first

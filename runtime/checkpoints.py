@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.distributed import rank
+from runtime.distributed import broadcast_from_rank0, rank
 from runtime.files import load_torch, save_torch
 from runtime.manifest import run_id
 
@@ -43,6 +43,7 @@ class CheckpointWriter:
             self.write(state)
 
 
+@broadcast_from_rank0
 def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
     """Return the state of the checkpoint, which an interrupted run leaves, if there is one.
 

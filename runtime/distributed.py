@@ -7,13 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 
 log = logging.getLogger("aglrec")
+
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 @contextmanager
@@ -74,23 +77,36 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def broadcast_from_rank0(compute: Callable[[], Any]) -> Any:
-    """Compute something in process 0 alone and return it in all of them."""
-    if not dist.is_initialized():
-        return compute()
-    box = [compute() if rank() == 0 else None]
-    dist.broadcast_object_list(box)
-    return box[0]
+def broadcast_from_rank0(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function that process 0 alone is to compute; every process has to call it, and gets what it returned.
+
+    Whatever is decided by looking at figures, files or the clock is decided in such a function.
+    """
+
+    @wraps(function)
+    def broadcast(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not dist.is_initialized():
+            return function(*args, **kwargs)
+        box = [function(*args, **kwargs) if rank() == 0 else None]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    return broadcast
 
 
-def rank0_first(compute: Callable[[], Any]) -> Any:
-    """Compute something in every process, in the first one before the others, which then find its files."""
-    if rank() > 0:
-        dist.barrier()
-    result = compute()
-    if dist.is_initialized() and rank() == 0:
-        dist.barrier()
-    return result
+def rank0_first(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function that every process computes, process 0 before the others, which then find its files."""
+
+    @wraps(function)
+    def in_order(*args: P.args, **kwargs: P.kwargs) -> T:
+        if rank() > 0:
+            dist.barrier()
+        result = function(*args, **kwargs)
+        if dist.is_initialized() and rank() == 0:
+            dist.barrier()
+        return result
+
+    return in_order
 
 
 def resolve_device(name: str) -> torch.device:

@@ -20,9 +20,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_loader import Dataset, load_dataset
+from evaluation.ranking import rank_items
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
-from evaluator import evaluate, means, rank_items
+from evaluator import evaluate, means
 from model import UNLISTED
 from runtime import manifest
 from runtime.cli import run_script

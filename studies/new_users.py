@@ -25,7 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import experiment, get_config
+from config import get_config
 from data_loader import Comments, Dataset, pairs_of_items
 from dataset.splits import PARTS
 from evaluation.significance import spread
@@ -37,7 +37,7 @@ from runtime.checkpoints import CHECKPOINT
 from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
-from runtime.identity import text_origin
+from runtime.identity import RunIdentity, resolved, text_origin, trained_settings
 from trainer import fit
 from training.before_training import choose_before_training
 from training.model_factory import build_model
@@ -110,15 +110,11 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
             shutil.copy(path, saved)
         device = resolve_device(config["device"])
         vectors = text_vectors(dataset, config, str(device))
-        settings, selected = choose_before_training(dataset, vectors, config, device)
+        selected = choose_before_training(dataset, vectors, config, device)
+        settings = resolved(config, selected)
         model = build_model(dataset, vectors, settings, device)
-        fit(
-            model,
-            dataset,
-            settings,
-            {"config": experiment(config), "dataset": dataset.fingerprint, "text": text_origin(vectors.info)},
-            selected,
-        )
+        identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info))
+        fit(model, dataset, settings, identity, selected)
         (saved / CHECKPOINT).unlink()
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())
@@ -133,7 +129,7 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
         user_emb=load_torch(saved / "user_emb.pt"),
         item_emb=load_torch(saved / "item_emb.pt"),
         has_bias="item_bias" in state,
-        config={**known.config, **checkpoint["config"]},
+        config=resolved({**known.config, **checkpoint["config"]}, checkpoint["decided"]),
     )
 
 
@@ -142,10 +138,9 @@ def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:
     if not (saved / "item_emb.pt").exists():
         return False
     checkpoint = load_torch(saved / "best_model.pth")
-    settings = {**config, **checkpoint["decided"].get("selected", {})}
-    return checkpoint["dataset_fingerprint"] == dataset.fingerprint and experiment(checkpoint["config"]) == experiment(
-        settings
-    )
+    chosen = checkpoint["decided"]
+    of_both = [trained_settings(resolved(settings, chosen)) for settings in (checkpoint["config"], config)]
+    return checkpoint["dataset_fingerprint"] == dataset.fingerprint and of_both[0] == of_both[1]
 
 
 def measure(both: Pair) -> dict[str, dict[str, float]]:

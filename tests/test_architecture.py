@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("runtime",),
     ("dataset", "text"),
-    ("data_loader", "importers"),
+    ("data_loader", "importers", "evaluation.ranking"),
     ("llm_embedding",),
     ("model", "evaluator"),
     ("training",),

@@ -11,7 +11,7 @@ from conftest import dataset_of
 from data_loader import Dataset
 from evaluation import baselines
 from evaluation.baselines import BASELINES, GRIDS, content_cosine, ease, edlae, graph_filter, item_knn, popularity
-from evaluator import rank_items
+from evaluation.ranking import rank_items
 from llm_embedding import whitened
 
 # 6 titles; nobody collected title 4, and user 5 collected nothing

@@ -15,19 +15,8 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 
 from data_loader import Dataset, pairs_of_items
 from evaluation.list_metrics import beyond_accuracy
-from evaluator import (
-    Ranking,
-    _columns,
-    evaluate,
-    evaluate_cold_listing,
-    evaluate_groups,
-    evaluate_warm,
-    item_groups,
-    means,
-    rank_blocks,
-    rank_items,
-    user_metrics,
-)
+from evaluation.ranking import Ranking, _columns, rank_blocks, rank_items
+from evaluator import evaluate, evaluate_cold_listing, evaluate_groups, evaluate_warm, item_groups, means, user_metrics
 from inference.top_k import recommend
 
 TOP_K = [1, 5, 10, 20]
@@ -599,9 +588,14 @@ def test_item_groups_of_random_counts_are_a_partition() -> None:
             assert counts[groups["head"]].min() >= counts[groups["tail"]].max()
 
 
+def groups_of(user_emb: Any, item_emb: Any, dataset: Dataset) -> dict[str, dict[str, Any]]:
+    warm = evaluate_warm(user_emb, item_emb, dataset, "test", settings())
+    return evaluate_groups(user_emb, item_emb, dataset, settings(), warm)
+
+
 def test_user_groups_are_cut_at_5_20_and_50_train_rows() -> None:
     scores, dataset = parted_data()
-    groups = evaluate_groups(*vectors_scoring(scores), dataset, settings())["users"]
+    groups = groups_of(*vectors_scoring(scores), dataset)["users"]
     rows = np.asarray(dataset.train.sum(axis=1)).ravel()
     for name, low, high in (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, 10**9)):
         inside = (rows >= low) & (rows <= high)
@@ -615,7 +609,7 @@ def test_user_groups_are_cut_at_5_20_and_50_train_rows() -> None:
 
 def test_user_groups_recombine_to_everyone() -> None:
     scores, dataset = parted_data()
-    groups = evaluate_groups(*vectors_scoring(scores), dataset, settings())["users"].values()
+    groups = groups_of(*vectors_scoring(scores), dataset)["users"].values()
     overall = evaluate_warm(*vectors_scoring(scores), dataset, "test", settings(), auc=False)
     counts = [group["n_users"] for group in groups]
     assert sum(counts) == np.count_nonzero(warm_part(dataset, "test").any(axis=1)) == 50
@@ -628,7 +622,7 @@ def test_an_item_group_counts_only_targets_within_it(name: str) -> None:
     """Titles without a history are ranked among all, the others among themselves."""
     scores, dataset = parted_data()
     members = item_groups(dataset.train)[name]
-    group = evaluate_groups(*vectors_scoring(scores), dataset, settings())["items"][name]
+    group = groups_of(*vectors_scoring(scores), dataset)["items"][name]
     left_out = 0 if name == "cold" else is_cold(dataset)
     expected = brute_force(scores, dataset.test.toarray() * members, dense_known(dataset, "test") + left_out, TOP_K)
     assert (group.pop("n_items"), group.pop("n_users")) == (members.sum(), len(expected["AUC"]))
@@ -640,7 +634,7 @@ def test_hits_of_the_warm_item_groups_add_up_to_all_hits() -> None:
     single = warm_part(dataset, "test")
     single[np.arange(single.shape[1]) != single.argmax(axis=1)[:, None]] = 0  # one target a user
     dataset = dataclasses.replace(dataset, test=to_csr(single))
-    groups = evaluate_groups(*vectors_scoring(scores), dataset, settings())["items"]
+    groups = groups_of(*vectors_scoring(scores), dataset)["items"]
     assert sum(group["n_items"] for group in groups.values()) == scores.shape[1]
     assert groups.pop("cold") == {"n_items": 20, "n_users": 0}
     assert sum(group["n_users"] for group in groups.values()) == 50
@@ -652,7 +646,7 @@ def test_hits_of_the_warm_item_groups_add_up_to_all_hits() -> None:
 def test_groups_without_anybody_have_no_metrics_and_the_result_is_json() -> None:
     train = to_csr(np.eye(4, 30))
     dataset = dataset_of(train, test=to_csr(np.eye(4, 30, k=1)))  # the last user's title has no history
-    groups = evaluate_groups(*vectors_scoring(np.zeros((4, 30))), dataset, settings())
+    groups = groups_of(*vectors_scoring(np.zeros((4, 30))), dataset)
     assert groups["users"][">50"] == {"n_users": 0}
     assert groups["users"]["<=5"]["n_users"] == 3
     assert groups["items"]["cold"]["n_users"] == 1

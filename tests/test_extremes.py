@@ -14,16 +14,17 @@ import scipy.sparse as sp
 import torch
 from conftest import write_data, write_tsv
 
-import evaluator
 import main
 import trainer
 from config import get_config
 from data_loader import Dataset
 from dataset.splits import NOTHING_LEFT
+from evaluation import ranking
 from llm_embedding import text_vectors
 from runtime import memory
 from runtime.cli import run_script
 from runtime.files import load_torch
+from runtime.identity import RunIdentity
 from text import encoders
 from training import losses, model_factory
 from web.charts import lines
@@ -165,7 +166,7 @@ def test_a_chart_of_losses_that_differ_by_a_rounding_is_drawn() -> None:
 def fitted(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     vectors = text_vectors(dataset, config, "cpu")
     model = model_factory.build_model(dataset, vectors, config, torch.device("cpu"))
-    return trainer.fit(model, dataset, config, {"text": None})
+    return trainer.fit(model, dataset, config, RunIdentity({}, "", {}))
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, factor: float, per_epoch: int) -> None:
@@ -226,8 +227,8 @@ def test_ranking_halves_its_block_and_finds_the_same(
     user_emb, item_emb = (torch.from_numpy(rng.integers(-2, 3, (n, 4)).astype(np.float32)) for n in (50, 40))
     masked, target = (sp.csr_matrix(rng.random((50, 40)) < share, dtype=np.float32) for share in (0.2, 0.1))
     target = sp.csr_matrix(target - target.multiply(masked))
-    expected = evaluator.rank_items(user_emb, item_emb, np.arange(50), masked, 10, target)
-    auc, blocks = evaluator._auc, []
+    expected = ranking.rank_items(user_emb, item_emb, np.arange(50), masked, 10, target)
+    auc, blocks = ranking._auc, []
 
     def short(scores: torch.Tensor, *args: Any) -> np.ndarray:
         blocks.append(len(scores))
@@ -235,8 +236,8 @@ def test_ranking_halves_its_block_and_finds_the_same(
             raise error
         return auc(scores, *args)
 
-    monkeypatch.setattr(evaluator, "_auc", short)  # it comes last, when the lots of ties have been drawn
-    found = evaluator.rank_items(user_emb, item_emb, np.arange(50), masked, 10, target)
+    monkeypatch.setattr(ranking, "_auc", short)  # it comes last, when the lots of ties have been drawn
+    found = ranking.rank_items(user_emb, item_emb, np.arange(50), masked, 10, target)
     assert blocks[:4] == [50, 25, 12, 6]
     assert max(blocks[4:]) == 6
     for a, b in zip(found, expected, strict=True):

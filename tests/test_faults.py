@@ -492,13 +492,12 @@ def test_a_run_whose_data_were_edited_meanwhile_is_of_what_it_read_and_says_so(
         load_run(config)
 
 
-@pytest.mark.parametrize("n_reads", [1, 2])
 def test_what_is_trained_once_more_has_to_be_what_was_measured(
-    n_reads: int, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = {**config, "refit": True}
     with monkeypatch.context() as patch:
-        edited_after(n_reads, config, patch)
+        edited_after(1, config, patch)
         with pytest.raises(ValueError, match="the data were changed while the run was measured; give the command"):
             main.run(config)
     assert not (Path(config["saved_dir"]) / "metrics.json").exists()

@@ -16,6 +16,7 @@ from data_loader import load_dataset
 from evaluator import evaluate, means
 from inference.finished_run import load_run
 from run_ablation import compare
+from runtime.identity import resolved
 
 TUNED = {**PRESETS["tuned"], "linear_dim": 6, "epochs": 4, "batch_size": 16}
 
@@ -71,7 +72,8 @@ def test_what_valid_decided_is_taken_over(refitted: tuple[dict[str, Any], dict[s
     for key, value in second["decided"].items():
         if key != "cold_offset":
             assert json.loads(json.dumps(value)) == metrics["decided"][key]
-    assert second["config"]["temperature"] == first["config"]["temperature"] > 0
+    temperatures = [resolved(each["config"], each["decided"])["temperature"] for each in (first, second)]
+    assert temperatures[0] == temperatures[1] > 0
     assert second["epoch"] == first["epoch"] == metrics["refit"]["epochs"]
     assert not torch.equal(first["state_dict"]["id_emb"], second["state_dict"]["id_emb"])
     if "weights" in metrics["decided"]:

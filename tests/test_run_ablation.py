@@ -21,8 +21,9 @@ from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, GRIDS
 from evaluation.list_metrics import beyond_accuracy
+from evaluation.ranking import rank_items
 from evaluation.significance import holm, paired_test, spread
-from evaluator import evaluate, rank_items
+from evaluator import evaluate
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, add_p_values, baseline_row, compare, listing_cost, summary, table, tuned
 from runtime.cli import run_script

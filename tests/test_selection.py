@@ -15,6 +15,7 @@ from data_loader import Comments, Dataset
 from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors
 from model import LightGCN
+from runtime.identity import resolved
 from training import before_training
 from training.before_training import (
     ID_DROPOUT,
@@ -84,7 +85,7 @@ def test_a_temperature_that_is_set_stays(
 ) -> None:
     monkeypatch.setattr(before_training, "short_run", None)
     config = {**asked, "temperature": 0.3}
-    assert choose_before_training(dataset, vectors, dict(config), CPU) == (config, {})
+    assert choose_before_training(dataset, vectors, config, CPU) == {}
 
 
 @pytest.mark.parametrize("best", TEMPERATURE_GRID)
@@ -102,7 +103,8 @@ def test_the_best_figure_decides(
     """A choice after the other; what gains nothing stays as the config has it."""
     figures, before = Figures(best, drops, users), dict(asked)
     monkeypatch.setattr(before_training, "short_run", figures)
-    found, told = choose_before_training(dataset, vectors, asked, CPU)
+    told = choose_before_training(dataset, vectors, asked, CPU)
+    found = resolved(asked, told)
     dropout = ID_DROPOUT if drops > 0 else asked["id_dropout"]
     assert figures.asked == [
         *((temperature, 0.1, True) for temperature in TEMPERATURE_GRID),
@@ -154,7 +156,8 @@ def test_only_what_is_there_is_asked_about(
         vectors = TextVectors(None, None, {})
     asked["use_user_llm"], asked["use_item_llm"] = case != "no users' text", case != "no titles' text"
     asked["id_dropout"] = 0.6 if case == "dropout is high" else 0.1
-    found, told = choose_before_training(dataset, vectors, asked, CPU)
+    told = choose_before_training(dataset, vectors, asked, CPU)
+    found = resolved(asked, told)
     assert figures.asked[3:] == more
     assert found["use_user_llm"] == asked["use_user_llm"]
     assert set(told["selected"]) == {"temperature"}
@@ -169,7 +172,8 @@ def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
 ) -> None:
     monkeypatch.setattr(before_training, "short_run", None)
     dataset = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.train.shape, dtype=np.float32))
-    found, told = choose_before_training(dataset, vectors, asked, CPU)
+    told = choose_before_training(dataset, vectors, asked, CPU)
+    found = resolved(asked, told)
     middle = sorted(TEMPERATURE_GRID)[len(TEMPERATURE_GRID) // 2]
     assert found == {**asked, "temperature": middle}
     assert (told["selected"], told["by"]) == ({"temperature": middle}, [])
@@ -187,9 +191,9 @@ def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(
     first = choose_before_training(dataset, vectors, asked, CPU)
     assert choose_before_training(dataset, vectors, asked, CPU) == first
     assert choose_before_training(other_parts(dataset), vectors, asked, CPU) == first
-    assert len({run["figure"] for run in first[1]["by"]}) > 1
+    assert len({run["figure"] for run in first["by"]}) > 1
     swapped = dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid)
-    assert choose_before_training(swapped, vectors, asked, CPU)[1]["by"] != first[1]["by"]
+    assert choose_before_training(swapped, vectors, asked, CPU)["by"] != first["by"]
     assert not (Path(asked["saved_dir"]) / "checkpoint.pth").exists()
 
 
@@ -210,7 +214,9 @@ def test_a_short_run_is_small_and_its_best_epoch_counts(
         return 0.0
 
     monkeypatch.setattr(before_training, "train_epoch", train)
-    monkeypatch.setattr(before_training, "means", lambda metrics: {asked["early_stop_metric"]: next(figures)})
+    monkeypatch.setattr(
+        before_training, "valid_metrics", lambda *args, **more: {asked["early_stop_metric"]: next(figures)}
+    )
     assert short_run(dataset, vectors, {**asked, "temperature": 0.2, "embedding_dim": dim, "epochs": 9}, CPU) == 0.25
     assert len(trained) == 2
     for model, config in trained:

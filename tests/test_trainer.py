@@ -20,12 +20,13 @@ from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
 from model import LightGCN
 from runtime import checkpoints, distributed, files
+from runtime.identity import RunIdentity
 from training import epoch as training_epoch
 from training import losses, model_factory
 from training import optimizer as optimizer_module
 from training.losses import sample_triples
 
-SIGNATURE = {"config": {"of": "the test"}, "dataset": "this one", "text": {"encoder": "lsa", "digest": "of the test"}}
+IDENTITY = RunIdentity({"of": "the test"}, "this one", {"encoder": "lsa", "digest": "of the test"})
 CPU = torch.device("cpu")
 SOFTMAX = {"loss": "softmax", "lr_schedule": "cosine", "calibrate": True, "linear_dim": 4, "batch_size": 7}
 
@@ -36,7 +37,7 @@ def built(dataset: Dataset, config: dict[str, Any]) -> LightGCN:
 
 def fitted(dataset: Dataset, config: dict[str, Any]) -> tuple[LightGCN, dict[str, Any]]:
     model = built(dataset, config)
-    return model, trainer.fit(model, dataset, config, SIGNATURE)
+    return model, trainer.fit(model, dataset, config, IDENTITY)
 
 
 def history(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -131,9 +132,9 @@ def test_best_epoch_on_valid_is_restored_and_saved(dataset: Dataset, config: dic
     saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
     assert saved["epoch"] == result["epoch"]
     assert saved["valid"] == result["valid"]
-    assert saved["config"] == config
-    assert saved["dataset_fingerprint"] == dataset.fingerprint
-    assert saved["text"] == SIGNATURE["text"]
+    assert saved["config"] == IDENTITY.config
+    assert saved["dataset_fingerprint"] == IDENTITY.fingerprint
+    assert saved["text"] == IDENTITY.text
     assert all(torch.equal(saved["state_dict"][name], value) for name, value in model.state_dict().items())
     assert among_warm(model, dataset, config) == pytest.approx(result["valid"])
     assert result["valid"]["NDCG@20"] == max(scores)
@@ -284,12 +285,9 @@ def test_what_was_not_saved_is_when_training_ends_early(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"dataset": "another"}, "the data, or how they are split"),
+        ({"fingerprint": "another"}, "the data, or how they are split"),
         ({"text": {"encoder": "lsa", "digest": "other"}}, "the model that encodes it"),
-        (
-            {"config": {**SIGNATURE["config"], "epochs": 99, "lr": 0.5}},
-            "epochs was .*now it is 99; lr was .*now it is 0.5",
-        ),
+        ({"config": {**IDENTITY.config, "epochs": 99, "lr": 0.5}}, "epochs was .*now it is 99; lr was .*now it is 0.5"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_with_what_differs(
@@ -299,7 +297,7 @@ def test_a_checkpoint_of_something_else_is_refused_with_what_differs(
     path = Path(config["saved_dir"]) / "checkpoint.pth"
     before = path.read_bytes()
     with pytest.raises(ValueError, match=f"{said}.*--resume never"):
-        trainer.fit(built(dataset, config), dataset, config, {**SIGNATURE, **change})
+        trainer.fit(built(dataset, config), dataset, config, IDENTITY._replace(**change))
     assert path.read_bytes() == before
 
 
@@ -311,7 +309,7 @@ def test_resume_never_starts_anew(dataset: Dataset, config: dict[str, Any], monk
         trainer, "train_epoch", lambda *args, **more: epochs.append(args[-1]) or train_epoch(*args, **more)
     )
     config = {**config, "resume": "never"}
-    trainer.fit(built(dataset, config), dataset, config, {**SIGNATURE, "dataset": "another"})
+    trainer.fit(built(dataset, config), dataset, config, IDENTITY._replace(fingerprint="another"))
     assert epochs == [1, 2, 3]
 
 

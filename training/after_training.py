@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluator import Ranking, evaluate, means, rank_items, user_metrics
+from data_loader import Dataset
+from evaluation.ranking import Ranking, rank_items
+from evaluator import evaluate, means, user_metrics
 from model import UNLISTED, LightGCN
 from runtime.distributed import broadcast_from_rank0
-from training.linear_columns import linear_model, linear_users, place_cold_by_text
+from training.linear_columns import Linear, linear_model, linear_users, place_cold_by_text
 
 log = logging.getLogger("aglrec")
 
@@ -24,69 +26,74 @@ POPULARITY_GRID, LINEAR_GRID, ROUNDS = (
 
 
 def calibrate(
-    model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict[str, Any] | None = None
+    model: LightGCN, dataset: Dataset, config: dict[str, Any], measured: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Set on valid what stands beside the trained vectors, and say by which figures it was decided.
+    """Set the columns that are not trained by what is best on valid, and return the figures that decided.
 
-    With config["calibrate"]: the weight of the logarithm of popularity (which cosines forget, and sparse data need),
-    and that of the linear columns, each in turn while the valid metric rises. Then, with cold_cost below 1, how far
-    titles without a history are lowered. Where such a title has a text, its popularity is what that lets expect.
+    With config["calibrate"]: the weight of log popularity (which cosines ignore, and sparse data need), and that of the
+    linear columns, each in turn while the valid metric rises. Then, with cold_cost below 1, how far cold items are
+    lowered. The popularity of a cold item with text is predicted from its text.
 
     Args:
         model: trained; its item_bias and linear columns are set.
         dataset: its test parts are not looked at.
         config: as from get_config.
-        measured: what this returned for a run with a valid part; it is taken over, and nothing is decided.
+        measured: what this returned for a run with a valid part; nothing is decided then, the same is set again.
 
     Returns:
-        {"weights", "unit", "tried", "linear"}: the two weights, in which unit that of the linear columns is, the figure
-        of each pair that was tried, and what was decided of the linear model; and "cold_offset"; each as far as there
-        is such a thing.
+        {"weights", "unit", "tried", "linear"}: the two weights, the unit of that of the linear columns, the valid
+        figure of each pair tried, and what was decided for the linear model; and "cold_offset"; each where it applies.
     """
     decided: dict[str, Any] = {}
     if config["calibrate"] and ("weights" in measured if measured else dataset.valid.nnz):
         decided |= _blend(model, dataset, config, measured)
-    is_raised = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
-    if config["cold_cost"] < 1 and is_raised.any():
+    is_cold = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
+    if config["cold_cost"] < 1 and is_cold.any():
         if measured:
             offset, figures = measured["cold_offset"]["offset"], measured["cold_offset"]
         else:
-            vectors = model.embeddings()
-            offset, figures = broadcast_from_rank0(lambda: cold_offset(*vectors, is_raised, dataset, config))
-        model.item_bias -= offset * torch.from_numpy(is_raised).to(model.item_bias.device)
+            offset, figures = cold_offset(*model.embeddings(), is_cold, dataset, config)
+        model.item_bias -= offset * torch.from_numpy(is_cold).to(model.item_bias.device)
         decided["cold_offset"] = {"offset": offset, **figures}
     return decided
 
 
-def _blend(model: LightGCN, dataset: Any, config: dict[str, Any], measured: dict[str, Any] | None) -> dict[str, Any]:
-    """Set popularity and the linear columns beside the trained vectors, with the weights of balance or as measured."""
+def _blend(
+    model: LightGCN, dataset: Dataset, config: dict[str, Any], measured: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Add weighted log popularity to item_bias and set the linear columns; see calibrate."""
     text = model.whole_item_text()
     text = None if text is None else text.cpu().numpy()
-    popularity, linear = broadcast_from_rank0(
-        lambda: (
-            _log_popularity(dataset, text),
-            linear_model(dataset, text, config, measured and measured["linear"]) if config["linear_dim"] else None,
-        )
-    )
+    popularity, linear, decided = _decide_blend(*model.embeddings(), text, dataset, config, measured)
+    model.item_bias += decided["weights"]["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
+    if linear is not None and decided["weights"]["linear"]:
+        inputs, power = linear.inputs * (decided["weights"]["linear"] * decided["unit"]), linear.user_power
+        # the users' columns are computed just as they will be when the model is loaded again
+        users = linear_users(inputs, power, dataset.train)
+        model.set_linear_columns(inputs, linear.outputs, torch.tensor(power), users)
+    return decided
+
+
+@broadcast_from_rank0
+def _decide_blend(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    text: np.ndarray | None,
+    dataset: Dataset,
+    config: dict[str, Any],
+    measured: dict[str, Any] | None,
+) -> tuple[np.ndarray, Linear | None, dict[str, Any]]:
+    """Return log popularity, the linear model, and their weights: chosen on valid, or as measured."""
+    popularity = _log_popularity(dataset, text)
+    chosen = measured and measured["linear"]
+    linear = linear_model(dataset, text, config, chosen) if config["linear_dim"] else None
     if measured:
         weights, unit, tried = (measured[name] for name in ("weights", "unit", "tried"))
     else:
-        vectors = model.embeddings()
-        beside = linear and (linear_users(linear.inputs, linear.user_power, dataset.train), linear.outputs)
-        weights, unit, tried = broadcast_from_rank0(
-            lambda: search_blend_weights(*vectors, popularity, beside, dataset, config)
-        )
-    model.item_bias += weights["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
-    if linear is not None and weights["linear"]:
-        inputs = linear.inputs * (weights["linear"] * unit)
-        # the users' columns are computed just as they will be when the model is loaded again
-        model.set_linear_columns(
-            inputs,
-            linear.outputs,
-            torch.tensor(linear.user_power),
-            linear_users(inputs, linear.user_power, dataset.train),
-        )
-    return {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
+        columns = linear and (linear_users(linear.inputs, linear.user_power, dataset.train), linear.outputs)
+        weights, unit, tried = search_blend_weights(user_emb, item_emb, popularity, columns, dataset, config)
+    decided = {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
+    return popularity, linear, decided
 
 
 def search_blend_weights(
@@ -94,7 +101,7 @@ def search_blend_weights(
     item_emb: torch.Tensor,
     popularity: np.ndarray,
     linear: tuple[torch.Tensor, torch.Tensor] | None,
-    dataset: Any,
+    dataset: Dataset,
     config: dict[str, Any],
 ) -> tuple[dict[str, float], float, list[dict[str, float]]]:
     """Choose on valid, among the titles with a history, the weights of log popularity and of linear columns.
@@ -149,42 +156,43 @@ def search_blend_weights(
     return dict(zip(("popularity", "linear"), best, strict=True)), unit, tried
 
 
-def _log_popularity(dataset: Any, text: np.ndarray | None) -> np.ndarray:
+def _log_popularity(dataset: Dataset, text: np.ndarray | None) -> np.ndarray:
     """Return the logarithm of how many users collect each title in train, (n_items,) float32; see calibrate."""
     counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     logs = np.log(np.maximum(counts, 1)).astype(np.float32)
     return logs if text is None else place_cold_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
 
 
+@broadcast_from_rank0
 def cold_offset(
-    user_emb: torch.Tensor, item_emb: torch.Tensor, is_raised: np.ndarray, dataset: Any, config: dict[str, Any]
+    user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray, dataset: Dataset, config: dict[str, Any]
 ) -> tuple[float, dict[str, float]]:
-    """Find how far titles without a history must be lowered to cost at most cold_cost of the valid metric.
+    """Find how far cold items must be lowered to cost at most cold_cost of the valid metric.
 
-    The metric need not fall as more of them are listed: valid may ask for some, where a title lost all of its rows to
-    it. So the offset with the highest metric comes first, and from there cold_cost is spent on listing more.
+    The metric need not fall as more of them are listed: valid has some as targets, where an item lost all of its rows
+    to it. So the offset with the highest metric is found first, and from there cold_cost is spent on listing more.
 
     Args:
         user_emb: (n_users, D); item_emb: (n_items, D), with an offset of 0.
-        is_raised: (n_items,) bool, the titles without a history that have a text.
-        dataset: its test parts are not looked at; a user's pairs of cold_valid are masked, being no misses.
+        is_cold: (n_items,) bool, the cold items that have a text.
+        dataset: its test parts are not looked at; a user's pairs of cold_valid are masked, since they are no misses.
         config: uses cold_cost, early_stop_metric (for AUC, which no list can change, NDCG at the largest of top_k
             stands in), top_k, seed and eval_memory_mb.
 
     Returns:
-        The offset in units of the score, UNLISTED without a valid part; and what it was decided by: the valid metric
-        at the offset, at its highest, and with no such title listed.
+        The offset in units of the score, UNLISTED without a valid part; and the figures that decided: the valid metric
+        at the offset, at its highest, and with no cold item listed.
     """
     if not dataset.valid.nnz:
         log.warning(
-            f"without a valid part nothing tells how to place the {is_raised.sum():,} titles without a "
-            "history: they are not listed (set a --valid_ratio above 0, or --cold_cost 1 to list them all)"
+            f"without a valid part the {is_cold.sum():,} new titles cannot be placed, and they are not listed "
+            "(set a --valid_ratio above 0, or --cold_cost 1 to list them all)"
         )
         return UNLISTED, {}
     metric = config["early_stop_metric"]
     metric = f"NDCG@{max(config['top_k'])}" if metric == "AUC" else metric
     value, offsets = _listing(
-        user_emb, item_emb, is_raised, dataset, {**config, "top_k": [int(metric.split("@")[1])]}, metric
+        user_emb, item_emb, is_cold, dataset, {**config, "top_k": [int(metric.split("@")[1])]}, metric
     )
     values = [value(offset) for offset in offsets]
     best = max(range(len(offsets)), key=lambda place: (values[place], -offsets[place]))
@@ -203,8 +211,8 @@ def cold_offset(
 def _listing(
     user_emb: torch.Tensor,
     item_emb: torch.Tensor,
-    is_raised: np.ndarray,
-    dataset: Any,
+    is_cold: np.ndarray,
+    dataset: Dataset,
     config: dict[str, Any],
     metric: str,
 ) -> tuple[Callable[[float], float], list[float]]:
@@ -216,7 +224,7 @@ def _listing(
     users = np.flatnonzero(np.diff(dataset.valid.indptr))
     others, raised = (
         _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
-        for members in (~is_raised, is_raised)
+        for members in (~is_cold, is_cold)
     )
 
     def value(offset: float) -> float:

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
-from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors
-from runtime.distributed import broadcast_from_rank0
 from training.epoch import train_epoch
 from training.model_factory import build_model
 from training.optimizer import adam
+from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
 
@@ -24,7 +23,7 @@ SHORT = {"embedding_dim": 128, "epochs": 2, "calibrate": False, "linear_dim": 0,
 
 def choose_before_training(
     dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> dict[str, Any]:
     """Choose on valid what the config leaves open with a temperature of 0.
 
     Short runs of a small model tell: first the temperature among TEMPERATURES, then, with text, whether id_dropout
@@ -37,15 +36,14 @@ def choose_before_training(
         device: where to train.
 
     Returns:
-        The config with the choices in it, and {"selected": the choices, "metric", "by": the figure of every short run},
-        empty where nothing was open.
+        {"selected": the choices, "metric", "by": the figure of every short run}, empty where nothing was open.
     """
     if config["temperature"]:
-        return config, {}
+        return {}
     if not dataset.valid.nnz:
         selected = {"temperature": TEMPERATURE_GRID[1]}
         log.warning(f"without a valid part nothing tells which temperature is best; it is {TEMPERATURE_GRID[1]}")
-        return {**config, **selected}, {"selected": selected, "metric": config["early_stop_metric"], "by": []}
+        return {"selected": selected, "metric": config["early_stop_metric"], "by": []}
     tried: list[dict[str, Any]] = []
 
     def best(choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def choose_before_training(
     if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"]:
         selected = best([selected, {**selected, "use_user_llm": False}])
     log.info("short runs on valid decided: " + ", ".join(f"{key} {value}" for key, value in selected.items()))
-    return {**config, **selected}, {"selected": selected, "metric": config["early_stop_metric"], "by": tried}
+    return {"selected": selected, "metric": config["early_stop_metric"], "by": tried}
 
 
 def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
@@ -91,13 +89,6 @@ def best_valid_metric(
     metric = config["early_stop_metric"]
     for epoch in range(1, config["epochs"] + 1):
         train_epoch(model, optimizer, dataset, config, rng, epoch)
-        factors = model.embeddings()
-        figures.append(
-            broadcast_from_rank0(
-                lambda factors=factors: means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))[
-                    metric
-                ]
-            )
-        )
+        figures.append(valid_metrics(model, dataset, config, auc=metric == "AUC")[metric])
         after_epoch(epoch, figures[-1])
     return max(figures)

@@ -95,7 +95,12 @@ def train_epoch(
 
 
 def _is_due(pause: Pause, step: int, saved_at: float) -> bool:
-    """Tell whether to save now; processes that train together ask the first one, and not at every step."""
+    """Tell whether to save now; several processes have to agree, which they do not try at every step."""
     if dist.is_initialized():
-        return step % 64 == 63 and broadcast_from_rank0(lambda: time.monotonic() - saved_at > SAVE_SECONDS)
-    return pause.is_asked() or time.monotonic() - saved_at > SAVE_SECONDS
+        return step % 64 == 63 and _is_long_ago(saved_at)
+    return pause.is_asked() or _is_long_ago(saved_at)
+
+
+@broadcast_from_rank0
+def _is_long_ago(saved_at: float) -> bool:
+    return time.monotonic() - saved_at > SAVE_SECONDS

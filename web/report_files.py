@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from dataset.readers import read_anime
-from evaluator import rank_items
+from evaluation.ranking import rank_items
 from runtime.files import load_torch
 from runtime.safe_files import load_arrays, parse_json
 

@@ -1,0 +1,205 @@
+"""Full ranking: the best items of every user among all items that are not masked, and the AUC.
+
+Ties are broken at random with a fixed seed. Rows of anime.tsv often follow popularity, so breaking ties by row number
+would hand the popular items to a model that cannot tell items apart.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from runtime.memory import in_blocks
+
+CHUNK = 64
+Factor = torch.Tensor | sp.csr_matrix
+
+
+class Ranking(NamedTuple):
+    """The best items of some users."""
+
+    user_ids: np.ndarray  # (n,) user rows, ascending
+    items: np.ndarray  # (n, k) item rows, best first; -1 where a user has fewer than k items left
+    scores: np.ndarray  # (n, k) float32; -inf where items is -1
+    auc: np.ndarray | None  # (n,) AUC of each user, NaN where it has no meaning
+
+
+def rank_items(
+    user_emb: Factor,
+    item_emb: Factor,
+    user_ids: np.ndarray,
+    masked: sp.csr_matrix,
+    k: int,
+    target: sp.csr_matrix | None = None,
+    seed: int = 0,
+    memory_mb: int = 256,
+) -> Ranking:
+    """Rank every unmasked item for each user and keep the best k.
+
+    Args:
+        user_emb: (n_users, D), a tensor, or a CSR matrix where most of it is zero, as in item-item methods.
+        item_emb: (n_items, D), on the device of user_emb; CSR only where user_emb is.
+        user_ids: (n,) user rows, ascending.
+        masked: CSR (n_users, n_items), the pairs that take no part.
+        k: length of the lists, at most n_items.
+        target: CSR (n_users, n_items), disjoint from masked; if given, auc is computed against it: per user,
+            the share of (target item, other unmasked item) pairs in which the target scores higher, ties a half.
+        seed: of the tie breaks.
+        memory_mb: bounds the memory of a block of users, in MiB.
+
+    Returns:
+        The Ranking.
+
+    Raises:
+        ValueError: k is larger than the catalogue.
+    """
+    parts = list(rank_blocks(user_emb, item_emb, user_ids, masked, k, target, seed, memory_mb))
+    items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (1, 2))
+    auc = None if target is None else np.concatenate([part.auc for part in parts] or [np.empty(0)])
+    return Ranking(user_ids, items.astype(np.int64), scores, auc)
+
+
+def rank_blocks(
+    user_emb: Factor,
+    item_emb: Factor,
+    user_ids: np.ndarray,
+    masked: sp.csr_matrix,
+    k: int,
+    target: sp.csr_matrix | None = None,
+    seed: int = 0,
+    memory_mb: int = 256,
+) -> Iterator[Ranking]:
+    """Yield what rank_items returns, and raise what it raises, a block of users at a time."""
+    n_items = item_emb.shape[0]
+    if k > n_items:
+        raise ValueError(
+            f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or recommend_k"
+        )
+    rng, n_masked = np.random.default_rng([seed, 2]), np.diff(masked.indptr)
+    columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
+    block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
+    # one buffer for every block: memory that is new to the process costs more than the product that fills it
+    buffer = torch.empty(0) if sp.issparse(item_emb) else item_emb[:0]
+
+    def ranked(rows: slice) -> Ranking:
+        nonlocal buffer
+        users, state, scores = user_ids[rows], rng.bit_generator.state, buffer[: rows.stop - rows.start]
+        try:
+            if len(scores) < len(users):
+                buffer = scores = buffer.new_empty(len(users), width)  # (b, width), n_items rounded up to CHUNK
+            _fill_scores(scores, user_emb, columns, users)
+            scores[:, n_items:] = -torch.inf
+            scores[_pairs(masked, users, scores.device)] = -torch.inf
+            best = _top_k(scores, k, rng)
+            auc = None if target is None else _auc(scores, target[users], n_items - n_masked[users])
+        except (MemoryError, RuntimeError):  # in_blocks asks again, for fewer users: the same lots, and room for them
+            rng.bit_generator.state, buffer = state, buffer[:0].clone()
+            raise
+        return Ranking(users, *best, auc)
+
+    yield from in_blocks(len(user_ids), block, ranked)
+
+
+class SparseColumns(NamedTuple):
+    """A sparse (D, width) of which some rows are mostly filled, as those of a low-rank part are."""
+
+    sparse: sp.csr_matrix  # (D, width), where those rows are empty
+    rows: np.ndarray  # (d,)
+    dense: np.ndarray  # (d, width)
+
+
+def _columns(item_emb: Factor, width: int) -> torch.Tensor | SparseColumns:
+    """Turn (n_items, D) into (D, width); the columns beyond the items are zero."""
+    if sp.issparse(item_emb):
+        transposed = sp.csr_matrix(item_emb.T)
+        transposed.resize(transposed.shape[0], width)
+        filled = np.diff(transposed.indptr) > width // 2
+        return SparseColumns(
+            sp.csr_matrix(sp.diags_array((~filled).astype(np.float32)) @ transposed),
+            np.flatnonzero(filled),
+            transposed[filled].toarray(),
+        )
+    return torch.nn.functional.pad(item_emb, (0, 0, 0, width - len(item_emb))).T.contiguous()
+
+
+def _fill_scores(
+    scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns, users: np.ndarray
+) -> None:
+    """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
+    if isinstance(item_columns, SparseColumns):
+        mine = user_emb[users]
+        scores.copy_(torch.from_numpy((mine @ item_columns.sparse).toarray()))
+        if len(item_columns.rows):
+            scores += torch.from_numpy(mine[:, item_columns.rows].toarray() @ item_columns.dense)
+    elif sp.issparse(user_emb):
+        scores.copy_(torch.from_numpy(user_emb[users] @ item_columns.numpy()))
+    else:
+        torch.mm(user_emb[torch.from_numpy(users).to(user_emb.device)], item_columns, out=scores)
+
+
+def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(torch.from_numpy(part.astype(np.int64)).to(device) for part in matrix[users].nonzero())
+
+
+def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return items (b, k) and scores (b, k), ties in random order; the width of scores is a multiple of CHUNK.
+
+    The best k + 1 lie in the k + 1 chunks with the largest maxima, so only those chunks are searched.
+    """
+    b, width = scores.shape
+    chunks = scores.view(b, width // CHUNK, CHUNK)
+    best_chunks = chunks.amax(dim=2).topk(min(k + 1, width // CHUNK), dim=1).indices  # (b, c)
+    pool = chunks.gather(1, best_chunks[:, :, None].expand(-1, -1, CHUNK)).flatten(1)  # (b, c * CHUNK)
+    values, place = pool.topk(min(k + 1, pool.shape[1]), dim=1)  # (b, k + 1)
+    items = best_chunks.gather(1, place // CHUNK) * CHUNK + place % CHUNK
+    values, items = values.cpu().numpy(), items.cpu().numpy()
+    # the (k + 1)-th value is kept only to see whether it ties with the k-th
+    tied = ((values[:, 1:] == values[:, :-1]) & np.isfinite(values[:, 1:])).any(axis=1)
+    values, items = values[:, :k].copy(), items[:, :k].copy()
+    items[~np.isfinite(values)] = -1
+    if tied.any():
+        rows = torch.from_numpy(np.flatnonzero(tied)).to(scores.device)
+        items[tied] = _break_ties(scores[rows], values[tied, -1], k, rng)
+    return items, values
+
+
+def _break_ties(scores: torch.Tensor, kth: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the items (t, k) of rows with ties: by score, then at random; -1 where there are none."""
+    kth = torch.from_numpy(kth).to(scores.device)[:, None]  # (t, 1)
+    # of the titles that tie at the last place, often most of the catalogue, k at random are enough
+    lots = torch.from_numpy(rng.random(scores.shape, dtype=np.float32)).to(scores.device) + 1
+    drawn = (lots * ((scores == kth) & (kth > -torch.inf))).topk(k, dim=1)  # (t, k)
+    keep = (scores > kth).scatter_(1, drawn.indices, (drawn.values > 0) | (scores > kth).gather(1, drawn.indices))
+    rows, items = (index.cpu().numpy() for index in keep.nonzero(as_tuple=True))
+    order = np.lexsort((lots[keep].cpu().numpy(), -scores[keep].cpu().numpy(), rows))
+    counts = np.bincount(rows, minlength=len(kth))
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = np.full((len(kth), k), -1)
+    first = place < k
+    chosen[rows[order][first], place[first]] = items[order][first]
+    return chosen
+
+
+def _auc(scores: torch.Tensor, target: sp.csr_matrix, n_unmasked: np.ndarray) -> np.ndarray:
+    """Return the AUC of each row from the ranks of its target items; NaN without a target or another item."""
+    sizes = np.diff(target.indptr)
+    others = n_unmasked - sizes
+    above = np.zeros(len(sizes))  # items above each target item, ties a half, summed over the target
+    order = np.argsort(-sizes, kind="stable")
+    step = max(1, 2**20 // scores.shape[1])  # so few rows that they stay in the processor's cache
+    for start in range(0, len(order), step):
+        rows = order[start : start + step]
+        part = scores[torch.from_numpy(rows).to(scores.device)]
+        difference = torch.empty_like(part)
+        for j in range(sizes[rows[0]]):
+            rows = rows[: np.count_nonzero(sizes[rows] > j)]  # users with more than j target items come first
+            items = torch.from_numpy(target.indices[target.indptr[rows] + j].astype(np.int64)).to(scores.device)
+            n = len(rows)
+            # masked and padding columns are -inf and count as below
+            balance = torch.sub(part[:n], part[:n].gather(1, items[:, None]), out=difference[:n]).sign_().sum(dim=1)
+            above[rows] += (scores.shape[1] + balance.cpu().numpy()) / 2
+    defined = (sizes > 0) & (others > 0)
+    # among themselves the target items contribute |T|^2 / 2 to the sum: a half for each pair and itself
+    return np.where(defined, 1 - (above - sizes**2 / 2) / np.maximum(sizes * others, 1), np.nan)

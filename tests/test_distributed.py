@@ -136,13 +136,13 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
 
 def keep_checkpoint(patch: pytest.MonkeyPatch) -> None:
     """Let a finished run keep its last checkpoint, that of its last epoch, by another name."""
-    finish = main.finish
+    end = main.end
 
     def keep(saved: Path, *args: Any) -> None:
         shutil.copy(saved / "checkpoint.pth", saved / "last.pth")
-        finish(saved, *args)
+        end(saved, *args)
 
-    patch.setattr(main, "finish", keep)
+    patch.setattr(main, "end", keep)
     patch.setattr(checkpoints, "SHARE", 1e9)
 
 
@@ -465,11 +465,8 @@ def test_alone_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> 
     with distributed.process_group() as rank:
         assert rank == distributed.rank() == 0
         assert not dist.is_initialized()
-    assert (
-        distributed.broadcast_from_rank0(lambda: "computed")
-        == distributed.rank0_first(lambda: "computed")
-        == "computed"
-    )
+    for decorated in (distributed.broadcast_from_rank0, distributed.rank0_first):
+        assert decorated(lambda: "computed")() == "computed"
     partial = torch.ones(2)
     assert model_module.sum_over_processes(partial) is partial
     assert model_module.own_share(DIM) == slice(0, DIM)

@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "min_rate": Setting(1.0, "smallest rate that counts as a positive", NOT_NEGATIVE, "0 makes every collected row "
                             "one, rated or not. A row below is no positive, is masked in rankings once it is older "
                             "than the test part, and its title is never recommended back."),
-        "split": Setting("user_time", "how positives are parted",
+        "split": Setting("user_time", "how positives are split",
                          one_of("user_time", "leave_one_out", "random", "global_time"), "user_time: each user's newest "
                          "to test, those before to valid. leave_one_out: the newest one, and the one before. random: "
                          "per user, by split_seed. global_time: one date cuts everyone. A user with fewer than 3 "
@@ -71,12 +71,12 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
         "half_vectors": Setting(False, "keep encoded texts as float16: half of the disk, rounded", BOOL),
         "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
-        "text_blocks": Setting("", "vectors to stand beside the encoder's", BLOCKS, "lsa: the whole text once more. "
-                               "names: the titles' names alone, by character n-grams; sequels share them. tags: a bag "
-                               "of tags. Each block is whitened apart (whiten) and weighed."),
+        "text_blocks": Setting("", "further text vectors beside the encoder's", BLOCKS, "lsa: the whole text again. "
+                               "names: the titles' names only, by character n-grams; sequels share them. tags: a bag "
+                               "of tags. Each block is whitened by itself (whiten) and weighted."),
         "use_user_llm": Setting(True, "give users the vectors of what they wrote", BOOL, "A user's vector is the mean "
-                                "of those of the comments in his train rows, weighted by rate; of his train titles if "
-                                "he wrote nothing."),
+                                "of those of the comments in their train rows, weighted by rate; of their train titles "
+                                "if they wrote nothing."),
         "use_item_llm": Setting(True, "give titles the vectors of their name, tags and summary", BOOL),
         "whiten": Setting(False, "centre the text vectors and even out their variance first", BOOL, "Source: Zhang et "
                           "al. 2024, arXiv 2402.10602; shrinkage by Ledoit and Wolf 2004."),
@@ -95,12 +95,12 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                              "et al. 2024, On the effectiveness of sampled softmax loss, arXiv 2201.02327."),
         "temperature": Setting(1.0, "what scores are divided by; 0: what short runs find best on valid", NOT_NEGATIVE,
                                "About 0.1 goes with normalize, more where users have few titles."),
-        "linear_dim": Setting(0, "columns of a linear model beside the trained ones", NOT_NEGATIVE, "Item-item weights "
-                              "in closed form, denoised (Steck 2020) and with the titles' text (Jeunen et al. 2020), "
+        "linear_dim": Setting(0, "columns of a linear model, added to the trained ones", NOT_NEGATIVE, "Item-item "
+                              "weights in closed form, denoised (Steck 2020) and with text (Jeunen et al. 2020), "
                               "cut down to this many columns; beyond 12,000 titles a graph filter (Shen et al. 2021). "
                               "Their weight is decided on valid, so they need calibrate."),
         "calibrate": Setting(False, "weigh popularity and the linear columns on valid", BOOL, "After training; 0 may "
-                             "come out. Cosines forget popularity, and where users have few titles it tells the most. "
+                             "come out. Cosines ignore popularity, which matters most where users have few titles. "
                              "Without a valid part nothing is weighed."),
     },
     "training": {
@@ -115,7 +115,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                       "et al. 2021, arXiv 2203.03466)."),
         "lr_schedule": Setting("constant", "course of the learning rate over the epochs", one_of("constant", "cosine"),
                                "cosine goes down to 0."),
-        "id_dropout": Setting(0.0, "share of a step's titles placed by their text alone", BELOW_1, "As new titles are. "
+        "id_dropout": Setting(0.0, "share of a step's titles placed by their text only", BELOW_1, "As new titles are. "
                               "Titles without text are never drawn. Source: Volkovs et al. 2017, DropoutNet."),
         "reg_lambda": Setting(0.0001, "weight of the L2 penalty on the id vectors of a batch", NOT_NEGATIVE),
         "eval_every": Setting(1, "epochs from one evaluation on valid to the next", AT_LEAST_1, "The last epoch is "
@@ -126,7 +126,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "early_stop_round": Setting(10, "epochs without a better one before training stops; 0: never", NOT_NEGATIVE),
         "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
                              "an offset is found on valid that lowers or raises them all: the best one, and from there "
-                             "as many of them are listed as this share allows. 1 lets their score alone decide. Ours."),
+                             "as many of them are listed as this share allows. With 1 their score decides. Ours."),
         "refit": Setting(False, "train once more on every positive, for lists to act on", BOOL, "The measured run is "
                          "kept in saved_dir/measured. With its best epoch and all that it decided on valid, the model "
                          "is trained again with nothing held out. Vectors and lists are those of that model, the "
@@ -134,9 +134,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "refit_valid": Setting(False, "train once more on train and valid, and measure test with that", BOOL, "As "
                                "refit, but the test part stays held out, and its figures are those of the second "
                                "model: what published figures are, whose models learn from all of train.txt."),
-        "resume": Setting("auto", "whether what is there is gone on with", one_of("auto", "never"), "auto: an "
-                          "interrupted run goes on from checkpoint.pth, one of other settings or data is refused, and "
-                          "a finished run is not run again. never: start anew, and drop what is there.", runtime=True),
+        "resume": Setting("auto", "whether to resume what is in saved_dir", one_of("auto", "never"), "auto: an "
+                          "interrupted run resumes from checkpoint.pth, one of other settings or data is refused, and "
+                          "a finished run is not run again. never: start over and delete what is there.", runtime=True),
     },
     "evaluation and output": {
         "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
@@ -149,7 +149,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                         "train: the whole experiment. inference: reload best_model.pth "
                         "and write vectors and lists again.", runtime=True),
         "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
-                          "Apple GPUs are left alone: torch has no sparse matrices there.", runtime=True),
+                          "Apple GPUs are not used: torch has no sparse matrices there.", runtime=True),
     },
 }
 
@@ -198,11 +198,11 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     preset, file = overrides.pop("preset", None), overrides.pop("config", None)
     if preset is not None and preset not in list(PRESETS):
         raise ValueError(f"preset {preset!r} is unknown; use one of: {', '.join(PRESETS)}")
-    said = {**PRESETS.get(preset, {}), **(read_config(Path(file)) if file is not None else {}), **overrides}
+    given = {**PRESETS.get(preset, {}), **(read_config(Path(file)) if file is not None else {}), **overrides}
     config = copy.deepcopy(CONFIG)
-    for key, value in said.items():
+    for key, value in given.items():
         config[key] = parse_value(known(key), CONFIG[key], value)
-    if "top_k" in said and "early_stop_metric" not in said and config["top_k"]:
+    if "top_k" in given and "early_stop_metric" not in given and config["top_k"]:
         config["early_stop_metric"] = f"NDCG@{max(config['top_k'])}"
     _validate(config)
     return config

@@ -92,7 +92,7 @@ class Dataset:
         return np.flatnonzero(np.bincount(self.train.indices, minlength=self.n_items))
 
     def warm_pairs(self, part: str) -> sp.csr_matrix:
-        """Return the pairs of "valid" or "test" whose titles have a history."""
+        """Return the pairs of "valid" or "test" whose items have a history."""
         return pairs_of_items(getattr(self, part), np.isin(np.arange(self.n_items), self.warm_items))
 
     def masked_for(self, part: str) -> sp.csr_matrix:
@@ -129,8 +129,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
 
     A folder holds either anime.tsv and interactions.tsv (user.tsv, if there are names, and known.tsv, if there are
     pairs that are no positives and still never recommended back), or, without an interactions.tsv, the text format of
-    LightGCN: train.txt and test.txt with lines of "user item item ...", any ids parted by spaces or tabs, a user
-    possibly without items. There test.txt is the test part and valid is drawn from train.txt, at random; every pair is
+    LightGCN: train.txt and test.txt with lines of "user item item ...", any ids separated by spaces or tabs; a user
+    may have no items. There test.txt is the test part and valid is drawn from train.txt, at random; every pair is
     a positive, an item is named by its id, and nothing has a text.
 
     Args:

@@ -173,7 +173,7 @@ def check_same_data(measured: dict[str, Any], dataset: Dataset) -> None:
 
 def refit_facts(fitted: dict[str, Any], dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     """Return what the second training learned from, and which model the figures of metrics.json are of."""
-    figures = "those of the run in measured, whose model is another"
+    figures = "those of the run in measured, which is another model"
     if config["refit_valid"]:
         figures = "valid of the run in measured; test of this model, trained on train and valid"
     counts = {"positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"]}
@@ -195,9 +195,9 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
     if rank() == 0 and not (saved / PAGE).exists():
         write_page(saved, config, dataset)
     if done["config"]["recommend_k"] == k:
-        log.info(f"{saved}: this run is finished and is not run again (--resume never runs it anew)")
+        log.info(f"{saved}: this run is finished and is not run again (--resume never runs it again)")
         return done
-    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (--resume never runs it anew)")
+    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (--resume never runs it again)")
     infer({**config, "mode": "inference"})
     metrics = {**done, "config": {**done["config"], "recommend_k": k}}
     if rank() == 0:

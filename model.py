@@ -58,8 +58,8 @@ def propagate(x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int) -> torch
 def spmm(norm_adj: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
     """Multiply sparse CSR (n, m) by dense (m, C) -> (n, C).
 
-    Off the GPU this is embedding_bag, a weighted sum of gathered rows, whose kernel prefetches the rows it
-    will need; on 2 CPU cores and the Gowalla graph it takes a quarter of the time of torch's CSR product.
+    On a CPU this is embedding_bag, a weighted sum of gathered rows, whose kernel prefetches them; on 2 cores and the
+    Gowalla graph it takes a quarter of the time of torch's CSR product.
     """
     if norm_adj.is_cuda:
         return norm_adj @ h
@@ -81,13 +81,13 @@ class LightGCN(nn.Module):
         sum:     P (X + T W_text)                           = P X + (P T) W_text
         concat:  P ([X ; T] [W_id ; W_text] + 1 bias)       = (P X) W_id + (P T) W_text + (P 1) bias
     where P T and P 1 are constants, computed once. Nodes without edges keep an id vector of zero: nothing
-    trains it, so they are placed by their text alone. The final vectors are the fused ones, made unit length if
+    trains it, so they are placed by their text only. The final vectors are the fused ones, made unit length if
     normalize, users' divided by temperature; at the defaults that is all. Beside them stand columns that no step
     trains: with has_bias, 1 for users and item_bias for items; those of add_linear; and with popularity a last one,
     that for items and 1 for users without edges and text, who have nothing else: popularity ranks for them.
 
     In several processes (torch.distributed) each owns a share of the columns of X and of T, and with them rows of
-    W_id and W_text: it propagates its columns alone, and only the fused vectors asked for are added up.
+    W_id and W_text: it propagates its own columns, and only the fused vectors of a step's nodes are added up.
 
     Args:
         norm_adj: A, (N, N) sparse CSR float32, N = n_users + n_items, users first.
@@ -103,7 +103,7 @@ class LightGCN(nn.Module):
         temperature: what scores are divided by.
         has_bias: whether the model has item_bias (n_items,), what is added to the scores of items; it is set from
             outside. At first it is 0, and -UNLISTED for items without edges and text.
-        popularity: (n_items,) the scores of items for users of whom nothing is known, or None, which leaves these
+        popularity: (n_items,) the scores of items for users without edges and text, or None, which leaves these
             users with vectors of zero.
 
     Source:
@@ -147,7 +147,7 @@ class LightGCN(nn.Module):
             "has_item_text", has_text & (torch.arange(n_nodes, device=has_text.device) >= n_users), persistent=False
         )
         self.register_buffer("item_bias", -UNLISTED * (self.is_cold & ~has_text[n_users:]) if has_bias else None)
-        # (n_users,) those of whom nothing is known
+        # (n_users,) users without edges and text
         self.register_buffer("is_unknown", ~(connected | has_text)[:n_users], persistent=False)
         self.register_buffer("popularity", popularity, persistent=False)
         for name in LINEAR_BUFFERS:
@@ -165,24 +165,26 @@ class LightGCN(nn.Module):
             self.register_buffer("propagated_ones", self._propagate_constant(torch.ones(n_nodes, 1)), persistent=False)
         self.to(norm_adj.device)
 
-    def forward(self, node_ids: torch.Tensor, alone: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, node_ids: torch.Tensor, text_only: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the final vectors of some nodes and their id vectors.
 
         Args:
             node_ids: (n,) node rows.
-            alone: which of them are items to be placed by their text alone, as a new title would be: (m,) positions
+            text_only: which of them are items to be placed by their text only, as cold items are: (m,) positions
                 in node_ids, or (n,) bool, which costs a product more and never waits for a GPU.
 
         Returns:
-            The final vectors, (n, D), without the columns beside them; and the (n, D) id vectors, of which a process
+            The final vectors, (n, D), without the extra columns; and the (n, D) id vectors, of which a process
             has its own columns.
         """
         propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
-        return self._final(propagated, node_ids, alone), id_rows
+        return self._final(propagated, node_ids, text_only), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return user_emb (n_users, D) and item_emb (n_items, D), both with the columns beside them."""
+        """Return user_emb (n_users, D) and item_emb (n_items, D), both with the extra columns."""
         everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
         users, items = [everyone[: self.n_users]], [everyone[self.n_users :]]
         if self.item_bias is not None:
@@ -204,7 +206,7 @@ class LightGCN(nn.Module):
     def set_linear_columns(
         self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor
     ) -> None:
-        """Set columns beside the trained ones, which are part of the state from then on.
+        """Set the linear columns, which are part of the state from then on.
 
         Args:
             inputs: (n_items, r), by which users unknown to the model are placed; see linear.Linear.
@@ -215,17 +217,19 @@ class LightGCN(nn.Module):
         for name, columns in zip(LINEAR_BUFFERS, (inputs, outputs, power, users), strict=True):
             setattr(self, name, columns.to(self.norm_adj.device))
 
-    def _final(self, propagated: torch.Tensor, rows: torch.Tensor | None, alone: torch.Tensor | None) -> torch.Tensor:
-        """Fuse rows (all of them if None) of P X with their text, those at `alone` without their edges."""
+    def _final(
+        self, propagated: torch.Tensor, rows: torch.Tensor | None, text_only: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Fuse rows (all of them if None) of P X with their text, those at `text_only` without their edges."""
         fused = self._own_part(propagated, rows)
-        alone = None if self.fusion_mode == "none" else alone
-        if alone is not None:
-            fused = self._placed_by_text(fused, rows, alone)
+        text_only = None if self.fusion_mode == "none" else text_only
+        if text_only is not None:
+            fused = self._placed_by_text(fused, rows, text_only)
         fused = SumOverProcesses.apply(fused)  # (n, D)
         if self.fusion_mode == "concat":
             ones = _rows_of(self.propagated_ones, rows)
-            if alone is not None:
-                ones = _filled(ones, alone, 1 / (self.num_layers + 1))
+            if text_only is not None:
+                ones = _filled(ones, text_only, 1 / (self.num_layers + 1))
             fused = fused + ones * self.bias
         if self.normalize:
             fused = torch.nn.functional.normalize(fused)
@@ -234,12 +238,12 @@ class LightGCN(nn.Module):
             fused = torch.where((rows < self.n_users)[:, None], fused / self.temperature, fused)
         return fused
 
-    def _placed_by_text(self, fused: torch.Tensor, rows: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
-        """Replace the rows of fused (n, D) at `alone` by what this process's columns of the items' text bring."""
-        is_mask = alone.dtype == torch.bool
-        items = (rows - self.n_users).clamp_min(0) if is_mask else rows[alone] - self.n_users
+    def _placed_by_text(self, fused: torch.Tensor, rows: torch.Tensor, text_only: torch.Tensor) -> torch.Tensor:
+        """Replace the rows of fused (n, D) at `text_only` by this process's share of the items' text vectors."""
+        is_mask = text_only.dtype == torch.bool
+        items = (rows - self.n_users).clamp_min(0) if is_mask else rows[text_only] - self.n_users
         text = self.item_text.index_select(0, items) @ self.text_weight / (self.num_layers + 1)
-        return torch.where(alone[:, None], text, fused) if is_mask else fused.index_copy(0, alone, text)
+        return torch.where(text_only[:, None], text, fused) if is_mask else fused.index_copy(0, text_only, text)
 
     def _own_part(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         """Return what this process's columns bring to rows of the fused vectors, without the bias: (n, D)."""

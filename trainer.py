@@ -135,10 +135,10 @@ def _one_epoch(
     state["epoch"] += 1
     state["history"].append({"epoch": state["epoch"], "loss": loss, "seconds": seconds})
     state |= whole()
-    said = ""
+    result = ""
     if state["epoch"] % config["eval_every"] == 0 or state["epoch"] == last:
-        said = _evaluated(state, model, dataset, config)
-    log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s{said}")
+        result = _evaluated(state, model, dataset, config)
+    log.info(f"epoch {state['epoch']:3d}  loss {loss:.4f}  {seconds:.1f} s{result}")
     writer.after_epoch({**state, "rng": rng.bit_generator.state})
 
 

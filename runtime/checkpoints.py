@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk, which that training alone goes on from."""
+"""The checkpoint of an unfinished training, from which the same training and no other resumes."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ SHARE = 0.05  # of the time, that saving after epochs takes at most
 
 @dataclass
 class CheckpointWriter:
-    """Where the state of training goes, of which experiment it is, and whether the user wants to stop."""
+    """Writes the checkpoints of one training."""
 
     folder: Path
     signature: dict[str, Any]
@@ -28,7 +28,7 @@ class CheckpointWriter:
     due: float = 0.0  # from when on an epoch is saved, in seconds of time.monotonic
 
     def write(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint (the first process alone), and stop here if that is wanted."""
+        """Write the checkpoint (in process 0), and raise KeyboardInterrupt if the user asked to stop."""
         if rank() == 0:
             start = time.monotonic()
             save_torch(self.folder / CHECKPOINT, {**state, "signature": self.signature})
@@ -53,20 +53,22 @@ def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> d
     state = refuse_other(folder, signature, config)
     if state:
         steps = f" and {state['middle']['steps']:,} steps" if state.get("middle") else ""
-        log.info(f"going on after epoch {state['epoch']}{steps} of {folder / CHECKPOINT} (--resume never starts anew)")
+        log.info(
+            f"resuming after epoch {state['epoch']}{steps} from {folder / CHECKPOINT} (--resume never starts over)"
+        )
     return state
 
 
 def drop_finished_checkpoint(folder: Path, run: str | None) -> None:
     """Drop the checkpoint if it is of this run, which is finished: it was killed when all was written but that."""
     path = folder / CHECKPOINT
-    with suppress(ValueError, KeyError):  # a damaged one is told by who wants to go on from it
+    with suppress(ValueError, KeyError):  # whoever resumes from a damaged one reports it
         if path.exists() and run_id(load_torch(path)["signature"]) == run:
             path.unlink()
 
 
 def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state of a checkpoint that is to be gone on with, as far as a part of its signature tells.
+    """Return the state of the checkpoint to resume from, if there is one; signature may be a part of a run's.
 
     Raises:
         ValueError: it belongs to another experiment; the message says what differs.
@@ -79,24 +81,24 @@ def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]
     if changed:
         raise ValueError(
             f"{path} is that of an interrupted run of other settings or data: {'; '.join(changed)}. "
-            "Give that run's command to go on with it, --resume never to drop it, or another --saved_dir"
+            "Give that run's command to resume it, --resume never to delete it, or another --saved_dir"
         )
     return state
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Say in which settings, data and texts two signatures differ, key by key, as far as the new one tells."""
+    """List in which settings, data and texts two signatures differ; the new one may be a part of a signature."""
     was, now = old["config"], new["config"]
-    said = [
+    found = [
         f"{key} was {was.get(key, 'unknown')}, now it is {now.get(key, 'unknown')}"
         for key in sorted({*was, *now})
         if was.get(key) != now.get(key)
     ]
     if new.get("dataset", old["dataset"]) != old["dataset"]:
-        said.append("the data, or how they are split, have changed")
+        found.append("the data, or how they are split, have changed")
     text = new.get("text", old["text"])
     if text["encoder"] != old["text"]["encoder"]:
-        said.append(f"the text vectors were those of {old['text']['encoder']!r}, now they are of {text['encoder']!r}")
+        found.append(f"the text vectors were those of {old['text']['encoder']!r}, now they are of {text['encoder']!r}")
     elif text != old["text"]:
-        said.append("a text, or the model that encodes it, has changed")
-    return said
+        found.append("a text, or the model that encodes it, has changed")
+    return found

@@ -24,7 +24,7 @@ def process_group() -> Iterator[int]:
     """Join the other processes of a torchrun, if there are any, for a while.
 
     Yields:
-        This process's rank; 0 when it is alone. Only rank 0 logs at less than an error.
+        This process's rank; 0 without others. Only rank 0 logs anything below an error.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield 0
@@ -52,7 +52,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     Among several processes, and outside the main thread, Ctrl-C stops as ever.
 
     Yields:
-        A function that tells whether there was one.
+        A function that returns whether there was one.
     """
     if dist.is_initialized() or threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -73,12 +73,12 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def rank() -> int:
-    """Return the number of this process among those that train together; 0 when it is alone."""
+    """Return the number of this process among those that train together; 0 for a single process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def broadcast_from_rank0(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function that process 0 alone is to compute; every process has to call it, and gets what it returned.
+    """Decorate a function that only process 0 computes; every process has to call it, and gets what it returned.
 
     Whatever is decided by looking at figures, files or the clock is decided in such a function.
     """
@@ -159,7 +159,7 @@ class SumOverProcesses(torch.autograd.Function):
 
 
 def sum_over_processes(partial: torch.Tensor) -> torch.Tensor:
-    """Add a tensor up over all processes; alone, it is returned as it is."""
+    """Add a tensor up over all processes; a single process gets it back unchanged."""
     if not dist.is_initialized():
         return partial
     total = partial.contiguous().clone()

@@ -63,7 +63,7 @@ def record(folder: Path, run: str, *names: str) -> None:
 
 
 def record_again(folder: Path, *names: str) -> None:
-    """Enter files that were written anew from the model of a folder, if its run is known."""
+    """Record files that were written again from the model of a folder, if its run is known."""
     if run := recorded_run(folder):
         record(folder, run, *names)
 
@@ -80,16 +80,16 @@ def check(folder: Path, *names: str) -> None:
     is.
 
     Raises:
-        ValueError: tells which file is of which run, and what to do.
+        ValueError: the message names the run of each file, and what to do.
     """
     if not (folder / NAME).exists():
         return
-    entries, said = _entries(folder), {}
+    entries, origins = _entries(folder), {}
     for name in names:
         if (folder / name).exists():
-            said.setdefault(_origin(folder / name, entries.get(name)), []).append(name)
-    if len(said) > 1 or any(not origin.startswith("of run") for origin in said):
-        files = "; ".join(f"{', '.join(found)} {origin}" for origin, found in said.items())
+            origins.setdefault(_origin(folder / name, entries.get(name)), []).append(name)
+    if len(origins) > 1 or any(not origin.startswith("of run") for origin in origins):
+        files = "; ".join(f"{', '.join(found)} {origin}" for origin, found in origins.items())
         raise ValueError(
             f"{folder} holds files that do not belong together: {files}. A run was interrupted while it "
             "wrote them, or one was changed or replaced; give the run's command again"
@@ -109,7 +109,7 @@ def _entries(folder: Path) -> dict[str, dict[str, str]]:
         return {name: {"run": str(entry["run"]), "sha256": str(entry["sha256"])} for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} cannot be read ({error!r}); delete it to take the files beside it as they are"
+            f"{path} cannot be read ({error!r}); delete it to take the other files of the folder as they are"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Running out of memory: told apart from other failures, told in a sentence, or evaded with smaller blocks."""
+"""Running out of memory: recognised among other failures, reported in a sentence, or avoided by smaller blocks."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -57,7 +57,7 @@ class _Bounded(io.RawIOBase):
 
 @contextmanager
 def open_gzip(path: Path) -> Iterator[BinaryIO]:
-    """Open a gzip file as bytes, of which reading ends at most_unpacked.
+    """Open a gzip file as bytes, of which no more than max_unpacked_bytes are read.
 
     Raises:
         ValueError: while reading, it is a bomb.
@@ -73,7 +73,7 @@ def max_unpacked_bytes(size: int) -> int:
 
 
 def check_zip(path: Path) -> None:
-    """Refuse a zip whose files would unpack to more than most_unpacked; zipfile reads no more than a file declares.
+    """Refuse a zip that would unpack to more than max_unpacked_bytes; zipfile reads no more than a file declares.
 
     Raises:
         zipfile.BadZipFile: it is no zip.
@@ -113,7 +113,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_user_dict(path: Path) -> dict[str, list[str]]:
-    """Read train_user_dict.pkl, user id -> ids of his train titles; only what is written for such a dict is read.
+    """Read train_user_dict.pkl, user id -> ids of their train titles; nothing but such a dict is read.
 
     Raises:
         FileNotFoundError, ValueError: it is missing, damaged, or holds anything else, which is not looked into.

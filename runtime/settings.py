@@ -14,7 +14,7 @@ class Legal(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A setting: the meaning is for one line of help, more is told by --help KEY."""
+    """A setting: meaning is for one line of help, more for --help KEY."""
 
     default: Any
     meaning: str
@@ -58,8 +58,8 @@ def check(key: str, setting: Setting, value: Any) -> None:
         return
     if setting.legal.choices:
         raise ValueError(f"{key} is {value!r}; use one of: {', '.join(setting.legal.choices)}")
-    said = as_argument(value) or "empty"
-    raise ValueError(f"{key} is {said if said.isprintable() else repr(said)}; it must be {setting.legal.words}")
+    text = as_argument(value) or "empty"
+    raise ValueError(f"{key} is {text if text.isprintable() else repr(text)}; it must be {setting.legal.words}")
 
 
 def parse_value(key: str, default: Any, value: Any) -> Any:

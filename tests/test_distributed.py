@@ -443,7 +443,7 @@ def test_a_killed_process_ends_the_job_and_the_same_command_goes_on(
     for table in ("test, titles with a history", "test, all titles"):
         assert [line.startswith(table) for line in lines].count(True) == 1
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == list(map(str, range(2, EPOCHS + 1)))
-    assert ["going on after epoch 1 " in line for line in lines].count(True) == 1
+    assert ["resuming after epoch 1 " in line for line in lines].count(True) == 1
     assert done.stdout.count("for user u0:") == 1
 
 

@@ -263,7 +263,7 @@ def test_a_finished_run_is_not_run_again_and_says_so(
     before, n_epochs = contents(saved), len(trains)
     with caplog.at_level(logging.INFO, "aglrec"):
         assert main.run(config) == metrics
-    assert "this run is finished and is not run again (--resume never runs it anew)" in caplog.text
+    assert "this run is finished and is not run again (--resume never runs it again)" in caplog.text
     assert len(trains) == n_epochs
     assert contents(saved) == before
     main.run({**config, "resume": "never"})
@@ -318,7 +318,7 @@ def test_a_checkpoint_of_other_settings_is_refused_before_anything_is_encoded(
     before = (saved / "checkpoint.pth").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(main, "text_vectors", lambda *args: pytest.fail("encoded"))
-        with pytest.raises(ValueError, match=f"{said}.*Give that run's command to go on with it, --resume never"):
+        with pytest.raises(ValueError, match=f"{said}.*Give that run's command to resume it, --resume never"):
             main.run({**config, **change})
     assert (saved / "checkpoint.pth").read_bytes() == before
     assert main.run({**config, **change, "resume": "never"})

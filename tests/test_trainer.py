@@ -697,7 +697,9 @@ def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.M
     asked: list[Any] = []
     forward = LightGCN.forward
     monkeypatch.setattr(
-        LightGCN, "forward", lambda self, nodes, alone=None: asked.append((nodes, alone)) or forward(self, nodes, alone)
+        LightGCN,
+        "forward",
+        lambda self, nodes, text_only=None: asked.append((nodes, text_only)) or forward(self, nodes, text_only),
     )
     model = built(dataset, config)
     trainer.train_epoch(model, optimizer_module.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)

@@ -1,4 +1,4 @@
-"""What is decided on valid after training: how much popularity and the linear columns count, where new titles go."""
+"""What is decided on valid after training: the weights of popularity and of the linear columns, the cold offset."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from training.linear_columns import Linear, linear_model, linear_users, place_co
 log = logging.getLogger("aglrec")
 
 GRID, HALVINGS, SAMPLE = 64, 10, 10_000
-# what a unit of log popularity and the spread of the linear scores, in that of the trained ones, may be multiplied by
+# weights to try: of log popularity, and of the linear scores scaled to the spread of the trained ones
 POPULARITY_GRID, LINEAR_GRID, ROUNDS = (
     (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0),
     (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0),
@@ -122,13 +122,13 @@ def search_blend_weights(
     users = np.sort(np.random.default_rng(0).permutation(users)[: SAMPLE // 2])
     target, known = target[users], dataset.masked_for("valid")[users]
     mine, bias = user_emb[torch.from_numpy(users).to(user_emb.device)], torch.from_numpy(popularity).to(item_emb.device)
-    unit, beside = 0.0, None
+    unit, columns = 0.0, None
     if linear is not None:
-        beside = tuple(part.to(item_emb.device) for part in (linear[0][torch.from_numpy(users)], linear[1]))
-    if beside and len(users) and len(dataset.warm_items) > 1:  # nobody's scores, and those of one title, have no spread
+        columns = tuple(part.to(item_emb.device) for part in (linear[0][torch.from_numpy(users)], linear[1]))
+    if columns and len(users) and len(dataset.warm_items) > 1:  # without users, or with one item, scores have no spread
         spreads = [
             (a[:500] @ b[torch.from_numpy(dataset.warm_items)].T).std(dim=1).mean()
-            for a, b in ((mine, item_emb), beside)
+            for a, b in ((mine, item_emb), columns)
         ]
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
     found: dict[tuple[float, float], float] = {}
@@ -137,7 +137,7 @@ def search_blend_weights(
         if weights not in found:
             pairs = [(mine, item_emb), (torch.ones_like(mine[:, :1]), weights[0] * bias[:, None])]
             if weights[1]:
-                pairs.append((beside[0] * (weights[1] * unit), beside[1]))
+                pairs.append((columns[0] * (weights[1] * unit), columns[1]))
             factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
             found[weights] = means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[
                 metric
@@ -218,27 +218,27 @@ def _listing(
 ) -> tuple[Callable[[float], float], list[float]]:
     """Return the valid metric as a function of the offset, and offsets from none listed to all, descending.
 
-    A list is the best of two lists that no offset changes: of the titles it lowers, and of all others.
+    A list is the best of two lists that no offset changes: of the titles it lowers, and of all warm.
     """
     [k], masked = config["top_k"], dataset.masked_for("valid") + dataset.cold_valid
     users = np.flatnonzero(np.diff(dataset.valid.indptr))
-    others, raised = (
+    warm, cold = (
         _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
         for members in (~is_cold, is_cold)
     )
 
     def value(offset: float) -> float:
-        scores = np.concatenate([others.scores, raised.scores - np.float32(offset)], axis=1)
+        scores = np.concatenate([warm.scores, cold.scores - np.float32(offset)], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n, k)
-        items = np.take_along_axis(np.concatenate([others.items, raised.items], axis=1), order, axis=1)
+        items = np.take_along_axis(np.concatenate([warm.items, cold.items], axis=1), order, axis=1)
         merged = Ranking(users, items, np.take_along_axis(scores, order, axis=1), None)
         return means(user_metrics(merged, dataset.valid, [k]))[metric]
 
-    # a list changes where a title of one reaches a title of the other
+    # a merged list changes at the offsets where a cold item and another one have the same score
     some = slice(None, None, len(users) // SAMPLE + 1)
-    ends = raised.scores[some][:, [0, raised.scores.shape[1] // 2, -1]]
+    ends = cold.scores[some][:, [0, cold.scores.shape[1] // 2, -1]]
     with np.errstate(invalid="ignore"):  # a list that is too short ends in -inf
-        gaps = (ends[:, :, None] - others.scores[some][:, None, :]).ravel()
+        gaps = (ends[:, :, None] - warm.scores[some][:, None, :]).ravel()
     gaps = gaps[np.isfinite(gaps)]
     if not gaps.size:
         return value, [0.0]
@@ -256,7 +256,7 @@ def _ranked(
     k: int,
     config: dict[str, Any],
 ) -> Ranking:
-    """Rank some titles alone, by their rows among all."""
+    """Rank some items only; the ranking has their rows among all items."""
     ranking = rank_items(
         user_emb,
         item_emb[torch.from_numpy(members).to(item_emb.device)],

@@ -1,4 +1,4 @@
-"""What is decided on valid before training, by short runs: temperature, id dropout, and whether users' text pays."""
+"""What is decided on valid before training, by short runs: temperature, id dropout, and whether to use users' text."""
 
 import logging
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
 
-# tens of titles a user want a low temperature of cosines, a few a high one, and more titles placed by their text alone
+# users with tens of items need a low temperature; with a few items a high one, and more items placed by text only
 TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.15, 0.25), 0.5
 SHORT = {"embedding_dim": 128, "epochs": 2, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
@@ -26,7 +26,7 @@ def choose_before_training(
 ) -> dict[str, Any]:
     """Choose on valid what the config leaves open with a temperature of 0.
 
-    Short runs of a small model tell: first the temperature among TEMPERATURES, then, with text, whether id_dropout
+    Short runs of a small model decide: first the temperature of TEMPERATURE_GRID, then, with text, whether id_dropout
     rises to ID_DROPOUT, and where users wrote something, whether their text is left out.
 
     Args:
@@ -42,7 +42,7 @@ def choose_before_training(
         return {}
     if not dataset.valid.nnz:
         selected = {"temperature": TEMPERATURE_GRID[1]}
-        log.warning(f"without a valid part nothing tells which temperature is best; it is {TEMPERATURE_GRID[1]}")
+        log.warning(f"without a valid part the temperature cannot be chosen; it is {TEMPERATURE_GRID[1]}")
         return {"selected": selected, "metric": config["early_stop_metric"], "by": []}
     tried: list[dict[str, Any]] = []
 
@@ -82,7 +82,7 @@ def best_valid_metric(
     Args:
         dataset, vectors, device: as for build_model.
         config: as from get_config, with a temperature above 0.
-        after_epoch: told each epoch and its figure; what it raises ends the training.
+        after_epoch: called with each epoch and its figure; what it raises ends the training.
     """
     model = build_model(dataset, vectors, config, device)
     optimizer, rng, figures = adam(model, config["lr"]), np.random.default_rng([config["seed"], 4]), []

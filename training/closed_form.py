@@ -29,8 +29,8 @@ def item_weights(
 
     B = argmin |R - R B|^2 + sum_i (l2 + dropout / (1 - dropout) n_i) |B_i|^2 subject to diag(B) = 0, in closed form:
     with P = (R^T R + diag(l2 + dropout / (1 - dropout) n))^-1, B_ij = -P_ij / P_jj off the diagonal. The second term of
-    the penalty is what dropping a share `dropout` of each user's titles at random amounts to. With a similarity, what
-    the titles are like is to be restored besides, as if by further users.
+    the penalty is what dropping a share `dropout` of each user's titles at random amounts to. With a
+    similarity, that is to be restored as well, as if by further users.
 
     Args:
         counts: as from gram.

@@ -1,4 +1,4 @@
-"""One epoch: a step on every batch of the train pairs, which can be interrupted and gone on with."""
+"""One epoch: a step on every batch of the train pairs; it can be interrupted and resumed."""
 
 import math
 import time
@@ -26,7 +26,7 @@ class Pause(NamedTuple):
     """When an epoch is interrupted to save what was done of it: every SAVE_SECONDS, and when the user asks for it."""
 
     is_asked: Callable[[], bool]
-    keep: Callable[[dict[str, Any]], None]  # takes what train_epoch needs to go on from here
+    keep: Callable[[dict[str, Any]], None]  # takes what train_epoch needs to resume from here
 
 
 @explains_out_of_memory("a step of training", "lower --batch_size, or else --embedding_dim")
@@ -73,7 +73,7 @@ def train_epoch(
         optimizer.step()
         total += loss.detach() * weight
         n_pairs += weight
-        n_sane += total.isfinite()  # looked at after the epoch alone: a GPU is not waited for
+        n_sane += total.isfinite()  # read after the epoch only, so that no step waits for a GPU
         if pause and _is_due(pause, step, saved_at) and step + 1 < len(batches):
             pause.keep(
                 {"steps": step + 1, "total": total.cpu(), "n_pairs": n_pairs, "generator": generator.get_state()}

@@ -1,4 +1,4 @@
-"""The linear half of the model: item-item weights in closed form, cut down to columns beside the trained ones."""
+"""The linear half of the model: item-item weights in closed form, reduced to extra columns of the final vectors."""
 
 import logging
 from collections.abc import Callable
@@ -39,10 +39,10 @@ def linear_users(inputs: torch.Tensor, user_power: float, collected: sp.csr_matr
 def linear_model(
     dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any], chosen: dict[str, Any] | None = None
 ) -> Linear:
-    """Fit item-item weights to the train part, with the titles' text where valid says so, and cut them to few columns.
+    """Fit item-item weights to the train part, with the items' text where that is better on valid, at a low rank.
 
-    Of a catalogue beyond WEIGHTS_MAX_ITEMS titles, whose weights would take too long, the columns are the smoothest
-    signals on the item-item graph instead. Titles without a history are placed by their text; see placed_by_text.
+    Beyond WEIGHTS_MAX_ITEMS items, whose weights would take too long, the columns are the smoothest signals on the
+    item-item graph instead. Cold items are placed by their text; see place_cold_by_text.
 
     Args:
         dataset: its test parts are not looked at.
@@ -54,7 +54,7 @@ def linear_model(
         The Linear, on the CPU; decided has l2 and text_weight, with the valid metric of each that was tried.
 
     Source:
-        Steck 2020 and Jeunen et al. 2020 for the weights (see shallow.item_weights); Shen et al. 2021 for the filter.
+        Steck 2020 and Jeunen et al. 2020 for the weights, see item_weights; Shen et al. 2021 for the filter.
         DROPOUT, USER_POWER and ITEM_POWER were chosen on the valid parts of 5,000 MyAnimeList users and of Gowalla.
     """
     train, rank = dataset.train, min(config["linear_dim"], *dataset.train.shape)
@@ -126,12 +126,12 @@ def _cut(train: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.nda
 
 
 def place_cold_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Give titles without a history the values that their text lets expect, by ridge regression over the others.
+    """Predict the values of cold items from their text, by ridge regression over the others.
 
     Args:
-        item_text: (n_items, L); titles with rows of zeros have no text, and a value of 0 if they have no history.
-        warm_items: rows of the titles with a history.
-        values: (n_items, m); those of titles without a history are replaced.
+        item_text: (n_items, L); items with rows of zeros have no text, and a value of 0 if they are cold.
+        warm_items: rows of the items with a history.
+        values: (n_items, m); those of cold items are replaced.
 
     Returns:
         (n_items, m) float32.
@@ -150,7 +150,7 @@ def place_cold_by_text(item_text: np.ndarray, warm_items: np.ndarray, values: np
 def text_regression(
     item_text: np.ndarray, warm_items: np.ndarray, values: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit the regression of placed_by_text: a function from texts (n, L) to the values (n, m) they let expect."""
+    """Fit the regression of place_cold_by_text: a function from text (n, L) to predicted values (n, m)."""
     from sklearn.linear_model import RidgeCV
 
     known = warm_items[item_text[warm_items].any(axis=1)]

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from model import LightGCN
 
-MAX_SCORES = 2**25  # users by titles whose scores a step keeps, 128 MiB; beyond, the softmax goes by chunks
+MAX_SCORES = 2**25  # users by titles whose scores a step keeps, 128 MiB; beyond, the softmax is computed in chunks
 
 Drop = Callable[[torch.Tensor], torch.Tensor]
 Batches = tuple[Callable[..., tuple[torch.Tensor, torch.Tensor]], list[tuple[tuple[torch.Tensor, ...], int]]]
@@ -28,7 +28,7 @@ def bpr_loss(
     Args:
         user_ids, pos_items, neg_items: (B,) row numbers.
         reg_lambda: weight of half the squared length of the batch's id vectors, a triple.
-        drop: chooses, of some nodes, the items that are placed by their text alone in this step: (n,) -> (n,) bool.
+        drop: chooses, among nodes, the items that are placed by text only in this step: (n,) -> (n,) bool.
 
     Returns:
         The mean of -log sigmoid(positive score - negative score), and the penalty; two scalars.
@@ -123,10 +123,10 @@ class LogSumExp(torch.autograd.Function):
 
 
 def id_dropout(model: LightGCN, share: float, generator: torch.Generator) -> Drop | None:
-    """Return what draws the items that a step places by their text alone, of those that have one; None for none.
+    """Return a function that draws the items which a step places by text only, of those with text; None for none.
 
     On a GPU, where a node may stand more than once in a step, a number is drawn for every node there is, so that a
-    title is placed alone everywhere in the step or nowhere.
+    item is placed by text everywhere in the step or nowhere.
     """
     if not share or not model.has_item_text.any():
         return None
@@ -140,7 +140,7 @@ def id_dropout(model: LightGCN, share: float, generator: torch.Generator) -> Dro
 
 
 def chosen(drop: Drop | None, nodes: torch.Tensor) -> torch.Tensor | None:
-    """Return which of a step's nodes (n,) are placed alone, in the form that costs LightGCN.forward the least.
+    """Return which of a step's nodes (n,) are placed by text only, in the form that costs LightGCN.forward the least.
 
     That is their positions on the CPU, and on a GPU, which a step would have to wait for to count them, (n,) bool.
     """
@@ -183,7 +183,7 @@ def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.n
     """Draw an epoch of BPR triples: every train pair once, in random order, with one negative each.
 
     Negatives are uniform over the items with a train interaction that the user has none with in train;
-    held-out pairs are not excluded, for that would tell the model where they are. Users who collected
+    held-out pairs are not excluded, for that would leak them. Users who collected
     every such item have no negative and are left out.
 
     Args:

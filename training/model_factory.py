@@ -14,7 +14,7 @@ from training.linear_columns import linear_users
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
-    """Build the untrained model on its device; a side whose text is switched off brings rows of zeros."""
+    """Build the untrained model on its device; a side whose text is switched off has rows of zeros."""
     text = None
     if vectors.items is not None:
         text = torch.from_numpy(fused_text(vectors, config))

@@ -80,10 +80,12 @@ class Dataset:
 
     @property
     def n_users(self) -> int:
+        """How many users there are."""
         return len(self.raw_user_ids)
 
     @property
     def n_items(self) -> int:
+        """How many items there are, with a history or without."""
         return len(self.raw_item_ids)
 
     @cached_property

@@ -270,6 +270,7 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     config = get_config(parse_overrides(sys.argv[1:]))
     with process_group() as number:
         metrics = run(config)

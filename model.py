@@ -26,11 +26,13 @@ class Propagate(torch.autograd.Function):
     def forward(
         ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the rows (n, D) of P X and of X."""
         ctx.constants = norm_adj, num_layers, rows
         return propagate(x, norm_adj, num_layers).index_select(0, rows), x.index_select(0, rows)  # (n, D) each
 
     @staticmethod
     def backward(ctx, grad: torch.Tensor, grad_x: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        """Return the gradient of X, (N, D)."""
         norm_adj, num_layers, rows = ctx.constants
         scattered = grad.new_zeros(norm_adj.shape[0], grad.shape[1]).index_add_(0, rows, grad)  # (N, D)
         return propagate(scattered, norm_adj, num_layers).index_add_(0, rows, grad_x), None, None, None

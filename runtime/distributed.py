@@ -151,10 +151,12 @@ class SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, partial: torch.Tensor) -> torch.Tensor:
+        """Return the sum."""
         return sum_over_processes(partial)
 
     @staticmethod
     def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        """Return the gradient, which is the same for every summand."""
         return grad
 
 

@@ -29,6 +29,7 @@ def one_of(*choices: str) -> Legal:
 
 
 def within(words: str, holds: Callable[[Any], bool]) -> Legal:
+    """Return what is legal where a setting takes a finite number of some range."""
     return Legal(words, lambda value: math.isfinite(value) and holds(value))
 
 

@@ -104,6 +104,7 @@ class LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Return the logarithms (B,) for users (B, D) and items (n_items, D)."""
         width = max(1, MAX_SCORES // len(users))
         parts = [(users @ chunk.T).logsumexp(dim=1) for chunk in items.split(width)]
         total = torch.stack(parts).logsumexp(dim=0)
@@ -113,6 +114,7 @@ class LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the gradients of users and items."""
         users, items, total = ctx.saved_tensors
         grad_users, grad_items = torch.zeros_like(users), []
         for chunk in items.split(ctx.width):

@@ -1,4 +1,4 @@
-"""TSV files, or LightGCN's text files -> Dataset: reading, cleaning, splitting; the graph; negative sampling."""
+"""TSV files, or LightGCN's text files -> Dataset: cleaned, split, checked; and its normalised graph."""
 
 import hashlib
 import json

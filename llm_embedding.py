@@ -1,4 +1,4 @@
-"""Texts -> vectors: encoders, the vectors of items and users, and the cache that keeps them."""
+"""Texts -> vectors of items and users: cached where possible, encoded where not, and fused for the model."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Training: the loss, the epoch loop, early stopping on valid, checkpoint and resume."""
+"""Training: the epoch loop, early stopping on valid, resuming; the parts of a step are in training/."""
 
 import json
 import logging

@@ -50,3 +50,10 @@ def listing_cost(row: dict[str, Any], metric: str) -> float:
     """Return the share of a row's warm metric that is lost where cold items are listed as well."""
     warm = row["warm"][metric]["mean"]
     return 1 - row["listed"]["warm"][metric]["mean"] / warm if warm else 0.0
+
+
+def best_trials(found: dict[str, Any], n: int) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the searched keys of a tuning.json, the most important first, and its n best trials, best first."""
+    keys = [key for key in found["importance"] or found["trials"][0] if key not in ("number", "state", "valid")]
+    done = [trial for trial in found["trials"] if trial["state"] == "complete"]
+    return keys, sorted(done, key=lambda trial: -trial["valid"])[:n]

@@ -2,7 +2,7 @@
 
 import math
 
-from evaluation.tables import mean_and_sd
+from evaluation.tables import best_trials, mean_and_sd
 from web.charts import lines
 from web.report_files import Saved
 from web.report_parts import Part, as_text, table
@@ -29,9 +29,7 @@ def searched(saved: Saved) -> list[Part]:
     trials, metric, importance = (saved.tuning[key] for key in ("trials", "metric", "importance"))
     if not trials:
         return []
-    keys = [key for key in trials[0] if key not in ("number", "state", "valid")]
-    done = [trial for trial in trials if trial["state"] == "complete"]
-    best = sorted(done, key=lambda trial: -trial["valid"])[:N_TRIALS]
+    keys, best = best_trials(saved.tuning, N_TRIALS)
     cells = [[str(trial["number"]), *(as_text(trial[key]) for key in ("valid", *keys))] for trial in best]
     parts = [table(f"The best of {len(trials)} trials by valid {metric}", ["trial", metric, *keys], cells)]
     if importance:

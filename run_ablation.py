@@ -55,17 +55,11 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
 SAME = {"concat-none": "sum-none"}  # without text there is nothing to fuse: one model, which is trained once
 BOTH = COMBINATIONS["sum-both"]
 FULL: dict[str, dict[str, Any]] = {
-    f"{loss}-{init}-drop{id_dropout:g}-{encoder}": {
-        **BOTH,
-        "loss": loss,
-        "init": init,
-        "id_dropout": id_dropout,
-        **({"model_name": "lsa"} if encoder == "lsa" else {}),
-    }
+    f"{loss}-{init}-drop{drop:g}-{encoder}": {**BOTH, "loss": loss, "init": init, "id_dropout": drop, **encoder_setting}
     for loss in ("bpr", "softmax")
     for init in ("normal", "svd")
-    for id_dropout in (0.0, 0.5)
-    for encoder in ("lsa", "model_name")
+    for drop in (0.0, 0.5)
+    for encoder, encoder_setting in (("lsa", {"model_name": "lsa"}), ("model_name", {}))
 }
 SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_loader import Dataset
-from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
+from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, Factors, too_many_pairs
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 
@@ -18,13 +18,21 @@ OF_TEXT = ("content_cosine", "content_whitened", "content_blocks")
 
 def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
     """Name the baselines these data allow: item-item matrices must fit in memory, and content needs text."""
-    left_out = set() if vectors.items is not None else set(OF_TEXT)
-    left_out |= {"content_blocks"} if len(vectors.blocks) < 2 else set()
-    if dataset.n_items > EASE_MAX_ITEMS:
-        left_out |= {"item_knn", "ease", "edlae"} | ({"graph_filter"} if too_many_pairs(dataset.train) else set())
-    for name in sorted(left_out):
-        log.info(f"{name}: left out, {dataset.n_items:,} items, text: {vectors.items is not None}")
-    return [name for name in BASELINES if name not in left_out]
+    n, refused = dataset.n_items, {}
+    if vectors.items is None:
+        refused |= dict.fromkeys(OF_TEXT, "the titles have no text")
+    elif len(vectors.blocks) < 2:
+        refused["content_blocks"] = "there are no text_blocks"
+    if n > EASE_MAX_ITEMS:
+        memory = (
+            f"about {12 * n**2 / 2**30:,.0f} GiB for {n:,} titles, more than EASE_MAX_ITEMS ({EASE_MAX_ITEMS:,}) allows"
+        )
+        refused |= dict.fromkeys(("item_knn", "ease", "edlae"), memory)
+        if too_many_pairs(dataset.train):
+            refused["graph_filter"] = f"the users' lists make more than {FILTER_MAX_PAIRS:,} pairs of titles"
+    for name, reason in refused.items():
+        log.info(f"{name}: left out, {reason}")
+    return [name for name in BASELINES if name not in refused]
 
 
 def text_for(name: str, vectors: TextVectors) -> np.ndarray | None:

@@ -88,7 +88,7 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
         user_names=[dataset.user_names[user] for user in kept],
         user_comments=Comments(
             np.searchsorted(kept, comments.user_ids[theirs]),
-            [comments.texts[number] for number in np.flatnonzero(theirs)],
+            [comments.texts[place] for place in np.flatnonzero(theirs)],
             comments.weights[theirs],
         ),
     )
@@ -119,11 +119,12 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
             save_torch(saved / name, emb.cpu().clone())
     checkpoint = load_torch(saved / "best_model.pth")
     state = checkpoint["state_dict"]
+    linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
     return dataclasses.replace(
         known,
         checkpoint=checkpoint,
         dataset=dataset,
-        linear=(state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None,
+        linear=linear,
         user_emb=load_torch(saved / "user_emb.pt"),
         item_emb=load_torch(saved / "item_emb.pt"),
         has_bias="item_bias" in state,

@@ -19,6 +19,7 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 
-COMBINATIONS: dict[str, dict[str, Any]] = {
+Settings = dict[str, Any]  # key -> value, as config.py has them
+Result = dict[str, Any]  # metrics.json and comparison.json of a run, and its "folder"
+
+COMBINATIONS: dict[str, Settings] = {
     f"{fusion_mode}-{text}": {
         "fusion_mode": fusion_mode,
         "use_user_llm": text in ("user", "both"),
@@ -54,7 +58,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
 }
 SAME = {"concat-none": "sum-none"}  # without text there is nothing to fuse: one model, which is trained once
 BOTH = COMBINATIONS["sum-both"]
-FULL: dict[str, dict[str, Any]] = {
+FULL: dict[str, Settings] = {
     f"{loss}-{init}-drop{drop:g}-{encoder}": {**BOTH, "loss": loss, "init": init, "id_dropout": drop, **encoder_setting}
     for loss in ("bpr", "softmax")
     for init in ("normal", "svd")
@@ -65,12 +69,12 @@ SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "tr
 
 
 def compare(
-    settings: dict[str, dict[str, Any]],
-    overrides: dict[str, Any],
+    settings: dict[str, Settings],
+    overrides: Settings,
     folder: Path,
     seeds: int = 1,
     rerun: bool = False,
-    baselines: list[str] | None = None,
+    baselines: Collection[str] = tuple(BASELINES),
 ) -> list[dict[str, Any]]:
     """Run every row with every seed, unless it is finished, and gather the results.
 
@@ -78,9 +82,9 @@ def compare(
         settings: tag -> overrides of the row.
         overrides: from the command line; they outrank a row's own settings, and a row they contradict is left out.
         folder: where the rows' folders go.
-        seeds: how many seeds, from those of the overrides on; a row's n-th run has the same two seeds as any other's.
+        seeds: how many seeds, from those of the overrides on; the nth runs of all rows have the same two seeds.
         rerun: run finished rows again as well.
-        baselines: which of them, None for all; those that the data do not allow are left out.
+        baselines: names of BASELINES; those that the data do not allow are left out.
 
     Returns:
         A row each, baselines first; see summary.
@@ -91,11 +95,11 @@ def compare(
     base = get_config(overrides)
     if base["refit"] or base["refit_valid"]:
         raise ValueError("rows are compared by models of the train part alone; leave out --refit and --refit_valid")
-    results: dict[str, list[dict[str, Any]]] = {}
-    for number in range(seeds):
-        seed = {key: base[key] + number for key in ("seed", "split_seed")}
+    results: dict[str, list[Result]] = {}
+    for nth in range(seeds):
+        seed = {key: base[key] + nth for key in ("seed", "split_seed")}
         shared = {**overrides, **seed, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
-        for tag, result in run_rows(settings, shared, folder, number, rerun, baselines).items():
+        for tag, result in run_rows(settings, shared, folder, nth, rerun, baselines).items():
             results.setdefault(tag, []).append(result)
     rows = [summary(tag, settings.get(tag, {}), runs) for tag, runs in results.items()]
     add_p_values(rows, results)
@@ -103,23 +107,18 @@ def compare(
 
 
 def run_rows(
-    settings: dict[str, dict[str, Any]],
-    overrides: dict[str, Any],
-    folder: Path,
-    number: int,
-    rerun: bool,
-    baselines: list[str] | None,
-) -> dict[str, dict[str, Any]]:
-    """Run every row with one seed, the number-th, on the same data and text vectors: tag -> result; see compare."""
+    settings: dict[str, Settings], overrides: Settings, folder: Path, nth: int, rerun: bool, baselines: Collection[str]
+) -> dict[str, Result]:
+    """Run every row with the nth seed, on the same data and text vectors: tag -> result; see compare."""
 
     def home(tag: str) -> Path:
-        return folder / tag / f"seed_{number}" if number else folder / tag
+        return folder / tag / f"seed_{nth}" if nth else folder / tag
 
     found, config = {}, get_config(overrides)
     dataset = load_dataset(config)
     vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
     for name in possible_baselines(dataset, vectors):
-        if baselines is None or name in baselines:
+        if name in baselines:
             found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, config, rerun)
     for tag, row in settings.items():
         own = {"vectors_dir": str(folder / "vectors" / row["model_name"])} if "model_name" in row else {}
@@ -131,14 +130,14 @@ def run_rows(
     return found
 
 
-def shared_vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
+def shared_vectors(dataset: Dataset, config: Settings) -> TextVectors:
     """Fill the cache that all rows read, with one call for both sides; data without text have no vectors."""
     if not any(dataset.item_texts):
         return TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
     return text_vectors(dataset, config, str(resolve_device(config["device"])))
 
 
-def trained_row(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun: bool) -> dict[str, Any]:
+def trained_row(config: Settings, dataset: Dataset, vectors: TextVectors, rerun: bool) -> Result:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
@@ -155,8 +154,8 @@ def trained_row(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, 
 
 
 def baseline_row(
-    name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], rerun: bool
-) -> dict[str, Any]:
+    name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: Settings, rerun: bool
+) -> Result:
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
     made_of = {
         "grid": GRIDS.get(name, {}),
@@ -180,7 +179,7 @@ def baseline_row(
 
 
 def comparison(
-    folder: Path, factors: Factors, dataset: Dataset, vectors: TextVectors, config: dict[str, Any]
+    folder: Path, factors: Factors, dataset: Dataset, vectors: TextVectors, config: Settings
 ) -> dict[str, Any]:
     """Write, and return, what comparing rows needs in addition to metrics.json: per-user metrics, beyond-accuracy.
 
@@ -204,7 +203,7 @@ def comparison(
     return compared
 
 
-def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(tag: str, settings: Settings, runs: list[Result]) -> dict[str, Any]:
     """Summarise the runs of a row over seeds.
 
     Returns:
@@ -223,7 +222,7 @@ def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> d
     }
 
 
-def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, Any]]]) -> None:
+def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[Result]]) -> None:
     """Test each row against the row without text of the same fusion_mode, and add "gain" and "p" to both.
 
     See paired_test; p is corrected by Holm's method over all rows that are tested, and None for a single run a row.
@@ -238,18 +237,16 @@ def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, A
         row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
 
 
-def picked(settings: dict[str, dict[str, Any]], only: str) -> tuple[dict[str, dict[str, Any]], list[str] | None]:
+def picked(settings: dict[str, Settings], only: str) -> tuple[dict[str, Settings], list[str]]:
     """Pick the rows named in --only, split by commas: settings of models, and baselines; all of them if it is empty.
 
     Raises:
         ValueError: there is no row of that name.
     """
-    if not only:
-        return settings, None
-    names = [name.strip() for name in only.split(",")]
-    unknown = sorted(set(names) - set(settings) - set(BASELINES))
-    if unknown:
-        raise ValueError(f"--only names {', '.join(unknown)}; the rows are {', '.join([*BASELINES, *settings])}")
+    rows = [*BASELINES, *settings]
+    names = [name.strip() for name in only.split(",")] if only else rows
+    if unknown := sorted(set(names) - set(rows)):
+        raise ValueError(f"--only names {', '.join(unknown)}; the rows are {', '.join(rows)}")
     return {tag: row for tag, row in settings.items() if tag in names}, [name for name in BASELINES if name in names]
 
 

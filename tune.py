@@ -28,8 +28,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from config import experiment, get_config
 from data_loader import Dataset, load_dataset
 from evaluation.tables import best_trials, markdown
@@ -42,8 +40,10 @@ from training.before_training import best_valid_metric
 
 log = logging.getLogger("aglrec")
 
-# what is searched: key -> (kind, the arguments of Optuna's suggest_...)
-SPACE: dict[str, tuple[Any, ...]] = {
+Settings = dict[str, Any]
+Space = dict[str, tuple[Any, ...]]  # key -> (kind, the arguments of Optuna's suggest_...)
+
+SPACE: Space = {
     "lr": ("log", 0.001, 0.1),
     "embedding_dim": ("choice", (32, 64, 128, 256, 512)),
     "num_layers": ("int", 1, 3),
@@ -56,7 +56,7 @@ SPACE: dict[str, tuple[Any, ...]] = {
 SWITCHED_OFF = {"calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
-def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+def searched(config: Settings, overrides: Settings) -> Space:
     """Return the part of SPACE that these settings leave open and that changes anything."""
     idle = {"temperature"} if not config["normalize"] else {"reg_lambda"}
     idle |= {"id_dropout"} if config["fusion_mode"] == "none" else set()
@@ -64,12 +64,7 @@ def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tup
 
 
 def search(
-    dataset: Dataset,
-    vectors: TextVectors,
-    config: dict[str, Any],
-    space: dict[str, tuple[Any, ...]],
-    folder: Path,
-    stop: Callable[[int], bool],
+    dataset: Dataset, vectors: TextVectors, config: Settings, space: Space, folder: Path, stop: Callable[[int], bool]
 ) -> dict[str, Any]:
     """Run trials until stop says so, and write the best settings after each.
 
@@ -138,9 +133,7 @@ def opened(path: Path) -> Any:
     return study
 
 
-def attempt(
-    trial: Any, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space: dict[str, tuple[Any, ...]]
-) -> float:
+def attempt(trial: Any, dataset: Dataset, vectors: TextVectors, config: Settings, space: Space) -> float:
     """Train with the settings that a trial draws and return its best valid metric."""
     pruned = _optuna().TrialPruned
     settings = {**config, **{key: drawn(trial, key, *kind) for key, kind in space.items()}, **SWITCHED_OFF}
@@ -167,7 +160,7 @@ def drawn(trial: Any, key: str, kind: str, *bounds: Any) -> Any:
     return trial.suggest_float(key, *bounds, log=kind == "log")
 
 
-def written(study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]], folder: Path) -> dict[str, Any]:
+def written(study: Any, config: Settings, space: Space, folder: Path) -> dict[str, Any]:
     """Write what a study has found so far, and return it.
 
     Returns:
@@ -225,8 +218,8 @@ def main() -> None:
     dataset, start = load_dataset(config), time.perf_counter()
     if not dataset.valid.nnz:
         raise ValueError("there is no valid part to search on; set a --valid_ratio above 0")
-    device: torch.device = resolve_device(config["device"])
-    vectors, space = text_vectors(dataset, config, str(device)), searched(config, overrides)
+    vectors = text_vectors(dataset, config, str(resolve_device(config["device"])))
+    space = searched(config, overrides)
     if not space:
         raise ValueError("the command line names every setting that could be searched; leave some to the search")
     log.info(f"searching {', '.join(space)}")

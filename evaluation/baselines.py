@@ -19,7 +19,7 @@ Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
 KNN_BLOCK = 1024
 EASE_MAX_ITEMS = 25_000  # of dense item-item matrices
-FILTER_MAX_PAIRS = 400_000_000  # of 8 bytes each
+FILTER_MAX_PAIRS = 400_000_000  # of titles, in graph_filter; 8 bytes each
 
 
 def popularity(train: sp.csr_matrix) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,11 +124,6 @@ def graph_filter(
     user_emb = sp.hstack([inputs, sp.csr_matrix(inputs @ vectors)])
     item_emb = sp.hstack([(smooth.T @ smooth).multiply(more), sp.csr_matrix(low_pass_weight * more * vectors)])
     return sp.csr_matrix(user_emb, dtype=np.float32), sp.csr_matrix(item_emb, dtype=np.float32)
-
-
-def too_many_pairs(train: sp.csr_matrix) -> bool:
-    """Tell whether the sparse factors of graph_filter would be too large: pairs of titles, counted for each user."""
-    return int(np.square(np.diff(train.indptr).astype(float)).sum()) > FILTER_MAX_PAIRS
 
 
 def content_cosine(

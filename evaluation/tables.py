@@ -36,20 +36,15 @@ def ablation_table(rows: list[dict[str, Any]]) -> str:
 
 def _ablation_cells(row: dict[str, Any], k: int, with_cold: bool) -> dict[str, str]:
     ndcg, n = f"NDCG@{k}", row["n_seeds"]
+    warm, listed = row["warm"][ndcg]["mean"], row["listed"]["warm"][ndcg]["mean"]
     cells = {"row": row["tag"], **{key: mean_and_sd(row["warm"][key], n) for key in (f"Recall@{k}", ndcg)}}
-    cells["lost by listing"] = f"{listing_cost(row, ndcg):.1%}"
+    cells["lost by listing"] = f"{1 - listed / warm if warm else 0.0:.1%}"
     if with_cold:
         for where in ("among_cold", "among_all"):
             cells[f"cold {ndcg} {where.replace('_', ' ')}"] = mean_and_sd(row["cold"][where][ndcg], n)
         cells[f"joint {ndcg}"] = mean_and_sd(row["listed"]["joint"][ndcg], n)
     cells["coverage"] = mean_and_sd(row["beyond"]["Coverage"], n)
     return {**cells, "p": gain_and_p(None, row["p"])[1], "train s": f"{row['train_s']['mean']:.1f}"}
-
-
-def listing_cost(row: dict[str, Any], metric: str) -> float:
-    """Return the share of a row's warm metric that is lost where cold items are listed as well."""
-    warm = row["warm"][metric]["mean"]
-    return 1 - row["listed"]["warm"][metric]["mean"] / warm if warm else 0.0
 
 
 def best_trials(found: dict[str, Any], n: int) -> tuple[list[str], list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_loader import Dataset
-from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, Factors, too_many_pairs
+from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, Factors
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 
@@ -28,7 +28,7 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
             f"about {12 * n**2 / 2**30:,.0f} GiB for {n:,} titles, more than EASE_MAX_ITEMS ({EASE_MAX_ITEMS:,}) allows"
         )
         refused |= dict.fromkeys(("item_knn", "ease", "edlae"), memory)
-        if too_many_pairs(dataset.train):
+        if np.square(np.diff(dataset.train.indptr).astype(float)).sum() > FILTER_MAX_PAIRS:
             refused["graph_filter"] = f"the users' lists make more than {FILTER_MAX_PAIRS:,} pairs of titles"
     for name, reason in refused.items():
         log.info(f"{name}: left out, {reason}")

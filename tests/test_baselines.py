@@ -219,7 +219,7 @@ def test_large_data_leave_out_what_does_not_fit(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(tuned_baselines, "EASE_MAX_ITEMS", 5)
     without = {"item_knn", "ease", "edlae"}
     for limit, more in ((40, set()), (39, {"graph_filter"})):
-        monkeypatch.setattr(baselines, "FILTER_MAX_PAIRS", limit)
+        monkeypatch.setattr(tuned_baselines, "FILTER_MAX_PAIRS", limit)
         assert set(BASELINES) - set(possible_baselines(dataset_of(TOY), texts)) == without | more
     assert "ease: left out, about 0 GiB for 6 titles, more than EASE_MAX_ITEMS, 5" in caplog.text
 

@@ -22,7 +22,7 @@ from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, GRIDS
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.significance import holm, paired_test, spread
-from evaluation.tables import ablation_table, listing_cost
+from evaluation.tables import ablation_table
 from evaluation.tuned_baselines import possible_baselines, text_for, tuned
 from evaluator import evaluate, rank_items
 from llm_embedding import TextVectors
@@ -306,11 +306,11 @@ def test_the_table_of_one_seed_has_neither_sd_nor_p() -> None:
 
 @pytest.mark.parametrize(
     ("warm", "listed", "cost"),
-    [(0.2, 0.15, 0.25), (0.2, 0.2, 0.0), (0.2, 0.0, 1.0), (0.2, 0.21, -0.05), (0.0, 0.0, 0.0)],
+    [(0.2, 0.15, "25.0%"), (0.2, 0.2, "0.0%"), (0.2, 0.0, "100.0%"), (0.2, 0.21, "-5.0%"), (0.0, 0.0, "0.0%")],
 )
-def test_listing_cost_by_hand(warm: float, listed: float, cost: float) -> None:
-    row = {"warm": {"NDCG@5": {"mean": warm}}, "listed": {"warm": {"NDCG@5": {"mean": listed}}}}
-    assert listing_cost(row, "NDCG@5") == pytest.approx(cost)
+def test_listing_cost_by_hand(warm: float, listed: float, cost: str) -> None:
+    run = run_of(warm, listed={"warm": {"NDCG@20": listed}, "joint": {}})
+    assert cells([{**summary("tag", {}, [run]), "p": None}])[0]["lost by listing"] == cost
 
 
 # --- baselines ---

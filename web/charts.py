@@ -93,13 +93,9 @@ def _line(label: str, points: list[tuple[float, ...]], number: int, best: bool) 
         for place, (x, y, _, _) in enumerate(points)
         if place % every == 0 or (best and y == peak)
     ]
-    return {
-        "label": label,
-        "number": number,
-        "marks": marks,
-        "path": "L".join(f"{x},{y}" for x, y, _, _ in points),
-        "errors": [(x, low, high) for x, _, low, high in points if low != high],
-    }
+    path = "L".join(f"{x},{y}" for x, y, _, _ in points)
+    errors = [(x, low, high) for x, _, low, high in points if low != high]
+    return {"label": label, "number": number, "marks": marks, "path": path, "errors": errors}
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -99,18 +99,11 @@ def cold_start(saved: Saved) -> list[Part]:
 def all_metrics(saved: Saved) -> list[Part]:
     """Lay out every metric of every row."""
     parts = ("warm", "test", "valid", "listed", "cold", "beyond")
-    texts = [written({part: row.get(part, {}) for part in parts}, row["n_seeds"]) for row in saved.rows]
+    texts = [written({part: row[part] for part in parts}, row["n_seeds"]) for row in saved.rows]
     names = [name for name in union(texts) if name != "cold n items"]
-    lines = [
-        [
-            row["tag"],
-            *(text.get(name, "-") for name in names),
-            *gain_and_p(row.get("gain"), row.get("p")),
-            f"{row['train_s']['mean']:.1f}",
-            str(row["n_seeds"]),
-            row["encoder"] or "none",
-        ]
-        for row, text in zip(saved.rows, texts, strict=True)
-    ]
+    lines = []
+    for row, text in zip(saved.rows, texts, strict=True):
+        more = [*gain_and_p(row["gain"], row["p"]), f"{row['train_s']['mean']:.1f}", str(row["n_seeds"])]
+        lines.append([row["tag"], *(text.get(name, "-") for name in names), *more, row["encoder"] or "none"])
     caption = "Means, and ± standard deviations over seeds; gain and p as above"
     return [table(caption, ["row", *names, "gain", "p", "train s", "seeds", "encoder"], lines)]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from evaluation.significance import spread
 from runtime.files import load_torch
 from runtime.safe_files import load_arrays, parse_json
 
@@ -60,14 +61,9 @@ def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
 
 def as_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """Turn a run's metrics.json into the form of a row of results.json."""
-    parts = {key: _as_means(metrics[key]) for key in ("valid", "warm", "test", "listed", "cold", "groups", "train_s")}
-    return {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], **parts}
-
-
-def _as_means(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _as_means(value) for key, value in found.items()}
-    return {"mean": found, "sd": 0}
+    keys = ("valid", "warm", "test", "listed", "cold", "groups", "train_s")
+    row = {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], "gain": None, "p": None, "beyond": {}}
+    return row | {key: spread([metrics[key]]) for key in keys}
 
 
 def largest_ndcg(keys: Iterable[str]) -> str:

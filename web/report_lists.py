@@ -50,16 +50,8 @@ def sample_lists(saved: Saved) -> list[Part]:
         ranks = {raw: rank for raw, rank in ranks.items() if raw in test}
         found, new = ([title["subject_id"] for title in one.get(raw_user, [])] for one in both)
         test.sort(key=lambda raw: ranks.get(raw, k + 1))
-        cards.append(
-            {
-                "id": raw_user,
-                "n_hits": len(ranks),
-                "train": titles(train),
-                "test": titles(test, ranks),
-                "found": titles(found),
-                "new": titles(new),
-            }
-        )
+        card = {"id": raw_user, "n_hits": len(ranks), "train": titles(train), "test": titles(test, ranks)}
+        cards.append({**card, "found": titles(found), "new": titles(new)})
     return [{"users": cards, "k": k}]
 
 

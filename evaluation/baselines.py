@@ -17,7 +17,6 @@ from training.closed_form import gram, item_weights, low_pass, normalized
 
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
-KNN_BLOCK = 1024
 EASE_MAX_ITEMS = 25_000  # of dense item-item matrices
 FILTER_MAX_PAIRS = 400_000_000  # of titles, in graph_filter; 8 bytes each
 
@@ -56,19 +55,11 @@ def item_knn(train: sp.csr_matrix, neighbours: int = 20, shrink: float = 0.0) ->
         Ferrari Dacrema et al. 2019, the plain sum as in Deshpande and Karypis 2004. The defaults of neighbours
         and shrink, and of l2 in EASE, did best of GRIDS on the valid part of 5,000 MyAnimeList users.
     """
-    n_items = train.shape[1]
-    norms = np.sqrt(np.bincount(train.indices, minlength=n_items)).astype(np.float32)
-    by_item = train.T.tocsr()  # (n_items, n_users)
-    item_emb = torch.zeros(n_items, n_items)
-    for start in range(0, n_items, KNN_BLOCK):
-        similarity = (by_item[start : start + KNN_BLOCK] @ train).toarray()  # (b, n_items)
-        rows = np.arange(len(similarity))
-        similarity[rows, start + rows] = 0
-        # a title without train rows would divide 0 by 0; for any other pair the norms are 1 or more
-        similarity /= np.maximum(np.outer(norms[start + rows], norms) + np.float32(shrink), 1e-9)
-        best = torch.from_numpy(similarity).topk(min(neighbours, n_items), dim=1)
-        item_emb[start : start + KNN_BLOCK].scatter_(1, best.indices, best.values)
-    return train, item_emb
+    norms = torch.from_numpy(np.sqrt(np.bincount(train.indices, minlength=train.shape[1])).astype(np.float32))
+    # a title without train rows would divide 0 by 0; for any other pair the norms are 1 or more
+    similarity = gram(train).fill_diagonal_(0).div_(torch.outer(norms, norms).add_(shrink).clamp_(min=1e-9))
+    best = similarity.topk(min(neighbours, train.shape[1]), dim=1)
+    return train, torch.zeros_like(similarity).scatter_(1, best.indices, best.values)
 
 
 def edlae(

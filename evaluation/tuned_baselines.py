@@ -25,7 +25,7 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
         refused["content_blocks"] = "there are no text_blocks"
     if n > EASE_MAX_ITEMS:
         memory = (
-            f"about {12 * n**2 / 2**30:,.0f} GiB for {n:,} titles, more than EASE_MAX_ITEMS ({EASE_MAX_ITEMS:,}) allows"
+            f"{n:,} titles take about {12 * n**2 / 2**30:,.0f} GiB; EASE_MAX_ITEMS allows {EASE_MAX_ITEMS:,} titles"
         )
         refused |= dict.fromkeys(("item_knn", "ease", "edlae"), memory)
         if np.square(np.diff(dataset.train.indptr).astype(float)).sum() > FILTER_MAX_PAIRS:

@@ -42,11 +42,11 @@ def rows_alike(overrides: dict[str, Any], groups: int, seeds: int) -> list[Runs]
     shared = {**overrides, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
     for number in range(seeds):
         split = {**shared, "split_seed": base["split_seed"] + number}
-        dataset, vectors = load_dataset(get_config(split)), None
+        dataset = load_dataset(get_config(split))
+        vectors = shared_vectors(dataset, get_config(split))
         for group, runs in enumerate(rows):
             folder = Path(base["saved_dir"]) / "aa" / f"group_{group}" / f"seed_{number}"
             config = get_config({**split, "seed": base["seed"] + group * seeds + number, "saved_dir": str(folder)})
-            vectors = vectors or shared_vectors(dataset, config)
             runs.append(trained_row(config, dataset, vectors, rerun=False))
     return rows
 

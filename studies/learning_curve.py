@@ -4,7 +4,7 @@
 
 For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
-concat). The figures are those of the same test part for every n, ranked among the titles with a history; a user's train
+concat). The metrics are those of the same test part for every n, ranked among the warm items; a user's train
 rows that are cut are masked, like everything collected before the test. Interrupted, the same command goes on.
 """
 

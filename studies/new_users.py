@@ -177,10 +177,8 @@ def table(runs: list[dict[str, dict[str, float]]]) -> str:
         cells = []
         for part in parts:
             share = shares[name][part]
-            cells += [
-                mean_and_sd(row[part], n),
-                f"{share['mean']:.1%}" + (f" ± {100 * share['sd']:.1f}" if n > 1 else ""),
-            ]
+            deviation = f" ± {100 * share['sd']:.1f}" if n > 1 else ""
+            cells += [mean_and_sd(row[part], n), f"{share['mean']:.1%}{deviation}"]
         lines.append([name, *cells, f"{row['ms']['mean']:.1f}"])
     return markdown(lines)
 

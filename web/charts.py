@@ -86,13 +86,10 @@ def lines(
 
 
 def _line(label: str, points: list[tuple[float, ...]], number: int, best: bool) -> dict[str, Any]:
-    """Lay out one line from points x, y, and the ends of the error bar; of many points only some have a mark."""
+    """Lay out one line from points x, y, and the ends of the error bar; of many points only some get a mark."""
     every, peak = len(points) // 12 + 1, min(y for _, y, _, _ in points)
-    marks = [
-        (x, y, best and y == peak)
-        for place, (x, y, _, _) in enumerate(points)
-        if place % every == 0 or (best and y == peak)
-    ]
+    marks = [(x, y, best and y == peak) for x, y, _, _ in points]
+    marks = [mark for place, mark in enumerate(marks) if place % every == 0 or mark[2]]
     path = "L".join(f"{x},{y}" for x, y, _, _ in points)
     errors = [(x, low, high) for x, _, low, high in points if low != high]
     return {"label": label, "number": number, "marks": marks, "path": path, "errors": errors}

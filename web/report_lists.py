@@ -40,14 +40,11 @@ def sample_lists(saved: Saved) -> list[Part]:
     def titles(raw_ids: list[str], ranks: dict[str, int] | None = None) -> list[dict[str, Any]]:
         return [{"name": names[raw] or raw, "rank": (ranks or {}).get(raw)} for raw in raw_ids]
 
-    cards = []
+    cards, raw_items = [], np.array(ids["item_ids"], dtype=object)
     for user in users.tolist():
         raw_user = ids["user_ids"][user]
-        train, test = (
-            [ids["item_ids"][item] for item in parts[name][parts[name][:, 0] == user, 1]] for name in ("train", "test")
-        )
-        ranks = {ids["item_ids"][item]: rank for rank, item in enumerate(best[user], start=1)}
-        ranks = {raw: rank for raw, rank in ranks.items() if raw in test}
+        train, test = (raw_items[part[part[:, 0] == user, 1]].tolist() for part in (parts["train"], parts["test"]))
+        ranks = {raw: rank for rank, raw in enumerate(raw_items[best[user]], start=1) if raw in test}
         found, new = ([title["subject_id"] for title in one.get(raw_user, [])] for one in both)
         test.sort(key=lambda raw: ranks.get(raw, k + 1))
         card = {"id": raw_user, "n_hits": len(ranks), "train": titles(train), "test": titles(test, ranks)}

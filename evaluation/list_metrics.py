@@ -23,8 +23,7 @@ def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.nd
     n_users, n_items = train.shape
     listed = np.bincount(items[items >= 0], minlength=n_items)
     counts = np.bincount(train.indices, minlength=n_items)
-    ranked = np.sort(listed)
-    gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ ranked) / max(n_items * ranked.sum(), 1)
+    gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ np.sort(listed)) / max(n_items * listed.sum(), 1)
     novelty = listed @ -np.log2((counts + 1) / (n_users + 1)) / max(listed.sum(), 1)
     found = {"Coverage": float((listed > 0).mean()), "Gini": float(gini), "Novelty": float(novelty)}
     if item_vectors is not None:

@@ -52,8 +52,7 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
         ValueError: the settings leave no text, or cut the train rows themselves.
     """
     text, rest = split_settings(overrides)
-    settings = {"no-text": {"fusion_mode": "none"}, "text": text}
-    config = get_config(overrides)
+    settings, config = {"text": text, "no-text": {"fusion_mode": "none"}}, get_config(overrides)
     metric, series, tests = f"NDCG@{max(config['top_k'])}", {"text": [], "no-text": []}, {}
     for n in counts:
         log.info(f"{n} train rows a user")
@@ -61,7 +60,10 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
         rows = {row["tag"]: row for row in compare(settings, {**rest, "train_rows_per_user": n}, folder, seeds)}
         for tag, row in rows.items():
             series.setdefault(tag, []).append(row["warm"][metric])
-        tests[n] = paired_test(comparisons(rows["text"]), comparisons(rows["no-text"]))
+        ours, theirs = (
+            [read_json(Path(home) / "comparison.json") for home in rows[tag]["folders"]] for tag in settings
+        )
+        tests[n] = paired_test(ours, theirs)
     p_values = {n: p for n, (_, p) in tests.items()}
     return {
         "metric": metric,
@@ -88,11 +90,6 @@ def split_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     if "train_rows_per_user" in overrides:
         raise ValueError("train_rows_per_user is what is varied here; give --rows instead")
     return text, {key: value for key, value in overrides.items() if key not in TEXT}
-
-
-def comparisons(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the comparison.json of each run of a row."""
-    return [read_json(Path(folder) / "comparison.json") for folder in row["folders"]]
 
 
 def table(results: dict[str, Any]) -> str:

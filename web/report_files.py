@@ -43,9 +43,8 @@ def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
     metrics, rows = read_json(folder / "metrics.json"), read_json(folder / "ablation" / "results.json") or []
     homes = {row["tag"]: _home(folder, row["folders"][0]) for row in rows}
     runs = {THIS_RUN: metrics, **{tag: read_json(home / "metrics.json") for tag, home in homes.items()}}
-    histories = {
-        tag: read_json(home / "history.jsonl", by_line=True) for tag, home in (homes or {THIS_RUN: folder}).items()
-    }
+    homes = homes or {THIS_RUN: folder}
+    histories = {tag: read_json(home / "history.jsonl", by_line=True) for tag, home in homes.items()}
     return Saved(
         folder,
         item_names or {},

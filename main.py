@@ -38,6 +38,7 @@ from runtime.identity import (
     DERIVED,
     OUTPUTS,
     PAGE,
+    USER_METRICS,
     RunIdentity,
     check_origin,
     finished_metrics,
@@ -116,7 +117,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     user_emb, item_emb = model.embeddings()
     if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
-    metrics = {} if config["refit"] else held_out_metrics(user_emb, item_emb, dataset, config)[0]
+    metrics = {} if config["refit"] else evaluate_and_keep(user_emb, item_emb, dataset, config)
     write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
     if measured:
@@ -149,13 +150,27 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))
     metrics = saved_result(checkpoint, saved) | facts(dataset, vectors)
-    metrics |= held_out_metrics(user_emb, item_emb, dataset, config)[0]
+    metrics |= evaluate_and_keep(user_emb, item_emb, dataset, config)
     clock["infer_s"] = time.perf_counter()
     asked = {**config, "model_name": checkpoint["config"]["model_name"]}
     metrics |= {"timing": seconds(clock), "config": asked, "run": manifest.recorded_run(saved)}
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
     write_page(saved, config, dataset)
+    return metrics
+
+
+def evaluate_and_keep(
+    user_emb: torch.Tensor, item_emb: torch.Tensor, dataset: Dataset, config: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the test figures, and write the values of each user, by which finished runs are compared.
+
+    user_metrics.npz has "user_ids", rows (n,) of the users with a warm test pair, and (n,) values of each metric.
+    """
+    metrics, warm = held_out_metrics(user_emb, item_emb, dataset, config)
+    users = np.flatnonzero(np.diff(dataset.warm_pairs("test").indptr))
+    with atomic_write(Path(config["saved_dir"]) / USER_METRICS) as file:
+        np.savez_compressed(file, user_ids=users.astype(np.int32), **warm)
     return metrics
 
 
@@ -184,7 +199,10 @@ def end(saved: Path, metrics: dict[str, Any], dataset: Dataset) -> None:
     """Write metrics.json, record all outputs, delete the checkpoint, and last of all write the page."""
     (saved / PAGE).unlink(missing_ok=True)
     write_json(saved / "metrics.json", metrics)
-    manifest.record(saved, metrics["run"], *OUTPUTS)
+    if metrics["config"]["refit"]:
+        (saved / USER_METRICS).unlink(missing_ok=True)
+    by_user = [USER_METRICS] if (saved / USER_METRICS).exists() else []
+    manifest.record(saved, metrics["run"], *OUTPUTS, *by_user)
     (saved / CHECKPOINT).unlink(missing_ok=True)
     write_page(saved, metrics["config"], dataset)
 

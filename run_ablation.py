@@ -16,10 +16,10 @@ if __name__ == "__main__":
     answer_early(__doc__, ("--seeds", "--full", "--rerun", "--only"))  # before the imports below, which take seconds
 
 import argparse
-import itertools
 import json
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +27,29 @@ import numpy as np
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, GRIDS, Factors, too_many_pairs
+from evaluation.baselines import BASELINES, GRIDS, Factors
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.significance import holm, paired_test, spread
-from evaluation.tables import markdown, mean_and_sd
-from evaluator import evaluate_warm, held_out_metrics, means
-from llm_embedding import TextVectors, fused_text, text_vectors
+from evaluation.tables import ablation_table
+from evaluation.tuned_baselines import OF_TEXT, possible_baselines, text_for, tuned
+from evaluator import held_out_metrics
+from llm_embedding import TextVectors, text_vectors
 from main import run
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
-from runtime.identity import RunIdentity, complete_metrics, text_origin
+from runtime.identity import USER_METRICS, RunIdentity, complete_metrics, text_origin
+from runtime.safe_files import load_arrays
 from web.report_files import read_json
 from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 
-COMBINATIONS: dict[str, dict[str, Any]] = {
+Settings = dict[str, Any]  # key -> value, as config.py has them
+Result = dict[str, Any]  # metrics.json and comparison.json of a run, and its "folder"
+
+COMBINATIONS: dict[str, Settings] = {
     f"{fusion_mode}-{text}": {
         "fusion_mode": fusion_mode,
         "use_user_llm": text in ("user", "both"),
@@ -53,33 +58,25 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     for fusion_mode in ("sum", "concat")
     for text in ("none", "user", "item", "both")
 }
-# without text there is nothing to fuse: one model, which is trained once
-SAME = {"concat-none": "sum-none"}
-OF_TEXT = ("content_cosine", "content_whitened", "content_blocks")
-SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
+SAME = {"concat-none": "sum-none"}  # without text there is nothing to fuse: one model, which is trained once
 BOTH = COMBINATIONS["sum-both"]
-FULL: dict[str, dict[str, Any]] = {
-    f"{loss}-{init}-drop{id_dropout:g}-{encoder}": {
-        **BOTH,
-        "loss": loss,
-        "init": init,
-        "id_dropout": id_dropout,
-        **({"model_name": "lsa"} if encoder == "lsa" else {}),
-    }
+FULL: dict[str, Settings] = {
+    f"{loss}-{init}-drop{drop:g}-{encoder}": {**BOTH, "loss": loss, "init": init, "id_dropout": drop, **encoder_setting}
     for loss in ("bpr", "softmax")
     for init in ("normal", "svd")
-    for id_dropout in (0.0, 0.5)
-    for encoder in ("lsa", "model_name")
+    for drop in (0.0, 0.5)
+    for encoder, encoder_setting in (("lsa", {"model_name": "lsa"}), ("model_name", {}))
 }
+SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 
 
 def compare(
-    settings: dict[str, dict[str, Any]],
-    overrides: dict[str, Any],
+    settings: dict[str, Settings],
+    overrides: Settings,
     folder: Path,
     seeds: int = 1,
     rerun: bool = False,
-    baselines: list[str] | None = None,
+    baselines: Collection[str] = tuple(BASELINES),
 ) -> list[dict[str, Any]]:
     """Run every row with every seed, unless it is finished, and gather the results.
 
@@ -87,64 +84,62 @@ def compare(
         settings: tag -> overrides of the row.
         overrides: from the command line; they outrank a row's own settings, and a row they contradict is left out.
         folder: where the rows' folders go.
-        seeds: how many seeds, from those of the overrides on; a row's n-th run has the same two seeds as any other's.
+        seeds: how many seeds, from those of the overrides on; the nth runs of all rows have the same two seeds.
         rerun: run finished rows again as well.
-        baselines: which of them, None for all; those that the data do not allow are left out.
+        baselines: names of BASELINES; those that the data do not allow are left out.
 
     Returns:
         A row each, baselines first; see summary.
+
+    Raises:
+        ValueError: the overrides ask for refit or refit_valid.
     """
-    results: dict[str, list[dict[str, Any]]] = {}
     base = get_config(overrides)
     if base["refit"] or base["refit_valid"]:
         raise ValueError("rows are compared by models of the train part alone; leave out --refit and --refit_valid")
-    for number in range(seeds):
-        mine = {
-            **overrides,
-            "vectors_dir": base["vectors_dir"] or base["saved_dir"],
-            **{key: base[key] + number for key in ("seed", "split_seed")},
-        }
-        dataset = load_dataset(get_config(mine))
-        vectors = shared_vectors(dataset, get_config({**mine, **BOTH}))
-        for name in possible_baselines(dataset, vectors):
-            if baselines is not None and name not in baselines:
-                continue
-            where = _folder(folder, f"baseline-{name}", number)
-            results.setdefault(name, []).append(baseline_row(name, where, dataset, vectors, get_config(mine), rerun))
-        for tag, row in settings.items():
-            own = {"vectors_dir": str(folder / "vectors" / row["model_name"])} if "model_name" in row else {}
-            config = get_config({**row, **mine, **own, "saved_dir": str(_folder(folder, tag, number))})
-            if any(config[key] != value for key, value in row.items()):
-                log.info(f"{tag}: left out, the command line says otherwise")
-                continue
-            if SAME.get(tag) in results:
-                results.setdefault(tag, []).append(results[SAME[tag]][number])
-                continue
-            results.setdefault(tag, []).append(trained_row(config, dataset, vectors, rerun))
+    results: dict[str, list[Result]] = {}
+    for nth in range(seeds):
+        seed = {key: base[key] + nth for key in ("seed", "split_seed")}
+        shared = {**overrides, **seed, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
+        for tag, result in run_rows(settings, shared, folder, nth, rerun, baselines).items():
+            results.setdefault(tag, []).append(result)
     rows = [summary(tag, settings.get(tag, {}), runs) for tag, runs in results.items()]
     add_p_values(rows, results)
     return rows
 
 
-def shared_vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
+def run_rows(
+    settings: dict[str, Settings], overrides: Settings, folder: Path, nth: int, rerun: bool, baselines: Collection[str]
+) -> dict[str, Result]:
+    """Run every row with the nth seed, on the same data and text vectors: tag -> result; see compare."""
+
+    def home(tag: str) -> Path:
+        return folder / tag / f"seed_{nth}" if nth else folder / tag
+
+    found, config = {}, get_config(overrides)
+    dataset = load_dataset(config)
+    vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
+    for name in possible_baselines(dataset, vectors):
+        if name in baselines:
+            found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, config, rerun)
+    for tag, row in settings.items():
+        own = {"vectors_dir": str(folder / "vectors" / row["model_name"])} if "model_name" in row else {}
+        config = get_config({**row, **overrides, **own, "saved_dir": str(home(tag))})
+        if any(config[key] != value for key, value in row.items()):
+            log.info(f"{tag}: left out, the command line contradicts it")
+        else:
+            found[tag] = found.get(SAME.get(tag)) or trained_row(config, dataset, vectors, rerun)
+    return found
+
+
+def shared_vectors(dataset: Dataset, config: Settings) -> TextVectors:
     """Fill the cache that all rows read, with one call for both sides; data without text have no vectors."""
     if not any(dataset.item_texts):
         return TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
     return text_vectors(dataset, config, str(resolve_device(config["device"])))
 
 
-def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
-    """Name the baselines these data allow: item by item matrices have to fit, and content needs text."""
-    left_out = set() if vectors.items is not None else set(OF_TEXT)
-    left_out |= {"content_blocks"} if len(vectors.blocks) < 2 else set()
-    if dataset.n_items > EASE_MAX_ITEMS:
-        left_out |= {"item_knn", "ease", "edlae"} | ({"graph_filter"} if too_many_pairs(dataset.train) else set())
-    for name in sorted(left_out):
-        log.info(f"{name}: left out, {dataset.n_items:,} items, text: {vectors.items is not None}")
-    return [name for name in BASELINES if name not in left_out]
-
-
-def trained_row(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, rerun: bool) -> dict[str, Any]:
+def trained_row(config: Settings, dataset: Dataset, vectors: TextVectors, rerun: bool) -> Result:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
@@ -153,15 +148,16 @@ def trained_row(config: dict[str, Any], dataset: Dataset, vectors: TextVectors, 
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)
         done = run({**config, "resume": "never"} if rerun else config)
-    if not _is_of(folder / "comparison.json", vectors):
+    compared = read_json(folder / "comparison.json")
+    if compared is None or compared["text"] != vectors.info["digest"]:  # or its Diversity is that of other texts
         factors = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-        write_json(folder / "comparison.json", comparison(factors, dataset, vectors, config))
-    return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
+        compared = comparison(folder, factors, load_arrays(folder / USER_METRICS), dataset, vectors, config)
+    return {**done, **compared, "folder": str(folder)}
 
 
 def baseline_row(
-    name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], rerun: bool
-) -> dict[str, Any]:
+    name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: Settings, rerun: bool
+) -> Result:
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
     made_of = {
         "grid": GRIDS.get(name, {}),
@@ -171,78 +167,60 @@ def baseline_row(
         **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")},
     }
     path = folder / "metrics.json"
-    done = read_json(path) if path.exists() and not rerun else {}
-    same = all(done.get(key) == value for key, value in json.loads(json.dumps(made_of)).items())
-    if not same or not (folder / "comparison.json").exists():
+    done, compared = (None, None) if rerun else (read_json(path), read_json(folder / "comparison.json"))
+    if not done or not compared or not json.loads(json.dumps(made_of)).items() <= done.items():
         log.info(f"{folder}: fitting")
         path.unlink(missing_ok=True)
         start = time.perf_counter()
-        factors, point, valid = tuned(name, dataset, vectors_for(name, vectors), config)
-        write_json(folder / "comparison.json", comparison(factors, dataset, vectors, config))
-        done = {
-            **made_of,
-            "point": point,
-            "valid": valid,
-            "train_s": time.perf_counter() - start,
-            "epoch": 0,
-            **held_out_metrics(*factors, dataset, config)[0],
-        }
+        factors, point, valid = tuned(name, dataset, text_for(name, vectors), config)
+        done = {**made_of, "point": point, "valid": valid, "train_s": time.perf_counter() - start, "epoch": 0}
+        metrics, warm = held_out_metrics(*factors, dataset, config)
+        done |= metrics
+        compared = comparison(folder, factors, warm, dataset, vectors, config)
         write_json(path, done)
-    return {**done, **read_json(folder / "comparison.json"), "folder": str(folder)}
+    return {**done, **compared, "folder": str(folder)}
 
 
-def vectors_for(name: str, vectors: TextVectors) -> np.ndarray | None:
-    """Return what a baseline takes for the titles' text: the encoder's block, or all blocks as the model fuses them."""
-    if name not in OF_TEXT or vectors.items is None:
-        return None
-    if name == "content_blocks":
-        return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users) :]
-    return vectors.items[:, : next(iter(vectors.blocks.values()), vectors.items.shape[1])]
+def comparison(
+    folder: Path,
+    factors: Factors,
+    warm: dict[str, np.ndarray],
+    dataset: Dataset,
+    vectors: TextVectors,
+    config: Settings,
+) -> dict[str, Any]:
+    """Write, and return, what comparing rows needs in addition to metrics.json: per-user metrics, beyond-accuracy.
 
-
-def tuned(
-    name: str, dataset: Dataset, item_vectors: np.ndarray | None, config: dict[str, Any]
-) -> tuple[Factors, dict[str, Any], dict[str, float]]:
-    """Fit a baseline at every point of its grid and keep the one that is best on valid.
+    Args:
+        folder: of the row.
+        factors: final vectors of users and items.
+        warm: per-user values on the warm test pairs, as from held_out_metrics.
+        dataset: shared by all rows.
+        vectors: shared by all rows.
+        config: uses top_k, seed and eval_memory_mb.
 
     Returns:
-        Its Factors, the point of the grid, and its valid metrics.
+        The content of comparison.json: "user_test" maps each user with a warm test pair to "user_metric" there,
+        "beyond" describes the lists of these users among all items, and "text" is the digest of the vectors of that.
     """
-    best, grid, metric = None, GRIDS.get(name, {}), config["early_stop_metric"]
-    if grid and not dataset.valid.nnz:
-        log.warning(f"{name}: without a valid part nothing tells which of {grid} is best; the first of each is taken")
-    for values in itertools.product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        factors = BASELINES[name](dataset, item_vectors, **point)
-        valid = means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))
-        if best is None or valid[metric] > best[2][metric]:
-            best = factors, point, valid
-    return best[0], best[1], means(evaluate_warm(*best[0], dataset, "valid", config))
-
-
-def comparison(factors: Factors, dataset: Dataset, vectors: TextVectors, config: dict[str, Any]) -> dict[str, Any]:
-    """Compute what comparing rows needs beside metrics.json: each user's warm metric, and what the lists are like."""
-    known, metric = dataset.masked_for("test"), "NDCG@" + str(max(config["top_k"]))
+    k = max(config["top_k"])
+    metric = f"NDCG@{k}"
     users = np.flatnonzero(np.diff(dataset.warm_pairs("test").indptr))
-    found = evaluate_warm(*factors, dataset, "test", config, auc=False)[metric]
-    lists = rank_items(*factors, users, known, max(config["top_k"]), None, config["seed"], config["eval_memory_mb"])
-    return {
+    seed, memory_mb = config["seed"], config["eval_memory_mb"]
+    lists = rank_items(*factors, users, dataset.masked_for("test"), k, seed=seed, memory_mb=memory_mb)
+    compared = {
         "user_metric": metric,
         "text": vectors.info["digest"],
         "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
-        "user_test": {dataset.raw_user_ids[user]: value for user, value in zip(users, found.tolist(), strict=True)},
+        "user_test": {
+            dataset.raw_user_ids[user]: value for user, value in zip(users, warm[metric].tolist(), strict=True)
+        },
     }
+    write_json(folder / "comparison.json", compared)
+    return compared
 
 
-def _is_of(path: Path, vectors: TextVectors) -> bool:
-    """Tell whether a comparison.json is there and its Diversity is that of these vectors."""
-    return path.exists() and read_json(path)["text"] == vectors.info["digest"]
-
-
-# --- statistics ---
-
-
-def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(tag: str, settings: Settings, runs: list[Result]) -> dict[str, Any]:
     """Summarise the runs of a row over seeds.
 
     Returns:
@@ -261,7 +239,7 @@ def summary(tag: str, settings: dict[str, Any], runs: list[dict[str, Any]]) -> d
     }
 
 
-def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, Any]]]) -> None:
+def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[Result]]) -> None:
     """Test each row against the row without text of the same fusion_mode, and add "gain" and "p" to both.
 
     See paired_test; p is corrected by Holm's method over all rows that are tested, and None for a single run a row.
@@ -276,60 +254,17 @@ def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[dict[str, A
         row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Lay the rows out as a Markdown table of test figures, mean and, over several seeds, sd.
-
-    The first two columns rank the titles with a history alone; the next is the share of their NDCG that is lost where
-    the others are listed as well.
-    """
-    k = max(int(key.split("@")[1]) for key in rows[0]["warm"] if "@" in key)
-    ndcg = f"NDCG@{k}"
-    shown = [(f"{name}@{k}", lambda row, name=name: row["warm"][f"{name}@{k}"]) for name in ("Recall", "NDCG")]
-    shown += [("lost by listing", lambda row: {"mean": listing_cost(row, ndcg)})]
-    if any(row["cold"] for row in rows):
-        shown += [
-            (f"cold {ndcg} {where.replace('_', ' ')}", lambda row, where=where: row["cold"][where][ndcg])
-            for where in ("among_cold", "among_all")
-        ]
-        shown += [(f"joint {ndcg}", lambda row: row["listed"]["joint"][ndcg])]
-    shown += [("coverage", lambda row: row["beyond"]["Coverage"])]
-    lines = [["row", *(name for name, _ in shown), "p", "train s"]]
-    for row in rows:
-        p = "" if row["p"] is None else f"{row['p']:.1g}"
-        lines.append(
-            [
-                row["tag"],
-                *(mean_and_sd(pick(row), row["n_seeds"]) for _, pick in shown),
-                p,
-                f"{row['train_s']['mean']:.1f}",
-            ]
-        )
-    return markdown(lines)
-
-
-def listing_cost(row: dict[str, Any], metric: str) -> float:
-    """Return the share of a row's warm metric that is lost where titles without a history are listed as well."""
-    warm = row["warm"][metric]["mean"]
-    return 1 - row["listed"]["warm"][metric]["mean"] / warm if warm else 0.0
-
-
-def picked(settings: dict[str, dict[str, Any]], only: str) -> tuple[dict[str, dict[str, Any]], list[str] | None]:
-    """Pick the rows named in --only, parted by commas: settings of models, and baselines; all of them if it is empty.
+def picked(settings: dict[str, Settings], only: str) -> tuple[dict[str, Settings], list[str]]:
+    """Pick the rows named in --only, split by commas: settings of models, and baselines; all of them if it is empty.
 
     Raises:
         ValueError: there is no row of that name.
     """
-    if not only:
-        return settings, None
-    names = [name.strip() for name in only.split(",")]
-    unknown = sorted(set(names) - set(settings) - set(BASELINES))
-    if unknown:
-        raise ValueError(f"--only names {', '.join(unknown)}; the rows are {', '.join([*BASELINES, *settings])}")
+    rows = [*BASELINES, *settings]
+    names = [name.strip() for name in only.split(",")] if only else rows
+    if unknown := sorted(set(names) - set(rows)):
+        raise ValueError(f"--only names {', '.join(unknown)}; the rows are {', '.join(rows)}")
     return {tag: row for tag, row in settings.items() if tag in names}, [name for name in BASELINES if name in names]
-
-
-def _folder(folder: Path, tag: str, number: int) -> Path:
-    return folder / tag / f"seed_{number}" if number else folder / tag
 
 
 def main() -> None:
@@ -354,8 +289,8 @@ def main() -> None:
         )
     write_json(folder / "results.json", rows)
     with atomic_write(folder / "results.md") as file:
-        file.write((table(rows) + "\n").encode())
-    log.info("\n" + table(rows))
+        file.write((ablation_table(rows) + "\n").encode())
+    log.info("\n" + ablation_table(rows))
     log.info(f"{write_report(folder.parent)} has the charts")
 
 

@@ -9,8 +9,7 @@ saved_dir/tuned.json after every trial:
 
     python main.py --config saved/tuned.json
 
-Only valid is looked at. The columns that stand beside the trained vectors (linear_dim, calibrate) are decided anew in
-every run by valid, and left out here.
+Trials are compared on valid. What every run decides there by itself (calibrate, linear_dim, cold_cost) is switched off.
 """
 
 import sys
@@ -29,11 +28,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from config import experiment, get_config
 from data_loader import Dataset, load_dataset
-from evaluation.tables import markdown
+from evaluation.tables import best_trials, markdown
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
 from runtime.cli import parse_overrides, run_script
@@ -43,8 +40,10 @@ from training.before_training import best_valid_metric
 
 log = logging.getLogger("aglrec")
 
-# what is searched: key -> (kind, the arguments of Optuna's suggest_...)
-SPACE: dict[str, tuple[Any, ...]] = {
+Settings = dict[str, Any]
+Space = dict[str, tuple[Any, ...]]  # key -> (kind, the arguments of Optuna's suggest_...)
+
+SPACE: Space = {
     "lr": ("log", 0.001, 0.1),
     "embedding_dim": ("choice", (32, 64, 128, 256, 512)),
     "num_layers": ("int", 1, 3),
@@ -54,10 +53,10 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "reg_lambda": ("log", 1e-6, 1e-2),
     "temperature": ("log", 0.04, 0.5),
 }
-LEFT_OUT = {"calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
+SWITCHED_OFF = {"calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
-def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+def searched(config: Settings, overrides: Settings) -> Space:
     """Return the part of SPACE that these settings leave open and that changes anything."""
     idle = {"temperature"} if not config["normalize"] else {"reg_lambda"}
     idle |= {"id_dropout"} if config["fusion_mode"] == "none" else set()
@@ -65,12 +64,7 @@ def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tup
 
 
 def search(
-    dataset: Dataset,
-    vectors: TextVectors,
-    config: dict[str, Any],
-    space: dict[str, tuple[Any, ...]],
-    folder: Path,
-    stop: Callable[[int], bool],
+    dataset: Dataset, vectors: TextVectors, config: Settings, space: Space, folder: Path, stop: Callable[[int], bool]
 ) -> dict[str, Any]:
     """Run trials until stop says so, and write the best settings after each.
 
@@ -82,7 +76,7 @@ def search(
         stop: takes the number of trials that the study has finished.
 
     Returns:
-        The content of tuning.json: {"metric", "best", "settings", "trials", "importance"}.
+        The content of tuning.json; see written.
 
     Raises:
         OSError: another process searches in that folder.
@@ -90,30 +84,21 @@ def search(
     """
     optuna = _optuna()
     with manifest.lock_folder(folder):
-        study = opened(folder / "study.log", optuna)
-        made_of = json.loads(
-            json.dumps(
-                {
-                    "config": {key: value for key, value in experiment(config).items() if key not in space},
-                    "data": dataset.fingerprint,
-                    "text": vectors.info["digest"],
-                    "space": space,
-                }
-            )
-        )
+        study = opened(folder / "study.log")
+        fixed = {key: value for key, value in experiment(config).items() if key not in space}
+        made_of = {"config": fixed, "data": dataset.fingerprint, "text": vectors.info["digest"], "space": space}
+        made_of = json.loads(json.dumps(made_of))  # as it is read back: lists for tuples
         if study.user_attrs.get("made_of", made_of) != made_of:
             raise ValueError(
                 f"{folder} holds a study of other settings or data; give another --saved_dir, or delete it"
             )
         study.set_user_attr("made_of", made_of)
-        found = written(study, config, space, folder, optuna)
+        found = written(study, config, space, folder)
         while not stop(len(found["trials"])):
-            # each trial draws by its number, so that a study that was interrupted goes on as if it had not been
+            # each trial is seeded by its number, so that an interrupted study continues as if it had not been
             study.sampler = optuna.samplers.TPESampler(seed=config["seed"] * 10_000 + len(found["trials"]))
-            study.optimize(
-                lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned), n_trials=1
-            )
-            found = written(study, config, space, folder, optuna)
+            study.optimize(lambda trial: attempt(trial, dataset, vectors, config, space), n_trials=1)
+            found = written(study, config, space, folder)
             last = found["trials"][-1]
             log.info(
                 f"trial {last['number']}: {'stopped' if last['state'] == 'pruned' else 'finished'} at "
@@ -122,19 +107,19 @@ def search(
     return found
 
 
-def opened(path: Path, optuna: Any) -> Any:
-    """Open or make a study, whose folder this process has to itself, and take what a killed one left for failed.
+def opened(path: Path) -> Any:
+    """Open or make a study in a folder that this process has locked; a trial left running by a kill counts as failed.
 
-    Optuna itself would end at a half-written line, wait for a lock that nobody holds, and take a trial for running.
+    Optuna itself would stop at a half-written line, wait for the lock of a killed process, and count that trial.
     """
+    optuna = _optuna()
     for left in path.parent.glob(f"{path.name}.lock*"):
         left.unlink()
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     try:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
         study = optuna.create_study(
-            storage=storage,
+            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
             study_name="aglrec",
             direction="maximize",
             load_if_exists=True,
@@ -148,30 +133,13 @@ def opened(path: Path, optuna: Any) -> Any:
     return study
 
 
-def written(
-    study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]], folder: Path, optuna: Any
-) -> dict[str, Any]:
-    """Write what a study found so far, and return it."""
-    found = report(study, config, space, optuna)
-    write_json(folder / "tuning.json", found)
-    if found["settings"]:
-        write_json(folder.parent / "tuned.json", found["settings"])
-    return found
-
-
-def attempt(
-    trial: Any,
-    dataset: Dataset,
-    vectors: TextVectors,
-    config: dict[str, Any],
-    space: dict[str, tuple[Any, ...]],
-    pruned: type[Exception],
-) -> float:
+def attempt(trial: Any, dataset: Dataset, vectors: TextVectors, config: Settings, space: Space) -> float:
     """Train with the settings that a trial draws and return its best valid metric."""
-    settings = {**config, **{key: drawn(trial, key, *kind) for key, kind in space.items()}, **LEFT_OUT}
+    pruned = _optuna().TrialPruned
+    settings = {**config, **{key: drawn(trial, key, *kind) for key, kind in space.items()}, **SWITCHED_OFF}
 
     def after_epoch(epoch: int, figure: float) -> None:
-        # by the share of the training that is done, so that trials of different lengths can be compared
+        # in percent of the training, so that trials of different lengths can be compared
         trial.report(figure, round(100 * epoch / settings["epochs"]))
         if trial.should_prune():
             raise pruned
@@ -192,16 +160,18 @@ def drawn(trial: Any, key: str, kind: str, *bounds: Any) -> Any:
     return trial.suggest_float(key, *bounds, log=kind == "log")
 
 
-def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: Any) -> dict[str, Any]:
-    """Gather a study: the best settings, every trial, and how much of the differences each key explains.
+def written(study: Any, config: Settings, space: Space, folder: Path) -> dict[str, Any]:
+    """Write what a study has found so far, and return it.
 
-    A trial that was interrupted is none, and the next one draws what it drew.
+    Returns:
+        {"metric", "best", "settings", "trials", "importance"}: the best valid metric and its settings, every trial but
+        those that a kill interrupted, and the share of the differences that each key explains.
     """
     tried = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
     done = [trial for trial in tried if trial.state.name == "COMPLETE"]
-    importance = optuna.importance.get_param_importances(study) if len(done) > 3 and len(space) > 1 else {}
     best = study.best_trial if done else None
-    return {
+    importances = _optuna().importance.get_param_importances
+    found = {
         "metric": config["early_stop_metric"],
         "best": best.value if best else 0.0,
         "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
@@ -209,8 +179,12 @@ def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: An
             {"number": number, "state": trial.state.name.lower(), "valid": trial.value, **trial.params}
             for number, trial in enumerate(tried)
         ],
-        "importance": importance,
+        "importance": importances(study) if len(done) > 3 and len(space) > 1 else {},
     }
+    write_json(folder / "tuning.json", found)
+    if best:
+        write_json(folder.parent / "tuned.json", found["settings"])
+    return found
 
 
 def _optuna() -> Any:
@@ -224,14 +198,9 @@ def _optuna() -> Any:
 
 def table(found: dict[str, Any], n_trials: int = 10) -> str:
     """Lay out the best trials and the importance of the keys in Markdown."""
-    keys = list(found["importance"]) or [
-        key for key in (found["trials"] or [{}])[0] if key not in ("number", "state", "valid")
-    ]
-    done = sorted(
-        (trial for trial in found["trials"] if trial["state"] == "complete"), key=lambda trial: -trial["valid"]
-    )[:n_trials]
+    keys, best = best_trials(found, n_trials)
     lines = [["trial", f"valid {found['metric']}", *keys]]
-    lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)] for trial in done]
+    lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)] for trial in best]
     if found["importance"]:
         lines.append(["importance", "", *(f"{found['importance'][key]:.0%}" for key in keys)])
     return markdown(lines)
@@ -249,8 +218,8 @@ def main() -> None:
     dataset, start = load_dataset(config), time.perf_counter()
     if not dataset.valid.nnz:
         raise ValueError("there is no valid part to search on; set a --valid_ratio above 0")
-    device: torch.device = resolve_device(config["device"])
-    vectors, space = text_vectors(dataset, config, str(device)), searched(config, overrides)
+    vectors = text_vectors(dataset, config, str(resolve_device(config["device"])))
+    space = searched(config, overrides)
     if not space:
         raise ValueError("the command line names every setting that could be searched; leave some to the search")
     log.info(f"searching {', '.join(space)}")

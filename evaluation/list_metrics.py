@@ -1,14 +1,14 @@
-"""What lists are like beside being right: how much of the catalogue they reach, how popular and alike titles are."""
+"""Beyond-accuracy metrics of lists: coverage, Gini, novelty, diversity."""
 
 import numpy as np
 import scipy.sparse as sp
 
 
 def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.ndarray | None) -> dict[str, float]:
-    """Describe the lists themselves: how much of the catalogue they reach, how popular and how alike their titles are.
+    """Describe the lists themselves: how much of the catalogue they reach, how popular and how similar the titles are.
 
-    Coverage  = titles that stand in any list / titles
-    Gini      = of how often each title of the catalogue is listed; 0 all alike, near 1 a few titles take all
+    Coverage  = titles that are in any list / titles
+    Gini      = of how often each title of the catalogue is listed; 0: all equally often, near 1: a few take all
     Novelty   = mean over listed titles of -log2((users who collected it in train + 1) / (users + 1)), in bits
     Diversity = 1 - mean cosine of the text vectors of two titles of a list, averaged over lists of two or more
 
@@ -23,14 +23,9 @@ def beyond_accuracy(items: np.ndarray, train: sp.csr_matrix, item_vectors: np.nd
     n_users, n_items = train.shape
     listed = np.bincount(items[items >= 0], minlength=n_items)
     counts = np.bincount(train.indices, minlength=n_items)
-    ranked = np.sort(listed)
-    gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ ranked) / max(n_items * ranked.sum(), 1)
-    bits = -np.log2((counts + 1) / (n_users + 1))
-    found = {
-        "Coverage": float((listed > 0).mean()),
-        "Gini": float(gini),
-        "Novelty": float(listed @ bits / max(listed.sum(), 1)),
-    }
+    gini = ((2 * np.arange(1, n_items + 1) - n_items - 1) @ np.sort(listed)) / max(n_items * listed.sum(), 1)
+    novelty = listed @ -np.log2((counts + 1) / (n_users + 1)) / max(listed.sum(), 1)
+    found = {"Coverage": float((listed > 0).mean()), "Gini": float(gini), "Novelty": float(novelty)}
     if item_vectors is not None:
         lengths = np.linalg.norm(item_vectors, axis=1, keepdims=True)
         unit = item_vectors / np.where(lengths > 0, lengths, 1)

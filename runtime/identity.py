@@ -22,6 +22,7 @@ DERIVED = [
     "train_user_dict.pkl",
 ]
 OUTPUTS = ["history.jsonl", "best_model.pth", *DERIVED, "metrics.json"]
+USER_METRICS = "user_metrics.npz"  # per-user values on the warm test pairs; not with refit, which has no test
 PAGE = "report.html"  # written last, once the outputs are recorded in the manifest
 
 
@@ -118,6 +119,7 @@ def _metrics_of_same_settings(config: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         metrics = parse_json((folder / "metrics.json").read_text(encoding="utf-8"))
+        RunIdentity.of_metrics(metrics, config)  # it has what a finished run is compared by
         return metrics if trained_settings(metrics["config"]) == trained_settings(config) else None
     except (ValueError, KeyError, TypeError) as error:
         log.warning(f"{folder / 'metrics.json'} cannot be read ({error!r}); the run is taken for unfinished")

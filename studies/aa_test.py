@@ -1,10 +1,10 @@
-"""Test the test: rows with the same settings, trained with other seeds, must not be told apart.
+"""Test the paired test: rows that differ in nothing but their seeds should rarely differ significantly.
 
     python studies/aa_test.py [--groups 7] [--seeds 3] [--preset name] [--key value ...]
 
-Trains --groups rows of --seeds runs each, under saved_dir/aa/. The n-th run of every row has the same split, as in
-run_ablation.py, and a seed of the model of its own. Every pair of rows is tested as run_ablation.py tests a row with
-text against one without; p < 0.05 should come up in 5% of them at most. Interrupted, the same command goes on.
+Trains --groups rows of --seeds runs each, under saved_dir/aa/. The n-th runs of all rows share their split, as in
+run_ablation.py, and each has its own seed of the model. Every pair of rows is tested as run_ablation.py tests a row
+with text against one without; at most 5% of the pairs should have p < 0.05. Interrupted, the same command goes on.
 """
 
 import argparse
@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 from config import get_config
 from data_loader import load_dataset
-from evaluation.significance import paired_test
+from evaluation.significance import mean_by_user, paired_test, user_differences
 from run_ablation import shared_vectors, trained_row
 from runtime.cli import parse_overrides, run_script
 from runtime.files import write_json
@@ -37,34 +37,26 @@ Runs = list[dict[str, Any]]
 
 
 def rows_alike(overrides: dict[str, Any], groups: int, seeds: int) -> list[Runs]:
-    """Train rows that differ in nothing but the seeds of their models: a list of seeds runs for each group."""
+    """Train rows that differ in nothing but the seeds of their models: for each group a list of its runs."""
     base, rows = get_config(overrides), [[] for _ in range(groups)]
     shared = {**overrides, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
     for number in range(seeds):
         split = {**shared, "split_seed": base["split_seed"] + number}
-        dataset, vectors = load_dataset(get_config(split)), None
+        dataset = load_dataset(get_config(split))
+        vectors = shared_vectors(dataset, get_config(split))
         for group, runs in enumerate(rows):
             folder = Path(base["saved_dir"]) / "aa" / f"group_{group}" / f"seed_{number}"
             config = get_config({**split, "seed": base["seed"] + group * seeds + number, "saved_dir": str(folder)})
-            vectors = vectors or shared_vectors(dataset, config)
             runs.append(trained_row(config, dataset, vectors, rerun=False))
     return rows
 
 
 def shares(rows: list[Runs]) -> dict[str, float]:
-    """Tell in which share of the pairs of rows p is below 0.05: by paired_test, and by a t-test over users alone."""
+    """Return the share of the pairs of rows with p below 0.05: by paired_test, and by a t-test over users alone."""
     pairs = list(itertools.combinations(rows, 2))
     ours = [paired_test(*pair)[1] < 0.05 for pair in pairs]
-    alone = [_p_over_users(*pair) < 0.05 for pair in pairs]
+    alone = [ttest_1samp(mean_by_user(user_differences(*pair)), 0).pvalue < 0.05 for pair in pairs]
     return {"pairs": len(pairs), "users and runs": float(np.mean(ours)), "users alone": float(np.mean(alone))}
-
-
-def _p_over_users(ours: Runs, theirs: Runs) -> float:
-    differences: dict[str, list[float]] = {}
-    for one, other in zip(ours, theirs, strict=True):
-        for user, value in one["user_test"].items():
-            differences.setdefault(user, []).append(value - other["user_test"][user])
-    return float(ttest_1samp([np.mean(values) for values in differences.values()], 0).pvalue)
 
 
 def main() -> None:

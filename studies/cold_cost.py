@@ -1,34 +1,31 @@
-"""Tell what it costs titles with history to list those without: both figures for each cold_cost.
+"""Measure what listing new titles brings them and costs the others, for each cold_cost.
 
     python studies/cold_cost.py RUN [RUN ...] [--costs 0,0.005,0.01,0.02,0.05,0.1] [--data_dir FOLDER]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/) that was trained with text, a
 cold_item_ratio above 0 and a cold_cost below 1; several are seeds of the same run. Nothing is trained: the offset of
-titles without history is set anew, by valid as in training. Choose a cost by the valid columns; those of test are
-for reporting it.
+new titles is set again, on valid as in training. Choose a cost by the valid columns; those of test are for reporting.
 """
 
 import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_loader import Dataset, load_dataset
 from evaluation.ranking import rank_items
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
+from inference.finished_run import Run
 from model import UNLISTED
-from runtime import manifest
 from runtime.cli import run_script
-from runtime.files import load_torch
-from runtime.identity import check_origin
+from studies.common import finished_run
 from training.after_training import cold_offset
 
 log = logging.getLogger("aglrec")
@@ -36,64 +33,53 @@ log = logging.getLogger("aglrec")
 Rows = dict[str, dict[str, float]]
 
 
-def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> Rows:
-    """Read the figures of a run at each cold_cost, at an offset of 0, and with no such title listed.
+def measure(run: Run, costs: list[float]) -> Rows:
+    """Evaluate a run at each cold_cost, at an offset of 0, and with no cold item listed.
 
     Args:
-        folder: the run's saved_dir.
+        run: as from finished_run.
         costs: values of cold_cost, each from 0 to 1.
-        data_dir: where the data are, if no longer where the run found them.
 
     Returns:
         row -> {"test", "cold_test", "joint_test", "valid", "cold_valid", "joint_valid", "listed"}: NDCG@k among all
         titles, k the largest of top_k, of the warm part (a user's own cold titles masked), of the cold part, and of
-        both as one target (see evaluator.evaluate_listed); and the share of titles without a history in the test
-        lists. The rows are "none listed", "offset 0" and "cold_cost c".
+        both as one target (see evaluator.evaluate_cold_listing); and the share of cold items in the test lists. The
+        rows are "none listed", "offset 0" and "cold_cost c".
 
     Raises:
-        ValueError: the run has no offset, no cold titles or no valid part, or the data have changed.
+        ValueError: the run has no offset, no cold titles or no valid part.
     """
-    manifest.check(folder, "best_model.pth", "user_emb.pt", "item_emb.pt")
-    checkpoint = load_torch(folder / "best_model.pth")
-    decided, config = checkpoint.get("decided", {}).get("cold_offset"), run_config(folder, data_dir)
-    if decided is None or not config["cold_item_ratio"]:
+    decided, dataset, folder = run.checkpoint["decided"].get("cold_offset"), run.dataset, run.config["saved_dir"]
+    if decided is None or not run.config["cold_item_ratio"]:
         raise ValueError(
-            f"{folder} has no offset for titles without history; train it with text, --cold_cost below 1 "
-            "and --cold_item_ratio above 0"
+            f"{folder} has no offset for new titles; train it with text, --cold_cost below 1 and "
+            "--cold_item_ratio above 0"
         )
-    dataset = load_dataset(config)
-    check_origin(checkpoint, dataset.fingerprint)
     if not dataset.valid.nnz:
         raise ValueError(
             f"{folder} has no valid part to set an offset by; train it with a valid_ratio above 0 "
             "(of a refit run, name the folder measured in it)"
         )
-    user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-    column, is_cold = config["embedding_dim"], ~np.isin(np.arange(dataset.n_items), dataset.warm_items)
-    is_raised = is_cold & (item_emb[:, column] > -UNLISTED / 2).numpy()  # those without text are never listed
-    if not is_raised.any():
-        raise ValueError(f"{folder} was trained without text of titles, so that no title without history can be listed")
-    item_emb[:, column] += decided["offset"] * torch.from_numpy(is_raised)
+    column, is_cold = run.config["embedding_dim"], ~np.isin(np.arange(dataset.n_items), dataset.warm_items)
+    has_text = is_cold & (run.item_emb[:, column] > -UNLISTED / 2).numpy()  # those without text are never listed
+    if not has_text.any():
+        raise ValueError(f"{folder} was trained without text of titles, so that no new title can be listed")
 
-    def row(offset: float) -> dict[str, float]:
-        lowered = item_emb.clone()
-        lowered[:, column] -= offset * torch.from_numpy(is_raised)
-        return figures(user_emb, lowered, is_cold, dataset, config)
+    def lowered(item_emb: torch.Tensor, offset: float) -> torch.Tensor:
+        item_emb = item_emb.clone()
+        item_emb[:, column] -= offset * torch.from_numpy(has_text)
+        return item_emb
 
-    offsets = {"none listed": UNLISTED, "offset 0": 0.0}
-    offsets |= {
-        f"cold_cost {cost:g}": cold_offset(user_emb, item_emb, is_raised, dataset, {**config, "cold_cost": cost})[0]
-        for cost in costs
-    }
-    return {name: row(offset) for name, offset in offsets.items()}
+    at_zero, offsets = lowered(run.item_emb, -decided["offset"]), {"none listed": UNLISTED, "offset 0": 0.0}
+    for cost in costs:
+        config = {**run.config, "cold_cost": cost}
+        offsets[f"cold_cost {cost:g}"] = cold_offset(run.user_emb, at_zero, has_text, dataset, config)[0]
+    return {name: metrics(run, lowered(at_zero, offset), is_cold) for name, offset in offsets.items()}
 
 
-def figures(
-    user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray, dataset: Dataset, config: dict[str, Any]
-) -> dict[str, float]:
-    """Compute a row of measure."""
-    k, found = max(config["top_k"]), {}
-    users = np.flatnonzero(np.diff(dataset.test.indptr))
+def metrics(run: Run, item_emb: torch.Tensor, is_cold: np.ndarray) -> dict[str, float]:
+    """Compute a row of measure, with the run's users and these items."""
+    k, found, dataset = max(run.config["top_k"]), {}, run.dataset
     for part, own_cold in (("valid", dataset.cold_valid), ("test", dataset.cold_valid + dataset.cold_test)):
         known, cold = dataset.masked_for(part), getattr(dataset, f"cold_{part}")
         warm, joint = dataset.warm_pairs(part), getattr(dataset, part) + cold
@@ -103,74 +89,46 @@ def figures(
             (f"cold_{part}", cold, known),
             (f"joint_{part}", joint, known_joint),
         ):
-            metrics = evaluate(user_emb, item_emb, target, masked, config, auc=False)
-            found[name] = means(metrics)[f"NDCG@{k}"]
-    lists = rank_items(
-        user_emb, item_emb, users, dataset.masked_for("test"), k, None, config["seed"], config["eval_memory_mb"]
-    ).items
+            found[name] = means(evaluate(run.user_emb, item_emb, target, masked, run.config, auc=False))[f"NDCG@{k}"]
+    users = np.flatnonzero(np.diff(dataset.test.indptr))
+    lists = rank_items(run.user_emb, item_emb, users, dataset.masked_for("test"), k, seed=run.config["seed"]).items
     return {**found, "listed": float(is_cold[lists[lists >= 0]].mean())}
 
 
-def run_config(folder: Path, data_dir: str | None) -> dict[str, Any]:
-    """Return the settings of a run, with its data found in data_dir if that is given."""
-    config = load_torch(folder / "best_model.pth")["config"]
-    return {**config, "data_dir": data_dir or config["data_dir"]}
+def hit_rates(run: Run) -> dict[str, float]:
+    """Compute how often the last title of a warm list and the first of a cold one are hits, over users with both.
 
-
-def hit_rates(folder: Path, data_dir: str | None = None) -> dict[str, float]:
-    """Tell how often the last title of a warm list and the first of a cold one are hits, over users with both.
-
-    This is what a calibration has to live with: a title without history that takes the last place of a list gains
-    only as often as it is a hit itself, and loses as often as the title it displaces is one.
+    No calibration can change these odds: a new title that takes the last place of a list gains only as often as it is a
+    hit itself, and loses as often as the title it replaces is one.
 
     Returns:
-        {"last warm": share, "first cold": share}: of the test targets, the title at place k among those with history;
-        of the cold_test targets, the title at place 1 among all those without.
+        {"last warm": share, "first cold": share}: of the test targets, the title at place k among the warm items; of
+        the cold_test targets, the title at place 1 among all cold items.
     """
-    config = run_config(folder, data_dir)
-    dataset, k = load_dataset(config), max(config["top_k"])
-    user_emb, item_emb = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-    counts, known = np.bincount(dataset.train.indices, minlength=dataset.n_items), dataset.masked_for("test")
+    dataset, k, warm = run.dataset, max(run.config["top_k"]), run.dataset.warm_items
+    known, cold = dataset.masked_for("test"), np.setdiff1d(np.arange(dataset.n_items), warm)
     users = np.flatnonzero((np.diff(dataset.test.indptr) > 0) & (np.diff(dataset.cold_test.indptr) > 0))
-    rates = {}
-    for name, members, target, place in (
-        ("last warm", np.flatnonzero(counts), dataset.test, k - 1),
-        ("first cold", np.flatnonzero(counts == 0), dataset.cold_test, 0),
-    ):
-        lists = rank_items(
-            user_emb,
-            item_emb[torch.from_numpy(members)],
-            users,
-            known[:, members],
-            place + 1,
-            None,
-            config["seed"],
-            config["eval_memory_mb"],
-        ).items[:, place]
-        rates[name] = float(np.asarray(target[users[lists >= 0], members[lists[lists >= 0]]]).mean())
-    return rates
+
+    def rate(among: np.ndarray, target: sp.csr_matrix, place: int) -> float:
+        vectors, masked = run.item_emb[torch.from_numpy(among)], known[:, among]
+        ranking = rank_items(run.user_emb, vectors, users, masked, place, seed=run.config["seed"])
+        items = ranking.items[:, place - 1]
+        return float(np.asarray(target[users[items >= 0], among[items[items >= 0]]]).mean())
+
+    return {"last warm": rate(warm, dataset.test, k), "first cold": rate(cold, dataset.cold_test, 1)}
 
 
 def table(runs: list[Rows]) -> str:
     """Lay out the mean and sd of some runs' rows in Markdown; the loss is against "none listed", in percent."""
-    rows = {name: spread([run[name] for run in runs]) for name in runs[0]}
-    lines = [
-        [
-            "",
-            *(column for part in ("valid", "test") for column in (part, "lost", f"cold {part}", f"joint {part}")),
-            "in lists",
-        ]
-    ]
+    rows, n, parts = spread(runs), len(runs), ("valid", "test")
+    lines = [["", *(name for part in parts for name in (part, "lost", f"cold {part}", f"joint {part}")), "in lists"]]
     for name, row in rows.items():
         cells = []
-        for part in ("valid", "test"):
+        for part in parts:
             lost = 1 - row[part]["mean"] / rows["none listed"][part]["mean"]
-            cells += [
-                mean_and_sd(row[part], len(runs)),
-                f"{100 * lost:.1f}%",
-                *(mean_and_sd(row[f"{name}_{part}"], len(runs)) for name in ("cold", "joint")),
-            ]
-        lines.append([name, *cells, f"{100 * row['listed']['mean']:.1f}%"])
+            more = [mean_and_sd(row[f"{kind}_{part}"], n) for kind in ("cold", "joint")]
+            cells += [mean_and_sd(row[part], n), f"{lost:.1%}", *more]
+        lines.append([name, *cells, f"{row['listed']['mean']:.1%}"])
     return markdown(lines)
 
 
@@ -192,12 +150,13 @@ def main() -> None:
     asked.add_argument("--data_dir")
     asked = asked.parse_args()
     costs = read_costs(asked.costs)
-    log.info(table([measure(folder, costs, asked.data_dir) for folder in asked.runs]))
-    rates = spread([hit_rates(folder, asked.data_dir) for folder in asked.runs])
+    runs = (finished_run(folder, asked.data_dir) for folder in asked.runs)
+    rows, rates = zip(*((measure(run, costs), hit_rates(run)) for run in runs), strict=True)
+    log.info(table(rows))
+    rate = spread(rates)
     log.info(
-        "\nof the last titles of lists with history alone, "
-        f"{100 * rates['last warm']['mean']:.1f}% are hits; of the first of those without, "
-        f"{100 * rates['first cold']['mean']:.1f}%"
+        f"\nof the last titles of lists of warm items, {rate['last warm']['mean']:.1%} are hits; of the first of lists "
+        f"of new titles, {rate['first cold']['mean']:.1%}"
     )
 
 

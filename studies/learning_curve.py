@@ -1,15 +1,14 @@
-"""Learn from only n train rows a user, with text and without, beside the baselines: a table and a chart.
+"""Learn from only n train rows a user, with text, without, and by the baselines: a table and a chart.
 
     python studies/learning_curve.py [--rows 1,3,5,10,20] [--seeds 3] [--preset name] [--key value ...]
 
 For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
-concat). The figures are those of the same test part for every n, ranked among the titles with a history; a user's train
-rows that are cut are masked, as all that he collected before the test. Interrupted, the same command goes on.
+concat). The metrics are those of the same test part for every n, ranked among the warm items; a user's train
+rows that are cut are masked, like everything collected before the test. Interrupted, the same command goes on.
 """
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -24,10 +23,11 @@ if __name__ == "__main__":
 
 from config import PRESETS, get_config
 from evaluation.significance import holm, paired_test
-from evaluation.tables import markdown, mean_and_sd
+from evaluation.tables import gain_and_p, markdown, mean_and_sd
 from run_ablation import compare
 from runtime.cli import parse_overrides, run_script
 from runtime.files import atomic_write, write_json
+from web.report_files import read_json
 from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
@@ -51,21 +51,19 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
     Raises:
         ValueError: the settings leave no text, or cut the train rows themselves.
     """
-    text, rest = part_settings(overrides)
-    config = get_config(overrides)
+    text, rest = split_settings(overrides)
+    settings, config = {"text": text, "no-text": {"fusion_mode": "none"}}, get_config(overrides)
     metric, series, tests = f"NDCG@{max(config['top_k'])}", {"text": [], "no-text": []}, {}
     for n in counts:
         log.info(f"{n} train rows a user")
         folder = Path(config["saved_dir"]) / "sparsity" / f"n_{n}"
-        rows = {
-            row["tag"]: row
-            for row in compare(
-                {"no-text": {"fusion_mode": "none"}, "text": text}, {**rest, "train_rows_per_user": n}, folder, seeds
-            )
-        }
+        rows = {row["tag"]: row for row in compare(settings, {**rest, "train_rows_per_user": n}, folder, seeds)}
         for tag, row in rows.items():
             series.setdefault(tag, []).append(row["warm"][metric])
-        tests[n] = paired_test(user_tests(rows["text"]), user_tests(rows["no-text"]))
+        ours, theirs = (
+            [read_json(Path(home) / "comparison.json") for home in rows[tag]["folders"]] for tag in settings
+        )
+        tests[n] = paired_test(ours, theirs)
     p_values = {n: p for n, (_, p) in tests.items()}
     return {
         "metric": metric,
@@ -80,13 +78,13 @@ def learning_curve(overrides: dict[str, Any], counts: list[int], seeds: int) -> 
     }
 
 
-def part_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the command line into the settings of the row with text, and the others, which every row shares."""
-    said = {**PRESETS.get(overrides.get("preset"), {}), **overrides}
-    text = {key: said.get(key, default) for key, default in TEXT.items()}
+def split_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split the command line into the settings of the row with text, and the others, which every row shares."""
+    asked = {**PRESETS.get(overrides.get("preset"), {}), **overrides}
+    text = {key: asked.get(key, default) for key, default in TEXT.items()}
     if text["fusion_mode"] == "none" or not (text["use_user_llm"] or text["use_item_llm"]):
         raise ValueError(
-            "there is always a row without text, and these settings leave the other one without, too; set "
+            "one row always goes without text, and these settings leave the other one without, too; set "
             "--fusion_mode sum (or concat), and use_user_llm or use_item_llm true"
         )
     if "train_rows_per_user" in overrides:
@@ -94,23 +92,13 @@ def part_settings(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     return text, {key: value for key, value in overrides.items() if key not in TEXT}
 
 
-def user_tests(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read each user's test metric of a row, a dict a seed."""
-    return [json.loads((Path(folder) / "comparison.json").read_text(encoding="utf-8")) for folder in row["folders"]]
-
-
 def table(results: dict[str, Any]) -> str:
     """Lay the results out in Markdown, a line for each n."""
     lines = [["train rows", *results["series"], "gain of text", "p"]]
-    for place, n in enumerate(results["n"]):
-        lines.append(
-            [
-                str(n),
-                *(mean_and_sd(line[place], results["n_seeds"]) for line in results["series"].values()),
-                f"{results['gain'][place]:+.4f}",
-                "" if results["p"][place] is None else f"{results['p'][place]:.1g}",
-            ]
-        )
+    for n, gain, p, *row in zip(
+        *(results[key] for key in ("n", "gain", "p")), *results["series"].values(), strict=True
+    ):
+        lines.append([str(n), *(mean_and_sd(number, results["n_seeds"]) for number in row), *gain_and_p(gain, p)])
     return (
         f"{markdown(lines)}\n\nTest {results['metric']} by train rows a user keeps; text is that of encoder "
         f"{results['encoder']}, fused by {results['text']['fusion_mode']}. Gain and p: text against no-text, by a "

@@ -1,13 +1,13 @@
-"""Tell how well people are served whom training has not seen: a tenth of the users is left out of it, and placed.
+"""Measure how well new users are served: a tenth of the users is left out of training and folded in afterwards.
 
     python studies/new_users.py RUN [RUN ...] [--data_dir FOLDER]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/); several are seeds of the same
-run. A tenth of its users, drawn by the run's seed, is left out whole: a model is trained on the others as main.py does
-it, with the run's settings, in RUN/left_out/ (minutes; once it is there it is used again). Those left out are placed by
-it from their train rows, as recommend.py --new_user does it, and ranked for. The same people stand beside it as RUN,
-which was trained with these rows, knows them, and as RUN places them anew; all among the titles that have a history
-without them. Choose what there is to choose by the valid column; that of test is for reporting it.
+run. A tenth of its users, drawn by the run's seed, is left out with all their rows: a model is trained on the others as
+main.py does it, with the run's settings, in RUN/left_out/ (minutes; once it is there it is used again). It places those
+left out from their train rows, as recommend.py --new_user does, and ranks for them. For comparison, the same users as
+RUN, which was trained with their rows, knows them, and as RUN places them from their rows; always among the titles that
+the others collected in train. Make choices by the valid column; that of test is for reporting.
 """
 
 import argparse
@@ -25,19 +25,19 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import get_config
 from data_loader import Comments, Dataset, pairs_of_items
 from dataset.splits import PARTS
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
-from inference.finished_run import Run, load_run, place_user
+from inference.finished_run import Run, place_user
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import RunIdentity, resolved, text_origin, trained_settings
+from studies.common import finished_run
 from trainer import fit
 from training.before_training import choose_before_training
 from training.model_factory import build_model
@@ -62,23 +62,22 @@ def pair(folder: Path, data_dir: str | None = None) -> Pair:
         folder: the run's saved_dir.
         data_dir: where the data are, if no longer where the run found them.
     """
-    config = load_torch(folder / "best_model.pth")["config"]
-    known = load_run(get_config({"saved_dir": str(folder), "data_dir": data_dir or config["data_dir"]}))
-    users = drawn(known.dataset, config["seed"])
-    # as asked for: what valid decided before training is decided again, by the others' rows
+    known = finished_run(folder, data_dir)
+    users = drawn(known.dataset, known.config["seed"])
+    # the settings asked for: what valid decided before training is decided again, by the rows of the others
     asked = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["config"]
     moved = {"data_dir": known.config["data_dir"], "saved_dir": str(folder / "left_out"), "vectors_dir": ""}
     return Pair(known, trained(known, without(known.dataset, users), {**known.config, **asked, **moved}), users)
 
 
 def drawn(dataset: Dataset, seed: int) -> np.ndarray:
-    """Draw the users to be left out, of those with train rows: their rows, ascending."""
+    """Draw the users to leave out among those with train rows: user rows, ascending."""
     users = np.flatnonzero(np.diff(dataset.train.indptr))
     return np.sort(np.random.default_rng([seed, 5]).permutation(users)[: max(1, round(SHARE * len(users)))])
 
 
 def without(dataset: Dataset, users: np.ndarray) -> Dataset:
-    """Return the data as they would be had these users never been there; the titles are the same."""
+    """Return the data as they would be without these users; the titles are the same."""
     kept = np.setdiff1d(np.arange(dataset.n_users), users)
     comments, theirs = dataset.user_comments, np.isin(dataset.user_comments.user_ids, kept)
     return dataclasses.replace(
@@ -88,7 +87,7 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
         user_names=[dataset.user_names[user] for user in kept],
         user_comments=Comments(
             np.searchsorted(kept, comments.user_ids[theirs]),
-            [comments.texts[place_user] for place_user in np.flatnonzero(theirs)],
+            [comments.texts[place] for place in np.flatnonzero(theirs)],
             comments.weights[theirs],
         ),
     )
@@ -113,8 +112,7 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
         selected = choose_before_training(dataset, vectors, config, device)
         settings = resolved(config, selected)
         model = build_model(dataset, vectors, settings, device)
-        identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info))
-        fit(model, dataset, settings, identity, selected)
+        fit(model, dataset, settings, RunIdentity(config, dataset.fingerprint, text_origin(vectors.info)), selected)
         (saved / CHECKPOINT).unlink()
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())
@@ -134,17 +132,16 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
 
 
 def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:
-    """Say whether a folder holds a finished run of these data and settings."""
+    """Tell whether a folder holds a finished run of these data and settings."""
     if not (saved / "item_emb.pt").exists():
         return False
     checkpoint = load_torch(saved / "best_model.pth")
-    chosen = checkpoint["decided"]
-    of_both = [trained_settings(resolved(settings, chosen)) for settings in (checkpoint["config"], config)]
+    of_both = [trained_settings(resolved(each, checkpoint["decided"])) for each in (checkpoint["config"], config)]
     return checkpoint["dataset_fingerprint"] == dataset.fingerprint and of_both[0] == of_both[1]
 
 
 def measure(both: Pair) -> dict[str, dict[str, float]]:
-    """Rank for those left out, as each run serves them: row -> {"valid", "test": NDCG@k, "ms": milliseconds a user}."""
+    """Evaluate for those left out, as each run serves them: row -> {"valid", "test": NDCG@k, "ms": per user}."""
     known, left_out, users = both
     collected = known.dataset.train[users]
     rows = {"trained in": (known.user_emb[users], known.item_emb, 0.0)}
@@ -160,29 +157,28 @@ def measure(both: Pair) -> dict[str, dict[str, float]]:
 
 def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) -> float:
     """Compute NDCG at the largest of top_k for those left out, among the titles that the others collected in train."""
-    dataset, among = both.known.dataset, both.left_out.dataset.warm_items
+    dataset, config, among = both.known.dataset, both.known.config, both.left_out.dataset.warm_items
     target = pairs_of_items(getattr(dataset, part)[both.users], np.isin(np.arange(dataset.n_items), among))
-    return means(
-        evaluate(user_emb, item_emb, target, dataset.masked_for(part)[both.users], both.known.config, among, auc=False)
-    )[f"NDCG@{max(both.known.config['top_k'])}"]
+    masked = dataset.masked_for(part)[both.users]
+    found = evaluate(user_emb, item_emb, target, masked, config, among, auc=False)
+    return means(found)[f"NDCG@{max(config['top_k'])}"]
 
 
 def table(runs: list[dict[str, dict[str, float]]]) -> str:
     """Lay out the mean and sd of some runs' rows; what is lost is against "trained in", run by run."""
-    for run in runs:
-        for row in run.values():
-            row |= {f"lost {part}": 1 - row[part] / run["trained in"][part] for part in ("valid", "test")}
-    lines = [["users", "valid", "lost", "test", "lost", "ms a user"]]
-    for name, row in {name: spread([run[name] for run in runs]) for name in runs[0]}.items():
-        cells = [
-            (
-                mean_and_sd(row[part], len(runs)),
-                f"{100 * row[f'lost {part}']['mean']:.1f}%"
-                + f" ± {100 * row[f'lost {part}']['sd']:.1f}" * (len(runs) > 1),
-            )
-            for part in ("valid", "test")
-        ]
-        lines.append([name, *cells[0], *cells[1], f"{row['ms']['mean']:.1f}"])
+    n, parts = len(runs), ("valid", "test")
+    lost = [
+        {name: {part: 1 - row[part] / run["trained in"][part] for part in parts} for name, row in run.items()}
+        for run in runs
+    ]
+    shares, lines = spread(lost), [["users", "valid", "lost", "test", "lost", "ms a user"]]
+    for name, row in spread(runs).items():
+        cells = []
+        for part in parts:
+            share = shares[name][part]
+            deviation = f" ± {100 * share['sd']:.1f}" if n > 1 else ""
+            cells += [mean_and_sd(row[part], n), f"{share['mean']:.1%}{deviation}"]
+        lines.append([name, *cells, f"{row['ms']['mean']:.1f}"])
     return markdown(lines)
 
 

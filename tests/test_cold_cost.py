@@ -17,6 +17,7 @@ from main import run
 from runtime import manifest
 from runtime.cli import run_script
 from studies import cold_cost
+from studies.common import finished_run
 from training import after_training
 
 COST = 0.3
@@ -45,6 +46,10 @@ def settings(folder: Path, **extra: Any) -> dict[str, Any]:
     )
 
 
+def measure(folder: Path, costs: list[float], data_dir: str | None = None) -> cold_cost.Rows:
+    return cold_cost.measure(finished_run(folder, data_dir), costs)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/, and saved/ of a finished run with cold titles."""
@@ -56,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(made: Path) -> cold_cost.Rows:
-    return cold_cost.measure(made / "saved", [0.0, COST, 1.0])
+    return measure(made / "saved", [0.0, COST, 1.0])
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def test_columns_behind_the_offset_are_not_taken_for_it(tmp_path: Path, monkeypa
     state = torch.load(tmp_path / "saved" / "best_model.pth", weights_only=True)["state_dict"]
     assert user_emb.shape[1] == item_emb.shape[1] == 8 + 1 + state["linear_inputs"].shape[1] + 1
     assert sorted(user_emb[:, -1].unique().tolist()) == [0, 1]
-    found, metrics = cold_cost.measure(tmp_path / "saved", [0.0, COST, 1.0]), read_metrics(tmp_path)
+    found, metrics = measure(tmp_path / "saved", [0.0, COST, 1.0]), read_metrics(tmp_path)
     row = found[f"cold_cost {COST:g}"]
     assert row["test"] == pytest.approx(metrics["listed"]["warm"]["NDCG@5"], abs=1e-9)
     assert row["valid"] == pytest.approx(metrics["decided"]["cold_offset"]["chosen"])
@@ -163,7 +168,7 @@ def test_titles_without_text_stay_unlisted_at_every_cost(tmp_path: Path) -> None
         lines[1 + item] = f"s{item}\t\t\t"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     run(settings(tmp_path))
-    found = cold_cost.measure(tmp_path / "saved", [0.0, 1.0])
+    found = measure(tmp_path / "saved", [0.0, 1.0])
     # the one cold title with a text can take a place of 5 at most
     assert 0 < found["cold_cost 1"]["listed"] <= 0.2
     assert found["offset 0"]["listed"] <= 0.2
@@ -181,7 +186,7 @@ def test_hit_rates_are_those_counted_by_hand(made: Path) -> None:
             order = np.argsort(-scores[user], kind="stable")
             last.append(test[user, [i for i in order if counts[i]][4]])
             first.append(cold_test[user, next(i for i in order if not counts[i])])
-    assert cold_cost.hit_rates(made / "saved") == pytest.approx(
+    assert cold_cost.hit_rates(finished_run(made / "saved")) == pytest.approx(
         {"last warm": np.mean(last), "first cold": np.mean(first)}
     )
     assert 0 < np.mean(first) < 1
@@ -230,7 +235,7 @@ def test_costs_that_are_no_shares_are_refused(costs: str) -> None:
 def test_a_run_without_an_offset_is_refused(more: dict[str, Any], told: str, made: Path, tmp_path: Path) -> None:
     run(settings(made, saved_dir=str(tmp_path / "plain"), **more))
     with pytest.raises(ValueError, match=told):
-        cold_cost.measure(tmp_path / "plain", [0.0])
+        measure(tmp_path / "plain", [0.0])
 
 
 def test_data_that_moved_are_found(made: Path, rows: cold_cost.Rows, tmp_path: Path) -> None:
@@ -241,14 +246,14 @@ def test_data_that_moved_are_found(made: Path, rows: cold_cost.Rows, tmp_path: P
     torch.save(state, tmp_path / "saved" / "best_model.pth")
     manifest.record(tmp_path / "saved", manifest.recorded_run(tmp_path / "saved"), "best_model.pth")
     with pytest.raises(FileNotFoundError):
-        cold_cost.measure(tmp_path / "saved", [COST])
-    assert cold_cost.measure(tmp_path / "saved", [COST], str(tmp_path / "moved"))["none listed"] == rows["none listed"]
+        measure(tmp_path / "saved", [COST])
+    assert measure(tmp_path / "saved", [COST], str(tmp_path / "moved"))["none listed"] == rows["none listed"]
 
 
 def test_a_run_without_valid_is_refused(made: Path, tmp_path: Path) -> None:
     run(settings(made, saved_dir=str(tmp_path / "saved"), valid_ratio=0))
     with pytest.raises(ValueError, match="no valid part"):
-        cold_cost.measure(tmp_path / "saved", [0.0])
+        measure(tmp_path / "saved", [0.0])
 
 
 def test_changed_data_are_refused(made: Path, tmp_path: Path) -> None:
@@ -257,4 +262,4 @@ def test_changed_data_are_refused(made: Path, tmp_path: Path) -> None:
     run(settings(folder))
     write_data(folder / "data", n_users=60, n_items=40, seed=1)
     with pytest.raises(ValueError, match="other data"):
-        cold_cost.measure(folder / "saved", [0.0])
+        measure(folder / "saved", [0.0])

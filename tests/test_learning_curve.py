@@ -174,7 +174,7 @@ def test_the_same_command_goes_on(made: Path, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_text_is_fused_as_preset_and_command_line_say(said: dict[str, Any], fusion_mode: str) -> None:
-    text, rest = learning_curve.part_settings({**said, "lr": 0.5})
+    text, rest = learning_curve.split_settings({**said, "lr": 0.5})
     assert text == {"fusion_mode": fusion_mode, "use_user_llm": True, "use_item_llm": True}
     assert rest == {key: value for key, value in {**said, "lr": 0.5}.items() if key != "fusion_mode"}
     assert get_config({**text, **rest})["fusion_mode"] == fusion_mode

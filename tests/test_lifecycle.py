@@ -25,7 +25,7 @@ from inference.finished_run import load_run
 from runtime import files, identity, manifest
 from runtime.cli import run_script
 from runtime.identity import OUTPUTS
-from studies import cold_cost
+from studies.common import finished_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -162,7 +162,7 @@ def test_each_who_reads_a_mix_says_which_file_is_of_which_run(
     old = json.loads((saved / "metrics.json").read_text())["run"]
     new = manifest.recorded_run(saved)
     said = rf"best_model.pth of run {new}; user_emb.pt not as run {old} wrote it; item_emb.pt of run {old}"
-    for read in (lambda: load_run(mixed), lambda: cold_cost.measure(saved, [0.1])):
+    for read in (lambda: load_run(mixed), lambda: finished_run(saved)):
         with pytest.raises(ValueError, match=said):
             read()
     with pytest.raises(ValueError, match=f"best_model.pth, history.jsonl of run {new}; metrics.json of run {old}"):

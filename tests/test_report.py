@@ -22,8 +22,11 @@ from main import run
 from run_ablation import summary
 from web import charts
 from web.report_files import read_saved
-from web.report_page import MAKERS, curves, write_report
+from web.report_page import write_report
+from web.report_training import curves
 
+RUN, ABLATION, CURVE = "python main.py", "python run_ablation.py", "python studies/learning_curve.py"
+COLD = "python run_ablation.py --cold_item_ratio 0.1"
 NASTY = "<script>alert(1)</script>&\"'"
 TAGS = ("popularity", "sum-none", "sum-both")
 SERIES = {"with <b>text</b>": (0.0812, 0.1234), "without": (0.0431, 0.1198)}
@@ -58,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "saved" / "sparsity").mkdir()
     series = {label: [{"mean": mean, "sd": 0.0123} for mean in means] for label, means in SERIES.items()}
     (root / "saved" / "sparsity" / "results.json").write_text(
-        json.dumps({"metric": "NDCG@20", "n": [1, 20], "series": series}), encoding="utf-8"
+        json.dumps({"metric": "NDCG@20", "n": [1, 20], "series": series, "n_seeds": 2}), encoding="utf-8"
     )
     trials = [
         {"number": n, "state": state, "valid": 0.1 + n / 100, "lr": 0.01 * n}
@@ -186,7 +189,7 @@ def test_figures_are_those_of_the_json(saved: Path) -> None:
         assert figures[row["tag"]]["seeds"] == "2"
     assert figures["sum-both"]["gain"] == "+0.0345"
     assert figures["sum-both"]["p"] == "0.002"
-    head = page.table("Best epochs")
+    head = page.table("Epochs and rows")
     for part in ("warm", "test"):
         for key, value in metrics[part].items():
             assert head[f"{part} {key}"][f"this run, epoch {metrics['epoch']}"] == f"{value:.4f}"
@@ -198,7 +201,7 @@ def test_the_best_rows_are_chosen_on_valid(saved: Path) -> None:
     rows = read(saved / "ablation" / "results.json")
     rows[1]["valid"]["NDCG@20"]["mean"] += 0.5  # sum-none, the worse of the two on test
     (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
-    head = page_of(saved)[1].table("Best epochs")
+    head = page_of(saved)[1].table("Epochs and rows")
     for part in ("warm", "test"):
         line = head[f"{part} NDCG@20"]
         assert line["best row: sum-none"].startswith(f"{rows[1][part]['NDCG@20']['mean']:.4f}")
@@ -265,7 +268,7 @@ def test_a_line_passes_through_its_points(saved: Path) -> None:
 
 
 def test_settings_that_differ_are_named(saved: Path) -> None:
-    table = page_of(saved)[1].table("What differs")
+    table = page_of(saved)[1].table("How the rows differ")
     assert {tag: line["differs in"] for tag, line in table.items()} == {
         "this run": "fusion_mode concat",
         "popularity": "l2 200",
@@ -391,28 +394,28 @@ def test_the_page_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("gone", "maker"),
+    ("gone", "command"),
     [
-        ("metrics.json", "run"),
-        ("recommendations.json", "run"),
-        ("id_mappings.json", "run"),
-        ("splits.npz", "run"),
-        ("user_emb.pt", "run"),
-        ("ablation", "comparison"),
-        ("sparsity", "sparsity"),
-        ("tuning", "search"),
+        ("metrics.json", RUN),
+        ("recommendations.json", RUN),
+        ("id_mappings.json", RUN),
+        ("splits.npz", RUN),
+        ("user_emb.pt", RUN),
+        ("ablation", ABLATION),
+        ("sparsity", CURVE),
+        ("tuning", "python tune.py"),
     ],
 )
-def test_a_missing_part_names_the_command(gone: str, maker: str, saved: Path) -> None:
+def test_a_missing_part_names_the_command(gone: str, command: str, saved: Path) -> None:
     (shutil.rmtree if (saved / gone).is_dir() else Path.unlink)(saved / gone)
     text, _ = page_of(saved)
-    assert f"<code>{MAKERS[maker]}</code>" in text
+    assert f"<code>{command}</code>" in text
     assert len(text) > 15_000
 
 
 def test_an_empty_folder_gives_a_page(tmp_path: Path) -> None:
     text, _ = page_of(tmp_path / "saved")
-    assert all(command in text for command in (MAKERS["run"], MAKERS["comparison"], MAKERS["cold"], MAKERS["sparsity"]))
+    assert all(f"<code>{command}</code>" in text for command in (RUN, ABLATION, COLD, CURVE))
     assert "<svg" not in text
 
 
@@ -425,7 +428,7 @@ def test_a_run_alone_has_curves_groups_and_figures(saved: Path) -> None:
     assert "valid NDCG@20" in text
     group = metrics["groups"]["users"]["6-20"]
     assert re.search(rf"6-20 \({group['n_users']} users\)</text><text[^>]*>{group['NDCG@20']:.4f}<", text)
-    assert MAKERS["sd"] in text
+    assert "<code>python run_ablation.py --seeds 3</code>" in text
 
 
 def test_epochs_that_were_not_evaluated_have_a_loss_alone(saved: Path) -> None:
@@ -454,7 +457,7 @@ def test_rows_without_cold_titles_or_histories(saved: Path) -> None:
     for path in (saved / "ablation").rglob("history.jsonl"):
         path.unlink()
     text, _ = page_of(saved)
-    assert MAKERS["cold"] in text
+    assert COLD in text
     assert "No epochs" in text
 
 

@@ -23,9 +23,11 @@ from evaluation.baselines import BASELINES, GRIDS
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.significance import holm, paired_test, spread
+from evaluation.tables import ablation_table
+from evaluation.tuned_baselines import possible_baselines, text_for, tuned
 from evaluator import evaluate
 from llm_embedding import TextVectors
-from run_ablation import COMBINATIONS, FULL, add_p_values, baseline_row, compare, listing_cost, summary, table, tuned
+from run_ablation import COMBINATIONS, FULL, add_p_values, baseline_row, compare, summary
 from runtime.cli import run_script
 from text import encoders
 from text.encoders import lsa_encoder
@@ -261,7 +263,7 @@ def test_a_number_that_some_runs_lack_is_that_of_the_others() -> None:
 
 def cells(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Read the Markdown of some rows back: column -> cell, a dict a row."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(rows).splitlines()]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in ablation_table(rows).splitlines()]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
 
@@ -300,16 +302,16 @@ def test_the_table_of_one_seed_has_neither_sd_nor_p() -> None:
     add_p_values(rows, results)
     assert rows[1]["gain"] is not None
     assert [row["p"] for row in cells(rows)] == ["", ""]
-    assert "±" not in table(rows)
+    assert "±" not in ablation_table(rows)
 
 
 @pytest.mark.parametrize(
     ("warm", "listed", "cost"),
-    [(0.2, 0.15, 0.25), (0.2, 0.2, 0.0), (0.2, 0.0, 1.0), (0.2, 0.21, -0.05), (0.0, 0.0, 0.0)],
+    [(0.2, 0.15, "25.0%"), (0.2, 0.2, "0.0%"), (0.2, 0.0, "100.0%"), (0.2, 0.21, "-5.0%"), (0.0, 0.0, "0.0%")],
 )
-def test_listing_cost_by_hand(warm: float, listed: float, cost: float) -> None:
-    row = {"warm": {"NDCG@5": {"mean": warm}}, "listed": {"warm": {"NDCG@5": {"mean": listed}}}}
-    assert listing_cost(row, "NDCG@5") == pytest.approx(cost)
+def test_listing_cost_by_hand(warm: float, listed: float, cost: str) -> None:
+    run = run_of(warm, listed={"warm": {"NDCG@20": listed}, "joint": {}})
+    assert cells([{**summary("tag", {}, [run]), "p": None}])[0]["lost by listing"] == cost
 
 
 # --- baselines ---
@@ -636,7 +638,7 @@ def test_rows_that_the_command_line_contradicts_are_left_out(
     rows = compare(TWO, {**overrides, "use_item_llm": True}, tmp_path / "a")
     assert [row["tag"] for row in rows if row["tag"] in TWO] == ["sum-item"]
     assert runs == [str(tmp_path / "a" / "sum-item")]
-    assert "sum-none: left out, the command line says otherwise" in caplog.text
+    assert "sum-none: left out, the command line contradicts it" in caplog.text
 
 
 def test_without_text_both_ways_to_fuse_are_one_model(
@@ -785,9 +787,9 @@ def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Da
         np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32) for n in (dataset.n_items, dataset.n_users)
     )
     one, two = (TextVectors(items, users, {}, blocks) for blocks in ({"encoder": 5}, {"encoder": 3, "tags": 2}))
-    assert run_ablation.possible_baselines(dataset, one) == OF_ONE_BLOCK
-    assert run_ablation.possible_baselines(dataset, two) == list(BASELINES)
-    assert run_ablation.vectors_for("content_cosine", two).shape == (dataset.n_items, 3)
-    lengths = np.linalg.norm(run_ablation.vectors_for("content_blocks", two).astype(float), axis=1)
+    assert possible_baselines(dataset, one) == OF_ONE_BLOCK
+    assert possible_baselines(dataset, two) == list(BASELINES)
+    assert text_for("content_cosine", two).shape == (dataset.n_items, 3)
+    lengths = np.linalg.norm(text_for("content_blocks", two).astype(float), axis=1)
     assert lengths == pytest.approx(np.hypot(1.0, 0.5), rel=1e-4)
-    assert run_ablation.vectors_for("ease", two) is None
+    assert text_for("ease", two) is None

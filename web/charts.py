@@ -1,10 +1,12 @@
-"""The geometry of the report's charts: numbers in, positions out; the template draws them.
+"""The geometry of the report's charts: numbers in, positions out; report.html.jinja draws them.
 
 All lengths are in the chart's own units, about a pixel of a small phone each.
 """
 
 import math
 from typing import Any
+
+from evaluation.tables import mean_and_sd
 
 WIDTH, LEFT, HEIGHT = 340, 44, 220
 MARKERS = (
@@ -31,27 +33,12 @@ def bars(title: str, points: list[tuple[str, Number, int]], base: frozenset[str]
     marks = ticks(0, max([top, *(mean + sd for mean, sd in drawn)]))
     scale, foot = (WIDTH - 24) / marks[-1], 36 * len(points) + 6
     rows = []
-    for row, ((label, number, n_seeds), (mean, sd)) in enumerate(zip(points, drawn, strict=True)):
-        y = 36 * row + 6
+    for (label, number, n_seeds), (mean, sd), y in zip(points, drawn, range(6, foot, 36), strict=True):
         error = [round(8 + end * scale, 1) for end in (max(0, mean - sd), mean + sd)] if sd > 0 else None
-        rows.append(
-            {
-                "label": label,
-                "number": number,
-                "n_seeds": n_seeds,
-                "base": label in base,
-                "y": y,
-                "length": round(mean * scale, 1),
-                "error": error,
-            }
-        )
-    return {
-        "title": title,
-        "height": foot + 20,
-        "foot": foot,
-        "rows": rows,
-        "ticks": [(round(8 + mark * scale, 1), f"{mark:g}") for mark in marks],
-    }
+        row = {"label": label, "text": mean_and_sd(number, n_seeds), "is_base": label in base}
+        rows.append({**row, "y": y, "length": round(mean * scale, 1), "error": error})
+    x_ticks = [(round(8 + mark * scale, 1), f"{mark:g}") for mark in marks]
+    return {"title": title, "height": foot + 20, "foot": foot, "rows": rows, "ticks": x_ticks}
 
 
 def lines(
@@ -84,40 +71,28 @@ def lines(
     def at(x: float, y: float) -> tuple[float, float]:
         return round(LEFT + 8 + (x - min(xs)) * x_scale, 1), round(HEIGHT - 36 - (y - y_ticks[0]) * y_scale, 1)
 
+    placed = {
+        label: [(*at(x, y), *(at(x, end)[1] for end in (max(0, y - sd), y + sd))) for x, y, sd in line]
+        for label, line in series.items()
+    }
     return {
         "title": title,
         "labels": list(series),
         "x_name": x_name,
         "y_ticks": [(at(0, tick)[1], f"{tick:g}") for tick in y_ticks],
         "x_ticks": [(at(x, 0)[0], text) for x, text in x_ticks],
-        "lines": [
-            _line(
-                label,
-                [(*at(x, y), *(at(x, end)[1] for end in (max(0, y - sd), y + sd))) for x, y, sd in line],
-                style[label],
-                best,
-            )
-            for label, line in series.items()
-            if line
-        ],
+        "lines": [_line(label, placed[label], style[label], best) for label, line in series.items() if line],
     }
 
 
 def _line(label: str, points: list[tuple[float, ...]], number: int, best: bool) -> dict[str, Any]:
-    """Lay out one line from points x, y, and the ends of the error bar; of many points only some have a mark."""
+    """Lay out one line from points x, y, and the ends of the error bar; of many points only some get a mark."""
     every, peak = len(points) // 12 + 1, min(y for _, y, _, _ in points)
-    marks = [
-        (x, y, best and y == peak)
-        for place, (x, y, _, _) in enumerate(points)
-        if place % every == 0 or (best and y == peak)
-    ]
-    return {
-        "label": label,
-        "number": number,
-        "marks": marks,
-        "path": "L".join(f"{x},{y}" for x, y, _, _ in points),
-        "errors": [(x, low, high) for x, _, low, high in points if low != high],
-    }
+    marks = [(x, y, best and y == peak) for x, y, _, _ in points]
+    marks = [mark for place, mark in enumerate(marks) if place % every == 0 or mark[2]]
+    path = "L".join(f"{x},{y}" for x, y, _, _ in points)
+    errors = [(x, low, high) for x, _, low, high in points if low != high]
+    return {"label": label, "number": number, "marks": marks, "path": path, "errors": errors}
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -1,14 +1,13 @@
 """What the report reads from a saved/ folder: runs, rows, histories, vectors and lists."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
-from dataset.readers import read_anime
-from evaluation.ranking import rank_items
+from evaluation.significance import spread
 from runtime.files import load_torch
 from runtime.safe_files import load_arrays, parse_json
 
@@ -19,34 +18,62 @@ class Saved(NamedTuple):
     """What there is in a saved/ folder; None or empty where a part is missing."""
 
     folder: Path
+    item_names: dict[str, str]  # subject_id -> title, as far as the caller knows them
     metrics: dict[str, Any] | None  # metrics.json
-    rows: list[dict[str, Any]]  # ablation/results.json, or this run in the form of a row
-    compared: bool  # whether rows are those of an ablation
+    this_run: dict[str, Any] | None  # the same as a row
+    compared: list[dict[str, Any]]  # ablation/results.json
     runs: dict[str, dict[str, Any]]  # tag -> metrics.json of this run and of each row's first seed
     histories: dict[str, list[dict[str, Any]]]  # tag -> epochs, of the rows if there are any, else of this run
     sparsity: dict[str, Any] | None  # sparsity/results.json
     tuning: dict[str, Any] | None  # tuning/tuning.json
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the ablation; this run alone if there is none."""
+        return self.compared or ([self.this_run] if self.this_run else [])
 
-def read_saved(folder: Path) -> Saved:
+    @property
+    def metric(self) -> str:
+        """The NDCG of the rows with the largest cut-off."""
+        return largest_ndcg(self.rows[0]["test"])
+
+
+def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
     """Read the JSON files of a saved/ folder and of the rows below it."""
     metrics, rows = read_json(folder / "metrics.json"), read_json(folder / "ablation" / "results.json") or []
-    # an older version's figures mean something else
-    metrics, rows = (metrics if "warm" in (metrics or {}) else None), [row for row in rows if "warm" in row]
     homes = {row["tag"]: _home(folder, row["folders"][0]) for row in rows}
     runs = {THIS_RUN: metrics, **{tag: read_json(home / "metrics.json") for tag, home in homes.items()}}
     homes = homes or {THIS_RUN: folder}
     histories = {tag: read_json(home / "history.jsonl", by_line=True) for tag, home in homes.items()}
     return Saved(
         folder,
+        item_names or {},
         metrics,
-        rows or ([as_row(metrics)] if metrics else []),
-        bool(rows),
+        as_row(metrics) if metrics else None,
+        rows,
         {tag: run for tag, run in runs.items() if run},
         {tag: epochs for tag, epochs in histories.items() if epochs},
         read_json(folder / "sparsity" / "results.json"),
         read_json(folder / "tuning" / "tuning.json"),
     )
+
+
+def as_row(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Turn a run's metrics.json into the form of a row of results.json."""
+    keys = ("valid", "warm", "test", "listed", "cold", "groups", "train_s")
+    row = {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], "gain": None, "p": None, "beyond": {}}
+    return row | {key: spread([metrics[key]]) for key in keys}
+
+
+def largest_ndcg(keys: Iterable[str]) -> str:
+    """Name the NDCG with the largest cut-off among the keys of metrics."""
+    return max((key for key in keys if key.startswith("NDCG@")), key=lambda key: int(key.split("@")[1]))
+
+
+def _home(folder: Path, written: str) -> Path:
+    """Find a row's folder, which may have moved along with the whole of saved/ since it was written down."""
+    moved = folder / "ablation" / written.rpartition("ablation/")[2]
+    return moved if moved.exists() else Path(written)
 
 
 def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Tensor] | None:
@@ -62,55 +89,6 @@ def read_arrays(folder: Path) -> tuple[dict[str, np.ndarray], torch.Tensor, torc
         raise ValueError(
             f"{folder}: {', '.join(path.name for path in paths)} cannot be read ({error}); run main.py again"
         ) from None
-
-
-def best_titles(
-    saved: Saved, parts: dict[str, np.ndarray], vectors: tuple[torch.Tensor, torch.Tensor], users: np.ndarray, k: int
-) -> dict[int, list[int]]:
-    """Rank all titles with what was known before the test left out: user row -> the best k item rows, best first."""
-    pairs = np.concatenate([parts[name] for name in ("train", "valid", "excluded")])
-    known = sp.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), shape=tuple(map(len, vectors)))
-    ranking = rank_items(*vectors, users, known, k, None, saved.metrics["config"]["seed"])
-    return {
-        user: [item for item in items if item >= 0]
-        for user, items in zip(users.tolist(), ranking.items.tolist(), strict=True)
-    }
-
-
-def anime_names(saved: Saved) -> dict[str, str]:
-    try:
-        anime = read_anime(Path(saved.metrics["config"]["data_dir"]))
-    except (OSError, ValueError):
-        return {}
-    return dict(zip(anime["subject_id"], anime["name"], strict=True))
-
-
-def as_row(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Turn a run's metrics.json into the form of a row of results.json."""
-    keys = ("valid", "warm", "test", "listed", "cold", "groups", "train_s")
-    parts = {key: _as_means(metrics[key]) for key in keys if key in metrics}
-    return {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], **parts}
-
-
-def _as_means(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _as_means(value) for key, value in found.items()}
-    return {"mean": found, "sd": 0}
-
-
-def largest_ndcg(row: dict[str, Any]) -> str:
-    """Name the NDCG with the largest cut-off."""
-    return max((key for key in row["test"] if key.startswith("NDCG@")), key=cut_off)
-
-
-def cut_off(metric: str) -> int:
-    return int(metric.split("@")[1])
-
-
-def _home(folder: Path, written: str) -> Path:
-    """Find a row's folder, which may have moved along with the whole of saved/ since it was written down."""
-    moved = folder / "ablation" / written.rpartition("ablation/")[2]
-    return moved if moved.exists() else Path(written)
 
 
 def read_json(path: Path, by_line: bool = False) -> Any:

@@ -1,56 +1,72 @@
-"""The section of the report that shows users with their lists."""
+"""The section of the report that shows the lists of some users."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
+import torch
 
-from web.report_files import Saved, anime_names, as_row, best_titles, cut_off, largest_ndcg, read_arrays, read_json
+from dataset.readers import read_anime
+from evaluation.ranking import rank_items
+from web.report_files import Saved, read_arrays, read_json
 from web.report_parts import Part
 
 N_USERS = 20
 
 
-def sample_lists(saved: Saved, item_names: dict[str, str]) -> list[Part]:
-    """Show some users, evenly spread over activity: what they collected, what test asks for, what they get.
+def sample_lists(saved: Saved) -> list[Part]:
+    """Show users from the most to the least active: what they collected, what test holds out, what they are listed.
 
     Returns:
         The part with the users; nothing where a file of the run is missing.
     """
-    names = ("recommendations.json", "new_titles.json", "id_mappings.json")
-    lists, shelf, ids = (read_json(saved.folder / name) for name in names)
+    files = ("recommendations.json", "new_titles.json", "id_mappings.json")
+    lists, new_titles, ids = (read_json(saved.folder / name) for name in files)
     arrays = read_arrays(saved.folder)
     if not (lists and ids and saved.metrics and arrays):
         return []
-    parts, user_emb, item_emb = arrays
+    parts, *vectors = arrays
     activity = np.bincount(parts["train"][:, 0], minlength=len(ids["user_ids"]))
     order = np.argsort(-activity, kind="stable")
     users = order[np.linspace(0, len(order) - 1, min(N_USERS, len(order))).round().astype(int)]
-    shelf = shelf or {}
-    named = {title["subject_id"]: title["name"] for one in (lists, shelf) for found in one.values() for title in found}
-    names = {**dict.fromkeys(ids["item_ids"]), **anime_names(saved), **named, **item_names}
-    k = cut_off(largest_ndcg(as_row(saved.metrics)))
-    best = best_titles(saved, parts, (user_emb, item_emb), np.sort(users), k)
-    cards = []
+    k = max(saved.metrics["config"]["top_k"])
+    best = best_items(saved, parts, vectors, np.sort(users), k)
+    both = (lists, new_titles or {})
+    names = dict.fromkeys(ids["item_ids"]) | anime_names(saved)
+    names |= {title["subject_id"]: title["name"] for one in both for found in one.values() for title in found}
+    names |= saved.item_names
+
+    def titles(raw_ids: list[str], ranks: dict[str, int] | None = None) -> list[dict[str, Any]]:
+        return [{"name": names[raw] or raw, "rank": (ranks or {}).get(raw)} for raw in raw_ids]
+
+    cards, raw_items = [], np.array(ids["item_ids"], dtype=object)
     for user in users.tolist():
-        train, test = (part[part[:, 0] == user, 1].tolist() for part in (parts["train"], parts["test"]))
-        hits = [item for item in best[user] if item in test]
-        asked = hits + [item for item in test if item not in hits]
-        found, new = ([title["subject_id"] for title in one.get(ids["user_ids"][user], [])] for one in (lists, shelf))
-
-        def entries(raw_ids: list[str], ranks: list[int]) -> list[dict[str, Any]]:
-            return [{"name": names[raw] or raw, "rank": rank} for raw, rank in zip(raw_ids, ranks, strict=True)]
-
-        cards.append(
-            {
-                "id": ids["user_ids"][user],
-                "n_hits": len(hits),
-                "train": entries([ids["item_ids"][item] for item in train], [0] * len(train)),
-                "test": entries(
-                    [ids["item_ids"][item] for item in asked],
-                    [best[user].index(item) + 1 if item in hits else 0 for item in asked],
-                ),
-                "found": entries(found, [0] * len(found)),
-                "new": entries(new, [0] * len(new)),
-            }
-        )
+        raw_user = ids["user_ids"][user]
+        train, test = (raw_items[part[part[:, 0] == user, 1]].tolist() for part in (parts["train"], parts["test"]))
+        ranks = {raw: rank for rank, raw in enumerate(raw_items[best[user]], start=1) if raw in test}
+        found, new = ([title["subject_id"] for title in one.get(raw_user, [])] for one in both)
+        test.sort(key=lambda raw: ranks.get(raw, k + 1))
+        card = {"id": raw_user, "n_hits": len(ranks), "train": titles(train), "test": titles(test, ranks)}
+        cards.append({**card, "found": titles(found), "new": titles(new)})
     return [{"users": cards, "k": k}]
+
+
+def best_items(
+    saved: Saved, parts: dict[str, np.ndarray], vectors: list[torch.Tensor], users: np.ndarray, k: int
+) -> dict[int, list[int]]:
+    """Rank all items but those known before the test: user row -> the best k item rows, best first."""
+    pairs = np.concatenate([parts[name] for name in ("train", "valid", "excluded")])
+    known = sp.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), shape=tuple(map(len, vectors)))
+    ranking = rank_items(*vectors, users, known, k, seed=saved.metrics["config"]["seed"])
+    lists = [[item for item in items if item >= 0] for items in ranking.items.tolist()]
+    return dict(zip(users.tolist(), lists, strict=True))
+
+
+def anime_names(saved: Saved) -> dict[str, str]:
+    """Read the titles' names from the data of the run; none where they are gone."""
+    try:
+        anime = read_anime(Path(saved.metrics["config"]["data_dir"]))
+    except (OSError, ValueError):
+        return {}
+    return dict(zip(anime["subject_id"], anime["name"], strict=True))

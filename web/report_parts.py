@@ -1,19 +1,54 @@
-"""The pieces that sections of the report are made of."""
+"""What a section of the report is made of: notes, tables and charts, and how a figure is written in them."""
 
+from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
-# a piece of a section, as the template takes it: missing, heading, text, legend, charts, table, folded, or users
+from evaluation.baselines import BASELINES
+from evaluation.tables import mean_and_sd
+from web.charts import bars
+
+# a piece of a section as the template takes it, named by its first key: missing, heading, text, legend, charts, table
+# (which "folded" shuts in a box to open), or users
 Part = dict[str, Any]
+Row = dict[str, Any]  # of ablation/results.json
 
 
-def missing(what: str, maker: str) -> Part:
-    """Name what is not there, and the maker (see report.MAKERS) whose command makes it."""
-    return {"missing": what, "maker": maker}
+def missing(what: str, command: str) -> Part:
+    """Say what is not there, and which command makes it."""
+    return {"missing": what, "command": command}
 
 
-def table(caption: str, header: list[str], cells: list[list[str]], kind: str = "") -> Part:
+def table(caption: str, header: list[str], lines: list[list[str]], kind: str = "", folded: str = "") -> Part:
     """Describe a table, the first cell of each line being its heading; a wide one scrolls by itself."""
-    return {"table": {"caption": caption, "header": header, "lines": cells, "kind": kind}}
+    found = {"table": {"caption": caption, "header": header, "lines": lines, "kind": kind}}
+    return {"folded": folded, **found} if folded else found
+
+
+def row_bars(title: str, rows: list[Row], *path: str, top: float = 0) -> dict[str, Any]:
+    """Draw one figure of each row that has it.
+
+    Args:
+        title: of the chart.
+        rows: as in ablation/results.json; baselines are drawn as such.
+        path: the keys that lead from a row to the figure, such as "warm", "NDCG@20".
+        top: what the axis must reach at least, where charts share a scale.
+    """
+    found = [(row["tag"], figure_at(row, *path), row["n_seeds"]) for row in rows]
+    return bars(title, [(tag, figure, n_seeds) for tag, figure, n_seeds in found if figure], frozenset(BASELINES), top)
+
+
+def figure_at(row: Row, *path: str) -> dict[str, Any]:
+    """Return what a path of keys leads to, empty where there is nothing."""
+    return reduce(lambda found, key: found.get(key, {}), path, row)
+
+
+def written(found: dict[str, Any], n_seeds: int, name: str = "") -> dict[str, str]:
+    """Write every figure in nested dicts: a name such as "cold among all NDCG@20" -> mean and deviation."""
+    if "mean" in found:
+        return {name.replace("_", " ").strip(): mean_and_sd(found, n_seeds)}
+    parts = [written(inner, n_seeds, f"{name} {part}") for part, inner in found.items()]
+    return {key: text for part in parts for key, text in part.items()}
 
 
 def as_text(value: Any) -> str:
@@ -21,3 +56,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def union(dicts: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the keys of some dicts, in order of first appearance."""
+    return list(dict.fromkeys(key for one in dicts for key in one))

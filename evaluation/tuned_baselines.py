@@ -1,0 +1,70 @@
+"""Which baselines the data allow, what text they take, and the best point of each one's grid on valid."""
+
+import itertools
+import logging
+from typing import Any
+
+import numpy as np
+
+from data_loader import Dataset
+from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, Factors
+from evaluator import evaluate_warm, means
+from llm_embedding import TextVectors, fused_text
+
+log = logging.getLogger("aglrec")
+
+OF_TEXT = ("content_cosine", "content_whitened", "content_blocks")
+
+
+def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
+    """Name the baselines these data allow: item-item matrices must fit in memory, and content needs text."""
+    n, refused = dataset.n_items, {}
+    if vectors.items is None:
+        refused |= dict.fromkeys(OF_TEXT, "the titles have no text")
+    elif len(vectors.blocks) < 2:
+        refused["content_blocks"] = "there are no text_blocks"
+    if n > EASE_MAX_ITEMS:
+        memory = (
+            f"{n:,} titles take about {12 * n**2 / 2**30:,.0f} GiB; EASE_MAX_ITEMS allows {EASE_MAX_ITEMS:,} titles"
+        )
+        refused |= dict.fromkeys(("item_knn", "ease", "edlae"), memory)
+        if np.square(np.diff(dataset.train.indptr).astype(float)).sum() > FILTER_MAX_PAIRS:
+            refused["graph_filter"] = f"the users' lists make more than {FILTER_MAX_PAIRS:,} pairs of titles"
+    for name, reason in refused.items():
+        log.info(f"{name}: left out, {reason}")
+    return [name for name in BASELINES if name not in refused]
+
+
+def text_for(name: str, vectors: TextVectors) -> np.ndarray | None:
+    """Return the item text a baseline takes: the encoder's block, or all blocks as the model fuses them."""
+    if name not in OF_TEXT or vectors.items is None:
+        return None
+    if name == "content_blocks":
+        return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users) :]
+    return vectors.items[:, : next(iter(vectors.blocks.values()), vectors.items.shape[1])]
+
+
+def tuned(
+    name: str, dataset: Dataset, item_vectors: np.ndarray | None, config: dict[str, Any]
+) -> tuple[Factors, dict[str, Any], dict[str, float]]:
+    """Fit a baseline at every point of its grid and keep the one that is best on valid.
+
+    Args:
+        name: of BASELINES.
+        dataset: its test parts are not looked at.
+        item_vectors: (n_items, L), as from text_for.
+        config: uses early_stop_metric, by which points are compared, top_k, seed and eval_memory_mb.
+
+    Returns:
+        Its Factors, the point of the grid, and its valid metrics.
+    """
+    best, grid, metric = None, GRIDS.get(name, {}), config["early_stop_metric"]
+    if grid and not dataset.valid.nnz:
+        log.warning(f"{name}: without a valid part {grid} cannot be tuned; the first value of each is taken")
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        factors = BASELINES[name](dataset, item_vectors, **point)
+        valid = means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))
+        if best is None or valid[metric] > best[2][metric]:
+            best = factors, point, valid
+    return best[0], best[1], means(evaluate_warm(*best[0], dataset, "valid", config))

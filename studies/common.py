@@ -1,0 +1,13 @@
+"""What the studies of finished runs share."""
+
+from pathlib import Path
+
+from config import get_config
+from inference.finished_run import Run, load_run
+from runtime.files import load_torch
+
+
+def finished_run(folder: Path, data_dir: str | None = None) -> Run:
+    """Load the run in folder, its data from data_dir if they are no longer where the run found them."""
+    trained = load_torch(folder / "best_model.pth")["config"]
+    return load_run(get_config({"saved_dir": str(folder), "data_dir": data_dir or trained["data_dir"]}))

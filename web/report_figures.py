@@ -1,0 +1,109 @@
+"""The sections of the report about metrics: of this run, of an ablation's rows, by group, and for cold items."""
+
+from typing import Any
+
+from evaluation.baselines import BASELINES
+from evaluation.tables import gain_and_p, mean_and_sd
+from web.report_files import THIS_RUN, Saved
+from web.report_parts import Part, figure_at, missing, row_bars, table, union, written
+
+
+def headline(saved: Saved) -> list[Part]:
+    """Set the test metrics of this run next to those of the rows that are best on valid."""
+    columns = {f"{THIS_RUN}, epoch {saved.metrics['epoch']}": saved.this_run} if saved.this_run else {}
+    for kind in ("best row", "best baseline") if saved.compared else ():
+        rows = [row for row in saved.rows if (row["tag"] in BASELINES) == (kind == "best baseline")]
+        if rows:
+            best = max(rows, key=lambda row: row["valid"][saved.metric]["mean"])
+            columns[f"{kind}: {best['tag']}"] = best
+    texts = [
+        written({part: row[part] for part in ("warm", "test", "cold")}, row["n_seeds"]) for row in columns.values()
+    ]
+    names = [name for name in union(texts) if name.startswith(("warm", "test")) or name.endswith(saved.metric)]
+    caption = (
+        f"Epochs and rows are the best by {saved.metric} on valid; ± is the standard deviation over seeds. Warm: test "
+        "pairs ranked among the titles that someone collected in train; test: among all titles"
+    )
+    lines = [[name, *(text.get(name, "-") for text in texts)] for name in names]
+    parts = [table(caption, ["metric", *columns], lines, "headline")]
+    if all(row["n_seeds"] == 1 for row in saved.rows):
+        parts.append(missing("No standard deviations yet", "python run_ablation.py --seeds 3"))
+    return parts if saved.this_run else [*parts, missing("No run of its own in this folder", "python main.py")]
+
+
+def comparison(saved: Saved) -> list[Part]:
+    """Draw the rows as bars, and test them against the row without text."""
+    metric, n = saved.metric, max(row["n_seeds"] for row in saved.compared)
+    charts = [
+        row_bars(f"warm {key}", saved.compared, "warm", key) for key in (metric, metric.replace("NDCG", "Recall"))
+    ]
+    text = (
+        "Test pairs, ranked among the titles that someone collected in train, so that every row ranks the same titles. "
+        "Grey bars are baselines, tuned on valid. "
+        + (f"Error bars: ± 1 standard deviation over {n} seeds." if n > 1 else "One seed: no error bars.")
+    )
+    caption = (
+        f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired t-test "
+        "over users and runs, corrected by Holm's method; no p for one seed"
+    )
+    lines = [
+        [row["tag"], mean_and_sd(row["warm"][metric], row["n_seeds"]), *gain_and_p(row["gain"], row["p"])]
+        for row in saved.compared
+    ]
+    return [{"charts": charts}, {"text": text}, table(caption, ["row", metric, "gain", "p"], lines)]
+
+
+def groups(saved: Saved) -> list[Part]:
+    """Draw the test metric by user activity and by item popularity."""
+    text = (
+        "All charts of users share one scale, and so do all charts of titles. Head is the most collected fifth of the "
+        "titles in train, tail the other ones in train, cold those that nobody collected there. A group without a test "
+        "pair is left out."
+    )
+    return [
+        {"heading": f"Users by the number of titles they collected in train: test {saved.metric}"},
+        {"charts": _group_charts(saved, "users", "users")},
+        {"heading": f"Titles by popularity in train: test {saved.metric}"},
+        {"charts": _group_charts(saved, "items", "titles")},
+        {"text": text},
+    ]
+
+
+def _group_charts(saved: Saved, side: str, unit: str) -> list[dict[str, Any]]:
+    """Draw a chart of the rows for each group of a side; of a single row, one chart of its groups."""
+    found = {group: row for group, row in saved.rows[0]["groups"][side].items() if saved.metric in row}
+    titles = {group: f"{group} ({row[f'n_{side}']['mean']:,.0f} {unit})" for group, row in found.items()}
+    if not saved.compared:
+        groups_as_rows = [{"tag": titles[group], "n_seeds": 1, **row} for group, row in found.items()]
+        return [row_bars(THIS_RUN, groups_as_rows, saved.metric)]
+    paths = {group: ("groups", side, group, saved.metric) for group in found}
+    figures = [figure_at(row, *path) for row in saved.rows for path in paths.values()]
+    top = max((figure["mean"] + figure["sd"] for figure in figures if figure), default=0)
+    return [row_bars(titles[group], saved.rows, *path, top=top) for group, path in paths.items()]
+
+
+def cold_start(saved: Saved) -> list[Part]:
+    """Draw how well cold items are found, among each other and among all items."""
+    rows = [row for row in saved.rows if row["cold"]]
+    if not rows:
+        return []
+    charts = [
+        row_bars(f"{saved.metric}, ranked {where.replace('_', ' ')} titles", rows, "cold", where, saved.metric)
+        for where in ("among_cold", "among_all")
+    ]
+    n_items = rows[0]["cold"]["n_items"]["mean"]
+    text = f"Test pairs of {n_items:,.0f} titles that nobody collected in train. Each chart has its own scale."
+    return [{"charts": charts}, {"text": text}]
+
+
+def all_metrics(saved: Saved) -> list[Part]:
+    """Lay out every metric of every row."""
+    parts = ("warm", "test", "valid", "listed", "cold", "beyond")
+    texts = [written({part: row[part] for part in parts}, row["n_seeds"]) for row in saved.rows]
+    names = [name for name in union(texts) if name != "cold n items"]
+    lines = []
+    for row, text in zip(saved.rows, texts, strict=True):
+        more = [*gain_and_p(row["gain"], row["p"]), f"{row['train_s']['mean']:.1f}", str(row["n_seeds"])]
+        lines.append([row["tag"], *(text.get(name, "-") for name in names), *more, row["encoder"] or "none"])
+    caption = "Means, and ± standard deviations over seeds; gain and p as above"
+    return [table(caption, ["row", *names, "gain", "p", "train s", "seeds", "encoder"], lines)]

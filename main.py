@@ -25,10 +25,11 @@ import numpy as np
 import scipy
 import torch
 
-from config import CONFIG, RUNTIME_KEYS, get_config
+from config import get_config
 from data_loader import Dataset, check_k, load_dataset
 from dataset.splits import PARTS
 from evaluator import evaluate, evaluate_cold_listing, evaluate_groups, evaluate_warm, means
+from inference.finished_run import trained_config
 from inference.top_k import recommend
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
@@ -286,23 +287,6 @@ def held_out_metrics(
                 "among_all": means(evaluate(user_emb, item_emb, target, known, config)),
             }
     return metrics
-
-
-def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of training with this run's RUNTIME_KEYS and recommend_k, and name what is ignored.
-
-    The encoder is the one that was really used, which may have been the fallback.
-    """
-    taken, trained = (*RUNTIME_KEYS, "recommend_k"), {**CONFIG, **checkpoint["config"]}  # an older run lacks new keys
-    ignored = [
-        f"{key} {config[key]} (trained with {trained[key]})"
-        for key in config
-        if key not in taken and config[key] not in (CONFIG[key], trained[key])
-    ]
-    if ignored:
-        log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
-    encoder = checkpoint["text"]["encoder"] if "text" in checkpoint else None
-    return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
 
 
 def check_same_data(first: Dataset, now: Dataset) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dataset.readers import find_file, read_interactions
 from dataset.splits import PARTS
-from inference.finished_run import Run
+from inference.finished_run import FinishedRun
 from runtime.files import atomic_write, write_array
 
 log = logging.getLogger("aglrec")
@@ -45,11 +45,11 @@ well, and masks train and valid: its figures stand beside `test` of metrics.json
 """
 
 
-def export(run: Run, folder: Path) -> None:
+def export(run: FinishedRun, folder: Path) -> None:
     """Write the vectors, their ids and the split to a folder; see README.
 
     Args:
-        run: as from serving.load_run.
+        run: as from load_finished.
         folder: made if need be; the split goes to a folder in it that is called like that of the data.
 
     Raises:
@@ -88,7 +88,7 @@ def _write_ids(path: Path, ids: list[str]) -> None:
         file.write("".join(f"{raw}\n" for raw in ids).encode())
 
 
-def _write_split(run: Run, stem: Path) -> None:
+def _write_split(run: FinishedRun, stem: Path) -> None:
     """Write RecBole's atomic files: stem.PART.inter of every part that has pairs, and stem.item."""
     dataset, known = run.dataset, _rates_and_times(run)
     users, items = (np.array(ids, dtype=object) for ids in (dataset.raw_user_ids, dataset.raw_item_ids))
@@ -114,7 +114,7 @@ def _write_split(run: Run, stem: Path) -> None:
     )
 
 
-def _rates_and_times(run: Run) -> pd.DataFrame:
+def _rates_and_times(run: FinishedRun) -> pd.DataFrame:
     """Read the rates and times of pairs, as far as the data have any, by user row * n_items + item row."""
     dataset, folder = run.dataset, Path(run.config["data_dir"])
     if not find_file(folder, "interactions.tsv"):

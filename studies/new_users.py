@@ -31,7 +31,8 @@ from dataset.splits import PARTS
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
-from inference.finished_run import Run, load_run, place_user
+from inference.finished_run import FinishedRun, load_finished
+from inference.fold_in import place_users
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import run_script
@@ -50,8 +51,8 @@ SHARE = 0.1
 class Pair(NamedTuple):
     """A run, and one like it that was trained without some of its users."""
 
-    known: Run
-    left_out: Run
+    known: FinishedRun
+    left_out: FinishedRun
     users: np.ndarray  # (n,) their rows in the first
 
 
@@ -63,7 +64,7 @@ def pair(folder: Path, data_dir: str | None = None) -> Pair:
         data_dir: where the data are, if no longer where the run found them.
     """
     config = load_torch(folder / "best_model.pth")["config"]
-    known = load_run(get_config({"saved_dir": str(folder), "data_dir": data_dir or config["data_dir"]}))
+    known = load_finished(get_config({"saved_dir": str(folder), "data_dir": data_dir or config["data_dir"]}))
     users = drawn(known.dataset, config["seed"])
     # as asked for: what valid decided before training is decided again, by the others' rows
     asked = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["config"]
@@ -88,13 +89,13 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
         user_names=[dataset.user_names[user] for user in kept],
         user_comments=Comments(
             np.searchsorted(kept, comments.user_ids[theirs]),
-            [comments.texts[place_user] for place_user in np.flatnonzero(theirs)],
+            [comments.texts[place] for place in np.flatnonzero(theirs)],
             comments.weights[theirs],
         ),
     )
 
 
-def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
+def trained(known: FinishedRun, dataset: Dataset, config: dict[str, Any]) -> FinishedRun:
     """Train on a dataset as main.run does, unless that was done before.
 
     Args:
@@ -123,16 +124,12 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())
     checkpoint = load_torch(saved / "best_model.pth")
-    state = checkpoint["state_dict"]
-    linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
     return dataclasses.replace(
         known,
         checkpoint=checkpoint,
         dataset=dataset,
-        linear=linear,
         user_emb=load_torch(saved / "user_emb.pt"),
         item_emb=load_torch(saved / "item_emb.pt"),
-        has_bias="item_bias" in state,
         config={**known.config, **checkpoint["config"]},
     )
 
@@ -155,7 +152,7 @@ def measure(both: Pair) -> dict[str, dict[str, float]]:
     rows = {"trained in": (known.user_emb[users], known.item_emb, 0.0)}
     for name, run in (("trained in, placed anew", known), ("left out, placed", left_out)):
         start = time.perf_counter()
-        placed = place_user(run, collected)
+        placed = place_users(run, collected).users
         rows[name] = placed, run.item_emb, 1000 * (time.perf_counter() - start) / len(users)
     return {
         name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}

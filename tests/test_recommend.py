@@ -497,7 +497,7 @@ def test_without_pyarrow_parquet_is_refused_before_anything_is_loaded(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(top_k, "find_spec", lambda name: None)
-    monkeypatch.setattr(recommend, "load_run", None)
+    monkeypatch.setattr(recommend, "load_finished", None)
     code, _, error = call("--out", "inference.top_k.parquet")
     assert code == 2
     assert "pip install pyarrow, or write one of: .json" in error

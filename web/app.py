@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from inference.finished_run import Run
+from inference.finished_run import FinishedRun
 from web import answers
 from web.answers import Refused
 from web.schemas import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, Titles, Upload, UserLists
@@ -52,11 +52,11 @@ STATUS = {"unknown_title": 404, "unknown_user": 404, "wrong_type": 415}  # of Re
 AT_ONCE = 4  # questions that are worked on; others wait, for there is no gain in more of them than cores
 
 
-def the_run(request: Request) -> Run:
+def the_run(request: Request) -> FinishedRun:
     return request.app.state.run
 
 
-Served = Annotated[Run, Depends(the_run)]
+Served = Annotated[FinishedRun, Depends(the_run)]
 Length = Annotated[int, Query(ge=1, le=MAX_K)]
 NOT_FOUND, BROKEN, TOO_LARGE, WRONG_TYPE = ({status: {"model": Error}} for status in (404, 400, 413, 415))
 api, of_users = APIRouter(prefix="/api"), APIRouter(prefix="/api")
@@ -133,11 +133,11 @@ async def save(request: Request, path: Path) -> None:
 # --- the application ---
 
 
-def create_app(run: Run, users: bool = False) -> FastAPI:
+def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
     """Make the application for a run; see guarded for what protects it.
 
     Args:
-        run: as from serving.load_run.
+        run: as from load_finished.
         users: whether to list for the users of the data, by their ids.
     """
 

@@ -116,7 +116,7 @@ def key_of(text: str) -> str:
 
 
 def _sorted_words(key: str, starts: list[int]) -> str:
-    return "".join(sorted(key[start:end] for start, end in zip(starts, [*starts[1:], len(key)], strict=True)))
+    return "".join(sorted(key[start:end] for start, end in zip(starts or [0], [*starts[1:], len(key)], strict=True)))
 
 
 def _key(text: str) -> tuple[str, list[int]]:

@@ -70,6 +70,11 @@ def collected_by(rows: list[int]) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(rows), np.float32), ([0] * len(rows), rows)), shape=(1, N_ITEMS))
 
 
+def list_of_user(run: FinishedRun, raw_id: str) -> list[dict[str, Any]]:
+    user = run.user_rows[raw_id]
+    return list_titles(run, run.user_emb[user], run.dataset.seen[user].indices, 5)
+
+
 def refused(reply: Any, status: int, code: str) -> str:
     assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text
     assert set(reply.json()) == {"code", "message"}
@@ -228,7 +233,7 @@ def test_people_are_private_unless_asked_for(client: TestClient, run: FinishedRu
         assert opened.get("/api/run").json()["can"]["users"]
         refused(opened.get("/api/user/no"), 404, "unknown_user")
     user = run.user_rows["u0"]
-    assert ids(found["titles"]) == ids(list_titles(run, run.user_emb[user], run.dataset.seen[user].indices, 5))
+    assert ids(found["titles"]) == ids(list_of_user(run, "u0"))
     assert set(ids(found["collected"])) == {run.dataset.raw_item_ids[item] for item in run.dataset.seen[user].indices}
     for one in found["titles"]:
         assert sum(one["parts"].values()) == pytest.approx(one["score"], abs=1e-3)

@@ -1,7 +1,6 @@
 """What serve.py answers with, as plain dicts: lists with their reasons, similar titles, uploads; knows no HTTP."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -55,19 +54,18 @@ def described(run: FinishedRun) -> dict[str, Any]:
         "n_collected": int(dataset.seen.nnz),
         "n_new": dataset.n_items - len(dataset.warm_items),
         "years": (min(years), max(years)) if years else None,
-        "tags": common_tags(dataset.item_tags),
+        "tags": common_tags(run),
         "can": {"new_titles": len(cold_items(run)) > 0, "text": run.item_text is not None, "years": bool(years)},
     }
 
 
-def common_tags(item_tags: Iterable[str]) -> list[dict[str, Any]]:
-    """Count the tags, a tag a line, and return the N_TAGS of most titles; spellings alike but for case are one."""
-    counts, spellings = Counter(), {}
-    for tags in item_tags:
-        for tag in {folded(tag): tag for tag in tags.splitlines()}.items():
-            counts[tag[0]] += 1
-            spellings.setdefault(*tag)
-    return [{"name": spellings[tag], "n_titles": count} for tag, count in counts.most_common(N_TAGS)]
+def common_tags(run: FinishedRun) -> list[dict[str, Any]]:
+    """Return the N_TAGS tags of most titles, in the spelling that comes first; spellings alike but for case are one."""
+    spellings: dict[str, str] = {}
+    for tag in (tag for tags in run.dataset.item_tags for tag in tags.splitlines()):
+        spellings.setdefault(folded(tag), tag)
+    most = sorted(run.tags, key=lambda tag: -len(run.tags[tag]))[:N_TAGS]
+    return [{"name": spellings[tag], "n_titles": len(run.tags[tag])} for tag in most]
 
 
 def title(run: FinishedRun, item: int) -> dict[str, Any]:
@@ -230,8 +228,8 @@ def uploaded(run: FinishedRun, path: Path) -> dict[str, Any]:
     if not found.items:
         raise Refused(
             "nothing_known",
-            f"none of the {len(rows):,} entries of {path.name} is a title of this run "
-            "that was watched and liked; export another list",
+            f"none of the {len(rows):,} entries of {path.name} is a title of this run that was watched and liked; "
+            "export another list",
         )
     return {
         "format": name,

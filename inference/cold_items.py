@@ -1,8 +1,6 @@
 """Titles in no data, placed by their text just as the run placed its cold items."""
 
 import csv
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +9,11 @@ import torch
 
 from dataset.readers import parse_tags, title_text
 from inference.finished_run import FinishedRun
+from inference.lookup import check_places_by_text
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
 from training.linear_columns import score_spreads, text_regression
-
-Columns = Callable[[np.ndarray], np.ndarray]  # fused text (n, L) -> columns (n, c) of final vectors
 
 FIELDS = ("name", "tags_name", "summary")
 # titles that are encoded again to see that an encoder still does what it did, and the least cosine of the two vectors
@@ -29,14 +26,6 @@ class Title(NamedTuple):
     name: str
     tags: list[str]
     summary: str
-
-
-class Placement(NamedTuple):
-    """How a run places titles by their text; see fit_placement."""
-
-    run: FinishedRun
-    encoders: dict[str, Encode]  # block -> encode
-    columns: list[Columns]  # parts of a final vector, in order
 
 
 def read_title(fields: dict[str, Any]) -> Title:
@@ -87,71 +76,65 @@ def read_fields(path: Path) -> dict[str, Any]:
     return rows[0]
 
 
-def fit_placement(run: FinishedRun) -> Placement:
-    """Fit everything again that placed the run's own cold items, to the run's own titles alone.
+def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Tensor]:
+    """Place a title: its final vector (width,), and its text as the model fuses it (L,).
+
+    All that placed the run's own cold items is fitted again, to the run's own titles alone, which takes seconds.
 
     Raises:
         OSError, ValueError: the run uses no text of titles, or its texts have changed, or an encoder cannot be had, or
-            no longer gives the titles their vectors.
+            no longer gives the titles their vectors, or knows nothing in the title.
     """
-    if not run.has_item_text:
-        raise ValueError(
-            "this run uses no text of titles, by which it could place a new one; train it with a fusion_mode of sum or "
-            "concat, and use_item_llm true"
-        )
-    state, text = run.checkpoint["state_dict"], run.text[run.dataset.n_users :]
-    columns = [partial(_trained, state=state, config=run.config)]
-    if run.layout.has_bias:
-        columns.append(_bias(run, text))
-    if run.layout.linear:
-        columns.append(_linear(run, text))
-    return Placement(run, _encoders(run), columns)
-
-
-def place_title(placement: Placement, title: Title) -> tuple[torch.Tensor, torch.Tensor]:
-    """Place a title: its final vector (width,), and its text as the model fuses it (L,)."""
-    run, columns = placement.run, placement.columns
+    check_places_by_text(run)
     sources = _sources(title)
-    raw = np.concatenate([encode([sources[block]]) for block, encode in placement.encoders.items()], axis=1)
-    text = fused_titles(raw, run.text_vectors, run.config)  # (1, L)
+    raw = np.concatenate([encode([sources[block]]) for block, encode in _encoders(run).items()], axis=1)
+    text, known = (
+        fused_titles(raw, run.text_vectors, run.config),
+        run.text[run.dataset.n_users :],
+    )  # (1, L), (n_items, L)
     if not text.any():
         raise ValueError(
             "the encoder knows nothing in the text of this title; give more of its name, tags or summary, in a "
             "language of the other titles"
         )
-    vector = np.concatenate([part(text)[0] for part in columns]).astype(np.float32)
+    columns = [_trained(run, text)]
+    if run.layout.has_bias:
+        columns.append(_bias(run, known, text))
+    if run.layout.linear:
+        columns.append(_linear(run, known, text))
+    vector = np.concatenate(columns, axis=1)[0].astype(np.float32)
     # a last column of popularity, which ranks for users of whom nothing is known: nobody has collected the title
     vector = np.pad(vector, (0, run.item_emb.shape[1] - len(vector)))
     return torch.from_numpy(vector), torch.from_numpy(text[0])
 
 
-def _trained(text: np.ndarray, state: dict[str, torch.Tensor], config: dict[str, Any]) -> np.ndarray:
+def _trained(run: FinishedRun, text: np.ndarray) -> np.ndarray:
     """Return the trained columns of titles without edges, (n, D); see model.LightGCN."""
+    state = run.checkpoint["state_dict"]
     fused = torch.from_numpy(text) @ state["text_weight"]  # (n, L) @ (L, D)
-    if config["fusion_mode"] == "concat":
+    if run.config["fusion_mode"] == "concat":
         fused = fused + state["bias"]
-    fused = fused / (config["num_layers"] + 1)
-    return (torch.nn.functional.normalize(fused) if config["normalize"] else fused).numpy()
+    fused = fused / (run.config["num_layers"] + 1)
+    return (torch.nn.functional.normalize(fused) if run.config["normalize"] else fused).numpy()
 
 
-def _bias(run: FinishedRun, text: np.ndarray) -> Columns:
-    """Return what after_training adds to the scores of a new title, as a function of its text."""
+def _bias(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Return what after_training adds to the scores of titles without edges, (n, 1), by their text."""
     decided = run.checkpoint["decided"]
     weight = decided["weights"]["popularity"] if "weights" in decided else 0.0
     offset = decided["cold_offset"]["offset"] if "cold_offset" in decided else 0.0
     if not weight:
-        return lambda rows: np.full((len(rows), 1), -offset)
+        return np.full((len(text), 1), -offset)
     logs = np.log(np.maximum(run.item_counts, 1))[:, None]
-    expected = text_regression(text, run.dataset.warm_items, logs)
-    return lambda rows: weight * expected(rows) - offset
+    return weight * text_regression(known, run.dataset.warm_items, logs)(text) - offset
 
 
-def _linear(run: FinishedRun, text: np.ndarray) -> Columns:
-    """Return the linear columns of a new title as a function of its text; see linear_columns.linear_model."""
+def _linear(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Return the linear columns of titles without edges, (n, r), by their text; see linear_columns.linear_model."""
     state = run.checkpoint["state_dict"]
     length = score_spreads(run.dataset.train, state["linear_inputs"].numpy())
-    expected = text_regression(text, run.dataset.warm_items, state["linear_outputs"].numpy() * length)
-    return lambda rows: expected(rows) / length
+    outputs = state["linear_outputs"].numpy() * length
+    return text_regression(known, run.dataset.warm_items, outputs)(text) / length
 
 
 def _encoders(run: FinishedRun) -> dict[str, Encode]:

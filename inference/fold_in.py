@@ -98,21 +98,12 @@ def _fit(
     length: float,
     fixed: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fit a block of users.
+    """Fit a block of users: their vectors (n, D), and what mean and start count in them, (n, 2).
 
-    At the best vector, mean + pull start - expected points along it, where expected is the mean of the catalogue by its
-    own softmax. A step goes there from the last vector, damped; where the loss rises, the softmax is too steep for
-    that, and the damping doubles.
-
-    Args:
-        mean: (n, D) mean of each user's titles.
-        start: (n, D).
-        items: (m, D) the catalogue.
-        known: (n, m) what the linear columns add to the scores.
-        length, fixed: as for fold_in.
-
-    Returns:
-        (n, D) vectors, and (n, 2) what mean and start count in them.
+    mean (n, D) is that of each user's titles, start (n, D) where they begin, items (m, D) the catalogue, and known
+    (n, m) what the linear columns add to the scores. At the best vector, mean + pull start - expected points along it,
+    where expected is the mean of the catalogue by its own softmax. A step goes there from the last vector, damped;
+    where the loss rises, the softmax is too steep for that, and the damping doubles.
 
     Source:
         Journee et al. 2010, Generalized power method, for steps on a sphere; gradient descent elsewhere.

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from evaluator import rank_items
-from inference.cold_items import fit_placement, place_title, read_title
+from inference.cold_items import place_title, read_title
 from inference.explanations import Composition, explain, readable
 from inference.finished_run import FinishedRun
 from inference.top_k import titled
@@ -71,7 +71,7 @@ def for_new_item(
         {"collectors", "text"} as of similar_titles, and {"users": [{"user_id", "username", "score"}, ...]}, best first,
         of those of whom anything is known.
     """
-    vector, text = place_title(fit_placement(run), read_title(fields))
+    vector, text = place_title(run, read_title(fields))
     known = run.user_emb[:, : run.layout.dim].any(dim=1)
     best = (run.user_emb @ vector).masked_fill(~known, -torch.inf).topk(min(k, int(known.sum())))
     users = [

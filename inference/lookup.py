@@ -66,7 +66,7 @@ def _shown(dataset: Dataset, items: list[int]) -> str:
 
 
 def _nearest(hint: str) -> str:
-    return f"the nearest are {hint}" if hint else "nothing in it is like that, so look into the files of data_dir"
+    return f"the nearest are {hint}" if hint else "nothing in it is similar; look it up in data_dir"
 
 
 # --- which titles a list may hold ---
@@ -114,15 +114,16 @@ def _tagged(run: FinishedRun, tag: str) -> np.ndarray:
 
 
 def cold_items(run: FinishedRun) -> np.ndarray:
-    """Return the rows of the new titles that can be listed: without a history, and placed by their text.
+    """Return the rows of the new titles that can be listed: without a history, and placed by their text."""
+    check_places_by_text(run)
+    has_text = np.array([bool(text) for text in run.dataset.item_texts])
+    return np.setdiff1d(np.flatnonzero(has_text), run.dataset.warm_items)
 
-    Raises:
-        ValueError: the run uses no text of titles.
-    """
+
+def check_places_by_text(run: FinishedRun) -> None:
+    """Raise ValueError unless the run can place titles by their text."""
     if not run.has_item_text:
         raise ValueError(
             "this run uses no text of titles, without which new titles cannot be placed; train it with a "
             "fusion_mode of sum or concat, and use_item_llm true"
         )
-    has_text = np.array([bool(text) for text in run.dataset.item_texts])
-    return np.setdiff1d(np.flatnonzero(has_text), run.dataset.warm_items)

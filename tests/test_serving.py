@@ -127,7 +127,7 @@ def fields_of(run: FinishedRun, item: int) -> dict[str, Any]:
 
 
 def placed(run: FinishedRun, fields: dict[str, Any]) -> torch.Tensor:
-    return cold_items.place_title(cold_items.fit_placement(run), cold_items.read_title(fields))[0]
+    return cold_items.place_title(run, cold_items.read_title(fields))[0]
 
 
 def test_a_title_without_a_history_lands_where_the_run_placed_it(each: FinishedRun) -> None:
@@ -186,7 +186,7 @@ def test_an_encoder_that_does_otherwise_than_in_training_is_refused(
     rng = np.random.default_rng(0)
     monkeypatch.setattr(cold_items, "open_encoder", lambda *_: ("lsa", lambda texts: rng.normal(size=(len(texts), 8))))
     with pytest.raises(ValueError, match="no longer gives the titles the vectors"):
-        cold_items.fit_placement(run)
+        placed(run, fields_of(run, 3))
 
 
 # --- titles by name ---
@@ -258,7 +258,7 @@ def test_a_title_is_named_by_its_id_or_by_a_name_that_only_one_has(run: Finished
         title_row(run, "the")
     with pytest.raises(ValueError, match=r"no title 's77' in this run; the nearest are .*\(s7\)"):
         title_row(run, "s77")
-    with pytest.raises(ValueError, match="no title '@@@@' in this run; nothing in it is like that"):
+    with pytest.raises(ValueError, match="no title '@@@@' in this run; nothing in it is similar"):
         title_row(run, "@@@@")
 
 

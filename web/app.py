@@ -158,11 +158,11 @@ def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
         app.include_router(of_users)
     for name, kind in PAGE.items():
         path = "/" if name == "serve.html" else f"/{name}"
-        app.add_route(path, partial(page, WEB / name, kind), include_in_schema=False)
+        app.add_route(path, partial(_page, WEB / name, kind), include_in_schema=False)
     for error, answer in (
-        (Refused, on_refused),
-        (RequestValidationError, on_invalid),
-        (HTTPException, on_http),
+        (Refused, _on_refused),
+        (RequestValidationError, _on_invalid),
+        (HTTPException, _on_http),
         (ClientDisconnect, lambda *_: GONE),
         (Exception, lambda *_: FAILED),
     ):
@@ -170,8 +170,7 @@ def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
     return app
 
 
-def page(path: Path, kind: str, _: Request) -> FileResponse:
-    """Answer with a file of the page."""
+def _page(path: Path, kind: str, _: Request) -> FileResponse:
     return FileResponse(path, media_type=kind)
 
 
@@ -198,37 +197,33 @@ def bounded(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-def problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
-    """Say why there is no answer; see schemas.Error."""
+def _problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
     return JSONResponse({"code": code, "message": message}, status, headers)
 
 
-async def on_refused(_: Request, error: Refused) -> JSONResponse:
-    """Answer a question that has no answer."""
-    return problem(STATUS.get(error.code, 422), error.code, str(error))
+async def _on_refused(_: Request, error: Refused) -> JSONResponse:
+    return _problem(STATUS.get(error.code, 422), error.code, str(error))
 
 
-async def on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    """Answer a request that is not as the description says."""
+async def _on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"][1:])) or first["loc"][0]
-    return problem(422, "invalid", f"{where}: {first['msg']}; see /openapi.json")
+    return _problem(422, "invalid", f"{where}: {first['msg']}; see /openapi.json")
 
 
-async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-    """Answer a request that is for nothing there is, or too large."""
+async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
     code = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "invalid")
     message = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json"
-    return problem(error.status_code, code, message, error.headers)
+    return _problem(error.status_code, code, message, error.headers)
 
 
-GONE = problem(400, "invalid", "the body ended early; send it again")
-FAILED = problem(500, "failed", "the server failed at this; what happened is on its terminal")
+GONE = _problem(400, "invalid", "the body ended early; send it again")
+FAILED = _problem(500, "failed", "the server failed at this; what happened is on its terminal")
 
 
 # --- who may ask ---
 
-WRONG_HOST = problem(421, "wrong_host", "this server is not called so; --host NAME gives it a name beside localhost")
+WRONG_HOST = _problem(421, "wrong_host", "this server has another name; --host NAME gives it this one")
 
 
 def guarded(app: ASGIApp, host: str) -> ASGIApp:

@@ -148,6 +148,8 @@ def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None
     """Return the rows of the titles that may be listed, None for all."""
     tags, not_tags = (tuple(split_names(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
     among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
+    if among is not None and not len(among):
+        raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")
     if not asked.new:
         return among
     return cold_items(run) if among is None else np.intersect1d(among, cold_items(run))
@@ -160,8 +162,8 @@ def for_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     """List for a user of the run."""
     user = user_row(run, asked.user)
     raw, name, vector = run.dataset.raw_user_ids[user], run.dataset.user_names[user], run.user_emb[user]
-    made_of = explanations.of_user(explanations.sources_of(run), user, vector) if asked.why else None
-    titles = list_titles(run, vector, run.dataset.seen[user].indices, k, candidates(run, asked), made_of)
+    composition = explanations.of_user(explanations.sources_of(run), user, vector) if asked.why else None
+    titles = list_titles(run, vector, k, run.dataset.seen[user].indices, candidates(run, asked), composition)
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
@@ -181,8 +183,8 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
         items = title_rows(run, asked.new_user)
         heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
     user = place_user(run, items)
-    made_of = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    titles = list_titles(run, user.users[0], items + excluded, k, candidates(run, asked), made_of)
+    composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
+    titles = list_titles(run, user.users[0], k, items + excluded, candidates(run, asked), composition)
     show_or_write(asked, heading, "new user", titles)
 
 

@@ -50,8 +50,8 @@ class Composition(NamedTuple):
 class Reason(NamedTuple):
     """A score split up: the parts sum to it, and the titles to those parts that are by title."""
 
-    because: np.ndarray  # (n,) rows of the titles that the user collected, those that contributed the most first
-    brought: np.ndarray  # (n,) what each of them contributed
+    titles: np.ndarray  # (n,) rows of the titles that the user collected, those that contributed the most first
+    contributions: np.ndarray  # (n,) of each of them
     parts: dict[str, float]
 
 
@@ -105,13 +105,13 @@ def sources(
     return Sources(dataset.train, item_scale, own, of_titles, is_unknown, divided_by, layout_of(state))
 
 
-def of_user(made_of: Sources, user: int, vector: torch.Tensor) -> Composition:
+def of_user(known: Sources, user: int, vector: torch.Tensor) -> Composition:
     """Do as composition, for the vector (width,) that the user's list was made with.
 
     Raises:
         ValueError: the parts sum to another vector, so user_emb.pt is not what best_model.pth makes.
     """
-    found, total = composition(made_of, user), np.zeros(len(vector))
+    found, total = composition(known, user), np.zeros(len(vector))
     for _, columns, part in found.parts:
         total[columns] += part.sum(axis=0) if part.ndim == 2 else part
     if not np.allclose(total, vector.double().numpy(), rtol=ROUNDING, atol=ROUNDING * max(1.0, np.abs(total).max())):
@@ -122,25 +122,25 @@ def of_user(made_of: Sources, user: int, vector: torch.Tensor) -> Composition:
     return found
 
 
-def composition(made_of: Sources, user: int) -> Composition:
+def composition(known: Sources, user: int) -> Composition:
     """Split the vector of a user of the run into parts, which sum to their row of user_emb.
 
     Args:
-        made_of: as from sources.
+        known: as from sources.
         user: their row.
     """
-    titles = made_of.train[user].indices
-    if made_of.is_unknown[user]:
+    titles = known.train[user].indices
+    if known.is_unknown[user]:
         return Composition(titles, [Part("popularity", slice(-1, None), np.ones(1))])
-    scale = made_of.item_scale[titles, None] / max(len(titles), 1) ** 0.5  # (n, 1), A_ui
-    vectors = {name: scale * part[titles] for name, part in made_of.of_titles.items()}  # (n, D) each
-    vectors |= {name: part[user].astype(np.float64) for name, part in made_of.own.items()}  # (D,) each
-    by_length, divisor = made_of.divided_by
+    scale = known.item_scale[titles, None] / max(len(titles), 1) ** 0.5  # (n, 1), A_ui
+    vectors = {name: scale * part[titles] for name, part in known.of_titles.items()}  # (n, D) each
+    vectors |= {name: part[user].astype(np.float64) for name, part in known.own.items()}  # (D,) each
+    by_length, divisor = known.divided_by
     if by_length:
         total = sum(part.reshape(-1, part.shape[-1]).sum(axis=0) for part in vectors.values())
         divisor *= max(np.linalg.norm(total), 1e-12)
-    parts = [Part(name, slice(0, made_of.layout.dim), part / divisor) for name, part in vectors.items()]
-    return Composition(titles, parts + _further_parts(made_of.layout, titles))
+    parts = [Part(name, slice(0, known.layout.dim), part / divisor) for name, part in vectors.items()]
+    return Composition(titles, parts + _further_parts(known.layout, titles))
 
 
 def of_new_user(fitted: FoldedIn, item_emb: torch.Tensor, layout: Layout, row: int = 0) -> Composition:
@@ -183,18 +183,18 @@ def explain(user: Composition, item_emb: torch.Tensor, items: list[int]) -> list
         A Reason for each; its parts sum to user . item.
     """
     theirs = item_emb[items].double().numpy()  # (m, width)
-    brought, totals = np.zeros((len(user.titles), len(items))), {}
+    by_title, totals = np.zeros((len(user.titles), len(items))), {}
     for name, columns, vectors in user.parts:
         scores = vectors @ theirs[:, columns].T  # (m,) or (n, m)
         if vectors.ndim == 2:
-            brought += scores
+            by_title += scores
             scores = scores.sum(axis=0)
         totals[name] = scores.tolist()
     reasons = []
     for place in range(len(items)):
-        order = np.lexsort((user.titles, -brought[:, place]))
+        order = np.lexsort((user.titles, -by_title[:, place]))
         parts = {name: scores[place] for name, scores in totals.items()}
-        reasons.append(Reason(user.titles[order], brought[order, place], parts))
+        reasons.append(Reason(user.titles[order], by_title[order, place], parts))
     return reasons
 
 
@@ -205,10 +205,10 @@ def readable(reason: Reason, dataset: Dataset) -> list[dict[str, Any]]:
         At most N_BECAUSE of {"subject_id", "name", "share"}, the share being that of all that collected titles
         contributed in its favour; those that spoke against it do not count. Empty if none spoke for it.
     """
-    favour = float(reason.brought[reason.brought > 0].sum())
-    first = zip(reason.because[:N_BECAUSE].tolist(), reason.brought[:N_BECAUSE].tolist(), strict=True)
+    favour = float(reason.contributions[reason.contributions > 0].sum())
+    first = zip(reason.titles[:N_BECAUSE].tolist(), reason.contributions[:N_BECAUSE].tolist(), strict=True)
     return [
-        {"subject_id": dataset.raw_item_ids[title], "name": dataset.item_names[title], "share": brought / favour}
-        for title, brought in first
-        if brought > 0
+        {"subject_id": dataset.raw_item_ids[title], "name": dataset.item_names[title], "share": part / favour}
+        for title, part in first
+        if part > 0
     ]

@@ -19,8 +19,8 @@ Titles = list[dict[str, Any]]  # {"subject_id", "name", "score"} each, best firs
 def list_titles(
     run: FinishedRun,
     user: torch.Tensor,
-    excluded: Sequence[int],
     k: int,
+    excluded: Sequence[int],
     among: np.ndarray | None = None,
     composition: Composition | None = None,
 ) -> Titles:
@@ -29,8 +29,8 @@ def list_titles(
     Args:
         run: as from load_finished.
         user: (width,) their vector: a row of run.user_emb, or as from fold_in.place_user.
-        excluded: rows of titles that are not listed, above all those that the user collected.
         k: length of the list.
+        excluded: rows of titles that are not listed, above all those that the user collected.
         among: rows to choose from; all if None.
         composition: of the vector, as from explanations; with it each title has "because", the collected titles that
             spoke for it, and "parts", which sum to its score.

@@ -22,7 +22,7 @@ class Names(NamedTuple):
     keys: list[str]  # (m,) letters and digits alone
     starts: list[list[int]]  # (m,) where in the key a word begins
     sorted_keys: list[str]  # (m,) the keys with their words in alphabetical order
-    standing: list[int]  # (n_items,) 0 for the most popular title
+    popularity_rank: list[int]  # (n_items,) 0 for the most popular title
 
 
 def index_names(names: list[str], popularity: np.ndarray) -> Names:
@@ -36,9 +36,9 @@ def index_names(names: list[str], popularity: np.ndarray) -> Names:
     each = [name for of_one in of_titles for name in of_one]
     keys, starts = zip(*map(_key, each), strict=True)
     items = np.repeat(np.arange(len(names)), [len(of_one) for of_one in of_titles])
-    standing = np.argsort(np.argsort(-popularity, kind="stable")).tolist()
+    rank = np.argsort(np.argsort(-popularity, kind="stable")).tolist()
     sorted_keys = [_sorted_words(key, of_one) for key, of_one in zip(keys, starts, strict=True)]
-    return Names(items, [*map(folded, each)], list(keys), list(starts), sorted_keys, standing)
+    return Names(items, [*map(folded, each)], list(keys), list(starts), sorted_keys, rank)
 
 
 def search(index: Names, query: str, n: int) -> list[tuple[int, int]]:
@@ -59,7 +59,9 @@ def search(index: Names, query: str, n: int) -> list[tuple[int, int]]:
         for number, item in zip(hold, index.items[hold].tolist(), strict=True):
             kind = WORD_BEGINS if _begins_word(index.keys[number], key, index.starts[number]) else HOLDS
             best[item] = min(kind, best.get(item, NO_MATCH))
-    return sorted(((kind, item) for item, kind in best.items()), key=lambda match: (match[0], index.standing[match[1]]))
+    return sorted(
+        ((kind, item) for item, kind in best.items()), key=lambda match: (match[0], index.popularity_rank[match[1]])
+    )
 
 
 def similar_names(index: Names, query: str, n: int) -> list[int]:
@@ -68,7 +70,7 @@ def similar_names(index: Names, query: str, n: int) -> list[int]:
     pairs = (key, index.keys), (_sorted_words(key, starts), index.sorted_keys)
     likeness = np.max([process.cdist([mine], theirs, scorer=fuzz.ratio)[0] for mine, theirs in pairs], axis=0)  # (m,)
     alike = np.flatnonzero(likeness >= LIKENESS)
-    order = sorted(alike, key=lambda number: (-round(likeness[number]), index.standing[index.items[number]]))
+    order = sorted(alike, key=lambda number: (-round(likeness[number]), index.popularity_rank[index.items[number]]))
     return list(dict.fromkeys(index.items[order].tolist()))[:n]
 
 

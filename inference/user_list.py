@@ -35,7 +35,7 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
     found = match_user_list(run, rows)
     summary = (
         f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
-        f"name) and {len(found.items):,} tell of taste; those wished for, dropped or rated badly are only not listed"
+        f"name) and {len(found.items):,} count as liked; those wished for, dropped or rated badly are just not listed"
     )
     if not found.items:
         raise ValueError(f"{summary}; with none there is nothing to go by")

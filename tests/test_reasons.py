@@ -103,7 +103,7 @@ def test_the_parts_of_every_pair_sum_to_its_score(fusion: str, depth: int, more:
         np.testing.assert_allclose(summed(apart, item_emb.shape[1]), user_emb[user], atol=1e-5)
         for item, reason in enumerate(explain(apart, item_emb, list(range(N_ITEMS)))):
             assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
-            assert reason.brought.sum() == pytest.approx(
+            assert reason.contributions.sum() == pytest.approx(
                 sum(part for name, part in reason.parts.items() if name in by_title), abs=1e-9
             )
 
@@ -130,8 +130,8 @@ def test_a_title_brings_what_goes_when_its_edge_is_not_walked(fusion: str, depth
     for reason, item in zip(
         explain(composition(sources_by(model, text, train), user), item_emb, [2, 9]), (2, 9), strict=True
     ):
-        assert set(reason.because) == set(train[user].indices)
-        for title, brought in zip(reason.because, reason.brought, strict=True):
+        assert set(reason.titles) == set(train[user].indices)
+        for title, brought in zip(reason.titles, reason.contributions, strict=True):
             first = adjacency[user].copy()
             first[N_USERS + title] = 0
             gone = (whole - vector(first)) / (np.linalg.norm(whole) if normalize else 1)
@@ -155,7 +155,7 @@ def test_for_a_user_of_whom_nothing_is_known_popularity_ranks() -> None:
     train = drawn_train()
     model, text = drawn_model(train, "concat", 2, columns=True)
     [reason] = explain(composition(sources_by(model, text, train), UNKNOWN), model.embeddings()[1], [4])
-    assert len(reason.because) == len(reason.brought) == 0
+    assert len(reason.titles) == len(reason.contributions) == 0
     assert reason.parts == {"popularity": pytest.approx(float(model.popularity[4]))}
 
 
@@ -178,10 +178,10 @@ def test_a_planted_title_is_the_main_reason(known: bool) -> None:
             fold_in(dataset.train[[40]], item_emb, pairs.sum(axis=0), 1.0, False), item_emb, layout_of(state)
         )
     of_many, of_one = explain(apart, item_emb, [5, 16])
-    assert of_one.because[0] == 15
-    assert of_one.brought[0] > 2 * of_one.brought[1]
-    assert of_many.because[-1] == 15
-    assert set(of_many.because[:4]) == {0, 1, 2, 3}
+    assert of_one.titles[0] == 15
+    assert of_one.contributions[0] > 2 * of_one.contributions[1]
+    assert of_many.titles[-1] == 15
+    assert set(of_many.titles[:4]) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -197,7 +197,7 @@ def test_those_outside_are_taken_apart_whatever_the_order_of_their_titles(fixed:
         for reason, score in zip(reasons, (item_emb[:, :-1].double() @ user[0].double()).tolist(), strict=True):
             assert sum(reason.parts.values()) == pytest.approx(score, abs=1e-4)
             assert list(reason.parts) == ["history", "catalogue", "popularity", "linear"]
-        found.append([dict(zip(reason.because.tolist(), reason.brought, strict=True)) for reason in reasons])
+        found.append([dict(zip(reason.titles.tolist(), reason.contributions, strict=True)) for reason in reasons])
     for one, other in zip(*found, strict=True):
         assert sorted(one) == [2, 5, 11, 28]
         assert one == pytest.approx(other, abs=1e-4)
@@ -236,7 +236,7 @@ def test_a_finished_run_is_explained_from_its_files(finished: FinishedRun) -> No
         assert sum(reason.parts.values()) == pytest.approx(
             float(user_emb[user].double() @ item_emb[item].double()), abs=1e-4
         )
-        assert set(reason.because) == set(dataset.train[[user]].indices)
+        assert set(reason.titles) == set(dataset.train[[user]].indices)
 
 
 def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: FinishedRun) -> None:
@@ -264,7 +264,7 @@ def test_the_titles_that_spoke_for_it_most_are_named() -> None:
     model, _ = drawn_model(train, "none", 2)
     dataset = dataset_of(train)
     for reason in explain(composition(sources_by(model, None, train), 5), model.embeddings()[1], list(range(N_ITEMS))):
-        found, favour = readable(reason, dataset), reason.brought[reason.brought > 0]
-        assert (np.diff(reason.brought) <= 0).all()
-        assert [title["subject_id"] for title in found] == [str(row) for row in reason.because[: min(3, len(favour))]]
+        found, favour = readable(reason, dataset), reason.contributions[reason.contributions > 0]
+        assert (np.diff(reason.contributions) <= 0).all()
+        assert [title["subject_id"] for title in found] == [str(row) for row in reason.titles[: min(3, len(favour))]]
         assert [title["share"] for title in found] == pytest.approx(favour[:3] / favour.sum())

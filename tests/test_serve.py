@@ -72,7 +72,7 @@ def collected_by(rows: list[int]) -> sp.csr_matrix:
 
 def list_of_user(run: FinishedRun, raw_id: str) -> list[dict[str, Any]]:
     user = run.user_rows[raw_id]
-    return list_titles(run, run.user_emb[user], run.dataset.seen[user].indices, 5)
+    return list_titles(run, run.user_emb[user], 5, run.dataset.seen[user].indices)
 
 
 def refused(reply: Any, status: int, code: str) -> str:
@@ -119,7 +119,7 @@ def test_without_a_query_the_most_collected_are_found(client: TestClient, run: F
 
 def test_a_list_is_that_of_recommend(client: TestClient, run: FinishedRun) -> None:
     rows = [run.item_rows[one] for one in PICKED]
-    wanted = list_titles(run, place_users(run, collected_by(rows)).users[0], [*rows, 7], 10)
+    wanted = list_titles(run, place_users(run, collected_by(rows)).users[0], 10, [*rows, 7])
     found = list_of(client, k=10, exclude=[raw(7)])
     assert ids(found["titles"]) == ids(wanted)
     assert [one["score"] for one in found["titles"]] == pytest.approx([one["score"] for one in wanted], abs=1e-4)
@@ -248,9 +248,7 @@ def test_where_reasons_cannot_be_told_users_have_lists(run: FinishedRun, monkeyp
     answers.sources.cache_clear()
     found = answers.lists_for_user(run, "u0", 5)
     answers.sources.cache_clear()
-    assert ids(found["titles"]) == ids(
-        list_titles(run, run.user_emb[run.user_rows["u0"]], run.dataset.seen[run.user_rows["u0"]].indices, 5)
-    )
+    assert ids(found["titles"]) == ids(list_of_user(run, "u0"))
     assert not any(one["because"] for one in found["titles"])
 
 

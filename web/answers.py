@@ -82,7 +82,7 @@ def title(run: FinishedRun, item: int) -> dict[str, Any]:
 
 def found(run: FinishedRun, query: str, n: int) -> list[dict[str, Any]]:
     """Return the titles that match a query; without one, those that most people collect."""
-    rows = lookup.find_titles(run, query, n) if query.strip() else np.argsort(run.names.standing)[:n].tolist()
+    rows = lookup.find_titles(run, query, n) if query.strip() else np.argsort(run.names.popularity_rank)[:n].tolist()
     return [title(run, item) for item in rows]
 
 
@@ -97,7 +97,7 @@ def known_rows(run: FinishedRun, ids: Iterable[str]) -> tuple[list[int], int]:
 
 
 def filtered(run: FinishedRun, asked: Filters) -> np.ndarray | None:
-    """Return the rows that filters let through, possibly none of them; None where nothing is filtered.
+    """Return the rows that filters let through, perhaps none of them; None where nothing is filtered.
 
     Raises:
         Refused: a tag is unknown, or no year is known.
@@ -107,10 +107,7 @@ def filtered(run: FinishedRun, asked: Filters) -> np.ndarray | None:
             raise Refused("unknown_tag", f"no title has the tag {tag!r}; /api/run names those of most titles")
     if (asked.min_year, asked.max_year) != (None, None) and not any(run.dataset.item_years):
         raise Refused("no_years", "no title of this run has a year; ask without min_year and max_year")
-    try:
-        return lookup.allowed_items(run, asked)
-    except ValueError:  # nothing is left
-        return np.empty(0, int)
+    return lookup.allowed_items(run, asked)
 
 
 fit = lru_cache(maxsize=PEOPLE)(place_user)
@@ -129,8 +126,8 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
         )
     among = filtered(run, Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year))
     user = fit(run, tuple(sorted(collected)))
-    made_of = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, among, made_of)
+    composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
+    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, among, composition)
     return {"n_unknown": n_unknown + n_more, **lists}
 
 
@@ -144,15 +141,14 @@ def lists_for_user(run: FinishedRun, user_id: str, k: int) -> dict[str, Any]:
         raise Refused("unknown_user", f"there is no user {user_id!r} in this run; give an id of interactions.tsv")
     user = run.user_rows[user_id]
     collected = run.dataset.seen[user].indices.tolist()
-    lists = _lists(run, run.user_emb[user], collected, [], k, True, None, made_of(run, user))
+    lists = _lists(run, run.user_emb[user], collected, [], k, True, None, composition_of(run, user))
     return {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0, **lists}
 
 
-def made_of(run: FinishedRun, user: int) -> explanations.Composition | None:
+def composition_of(run: FinishedRun, user: int) -> explanations.Composition | None:
     """Return what the vector of a user of the data is made of; None where it is no longer known."""
-    known = sources(run)
     try:
-        return known and explanations.of_user(known, user, run.user_emb[user])
+        return None if sources(run) is None else explanations.of_user(sources(run), user, run.user_emb[user])
     except ValueError as error:
         log.warning(f"no reasons for user {run.dataset.raw_user_ids[user]}: {error}")
         return None
@@ -176,12 +172,12 @@ def _lists(
     k: int,
     new: bool,
     among: np.ndarray | None,
-    made_of: explanations.Composition | None,
+    composition: explanations.Composition | None,
 ) -> dict[str, Any]:
     """List for a vector (width,): the best of all titles, and on request the best of the cold ones."""
     cold = cold_items(run) if among is None else np.intersect1d(cold_items(run), among)
-    titles = list_titles(run, user, collected + excluded, k, among, made_of)
-    new_titles = list_titles(run, user, collected + excluded, min(k, N_NEW), cold, made_of) if new else []
+    titles = list_titles(run, user, k, collected + excluded, among, composition)
+    new_titles = list_titles(run, user, min(k, N_NEW), collected + excluded, cold, composition) if new else []
     return {
         "collected": [title(run, item) for item in collected],
         "excluded": [title(run, item) for item in excluded],

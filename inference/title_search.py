@@ -9,7 +9,7 @@ import numpy as np
 from rapidfuzz import fuzz, process
 
 # how a name can match, in the order in which titles are listed
-WRITTEN, SAME, BEGINS, WORD_BEGINS, HOLDS, NO_MATCH = range(6)
+WRITTEN, SAME, BEGINS, WORD_BEGINS, HOLDS = range(5)
 BETWEEN = " / "  # names of one title
 LIKENESS = 50  # of a near name, at least, in percent
 
@@ -48,20 +48,23 @@ def search(index: Names, query: str, n: int) -> list[tuple[int, int]]:
     WORD_BEGINS and HOLDS; where n titles match better, the last two are left out. See similar_names for mere likeness.
     """
     key, written, best = key_of(query), folded(query), {}
-    if not key:
-        return []
-    begin = [number for number, name in enumerate(index.keys) if name.startswith(key)]
-    for number, item in zip(begin, index.items[begin].tolist(), strict=True):
-        kind = WRITTEN if index.written[number] == written else SAME if index.keys[number] == key else BEGINS
-        best[item] = min(kind, best.get(item, NO_MATCH))
-    if len(best) < n:
-        hold = [number for number, name in enumerate(index.keys) if key in name]
-        for number, item in zip(hold, index.items[hold].tolist(), strict=True):
-            kind = WORD_BEGINS if _begins_word(index.keys[number], key, index.starts[number]) else HOLDS
-            best[item] = min(kind, best.get(item, NO_MATCH))
-    return sorted(
-        ((kind, item) for item, kind in best.items()), key=lambda match: (match[0], index.popularity_rank[match[1]])
-    )
+    for fits in (str.startswith, str.__contains__) if key else ():
+        if len(best) < n:
+            for number in [number for number, name in enumerate(index.keys) if fits(name, key)]:
+                kind, item = _kind(index, number, key, written), int(index.items[number])
+                best[item] = min(kind, best.get(item, kind))
+    return sorted(((kind, item) for item, kind in best.items()), key=lambda of: (of[0], index.popularity_rank[of[1]]))
+
+
+def _kind(index: Names, number: int, key: str, written: str) -> int:
+    """Say how a name matches a query that its key holds."""
+    name = index.keys[number]
+    if name.startswith(key):
+        return BEGINS if name != key else WRITTEN if index.written[number] == written else SAME
+    place = name.find(key)
+    while place >= 0 and place not in index.starts[number]:
+        place = name.find(key, place + 1)
+    return WORD_BEGINS if place >= 0 else HOLDS
 
 
 def similar_names(index: Names, query: str, n: int) -> list[int]:
@@ -76,16 +79,8 @@ def similar_names(index: Names, query: str, n: int) -> list[int]:
 
 def closest(text: str, choices: Iterable[str], n: int = 5) -> list[str]:
     """Return up to n of the choices that a text may be a slip of, the likest first."""
-    return [
-        choice for choice, *_ in process.extract(text, list(choices), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=n)
-    ]
-
-
-def _begins_word(name: str, key: str, starts: list[int]) -> bool:
-    place = name.find(key)
-    while place >= 0 and place not in starts:
-        place = name.find(key, place + 1)
-    return place >= 0
+    found = process.extract(text, list(choices), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=n)
+    return [choice for choice, *_ in found]
 
 
 def folded(text: str) -> str:

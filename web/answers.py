@@ -14,7 +14,6 @@ from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.fold_in import place_user
 from inference.lists import Titles, list_titles, similar_titles
-from inference.lookup import Filters
 from inference.title_search import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
@@ -96,8 +95,8 @@ def known_rows(run: FinishedRun, ids: Iterable[str]) -> tuple[list[int], int]:
     return rows, len(ids) - len(rows)
 
 
-def filtered(run: FinishedRun, asked: Filters) -> np.ndarray | None:
-    """Return the rows that filters let through, perhaps none of them; None where nothing is filtered.
+def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
+    """Return the rows that may be listed, perhaps none of them; None where nothing is filtered.
 
     Raises:
         Refused: a tag is unknown, or no year is known.
@@ -107,7 +106,8 @@ def filtered(run: FinishedRun, asked: Filters) -> np.ndarray | None:
             raise Refused("unknown_tag", f"no title has the tag {tag!r}; /api/run names those of most titles")
     if (asked.min_year, asked.max_year) != (None, None) and not any(run.dataset.item_years):
         raise Refused("no_years", "no title of this run has a year; ask without min_year and max_year")
-    return lookup.allowed_items(run, asked)
+    filters = lookup.Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year)
+    return lookup.allowed_items(run, filters)
 
 
 fit = lru_cache(maxsize=PEOPLE)(place_user)
@@ -124,10 +124,9 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
         raise Refused(
             "none_known", f"none of the {len(asked.titles):,} titles is of this run; find ids with /api/titles?q=NAME"
         )
-    among = filtered(run, Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year))
     user = fit(run, tuple(sorted(collected)))
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, among, composition)
+    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
     return {"n_unknown": n_unknown + n_more, **lists}
 
 

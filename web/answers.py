@@ -59,10 +59,8 @@ def described(run: FinishedRun) -> dict[str, Any]:
 
 
 def common_tags(run: FinishedRun) -> list[dict[str, Any]]:
-    """Return the N_TAGS tags of most titles, in the spelling that comes first; spellings alike but for case are one."""
-    spellings: dict[str, str] = {}
-    for tag in (tag for tags in run.dataset.item_tags for tag in tags.splitlines()):
-        spellings.setdefault(folded(tag), tag)
+    """Return the N_TAGS tags of most titles; spellings alike but for case are one, and the first title's is shown."""
+    spellings = {folded(tag): tag for tags in reversed(run.dataset.item_tags) for tag in tags.splitlines()}
     most = sorted(run.tags, key=lambda tag: -len(run.tags[tag]))[:N_TAGS]
     return [{"name": spellings[tag], "n_titles": len(run.tags[tag])} for tag in most]
 

@@ -68,12 +68,12 @@ from tqdm import tqdm
 
 from config import CONFIG, get_config
 from inference import explanations
-from inference.cold_items import read_fields
+from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.fold_in import place_user
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
-from inference.lookup import Filters, allowed_items, cold_items, title_row, title_rows, user_row
+from inference.lookup import Filters, allowed_items, title_row, title_rows, user_row
 from inference.title_search import BETWEEN, search, split_names
 from inference.top_k import check_format, each_list, write_lists
 from inference.user_list import read_user_list
@@ -152,7 +152,8 @@ def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None
         raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")
     if not asked.new:
         return among
-    return cold_items(run) if among is None else np.intersect1d(among, cold_items(run))
+    check_places_by_text(run)
+    return run.cold_items if among is None else np.intersect1d(among, run.cold_items)
 
 
 # --- what each flag does ---

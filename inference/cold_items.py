@@ -9,7 +9,6 @@ import torch
 
 from dataset.readers import parse_tags, title_text
 from inference.finished_run import FinishedRun
-from inference.lookup import check_places_by_text
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
@@ -74,6 +73,15 @@ def read_fields(path: Path) -> dict[str, Any]:
             "file, or else a TSV with a header and one row"
         )
     return rows[0]
+
+
+def check_places_by_text(run: FinishedRun) -> None:
+    """Raise ValueError unless the run can place titles by their text."""
+    if not run.has_item_text:
+        raise ValueError(
+            "this run uses no text of titles, without which new titles cannot be placed; train it with a "
+            "fusion_mode of sum or concat, and use_item_llm true"
+        )
 
 
 def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Tensor]:

@@ -116,6 +116,12 @@ class FinishedRun(TrainedModel):
         return self.config["fusion_mode"] != "none" and self.config["use_item_llm"]
 
     @cached_property
+    def cold_items(self) -> np.ndarray:
+        """Rows of the new titles that can be listed: without a history, and placed by their text."""
+        placed = [row for row, text in enumerate(self.dataset.item_texts) if text and self.has_item_text]
+        return np.setdiff1d(np.array(placed, int), self.dataset.warm_items)
+
+    @cached_property
     def item_text(self) -> torch.Tensor | None:
         """(n_items, L): the titles' part of text; None without, and with a warning if it cannot be had again."""
         try:

@@ -109,19 +109,3 @@ def _tagged(run: FinishedRun, tag: str) -> np.ndarray:
     if not run.tags:
         raise ValueError(f"no title of {run.config['data_dir']} has tags")
     raise ValueError(f"no title has the tag {tag!r}; {_nearest(', '.join(closest(folded(tag), run.tags)))}")
-
-
-def cold_items(run: FinishedRun) -> np.ndarray:
-    """Return the rows of the new titles that can be listed: without a history, and placed by their text."""
-    check_places_by_text(run)
-    has_text = np.array([bool(text) for text in run.dataset.item_texts])
-    return np.setdiff1d(np.flatnonzero(has_text), run.dataset.warm_items)
-
-
-def check_places_by_text(run: FinishedRun) -> None:
-    """Raise ValueError unless the run can place titles by their text."""
-    if not run.has_item_text:
-        raise ValueError(
-            "this run uses no text of titles, without which new titles cannot be placed; train it with a "
-            "fusion_mode of sum or concat, and use_item_llm true"
-        )

@@ -15,7 +15,7 @@ from conftest import write_data, write_tsv
 import main
 from config import get_config
 from data_loader import load_dataset
-from inference import cold_items, lookup
+from inference import cold_items
 from inference.finished_run import FinishedRun, load_finished
 from inference.fold_in import place_user
 from inference.lists import for_new_item, list_titles, similar_titles
@@ -131,7 +131,7 @@ def placed(run: FinishedRun, fields: dict[str, Any]) -> torch.Tensor:
 
 
 def test_a_title_without_a_history_lands_where_the_run_placed_it(each: FinishedRun) -> None:
-    cold = lookup.cold_items(each)
+    cold = each.cold_items
     assert len(cold) >= 10
     for item in cold:
         torch.testing.assert_close(placed(each, fields_of(each, item)), each.item_emb[item], rtol=1e-3, atol=1e-4)
@@ -143,12 +143,12 @@ def test_the_test_above_reaches_every_part_of_a_vector(each: FinishedRun) -> Non
     if each.config["calibrate"]:
         assert each.checkpoint["decided"]["weights"] == {"popularity": 0.45, "linear": 0.5}
         assert each.item_emb.shape[1] == 8 + 1 + 6
-        assert each.item_emb[torch.from_numpy(lookup.cold_items(each))][:, 8:].std(dim=0).min() > 0
+        assert each.item_emb[torch.from_numpy(each.cold_items)][:, 8:].std(dim=0).min() > 0
     assert each.layout.has_bias == (each.config["cold_cost"] < 1)
 
 
 def test_a_new_title_is_told_what_it_is_like_and_whom_it_suits(each: FinishedRun) -> None:
-    item = int(lookup.cold_items(each)[0])
+    item = int(each.cold_items[0])
     found = for_new_item(each, fields_of(each, item), 7)
     assert [found[side][0]["subject_id"] for side in ("collectors", "text")] == [each.dataset.raw_item_ids[item]] * 2
     assert [entry["score"] for entry in found["users"]] == pytest.approx(
@@ -398,7 +398,7 @@ def test_a_run_without_text_of_titles_tells_nothing_by_it(config: dict[str, Any]
     main.run({**config, "use_item_llm": False})
     run = load_finished(config)
     assert list(similar_titles(run, 0, 3)) == ["collectors"]
-    for ask in (lambda: placed(run, {"name": "x"}), lambda: lookup.cold_items(run)):
+    for ask in (lambda: placed(run, {"name": "x"}), lambda: cold_items.check_places_by_text(run)):
         with pytest.raises(ValueError, match="use_item_llm true"):
             ask()
 

@@ -36,12 +36,6 @@ class Refused(ValueError):
 
 
 @lru_cache(maxsize=2)
-def cold_items(run: FinishedRun) -> np.ndarray:
-    """Return the rows of the new titles that can be listed; none where the run uses no text of titles."""
-    return lookup.cold_items(run) if run.has_item_text else np.empty(0, int)
-
-
-@lru_cache(maxsize=2)
 def described(run: FinishedRun) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""
     dataset = run.dataset
@@ -54,7 +48,7 @@ def described(run: FinishedRun) -> dict[str, Any]:
         "n_new": dataset.n_items - len(dataset.warm_items),
         "years": (min(years), max(years)) if years else None,
         "tags": common_tags(run),
-        "can": {"new_titles": len(cold_items(run)) > 0, "text": run.item_text is not None, "years": bool(years)},
+        "can": {"new_titles": len(run.cold_items) > 0, "text": run.item_text is not None, "years": bool(years)},
     }
 
 
@@ -172,7 +166,7 @@ def _lists(
     composition: explanations.Composition | None,
 ) -> dict[str, Any]:
     """List for a vector (width,): the best of all titles, and on request the best of the cold ones."""
-    cold = cold_items(run) if among is None else np.intersect1d(cold_items(run), among)
+    cold = run.cold_items if among is None else np.intersect1d(run.cold_items, among)
     titles = list_titles(run, user, k, collected + excluded, among, composition)
     new_titles = list_titles(run, user, min(k, N_NEW), collected + excluded, cold, composition) if new else []
     return {

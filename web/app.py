@@ -151,7 +151,6 @@ def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
         lifespan=started,
         responses={421: {"model": Error}, 422: {"model": Error}},
     )
-    app.add_middleware(bounded)
     app.state.run, app.state.users = run, users
     app.include_router(api)
     if users:
@@ -172,29 +171,6 @@ def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
 
 def _page(path: Path, kind: str, _: Request) -> FileResponse:
     return FileResponse(path, media_type=kind)
-
-
-def bounded(app: ASGIApp) -> ASGIApp:
-    """Stop reading the body of a request where it is too large for one person's list."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        size = 0
-
-        async def receive_bounded() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > UPLOAD_MIB * 2**20:
-                raise FastAPIException(
-                    413,
-                    f"more than {UPLOAD_MIB} MiB is too much for one person's list; make a data folder of it with "
-                    "tools/convert.py",
-                )
-            return message
-
-        await app(scope, receive_bounded, send)
-
-    return answer
 
 
 def _problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
@@ -227,10 +203,10 @@ WRONG_HOST = _problem(421, "wrong_host", "this server has another name; --host N
 
 
 def guarded(app: ASGIApp, host: str) -> ASGIApp:
-    """Add the headers that protect a page to every answer, and answer only those who call this machine by its name.
+    """Let through to the app what is asked of this machine by its name, as far as it is not too large.
 
     A page of a foreign name that was made to lead here (DNS rebinding) would read what is served; the name in its
-    requests stays the foreign one.
+    requests stays the foreign one. Every answer gets the headers that protect a page.
 
     Args:
         app: to be guarded.
@@ -238,6 +214,17 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > UPLOAD_MIB * 2**20:
+                limit = f"more than {UPLOAD_MIB} MiB is too much for one person's list"
+                raise FastAPIException(413, f"{limit}; make a data folder of it with tools/convert.py")
+            return message
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
@@ -246,7 +233,7 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
         elif is_ours(Headers(scope=scope).get("host", ""), host):
-            await app(scope, receive, send_with_headers)
+            await app(scope, receive_bounded, send_with_headers)
         else:
             await WRONG_HOST(scope, receive, send_with_headers)
 

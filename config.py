@@ -179,6 +179,9 @@ CONFIG: dict[str, Any] = {key: setting.default for key, setting in SETTING.items
 # keys that move files or work around without changing any number
 RUNTIME_KEYS = frozenset(key for key, setting in SETTING.items() if setting.runtime)
 
+# keys that a call sets for itself when it uses a finished run; all others are those of its training
+CALL_KEYS = RUNTIME_KEYS | {"recommend_k"}
+
 
 def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return a validated copy of CONFIG with the overrides applied.

@@ -24,23 +24,23 @@ import numpy as np
 import scipy
 import torch
 
-from config import CONFIG, RUNTIME_KEYS, get_config
+from config import CALL_KEYS, get_config
 from data_loader import Dataset, check_k, load_dataset
 from evaluator import held_out_metrics
+from inference.finished_run import load_trained
 from inference.outputs import write_outputs
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import process_group, rank, resolve_device
-from runtime.files import atomic_write, load_torch, write_json
+from runtime.files import atomic_write, write_json
 from runtime.identity import (
     DERIVED,
     OUTPUTS,
     PAGE,
     USER_METRICS,
     RunIdentity,
-    check_origin,
     finished_metrics,
     refuse_other_checkpoint,
     resolved,
@@ -132,31 +132,28 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
 def infer(config: dict[str, Any]) -> dict[str, Any]:
     """Write vectors and lists of a trained model again, and its figures where there are none; see run."""
     saved, clock = Path(config["saved_dir"]), {"start": time.perf_counter()}
-    checkpoint = load_torch(saved / "best_model.pth")
-    manifest.check(saved, "best_model.pth", "history.jsonl", "metrics.json")
-    config, device = trained_config(checkpoint, config), resolve_device(config["device"])
-    dataset = load_dataset(config)
-    check_k(config, dataset)
-    vectors = text_vectors(dataset, config, str(device))
-    check_origin(checkpoint, dataset.fingerprint, vectors.info)
-    model = build_model(dataset, vectors, resolved(config, checkpoint["decided"]), device)
-    restore(model, checkpoint["state_dict"], dataset)
+    trained = load_trained(config, "history.jsonl", "metrics.json")
+    dataset, settings = trained.dataset, trained.config
+    check_k(settings, dataset)
+    vectors = trained.text_vectors
+    model = build_model(dataset, vectors, settings, resolve_device(config["device"]))
+    restore(model, trained.checkpoint["state_dict"], dataset)
     user_emb, item_emb = model.embeddings()
     if rank() > 0:
         return {}
-    write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
+    write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), settings)
     manifest.record_again(saved, *DERIVED)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))
-    metrics = saved_result(checkpoint, saved) | facts(dataset, vectors)
-    metrics |= evaluate_and_keep(user_emb, item_emb, dataset, config)
+    asked = {**settings, **trained.checkpoint["config"], **{key: config[key] for key in CALL_KEYS}}
+    metrics = saved_result(trained.checkpoint, saved) | facts(dataset, vectors)
+    metrics |= evaluate_and_keep(user_emb, item_emb, dataset, asked)
     clock["infer_s"] = time.perf_counter()
-    asked = {**config, "model_name": checkpoint["config"]["model_name"]}
     metrics |= {"timing": seconds(clock), "config": asked, "run": manifest.recorded_run(saved)}
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
-    write_page(saved, config, dataset)
+    write_page(saved, asked, dataset)
     return metrics
 
 
@@ -249,23 +246,6 @@ def seconds(clock: dict[str, float]) -> dict[str, float]:
     moments = list(clock.values())
     steps = {name: end - start for name, start, end in zip(list(clock)[1:], moments, moments[1:], strict=False)}
     return {**steps, "total_s": moments[-1] - moments[0]}
-
-
-def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of training with this run's RUNTIME_KEYS and recommend_k, and name what is ignored.
-
-    The encoder is the one that was really used, which may have been the fallback.
-    """
-    taken, trained = (*RUNTIME_KEYS, "recommend_k"), {**CONFIG, **checkpoint["config"]}  # an older run lacks new keys
-    ignored = [
-        f"{key} {config[key]} (trained with {trained[key]})"
-        for key in config
-        if key not in taken and config[key] not in (CONFIG[key], trained[key])
-    ]
-    if ignored:
-        log.warning("inference keeps the settings of training; ignored: " + ", ".join(ignored))
-    encoder = checkpoint["text"]["encoder"] if "text" in checkpoint else None
-    return {**trained, **{key: config[key] for key in taken}, "model_name": encoder or trained["model_name"]}
 
 
 def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:

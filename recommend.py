@@ -64,28 +64,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from tqdm import tqdm
 
 from config import CONFIG, get_config
 from inference import explanations
-from inference.cold_items import read_fields
+from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
-from inference.finished_run import (
-    Filters,
-    Run,
-    allowed_items,
-    for_new_item,
-    list_for_new,
-    list_for_user,
-    load_run,
-    new_titles,
-    place_users,
-    similar,
-    title_row,
-    title_rows,
-    user_row,
-)
+from inference.finished_run import FinishedRun, load_finished
+from inference.fold_in import place_user
+from inference.lists import Titles, for_new_item, list_titles, similar_titles
+from inference.lookup import Filters, allowed_items, title_row, title_rows, user_row
 from inference.title_search import BETWEEN, search, split_names
 from inference.top_k import check_format, each_list, write_lists
 from inference.user_list import read_user_list
@@ -96,7 +84,7 @@ log = logging.getLogger("aglrec")
 
 WIDTH = 80
 EXPORTS = (".xml", ".gz", ".json", ".csv", ".tsv")
-SIDES = {"collectors": "by who collects them", "text": "by their text", "users": "the users whom it suits best"}
+SIDES = {"collectors": "by who collects them", "text": "by their text"}
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -156,67 +144,53 @@ def what_is_asked(given: list[str]) -> str:
     return what
 
 
-def candidates(run: Run, asked: argparse.Namespace) -> np.ndarray | None:
+def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None:
     """Return the rows of the titles that may be listed, None for all."""
     tags, not_tags = (tuple(split_names(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
     among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
+    if among is not None and not len(among):
+        raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")
     if not asked.new:
         return among
-    return np.intersect1d(np.arange(run.dataset.n_items) if among is None else among, new_titles(run))
+    check_places_by_text(run)
+    return run.cold_items if among is None else np.intersect1d(among, run.cold_items)
 
 
 # --- what each flag does ---
 
 
-def for_user(run: Run, asked: argparse.Namespace, k: int) -> None:
+def for_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
+    """List for a user of the run."""
     user = user_row(run, asked.user)
-    raw, name = run.dataset.raw_user_ids[user], run.dataset.user_names[user]
-    titles = list_for_user(run, user, k, candidates(run, asked))
-    if asked.why:
-        made_of = explanations.of_user(explanations.sources_of(run.dataset, run.config), user, run.user_emb[user])
-        titles = explained(run, titles, made_of)
+    raw, name, vector = run.dataset.raw_user_ids[user], run.dataset.user_names[user], run.user_emb[user]
+    composition = explanations.of_user(explanations.sources_of(run), user, vector) if asked.why else None
+    titles = list_titles(run, vector, k, run.dataset.seen[user].indices, candidates(run, asked), composition)
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
-def for_newcomer(run: Run, asked: argparse.Namespace, k: int) -> None:
-    path, left_out = Path(asked.new_user), []
+def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
+    """List for someone who is not in the run, from titles that are named or in an exported list."""
+    path, excluded = Path(asked.new_user), []
     if asked.new_user not in run.item_rows and path.is_file():
-        found, told = read_user_list(run, path)
-        items, left_out = found.items, found.left_out
-        log.info(told)
+        found, summary = read_user_list(run, path)
+        items, excluded = found.items, found.excluded
+        log.info(summary)
         heading = f"for whom {path.name} is the list of:"
     elif path.suffix in EXPORTS and not search(run.names, asked.new_user, 1):
         raise FileNotFoundError(
-            f"{path} is missing, and no title is called so; name an exported list, or titles parted by commas"
+            f"{path} is missing, and no title is called so; name an exported list, or titles separated by commas"
         )
     else:
         items = title_rows(run, asked.new_user)
         heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
-    titles = list_for_new(run, items, k, candidates(run, asked), left_out)
-    if asked.why:
-        collected = sp.csr_matrix(
-            (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, run.dataset.n_items)
-        )
-        titles = explained(
-            run,
-            titles,
-            explanations.of_new_user(
-                place_users(run, collected)[1], run.item_emb, explanations.extra_columns(run.checkpoint["state_dict"])
-            ),
-        )
+    user = place_user(run, items)
+    composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
+    titles = list_titles(run, user.users[0], k, items + excluded, candidates(run, asked), composition)
     show_or_write(asked, heading, "new user", titles)
 
 
-def explained(run: Run, titles: list[dict[str, Any]], made_of: explanations.Composition) -> list[dict[str, Any]]:
-    """Put to the titles of a list which collected ones brought them, and the parts their scores are the sum of."""
-    why = explanations.explain(made_of, run.item_emb, [run.item_rows[entry["subject_id"]] for entry in titles])
-    return [
-        {**entry, "because": explanations.readable(reason, run.dataset), "parts": reason.parts}
-        for entry, reason in zip(titles, why, strict=True)
-    ]
-
-
-def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: list[dict[str, Any]]) -> None:
+def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: Titles) -> None:
+    """Print one list, or write it to the file that --out names."""
     if asked.out is None:
         log.info(printed("new titles " * asked.new + heading, titles))
         return
@@ -224,7 +198,7 @@ def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: l
     log.info(f"{asked.out}: {len(titles):,} titles {heading.rstrip(':')}")
 
 
-def for_users(run: Run, asked: argparse.Namespace, k: int) -> None:
+def for_users(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     """List for some users, or for all; to a file, or one after the other on the screen."""
     dataset, config = run.dataset, run.config
     users = np.arange(dataset.n_users) if asked.users is None else read_users(run, asked.users)
@@ -240,50 +214,45 @@ def for_users(run: Run, asked: argparse.Namespace, k: int) -> None:
     log.info(f"{path}: up to {k} titles for each of {len(users):,} users")
 
 
-def read_users(run: Run, name: str) -> np.ndarray:
-    """Read the rows of users from a file with an id a line, or from the input if it is called -, each once."""
-    if name == "-":
-        lines = sys.stdin.read().splitlines()
-    elif Path(name).is_file():
-        lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
-    else:
+def read_users(run: FinishedRun, name: str) -> np.ndarray:
+    """Read the rows of users from a file with an id a line, or from standard input if it is called -, each once."""
+    if name != "-" and not Path(name).is_file():
         raise FileNotFoundError(f"{name} is missing; --users names a file with a user id a line, or - for the input")
-    ids = dict.fromkeys(line.strip() for line in lines if line.strip())
-    known = [run.user_rows[raw] for raw in ids if raw in run.user_rows]
+    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+    ids = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    known, unknown = ([raw for raw in ids if (raw in run.user_rows) == is_known] for is_known in (True, False))
     if not known:
         raise ValueError(f"none of the {len(ids):,} lines of {name} is the id of a user of this run")
-    if len(known) < len(ids):
-        unknown = [raw for raw in ids if raw not in run.user_rows]
+    if unknown:
         log.warning(
             f"{len(unknown):,} of {len(ids):,} ids are of no user of this run and get no list, the first of "
             f"them {unknown[0]!r}"
         )
-    return np.array(known)
+    return np.array([run.user_rows[raw] for raw in known])
 
 
-def like_title(run: Run, asked: argparse.Namespace, k: int) -> None:
+def like_title(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
+    """List the titles nearest to a title."""
     item = title_row(run, asked.similar)
-    found = similar(run, item, k, candidates(run, asked))
-    for side, titles in found.items():
+    for side, titles in similar_titles(run, item, k, candidates(run, asked)).items():
         log.info(printed(f"nearest to {run.dataset.item_names[item]}, {SIDES[side]}:", titles))
 
 
-def like_new_item(run: Run, asked: argparse.Namespace, k: int) -> None:
-    for side, found in for_new_item(run, read_fields(Path(asked.new_item)), k, candidates(run, asked)).items():
-        log.info(printed(SIDES[side] + ":" if side == "users" else f"titles it is like, {SIDES[side]}:", found))
-
-
-def to_folder(run: Run, asked: argparse.Namespace, k: int) -> None:
-    export(run, Path(asked.export))
+def like_new_item(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
+    """List what a title in no data is like, and whom it suits."""
+    found = for_new_item(run, read_fields(Path(asked.new_item)), k, candidates(run, asked))
+    for side, words in SIDES.items():
+        log.info(printed(f"titles it is like, {words}:", found[side]))
+    log.info(printed("the users whom it suits best:", found["users"]))
 
 
 ANSWERS = {
     "user": for_user,
-    "new_user": for_newcomer,
+    "new_user": for_new_user,
     "users": for_users,
     "similar": like_title,
     "new_item": like_new_item,
-    "export": to_folder,
+    "export": lambda run, asked, k: export(run, Path(asked.export)),
     "out": for_users,
     "everybody": for_users,
 }
@@ -300,11 +269,11 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
         start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({raw})"
         lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
         if "parts" in entry:
-            indent = " " * (width + 2)
             names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
             parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()]
+            room = WIDTH - width - 2
             for words in (["because of", *_joined(names, ";")], _joined(parts, " +")):
-                lines += [indent + clipped(line, WIDTH - len(indent)) for line in filled(words, WIDTH - len(indent))]
+                lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
     return "\n".join(lines if entries else [*lines, "  there is none"])
 
 
@@ -333,12 +302,14 @@ def clipped(text: str, width: int) -> str:
 
 
 def columns(text: str) -> int:
+    """Return how many columns of the screen a text takes."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def main() -> None:
+    """Answer what the command line asks."""
     asked, rest = parse(sys.argv[1:])
-    run = load_run(get_config(parse_overrides(rest)))
+    run = load_finished(get_config(parse_overrides(rest)))
     k, n_items = run.config["recommend_k"], run.dataset.n_items
     if asked.k is not None and k > n_items:
         raise ValueError(f"--k asks for {k:,} titles, but the data have {n_items:,}; ask for fewer")

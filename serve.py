@@ -33,7 +33,7 @@ from contextlib import suppress
 import uvicorn
 
 from config import get_config
-from inference.finished_run import load_run
+from inference.finished_run import load_finished
 from runtime.cli import parse_overrides, run_script
 from web import answers
 from web.app import create_app, guarded
@@ -73,7 +73,7 @@ def main() -> None:
     asked, rest = parse(sys.argv[1:])
     config = get_config(parse_overrides(rest))
     with suppress(KeyboardInterrupt), listening(asked.host, int(asked.port)) as taken:  # Ctrl-C is the way to end it
-        run = load_run(config)
+        run = load_finished(config)
         answers.described(run)
         app = guarded(create_app(run, asked.users == "true"), asked.host)
         at = f"[{asked.host}]" if ":" in asked.host else asked.host

@@ -27,7 +27,7 @@ from fastapi.testclient import TestClient
 import main as experiment
 from benchmarks import common
 from config import get_config
-from inference.finished_run import load_run
+from inference.finished_run import load_finished
 from run_ablation import COMBINATIONS, compare
 from web.app import create_app, guarded
 
@@ -91,7 +91,7 @@ def requests(folder: Path, n: int) -> list[Look]:
     config = get_config({**made(folder), "linear_dim": 8, "calibrate": True, "loss": "softmax", "temperature": 0.2})
     experiment.run(config)
     rng = Random(0)
-    with TestClient(guarded(create_app(load_run(config)), "127.0.0.1"), base_url="http://localhost") as client:
+    with TestClient(guarded(create_app(load_finished(config)), "127.0.0.1"), base_url="http://localhost") as client:
 
         def work(first: int, n: int) -> None:
             for number in range(first, first + n):

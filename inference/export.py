@@ -9,7 +9,7 @@ import pandas as pd
 
 from dataset.readers import find_file, read_interactions
 from dataset.splits import PARTS
-from inference.finished_run import Run
+from inference.finished_run import FinishedRun
 from runtime.files import atomic_write, write_array
 
 log = logging.getLogger("aglrec")
@@ -45,32 +45,26 @@ well, and masks train and valid: its figures stand beside `test` of metrics.json
 """
 
 
-def export(run: Run, folder: Path) -> None:
+def export(run: FinishedRun, folder: Path) -> None:
     """Write the vectors, their ids and the split to a folder; see README.
 
     Args:
-        run: as from serving.load_run.
-        folder: made if need be; the split goes to a folder in it that is called like that of the data.
+        run: as from load_finished.
+        folder: made if need be; the split goes to a folder in it that is named after that of the data.
 
     Raises:
         ValueError: an id cannot be written to a line.
     """
-    dataset = run.dataset
+    dataset, sizes = run.dataset, {"n_users": run.dataset.n_users, "n_items": run.dataset.n_items}
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(run.config["data_dir"]).resolve().name).strip("-") or "data"
-    for side, vectors, ids in (
-        ("user", run.user_emb, dataset.raw_user_ids),
-        ("item", run.item_emb, dataset.raw_item_ids),
-    ):
+    sides = ("user", run.user_emb, dataset.raw_user_ids), ("item", run.item_emb, dataset.raw_item_ids)
+    for side, vectors, ids in sides:
         _write_ids(folder / f"{side}_ids.txt", ids)
         with atomic_write(folder / f"{side}_vectors.npy") as file:
             write_array(file, vectors.numpy().astype(np.float32))
     _write_split(run, folder / name / name)
     with atomic_write(folder / "README.md") as file:
-        file.write(
-            README.format(
-                name=name, n_users=dataset.n_users, n_items=dataset.n_items, width=run.item_emb.shape[1]
-            ).encode()
-        )
+        file.write(README.format(name=name, width=run.item_emb.shape[1], **sizes).encode())
     log.info(
         f"{folder}: {dataset.n_users:,} users' and {dataset.n_items:,} titles' vectors, and the split as "
         f"{name}/{name}.*.inter; README.md there says how to use them"
@@ -88,46 +82,33 @@ def _write_ids(path: Path, ids: list[str]) -> None:
         file.write("".join(f"{raw}\n" for raw in ids).encode())
 
 
-def _write_split(run: Run, stem: Path) -> None:
+def _write_split(run: FinishedRun, stem: Path) -> None:
     """Write RecBole's atomic files: stem.PART.inter of every part that has pairs, and stem.item."""
     dataset, known = run.dataset, _rates_and_times(run)
     users, items = (np.array(ids, dtype=object) for ids in (dataset.raw_user_ids, dataset.raw_item_ids))
     for part in PARTS:
         pairs = getattr(dataset, part).tocoo()
         if pairs.nnz or part in PARTS[:3]:
-            beside = known.reindex(pairs.row.astype(np.int64) * dataset.n_items + pairs.col)
-            _write_table(
-                stem.with_name(f"{stem.name}.{part}.inter"),
-                pd.DataFrame(
-                    {
-                        "user_id:token": users[pairs.row],
-                        "item_id:token": items[pairs.col],
-                        **{column: beside[column].to_numpy() for column in beside},
-                    }
-                ),
-            )
+            table = known.reindex(pairs.row.astype(np.int64) * dataset.n_items + pairs.col)
+            table.insert(0, "user_id:token", users[pairs.row])
+            table.insert(1, "item_id:token", items[pairs.col])
+            _write_table(stem.with_name(f"{stem.name}.{part}.inter"), table)
     names = [" ".join(name.split()) for name in dataset.item_names]
     tags = [" ".join("_".join(tag.split()) for tag in of_one.splitlines()) for of_one in dataset.item_tags]
-    _write_table(
-        stem.with_name(f"{stem.name}.item"),
-        pd.DataFrame({"item_id:token": items, "name:token_seq": names, "tags:token_seq": tags}),
-    )
+    table = pd.DataFrame({"item_id:token": items, "name:token_seq": names, "tags:token_seq": tags})
+    _write_table(stem.with_name(f"{stem.name}.item"), table)
 
 
-def _rates_and_times(run: Run) -> pd.DataFrame:
+def _rates_and_times(run: FinishedRun) -> pd.DataFrame:
     """Read the rates and times of pairs, as far as the data have any, by user row * n_items + item row."""
     dataset, folder = run.dataset, Path(run.config["data_dir"])
     if not find_file(folder, "interactions.tsv"):
         return pd.DataFrame()
     rows, _ = read_interactions(folder, pd.Series(dataset.raw_item_ids))
-    users, items = (
-        pd.Index(ids).get_indexer(rows[column])
-        for ids, column in ((dataset.raw_user_ids, "user_id"), (dataset.raw_item_ids, "subject_id"))
-    )
-    found = pd.DataFrame(
-        {"rating:float": rows["rate"].to_numpy(), "timestamp:float": rows["time"].to_numpy()},
-        index=users.astype(np.int64) * dataset.n_items + items,
-    )
+    users = pd.Index(dataset.raw_user_ids).get_indexer(rows["user_id"]).astype(np.int64)
+    pairs = users * dataset.n_items + pd.Index(dataset.raw_item_ids).get_indexer(rows["subject_id"])
+    columns = {"rating:float": rows["rate"].to_numpy(), "timestamp:float": rows["time"].to_numpy()}
+    found = pd.DataFrame(columns, index=pairs)
     return found[[column for column in found if found[column].fillna(0).any()]]
 
 

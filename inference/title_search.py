@@ -2,27 +2,27 @@
 
 import csv
 import unicodedata
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+from rapidfuzz import fuzz, process
 
-# how a name can fit: the orders in which titles are found, of which the last is no match but a likeness
-WRITTEN, SAME, BEGINS, WORD_BEGINS, HOLDS, NEAR = range(6)
+# how a name can match, in the order in which titles are listed
+WRITTEN, SAME, BEGINS, WORD_BEGINS, HOLDS = range(5)
 BETWEEN = " / "  # names of one title
-LIKENESS = 0.4  # of a near name, at least
+LIKENESS = 50  # of a near name, at least, in percent
 
 
 class Names(NamedTuple):
     """The names of titles; a title has several, m in all."""
 
     items: np.ndarray  # (m,) title rows
-    written: list[str]  # (m,) in lower case
+    written: list[str]  # (m,) folded
     keys: list[str]  # (m,) letters and digits alone
-    starts: list[frozenset[int]]  # (m,) where in the key a word begins
-    standing: list[int]  # (n_items,) 0 for the most popular title
-    counter: Any  # text -> its pairs of neighbouring characters, CSR
-    pairs: sp.csr_matrix  # (pairs, m) of ones
+    starts: list[list[int]]  # (m,) where in the key a word begins
+    sorted_keys: list[str]  # (m,) the keys with their words in alphabetical order
+    popularity_rank: list[int]  # (n_items,) 0 for the most popular title
 
 
 def index_names(names: list[str], popularity: np.ndarray) -> Names:
@@ -30,66 +30,57 @@ def index_names(names: list[str], popularity: np.ndarray) -> Names:
 
     Args:
         names: (n_items,); "A / B" is two names.
-        popularity: (n_items,), by which titles that fit alike are ordered.
+        popularity: (n_items,), by which titles that match equally well are ordered.
     """
-    from sklearn.feature_extraction.text import CountVectorizer
-
     of_titles = [dict.fromkeys([name, *name.split(BETWEEN)]) for name in names]
     each = [name for of_one in of_titles for name in of_one]
     keys, starts = zip(*map(_key, each), strict=True)
-    counter = CountVectorizer(analyzer="char_wb", ngram_range=(2, 2), binary=True, dtype=np.float32)
-    standing = np.argsort(np.argsort(-popularity, kind="stable")).tolist()
-    pairs = counter.fit_transform([*keys, "-"])[:-1]  # never an empty vocabulary
-    return Names(
-        np.repeat(np.arange(len(names)), [len(of_one) for of_one in of_titles]),
-        [*map(folded, each)],
-        list(keys),
-        list(starts),
-        standing,
-        counter,
-        sp.csr_matrix(pairs.T),
-    )
+    items = np.repeat(np.arange(len(names)), [len(of_one) for of_one in of_titles])
+    rank = np.argsort(np.argsort(-popularity, kind="stable")).tolist()
+    sorted_keys = [_sorted_words(key, of_one) for key, of_one in zip(keys, starts, strict=True)]
+    return Names(items, [*map(folded, each)], list(keys), list(starts), sorted_keys, rank)
 
 
 def search(index: Names, query: str, n: int) -> list[tuple[int, int]]:
-    """Find the titles that fit a query: (order, title row), by order and the popular ones first.
+    """Find the titles that match a query: (kind of match, title row), by kind and the popular ones first.
 
-    The orders are WRITTEN (a name is the query but for case), SAME (but for spaces and punctuation), BEGINS,
-    WORD_BEGINS and HOLDS; see near for those that only resemble it. Where n titles fit better, these two are left out.
+    The kinds are WRITTEN (a name is the query but for case), SAME (but for spaces and punctuation), BEGINS,
+    WORD_BEGINS and HOLDS; where n titles match better, the last two are left out. See similar_names for mere likeness.
     """
     key, written, best = key_of(query), folded(query), {}
-    if not key:
-        return []
-    begin = [number for number, name in enumerate(index.keys) if name.startswith(key)]
-    for number, item in zip(begin, index.items[begin].tolist(), strict=True):
-        order = WRITTEN if index.written[number] == written else SAME if index.keys[number] == key else BEGINS
-        best[item] = min(order, best.get(item, NEAR))
-    if len(best) < n:
-        hold = [number for number, name in enumerate(index.keys) if key in name]
-        for number, item in zip(hold, index.items[hold].tolist(), strict=True):
-            order = WORD_BEGINS if _begins_word(index.keys[number], key, index.starts[number]) else HOLDS
-            best[item] = min(order, best.get(item, NEAR))
-    return sorted(((order, item) for item, order in best.items()), key=lambda fit: (fit[0], index.standing[fit[1]]))
+    for fits in (str.startswith, str.__contains__) if key else ():
+        if len(best) < n:
+            for number in [number for number, name in enumerate(index.keys) if fits(name, key)]:
+                kind, item = _kind(index, number, key, written), int(index.items[number])
+                best[item] = min(kind, best.get(item, kind))
+    return sorted(((kind, item) for item, kind in best.items()), key=lambda of: (of[0], index.popularity_rank[of[1]]))
 
 
-def similar_names(index: Names, query: str) -> list[int]:
-    """Find titles with a name like the query, the likest first: pairs of neighbouring characters in common, by Dice."""
-    pairs = sp.csr_matrix(index.counter.transform([key_of(query)]))
-    if not pairs.nnz:
-        return []
-    common = np.asarray((pairs @ index.pairs).todense()).ravel()  # (m,)
-    sizes = np.asarray(index.pairs.sum(axis=0)).ravel()
-    likeness = np.round(2 * common / (len(key_of(query)) + 1 + sizes), 1)
-    alike = np.flatnonzero(likeness >= LIKENESS)
-    order = sorted(alike, key=lambda number: (-likeness[number], index.standing[index.items[number]]))
-    return list(dict.fromkeys(index.items[order].tolist()))
-
-
-def _begins_word(name: str, key: str, starts: frozenset[int]) -> bool:
+def _kind(index: Names, number: int, key: str, written: str) -> int:
+    """Say how a name matches a query that its key holds."""
+    name = index.keys[number]
+    if name.startswith(key):
+        return BEGINS if name != key else WRITTEN if index.written[number] == written else SAME
     place = name.find(key)
-    while place >= 0 and place not in starts:
+    while place >= 0 and place not in index.starts[number]:
         place = name.find(key, place + 1)
-    return place >= 0
+    return WORD_BEGINS if place >= 0 else HOLDS
+
+
+def similar_names(index: Names, query: str, n: int) -> list[int]:
+    """Find up to n titles with a name like the query, in whatever order its words stand, the likest first."""
+    key, starts = _key(query)
+    pairs = (key, index.keys), (_sorted_words(key, starts), index.sorted_keys)
+    likeness = np.max([process.cdist([mine], theirs, scorer=fuzz.ratio)[0] for mine, theirs in pairs], axis=0)  # (m,)
+    alike = np.flatnonzero(likeness >= LIKENESS)
+    order = sorted(alike, key=lambda number: (-round(likeness[number]), index.popularity_rank[index.items[number]]))
+    return list(dict.fromkeys(index.items[order].tolist()))[:n]
+
+
+def closest(text: str, choices: Iterable[str], n: int = 5) -> list[str]:
+    """Return up to n of the choices that a text may be a slip of, the likest first."""
+    found = process.extract(text, list(choices), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=n)
+    return [choice for choice, *_ in found]
 
 
 def folded(text: str) -> str:
@@ -98,7 +89,7 @@ def folded(text: str) -> str:
 
 
 def split_names(text: str) -> list[str]:
-    """Read what is parted by commas, each once; what holds a comma itself stands in double quotes.
+    """Split a text at commas into distinct names; one that holds a comma stands in double quotes.
 
     Raises:
         ValueError: a quote is not closed, or there is nothing.
@@ -107,12 +98,12 @@ def split_names(text: str) -> list[str]:
         [words] = csv.reader([text], skipinitialspace=True, strict=True)
     except (csv.Error, ValueError) as error:
         raise ValueError(
-            f"{text!r} is no list ({error}); part what is in it by commas, and put what holds a comma in "
-            "double quotes, quotes inside doubled"
+            f"{text!r} is no list ({error}); separate names by commas, and put what holds a comma in double quotes, "
+            "quotes inside doubled"
         ) from None
     words = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     if not words:
-        raise ValueError(f"{text!r} names nothing; part what is meant by commas")
+        raise ValueError(f"{text!r} names nothing; separate names by commas")
     return words
 
 
@@ -121,14 +112,16 @@ def key_of(text: str) -> str:
     return _key(text)[0]
 
 
-def _key(text: str) -> tuple[str, frozenset[int]]:
+def _sorted_words(key: str, starts: list[int]) -> str:
+    return "".join(sorted(key[start:end] for start, end in zip(starts or [0], [*starts[1:], len(key)], strict=True)))
+
+
+def _key(text: str) -> tuple[str, list[int]]:
     """Keep letters, marks and digits (everything, of a name without any), and tell where words begin."""
-    text, kept, starts = folded(text), [], []
-    is_inside = False
+    text, kept, starts, is_inside = folded(text), [], [], False
     for character in text:
-        if unicodedata.category(character)[0] in "LMN":
-            if not is_inside:
-                starts.append(len(kept))
+        was_inside, is_inside = is_inside, unicodedata.category(character)[0] in "LMN"
+        if is_inside:
+            starts += [] if was_inside else [len(kept)]
             kept.append(character)
-        is_inside = unicodedata.category(character)[0] in "LMN"
-    return "".join(kept) or "".join(text.split()), frozenset(starts)
+    return "".join(kept) or "".join(text.split()), starts

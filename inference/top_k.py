@@ -13,7 +13,8 @@ from typing import IO, Any, TextIO
 import numpy as np
 import torch
 
-from evaluation.ranking import Ranking, rank_blocks
+from data_loader import Dataset
+from evaluation.ranking import rank_blocks
 from runtime.files import atomic_write
 
 Lists = Iterable[tuple[str, list[dict[str, Any]]]]  # whose, and the titles, best first
@@ -24,7 +25,7 @@ ROWS = 50_000  # of a table of titles, to be written at once
 def recommend(
     user_emb: torch.Tensor,
     item_emb: torch.Tensor,
-    dataset: Any,
+    dataset: Dataset,
     k: int,
     config: dict[str, Any],
     user_ids: np.ndarray | None = None,
@@ -40,52 +41,29 @@ def recommend(
 def each_list(
     user_emb: torch.Tensor,
     item_emb: torch.Tensor,
-    dataset: Any,
+    dataset: Dataset,
     k: int,
     config: dict[str, Any],
     user_ids: np.ndarray | None = None,
     candidates: np.ndarray | None = None,
 ) -> Lists:
     """Yield what recommend returns a user at a time, in memory that does not grow with their number."""
-    users = np.arange(dataset.n_users) if user_ids is None else user_ids
-    if candidates is not None and not len(candidates):
-        yield from ((dataset.raw_user_ids[user], []) for user in users)
-        return
-    for ranking in _rankings(user_emb, item_emb, dataset, k, config, users, candidates):
-        for user, *lists in zip(ranking.user_ids, ranking.items.tolist(), ranking.scores.tolist(), strict=True):
-            yield dataset.raw_user_ids[user], titled(dataset, *lists)
+    users, seen = np.arange(dataset.n_users) if user_ids is None else user_ids, dataset.seen
+    if candidates is not None:
+        if not len(candidates):
+            yield from ((dataset.raw_user_ids[user], []) for user in users)
+            return
+        item_emb = item_emb[torch.from_numpy(candidates).to(item_emb.device)]
+        seen, k = seen[:, candidates], min(k, len(candidates))
+        candidates = np.append(candidates, -1)  # so that -1, no title, stays -1
+    for ranking in rank_blocks(user_emb, item_emb, users, seen, k, None, config["seed"], config["eval_memory_mb"]):
+        items = ranking.items if candidates is None else candidates[ranking.items]
+        for user, *titles in zip(ranking.user_ids, items.tolist(), ranking.scores.tolist(), strict=True):
+            yield dataset.raw_user_ids[user], titled(dataset, *titles)
 
 
-def _rankings(
-    user_emb: torch.Tensor,
-    item_emb: torch.Tensor,
-    dataset: Any,
-    k: int,
-    config: dict[str, Any],
-    users: np.ndarray,
-    candidates: np.ndarray | None,
-) -> Iterator[Ranking]:
-    how = None, config["seed"], config["eval_memory_mb"]
-    if candidates is None:
-        yield from rank_blocks(user_emb, item_emb, users, dataset.seen, k, *how)
-        return
-    mine = torch.from_numpy(users).to(user_emb.device)
-    item_emb = item_emb[torch.from_numpy(candidates).to(item_emb.device)]
-    for ranking in rank_blocks(
-        user_emb[mine],
-        item_emb,
-        np.arange(len(users)),
-        dataset.seen[users][:, candidates],
-        min(k, len(candidates)),
-        *how,
-    ):
-        yield ranking._replace(
-            user_ids=users[ranking.user_ids], items=np.where(ranking.items >= 0, candidates[ranking.items], -1)
-        )
-
-
-def titled(dataset: Any, items: list[int], scores: list[float]) -> list[dict[str, Any]]:
-    """Put ids and names to a list of item rows, leaving out the -1 of rank_items."""
+def titled(dataset: Dataset, items: list[int], scores: list[float]) -> list[dict[str, Any]]:
+    """Add ids and names to a list of item rows, leaving out the -1 of rank_items."""
     return [
         {"subject_id": dataset.raw_item_ids[item], "name": dataset.item_names[item], "score": score}
         for item, score in zip(items, scores, strict=True)
@@ -114,14 +92,12 @@ def write_lists(path: Path, lists: Lists) -> None:
 
 def check_format(path: Path) -> None:
     """Raise ValueError unless lists can be written to a file of this name."""
+    formats = ", ".join(WRITERS)
     if path.suffix not in (*WRITERS, ".parquet"):
-        raise ValueError(
-            f"--out is {str(path)!r}, which ends in no format of lists; let it end in one of: "
-            f"{', '.join(WRITERS)}, .parquet"
-        )
+        raise ValueError(f"--out is {str(path)!r}; let it end in one of: {formats}, .parquet")
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError(
-            f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: {', '.join(WRITERS)}"
+            f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: {formats}"
         )
 
 
@@ -134,8 +110,7 @@ def _write_json(file: TextIO, lists: Lists) -> None:
 
 
 def _write_jsonl(file: TextIO, lists: Lists) -> None:
-    for whose, titles in lists:
-        file.write(_json({"user_id": whose, "titles": titles}) + "\n")
+    file.writelines(_json({"user_id": whose, "titles": titles}) + "\n" for whose, titles in lists)
 
 
 def _write_table(file: TextIO, lists: Lists, delimiter: str) -> None:
@@ -156,14 +131,6 @@ def _write_parquet(file: IO[bytes], lists: Lists) -> None:
             writer.write_table(pa.table(list(map(list, zip(*block, strict=True))), schema=schema))
 
 
-WRITERS = {
-    ".json": _write_json,
-    ".jsonl": _write_jsonl,
-    ".csv": partial(_write_table, delimiter=","),
-    ".tsv": partial(_write_table, delimiter="\t"),
-}
-
-
 def _rows(lists: Lists) -> Iterator[tuple[str, int, str, str, float]]:
     return (
         (whose, rank, title["subject_id"], title["name"], title["score"])
@@ -172,5 +139,10 @@ def _rows(lists: Lists) -> Iterator[tuple[str, int, str, str, float]]:
     )
 
 
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False)
+_json = partial(json.dumps, ensure_ascii=False)
+WRITERS = {
+    ".json": _write_json,
+    ".jsonl": _write_jsonl,
+    ".csv": partial(_write_table, delimiter=","),
+    ".tsv": partial(_write_table, delimiter="\t"),
+}

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import RUNTIME_KEYS
+from config import CALL_KEYS
 from runtime import checkpoints, manifest
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.safe_files import parse_json
@@ -51,7 +51,7 @@ class RunIdentity(NamedTuple):
 
 def trained_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that decide what is trained, which the length of lists does not."""
-    return {key: value for key, value in config.items() if key not in (*RUNTIME_KEYS, "recommend_k")}
+    return {key: value for key, value in config.items() if key not in CALL_KEYS}
 
 
 def resolved(config: dict[str, Any], decided: dict[str, Any]) -> dict[str, Any]:

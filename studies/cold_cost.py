@@ -22,7 +22,7 @@ from evaluation.ranking import rank_items
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
-from inference.finished_run import Run
+from inference.finished_run import FinishedRun
 from model import UNLISTED
 from runtime.cli import run_script
 from studies.common import finished_run
@@ -33,7 +33,7 @@ log = logging.getLogger("aglrec")
 Rows = dict[str, dict[str, float]]
 
 
-def measure(run: Run, costs: list[float]) -> Rows:
+def measure(run: FinishedRun, costs: list[float]) -> Rows:
     """Evaluate a run at each cold_cost, at an offset of 0, and with no cold item listed.
 
     Args:
@@ -77,7 +77,7 @@ def measure(run: Run, costs: list[float]) -> Rows:
     return {name: metrics(run, lowered(at_zero, offset), is_cold) for name, offset in offsets.items()}
 
 
-def metrics(run: Run, item_emb: torch.Tensor, is_cold: np.ndarray) -> dict[str, float]:
+def metrics(run: FinishedRun, item_emb: torch.Tensor, is_cold: np.ndarray) -> dict[str, float]:
     """Compute a row of measure, with the run's users and these items."""
     k, found, dataset = max(run.config["top_k"]), {}, run.dataset
     for part, own_cold in (("valid", dataset.cold_valid), ("test", dataset.cold_valid + dataset.cold_test)):
@@ -95,7 +95,7 @@ def metrics(run: Run, item_emb: torch.Tensor, is_cold: np.ndarray) -> dict[str, 
     return {**found, "listed": float(is_cold[lists[lists >= 0]].mean())}
 
 
-def hit_rates(run: Run) -> dict[str, float]:
+def hit_rates(run: FinishedRun) -> dict[str, float]:
     """Compute how often the last title of a warm list and the first of a cold one are hits, over users with both.
 
     No calibration can change these odds: a new title that takes the last place of a list gains only as often as it is a

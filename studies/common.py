@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from config import get_config
-from inference.finished_run import Run, load_run
+from inference.finished_run import FinishedRun, load_finished
 from runtime.files import load_torch
 
 
-def finished_run(folder: Path, data_dir: str | None = None) -> Run:
+def finished_run(folder: Path, data_dir: str | None = None) -> FinishedRun:
     """Load the run in folder, its data from data_dir if they are no longer where the run found them."""
     trained = load_torch(folder / "best_model.pth")["config"]
-    return load_run(get_config({"saved_dir": str(folder), "data_dir": data_dir or trained["data_dir"]}))
+    return load_finished(get_config({"saved_dir": str(folder), "data_dir": data_dir or trained["data_dir"]}))

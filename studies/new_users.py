@@ -30,7 +30,8 @@ from dataset.splits import PARTS
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
-from inference.finished_run import Run, place_user
+from inference.finished_run import FinishedRun
+from inference.fold_in import place_users
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import run_script
@@ -50,8 +51,8 @@ SHARE = 0.1
 class Pair(NamedTuple):
     """A run, and one like it that was trained without some of its users."""
 
-    known: Run
-    left_out: Run
+    known: FinishedRun
+    left_out: FinishedRun
     users: np.ndarray  # (n,) their rows in the first
 
 
@@ -93,7 +94,7 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
     )
 
 
-def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
+def trained(known: FinishedRun, dataset: Dataset, config: dict[str, Any]) -> FinishedRun:
     """Train on a dataset as main.run does, unless that was done before.
 
     Args:
@@ -117,16 +118,12 @@ def trained(known: Run, dataset: Dataset, config: dict[str, Any]) -> Run:
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())
     checkpoint = load_torch(saved / "best_model.pth")
-    state = checkpoint["state_dict"]
-    linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
     return dataclasses.replace(
         known,
         checkpoint=checkpoint,
         dataset=dataset,
-        linear=linear,
         user_emb=load_torch(saved / "user_emb.pt"),
         item_emb=load_torch(saved / "item_emb.pt"),
-        has_bias="item_bias" in state,
         config=resolved({**known.config, **checkpoint["config"]}, checkpoint["decided"]),
     )
 
@@ -147,7 +144,7 @@ def measure(both: Pair) -> dict[str, dict[str, float]]:
     rows = {"trained in": (known.user_emb[users], known.item_emb, 0.0)}
     for name, run in (("trained in, placed anew", known), ("left out, placed", left_out)):
         start = time.perf_counter()
-        placed = place_user(run, collected)
+        placed = place_users(run, collected).users
         rows[name] = placed, run.item_emb, 1000 * (time.perf_counter() - start) / len(users)
     return {
         name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}

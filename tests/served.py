@@ -14,7 +14,7 @@ from conftest import write_data
 
 import main
 from config import get_config
-from inference.finished_run import Run
+from inference.finished_run import FinishedRun
 from serve import listening
 from web.app import create_app, guarded
 
@@ -95,7 +95,7 @@ def export(path: Path, entries: list[tuple[str, str, int]]) -> Path:
 
 
 @contextmanager
-def running(run: Run, users: bool = False) -> Iterator[str]:
+def running(run: FinishedRun, users: bool = False) -> Iterator[str]:
     """Serve a run at a free port, and yield its address."""
     with listening("127.0.0.1", 0) as taken:
         server = uvicorn.Server(uvicorn.Config(guarded(create_app(run, users), "127.0.0.1"), log_level="warning"))

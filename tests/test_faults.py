@@ -29,7 +29,7 @@ import save_embeddings
 from config import get_config
 from data_loader import load_dataset
 from dataset import readers
-from inference.finished_run import load_run
+from inference.finished_run import load_finished
 from llm_embedding import text_vectors
 from runtime import manifest
 from runtime.cli import run_script
@@ -363,7 +363,7 @@ def test_a_damaged_file_of_a_run_is_refused_or_made_again(
     expected = torch.load("saved/item_emb.pt", weights_only=True)
     path.write_bytes(damage(path.read_bytes()))
     monkeypatch.setattr(sys, "argv", ["report.py", "saved"])
-    for use in (lambda: load_run(config).item_emb, lambda: report.main() or expected):
+    for use in (lambda: load_finished(config).item_emb, lambda: report.main() or expected):
         try:
             assert torch.equal(use(), expected)
         except (ValueError, SystemExit) as error:
@@ -489,7 +489,7 @@ def test_a_run_whose_data_were_edited_meanwhile_is_of_what_it_read_and_says_so(
         edited_after(1, config, patch)
         assert main.run(config)["test"] == whole["test"]
     with pytest.raises(ValueError, match="trained on other data"):
-        load_run(config)
+        load_finished(config)
 
 
 def test_what_is_trained_once_more_has_to_be_what_was_measured(

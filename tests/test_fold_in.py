@@ -13,7 +13,9 @@ from scipy.special import logsumexp
 from config import get_config
 from evaluator import evaluate_warm, means
 from inference import fold_in
-from inference.finished_run import Run, list_for_new, load_run, place_user
+from inference.finished_run import FinishedRun, load_finished
+from inference.fold_in import place_user, place_users
+from inference.lists import list_titles
 from main import run
 from training.linear_columns import linear_users
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module", params=["softmax", "bpr"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A run on the sample data, whose user tastes are known to be learnable; some titles have no history."""
     softmax = {
         "loss": "softmax",
@@ -51,16 +53,16 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         }
     )
     run(config)
-    return load_run(config)
+    return load_finished(config)
 
 
-def ndcg(run: Run, user_emb: torch.Tensor) -> float:
+def ndcg(run: FinishedRun, user_emb: torch.Tensor) -> float:
     return means(evaluate_warm(user_emb, run.item_emb, run.dataset, "test", run.config, auc=False))["NDCG@20"]
 
 
-def test_the_runs_own_users_lose_under_5_percent_when_placed_anew(trained: Run) -> None:
+def test_the_runs_own_users_lose_under_5_percent_when_placed_anew(trained: FinishedRun) -> None:
     assert np.diff(trained.dataset.train.indptr).all()
-    known, anew = ndcg(trained, trained.user_emb), ndcg(trained, place_user(trained, trained.dataset.train))
+    known, anew = ndcg(trained, trained.user_emb), ndcg(trained, place_users(trained, trained.dataset.train).users)
     assert anew > 0.95 * known
     by_propagation = trained.user_emb.clone()  # the start of the fit: what --new_user once gave
     dim, counts = trained.config["embedding_dim"], np.bincount(trained.dataset.train.indices, minlength=300)
@@ -71,11 +73,11 @@ def test_the_runs_own_users_lose_under_5_percent_when_placed_anew(trained: Run) 
     assert anew > ndcg(trained, by_propagation)
 
 
-def test_a_user_is_placed_alike_alone_and_among_others(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_is_placed_alike_alone_and_among_others(trained: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     some = trained.dataset.train[:7]
-    together = place_user(trained, some)
+    together = place_users(trained, some).users
     monkeypatch.setattr(fold_in, "BLOCK", 2)
-    torch.testing.assert_close(place_user(trained, some), together, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(place_users(trained, some).users, together, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -102,7 +104,7 @@ def test_the_steps_go_to_the_best_vector_there_is(
     start *= length / np.linalg.norm(start)
     collected = sp.csr_matrix((np.ones(5), (np.zeros(5, int), mine)), shape=(1, 30))
     columns = tuple(torch.from_numpy(part).float() for part in linear) if beside else None
-    found = fold_in.fold_in(collected, torch.from_numpy(items).float(), counts, length, fixed, columns)
+    found = fold_in.fold_in(collected, torch.from_numpy(items).float(), counts, length, fixed, columns).users
     found = found[0].double().numpy()
     best = minimize(loss, start).fun
     assert best - 1e-6 <= loss(found) <= best + left * (loss(start) - best)
@@ -119,7 +121,7 @@ def test_the_vector_is_its_titles_less_what_is_expected_of_the_catalogue(
     items, counts = torch.from_numpy(rng.normal(size=(30, 4))).float(), rng.integers(1, 9, 30)
     collected = sp.csr_matrix((rng.random((6, 30)) < 0.3).astype(np.float32))
     # so short that the best vector of that length is not beyond the best of all, where titles would count against him
-    users, weights = fold_in.fold_in_users(collected, items, counts, 0.3, fixed)
+    users, weights = fold_in.fold_in(collected, items, counts, 0.3, fixed)
     assert ((weights != 0) != (collected != 0)).nnz == 0
     assert (weights.data > 0).all()
     off = torch.from_numpy(weights @ items.numpy()) - users
@@ -150,32 +152,32 @@ def test_the_vector_complements_the_linear_columns(tmp_path: Path) -> None:
         }
     )
     run(config)
-    found = load_run(config)
-    assert found.linear is not None
+    found = load_finished(config)
+    assert found.layout.linear is not None
     some, dim = found.dataset.train[:5], config["embedding_dim"]
-    users = place_user(found, some)
+    users = place_users(found, some).users
     counts = np.bincount(found.dataset.train.indices, minlength=found.dataset.n_items)
-    start = dim + found.has_bias
-    beside = linear_users(*found.linear, some), found.item_emb[:, start : start + 16]
+    start = dim + found.layout.has_bias
+    beside = linear_users(*found.layout.linear, some), found.item_emb[:, start : start + 16]
     torch.testing.assert_close(users[:, start : start + 16], beside[0])
     alone, together = (
-        fold_in.fold_in(some, found.item_emb[:, :dim], counts, 5.0, True, linear) for linear in (None, beside)
+        fold_in.fold_in(some, found.item_emb[:, :dim], counts, 5.0, True, linear).users for linear in (None, beside)
     )
     torch.testing.assert_close(users[:, :dim], together, rtol=1e-3, atol=1e-3)
     assert (alone - together).norm(dim=1).min() > 0.1
 
 
-def test_lists_for_new_users_hold_what_they_lack_best_first(trained: Run) -> None:
+def test_lists_for_new_users_hold_what_they_lack_best_first(trained: FinishedRun) -> None:
     titles = trained.dataset.train.indices[:3].tolist()
-    found = list_for_new(trained, titles, 10)
+    found = list_titles(trained, place_user(trained, titles).users[0], 10, titles)
     assert not {trained.dataset.raw_item_ids[item] for item in titles} & {title["subject_id"] for title in found}
     scores = [title["score"] for title in found]
     assert len(found) == 10
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_title_without_a_history_alone_is_enough(trained: Run) -> None:
+def test_a_title_without_a_history_alone_is_enough(trained: FinishedRun) -> None:
     cold = np.setdiff1d(np.arange(trained.dataset.n_items), trained.dataset.warm_items)[:1].tolist()
-    found: list[dict[str, Any]] = list_for_new(trained, cold, 5)
+    found: list[dict[str, Any]] = list_titles(trained, place_user(trained, cold).users[0], 5, cold)
     assert len(found) == 5
     assert np.isfinite([title["score"] for title in found]).all()

@@ -21,7 +21,7 @@ import main
 import report
 import trainer
 from config import get_config
-from inference.finished_run import load_run
+from inference.finished_run import load_finished
 from runtime import files, identity, manifest
 from runtime.cli import run_script
 from runtime.identity import OUTPUTS
@@ -82,7 +82,7 @@ def test_every_output_is_entered_with_its_run(config: dict[str, Any]) -> None:
     metrics, saved = main.run(config), Path(config["saved_dir"])
     entries = json.loads((saved / "manifest.json").read_text())["files"]
     assert {entry["run"] for entry in entries.values()} == {metrics["run"]}
-    assert set(entries) == set(OUTPUTS)
+    assert set(entries) == {*OUTPUTS, "user_metrics.npz"}
     other = main.run({**config, "seed": 1, "saved_dir": str(saved / "other")})
     assert other["run"] != metrics["run"]
 
@@ -101,7 +101,7 @@ def test_a_run_killed_over_an_old_one_is_whole_or_refused(
     killed_at(name, other)
     if name in ("checkpoint.pth", "history.jsonl"):
         assert contents(saved) == before
-        assert load_run(config).item_emb.isfinite().all()
+        assert load_finished(config).item_emb.isfinite().all()
         manifest.check(saved, *OUTPUTS)
     else:
         with pytest.raises(ValueError, match=r"not belong together: .*of run \w+.*give the run's command again"):
@@ -162,7 +162,7 @@ def test_each_who_reads_a_mix_says_which_file_is_of_which_run(
     old = json.loads((saved / "metrics.json").read_text())["run"]
     new = manifest.recorded_run(saved)
     said = rf"best_model.pth of run {new}; user_emb.pt not as run {old} wrote it; item_emb.pt of run {old}"
-    for read in (lambda: load_run(mixed), lambda: finished_run(saved)):
+    for read in (lambda: load_finished(mixed), lambda: finished_run(saved)):
         with pytest.raises(ValueError, match=said):
             read()
     with pytest.raises(ValueError, match=f"best_model.pth, history.jsonl of run {new}; metrics.json of run {old}"):
@@ -177,9 +177,9 @@ def test_a_file_that_was_changed_or_came_from_elsewhere_is_named(config: dict[st
     main.run({**config, "seed": 1, "saved_dir": str(saved / "other")})
     shutil.copy(saved / "other" / "user_emb.pt", saved)
     with pytest.raises(ValueError, match=rf"best_model.pth, item_emb.pt of run {run}; user_emb.pt not as run {run}"):
-        load_run(config)
+        load_finished(config)
     main.run({**config, "mode": "inference"})
-    assert load_run(config)
+    assert load_finished(config)
 
 
 def test_a_file_of_no_known_run_is_refused(config: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ def test_a_file_of_no_known_run_is_refused(config: dict[str, Any]) -> None:
     del entries["files"]["item_emb.pt"]
     path.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match="item_emb.pt of no run that is known"):
-        load_run(config)
+        load_finished(config)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": {"item_emb.pt": 7}}'])
@@ -197,13 +197,13 @@ def test_a_damaged_manifest_is_a_sentence(content: str, config: dict[str, Any]) 
     main.run(config)
     (Path(config["saved_dir"]) / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match="manifest.json cannot be read .*; delete it"):
-        load_run(config)
+        load_finished(config)
 
 
 def test_what_an_older_version_wrote_is_taken_as_it_is(config: dict[str, Any]) -> None:
     main.run(config)
     (Path(config["saved_dir"]) / "manifest.json").unlink()
-    assert load_run(config)
+    assert load_finished(config)
     main.run({**config, "mode": "inference"})
     assert not (Path(config["saved_dir"]) / "manifest.json").exists()
 

@@ -33,6 +33,7 @@ FILES = {
     "recommendations.json",
     "new_titles.json",
     "train_user_dict.pkl",
+    "user_metrics.npz",
     "item_llm_embeddings.npy",
     "user_llm_embeddings.npy",
     "item_llm_embeddings.npy.json",

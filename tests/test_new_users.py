@@ -15,7 +15,7 @@ from conftest import write_data
 from config import get_config
 from data_loader import load_dataset
 from dataset.splits import PARTS
-from inference.finished_run import place_user
+from inference.fold_in import place_users
 from main import run
 from runtime.cli import run_script
 from studies import new_users
@@ -120,7 +120,7 @@ def test_the_figures_are_those_of_the_vectors(both: Pair) -> None:
     among = both.left_out.dataset.warm_items
     for name, run_, emb in (
         ("trained in", both.known, both.known.user_emb[users]),
-        ("left out, placed", both.left_out, place_user(both.left_out, dataset.train[users])),
+        ("left out, placed", both.left_out, place_users(both.left_out, dataset.train[users]).users),
     ):
         for part in ("valid", "test"):
             found = []

@@ -11,20 +11,19 @@ from conftest import dataset_of, write_data
 from test_model import dense_adjacency
 
 from config import get_config
-from data_loader import Dataset, load_dataset, normalized_adjacency
+from data_loader import normalized_adjacency
 from inference.explanations import (
     Composition,
     Sources,
     composition,
     explain,
-    extra_columns,
     of_new_user,
     readable,
     sources,
     sources_of,
 )
-from inference.finished_run import load_run, place_user
-from inference.fold_in import fold_in_users
+from inference.finished_run import FinishedRun, layout_of, load_finished
+from inference.fold_in import fold_in, place_users
 from llm_embedding import TextVectors
 from main import run
 from model import LightGCN
@@ -104,7 +103,7 @@ def test_the_parts_of_every_pair_sum_to_its_score(fusion: str, depth: int, more:
         np.testing.assert_allclose(summed(apart, item_emb.shape[1]), user_emb[user], atol=1e-5)
         for item, reason in enumerate(explain(apart, item_emb, list(range(N_ITEMS)))):
             assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
-            assert reason.brought.sum() == pytest.approx(
+            assert reason.contributions.sum() == pytest.approx(
                 sum(part for name, part in reason.parts.items() if name in by_title), abs=1e-9
             )
 
@@ -131,8 +130,8 @@ def test_a_title_brings_what_goes_when_its_edge_is_not_walked(fusion: str, depth
     for reason, item in zip(
         explain(composition(sources_by(model, text, train), user), item_emb, [2, 9]), (2, 9), strict=True
     ):
-        assert set(reason.because) == set(train[user].indices)
-        for title, brought in zip(reason.because, reason.brought, strict=True):
+        assert set(reason.titles) == set(train[user].indices)
+        for title, brought in zip(reason.titles, reason.contributions, strict=True):
             first = adjacency[user].copy()
             first[N_USERS + title] = 0
             gone = (whole - vector(first)) / (np.linalg.norm(whole) if normalize else 1)
@@ -156,7 +155,7 @@ def test_for_a_user_of_whom_nothing_is_known_popularity_ranks() -> None:
     train = drawn_train()
     model, text = drawn_model(train, "concat", 2, columns=True)
     [reason] = explain(composition(sources_by(model, text, train), UNKNOWN), model.embeddings()[1], [4])
-    assert len(reason.because) == len(reason.brought) == 0
+    assert len(reason.titles) == len(reason.contributions) == 0
     assert reason.parts == {"popularity": pytest.approx(float(model.popularity[4]))}
 
 
@@ -176,38 +175,36 @@ def test_a_planted_title_is_the_main_reason(known: bool) -> None:
         apart = composition(sources(state, dataset, None, config), 40)
     else:
         apart = of_new_user(
-            fold_in_users(dataset.train[[40]], item_emb, pairs.sum(axis=0), 1.0, False), item_emb, extra_columns(state)
+            fold_in(dataset.train[[40]], item_emb, pairs.sum(axis=0), 1.0, False), item_emb, layout_of(state)
         )
     of_many, of_one = explain(apart, item_emb, [5, 16])
-    assert of_one.because[0] == 15
-    assert of_one.brought[0] > 2 * of_one.brought[1]
-    assert of_many.because[-1] == 15
-    assert set(of_many.because[:4]) == {0, 1, 2, 3}
+    assert of_one.titles[0] == 15
+    assert of_one.contributions[0] > 2 * of_one.contributions[1]
+    assert of_many.titles[-1] == 15
+    assert set(of_many.titles[:4]) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("fixed", [True, False])
 def test_those_outside_are_taken_apart_whatever_the_order_of_their_titles(fixed: bool) -> None:
     model, _ = drawn_model(drawn_train(), "none", 1, columns=True)
-    item_emb, columns = model.embeddings()[1], extra_columns(model.whole_state(model.state_dict()))
+    item_emb, columns = model.embeddings()[1], layout_of(model.whole_state(model.state_dict()))
     found = []
     for titles in ([2, 11, 5, 28], [28, 5, 2, 11]):
         collected = sp.csr_matrix((np.ones(4, np.float32), titles, [0, 4]), shape=(1, N_ITEMS))
-        fit = fold_in_users(collected, item_emb[:, :DIM], np.full(N_ITEMS, 3), 2.0, fixed)
+        fit = fold_in(collected, item_emb[:, :DIM], np.full(N_ITEMS, 3), 2.0, fixed)
         user = torch.cat([fit.users, torch.ones(1, 1), linear_users(model.linear_inputs, 0.5, collected)], dim=1)
         reasons = explain(of_new_user(fit, item_emb, columns), item_emb, list(range(N_ITEMS)))
         for reason, score in zip(reasons, (item_emb[:, :-1].double() @ user[0].double()).tolist(), strict=True):
             assert sum(reason.parts.values()) == pytest.approx(score, abs=1e-4)
             assert list(reason.parts) == ["history", "catalogue", "popularity", "linear"]
-        found.append([dict(zip(reason.because.tolist(), reason.brought, strict=True)) for reason in reasons])
+        found.append([dict(zip(reason.titles.tolist(), reason.contributions, strict=True)) for reason in reasons])
     for one, other in zip(*found, strict=True):
         assert sorted(one) == [2, 5, 11, 28]
         assert one == pytest.approx(other, abs=1e-4)
 
 
 @pytest.fixture(scope="module", params=["concat", "sum"])
-def finished(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Dataset, dict[str, Any]]:
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A finished run on data with comments, with all there is beside the trained columns."""
     folder = tmp_path_factory.mktemp("run")
     write_data(folder / "data", n_users=60, n_items=40)
@@ -227,52 +224,37 @@ def finished(
         }
     )
     run(config)
-    trained = load_run(config)
-    return trained.dataset, trained.config
+    return load_finished(config)
 
 
-def test_a_finished_run_is_explained_from_its_files(finished: tuple[Dataset, dict[str, Any]]) -> None:
-    dataset, config = finished
-    user_emb, item_emb = (load_torch(Path(config["saved_dir"]) / f"{side}_emb.pt") for side in ("user", "item"))
-    made_of, rng = sources_of(dataset, config), np.random.default_rng(0)
+def test_a_finished_run_is_explained_from_its_files(finished: FinishedRun) -> None:
+    dataset, saved = finished.dataset, Path(finished.config["saved_dir"])
+    user_emb, item_emb = (load_torch(saved / f"{side}_emb.pt") for side in ("user", "item"))
+    made_of, rng = sources_of(finished), np.random.default_rng(0)
     for user, item in rng.integers((dataset.n_users, dataset.n_items), size=(1000, 2)).tolist():
         [reason] = explain(composition(made_of, user), item_emb, [item])
         assert sum(reason.parts.values()) == pytest.approx(
             float(user_emb[user].double() @ item_emb[item].double()), abs=1e-4
         )
-        assert set(reason.because) == set(dataset.train[[user]].indices)
+        assert set(reason.titles) == set(dataset.train[[user]].indices)
 
 
-def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: tuple[Dataset, dict[str, Any]]) -> None:
-    dataset, config = finished
-    trained, state = load_run(config), load_torch(Path(config["saved_dir"]) / "best_model.pth")["state_dict"]
-    columns, collected = extra_columns(state), dataset.train[:9]
-    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    length = trained.user_emb[:, : columns.start].norm(dim=1).mean().item()
-    beside_them = None
-    if trained.linear:
-        start = columns.start + columns.has_bias
-        users = linear_users(*trained.linear, collected)
-        beside_them = users, trained.item_emb[:, start : start + users.shape[1]]
-    fit = fold_in_users(
-        collected, trained.item_emb[:, : columns.start], counts, length, config["normalize"], beside_them
-    )
-    scores = (place_user(trained, collected).double() @ trained.item_emb.double().T).numpy()
+def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: FinishedRun) -> None:
+    users, items = place_users(finished, finished.dataset.train[:9]), finished.item_emb
+    scores = (users.users.double() @ items.double().T).numpy()
     for user in range(9):
-        for item, reason in enumerate(
-            explain(of_new_user(fit, trained.item_emb, columns, user), trained.item_emb, list(range(dataset.n_items)))
-        ):
+        apart = of_new_user(users, items, finished.layout, user)
+        for item, reason in enumerate(explain(apart, items, list(range(len(items))))):
             assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
 
 
-def test_changed_texts_are_refused(finished: tuple[Dataset, dict[str, Any]]) -> None:
-    dataset, config = finished
-    titles = Path(config["data_dir"]) / "anime.tsv"
+def test_changed_texts_are_refused(finished: FinishedRun) -> None:
+    titles = Path(finished.config["data_dir"]) / "anime.tsv"
     before = titles.read_text(encoding="utf-8")
     titles.write_text(before.replace("story of 3", "another story"), encoding="utf-8")
     try:
         with pytest.raises(ValueError, match="other text vectors"):
-            sources_of(load_dataset(config), config)
+            sources_of(load_finished(finished.config))
     finally:
         titles.write_text(before, encoding="utf-8")
 
@@ -282,7 +264,7 @@ def test_the_titles_that_spoke_for_it_most_are_named() -> None:
     model, _ = drawn_model(train, "none", 2)
     dataset = dataset_of(train)
     for reason in explain(composition(sources_by(model, None, train), 5), model.embeddings()[1], list(range(N_ITEMS))):
-        found, favour = readable(reason, dataset), reason.brought[reason.brought > 0]
-        assert (np.diff(reason.brought) <= 0).all()
-        assert [title["subject_id"] for title in found] == [str(row) for row in reason.because[: min(3, len(favour))]]
+        found, favour = readable(reason, dataset), reason.contributions[reason.contributions > 0]
+        assert (np.diff(reason.contributions) <= 0).all()
+        assert [title["subject_id"] for title in found] == [str(row) for row in reason.titles[: min(3, len(favour))]]
         assert [title["share"] for title in found] == pytest.approx(favour[:3] / favour.sum())

@@ -249,7 +249,7 @@ def test_an_exported_list_tells_taste_but_for_what_was_wished_dropped_or_dislike
     )
     code, printed, _ = call("--new_user", path, "--k", "30")
     assert code == 0
-    assert "list.xml (mal): of 7 titles, 6 are known here (1 by name) and 3 tell of taste" in printed
+    assert "list.xml (mal): of 7 titles, 6 are known here (1 by name) and 3 count as liked" in printed
     by_hand = call("--new_user", "s1,s2,s6", "--k", "30")[1]
     assert listed(printed) == [raw for raw in listed(by_hand) if raw not in ("s3", "s4", "s5")]
 
@@ -273,7 +273,7 @@ def test_a_list_that_tells_nothing_is_a_sentence(
 ) -> None:
     code, _, error = call("--new_user", export_of(exported(*rows)))
     assert code == 2
-    assert "0 tell of taste" in error
+    assert "0 count as liked" in error
     assert "nothing to go by" in error
 
 
@@ -497,7 +497,7 @@ def test_without_pyarrow_parquet_is_refused_before_anything_is_loaded(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(top_k, "find_spec", lambda name: None)
-    monkeypatch.setattr(recommend, "load_run", None)
+    monkeypatch.setattr(recommend, "load_finished", None)
     code, _, error = call("--out", "inference.top_k.parquet")
     assert code == 2
     assert "pip install pyarrow, or write one of: .json" in error

@@ -14,7 +14,7 @@ import main
 from config import PRESETS, get_config
 from data_loader import load_dataset
 from evaluator import evaluate, means
-from inference.finished_run import load_run
+from inference.finished_run import load_finished
 from run_ablation import compare
 from runtime.identity import resolved
 
@@ -132,7 +132,7 @@ def test_the_same_command_again_leaves_every_file_as_it_is(refitted: tuple[dict[
 def test_lists_of_the_run_come_from_it(refitted: tuple[dict[str, Any], dict[str, Any]]) -> None:
     config, metrics = refitted
     saved = Path(config["saved_dir"])
-    run = load_run(config)
+    run = load_finished(config)
     assert run.dataset.train.nnz == metrics["refit"]["positives"]
     assert torch.equal(run.user_emb, torch.load(saved / "user_emb.pt", weights_only=True))
     lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))

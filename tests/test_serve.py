@@ -24,8 +24,10 @@ pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r 
 from fastapi.testclient import TestClient
 from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 
-from inference import finished_run
-from inference.finished_run import Filters, Run
+from inference.finished_run import FinishedRun, load_finished
+from inference.fold_in import place_users
+from inference.lists import list_titles, similar_titles
+from inference.lookup import Filters, allowed_items
 from serve import listening, parse
 from web import answers
 from web import app as app_module
@@ -42,12 +44,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def run(config: dict[str, Any]) -> Run:
-    return finished_run.load_run(config)
+def run(config: dict[str, Any]) -> FinishedRun:
+    return load_finished(config)
 
 
 @pytest.fixture(scope="module")
-def client(run: Run) -> Iterator[TestClient]:
+def client(run: FinishedRun) -> Iterator[TestClient]:
     with TestClient(
         guarded(create_app(run), "127.0.0.1"), base_url="http://localhost:8000", raise_server_exceptions=False
     ) as client:
@@ -64,6 +66,15 @@ def ids(titles: list[dict[str, Any]]) -> list[str]:
     return [title["subject_id"] for title in titles]
 
 
+def collected_by(rows: list[int]) -> sp.csr_matrix:
+    return sp.csr_matrix((np.ones(len(rows), np.float32), ([0] * len(rows), rows)), shape=(1, N_ITEMS))
+
+
+def list_of_user(run: FinishedRun, raw_id: str) -> list[dict[str, Any]]:
+    user = run.user_rows[raw_id]
+    return list_titles(run, run.user_emb[user], 5, run.dataset.seen[user].indices)
+
+
 def refused(reply: Any, status: int, code: str) -> str:
     assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text
     assert set(reply.json()) == {"code", "message"}
@@ -73,7 +84,7 @@ def refused(reply: Any, status: int, code: str) -> str:
 # --- the run and its titles ---
 
 
-def test_the_run_is_described(client: TestClient, run: Run) -> None:
+def test_the_run_is_described(client: TestClient, run: FinishedRun) -> None:
     info = client.get("/api/run").json()
     assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
     assert info["n_collected"] == run.dataset.seen.nnz
@@ -97,7 +108,7 @@ def test_a_title_is_found_by_any_of_its_names(query: str, client: TestClient) ->
     }
 
 
-def test_without_a_query_the_most_collected_are_found(client: TestClient, run: Run) -> None:
+def test_without_a_query_the_most_collected_are_found(client: TestClient, run: FinishedRun) -> None:
     counts = np.bincount(run.dataset.train.indices, minlength=N_ITEMS)
     found = ids(client.get("/api/titles", params={"n": 5}).json()["titles"])
     assert [counts[run.item_rows[one]] for one in found] == sorted(counts, reverse=True)[:5]
@@ -106,9 +117,9 @@ def test_without_a_query_the_most_collected_are_found(client: TestClient, run: R
 # --- lists ---
 
 
-def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
+def test_a_list_is_that_of_recommend(client: TestClient, run: FinishedRun) -> None:
     rows = [run.item_rows[one] for one in PICKED]
-    wanted = finished_run.list_for_new(run, rows, 10, None, [7])
+    wanted = list_titles(run, place_users(run, collected_by(rows)).users[0], 10, [*rows, 7])
     found = list_of(client, k=10, exclude=[raw(7)])
     assert ids(found["titles"]) == ids(wanted)
     assert [one["score"] for one in found["titles"]] == pytest.approx([one["score"] for one in wanted], abs=1e-4)
@@ -117,9 +128,8 @@ def test_a_list_is_that_of_recommend(client: TestClient, run: Run) -> None:
     assert found["new_titles"] == []
 
 
-def test_a_fitted_vector_is_that_of_serving(run: Run) -> None:
-    collected = sp.csr_matrix((np.ones(2, np.float32), ([0, 0], [3, 8])), shape=(1, N_ITEMS))
-    assert torch.allclose(answers.fit(run, (3, 8))[0], finished_run.place_user(run, collected)[0], atol=1e-6)
+def test_a_fitted_vector_is_that_of_serving(run: FinishedRun) -> None:
+    assert torch.allclose(answers.fit(run, (3, 8)).users, place_users(run, collected_by([3, 8])).users, atol=1e-6)
     assert answers.fit.cache_info().maxsize == answers.PEOPLE
 
 
@@ -150,10 +160,10 @@ def test_reasons_add_up(client: TestClient) -> None:
     assert not any(one["because"] or one["parts"] for one in list_of(client)["titles"])
 
 
-def test_filters_hold(client: TestClient, run: Run) -> None:
+def test_filters_hold(client: TestClient, run: FinishedRun) -> None:
     found = list_of(client, tags=["TAG1"], not_tags=["tag3"], min_year=1991, max_year=2020, k=200, new=True)
     rows = [run.item_rows[one] for one in ids(found["titles"])]
-    wanted = finished_run.allowed_items(run, Filters(("tag1",), ("tag3",), 1991, 2020))
+    wanted = allowed_items(run, Filters(("tag1",), ("tag3",), 1991, 2020))
     assert set(rows) == set(wanted.tolist()) - {run.item_rows[one] for one in PICKED}
     assert 0 < len(rows) < N_ITEMS
     assert set(ids(found["new_titles"])) == {raw(row) for row in rows if row >= NEW}
@@ -203,10 +213,10 @@ def test_a_form_of_a_foreign_page_is_not_answered(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("item", [0, 5, NEW])
-def test_similar_titles_are_those_of_serving(item: int, client: TestClient, run: Run) -> None:
+def test_similar_titles_are_those_of_serving(item: int, client: TestClient, run: FinishedRun) -> None:
     found = client.get(f"/api/similar/{urllib.request.quote(raw(item), safe='')}", params={"k": 4}).json()
     assert found["title"]["subject_id"] == raw(item)
-    for side, titles in finished_run.similar(run, item, 4).items():
+    for side, titles in similar_titles(run, item, 4).items():
         assert ids(found[side]) == ids(titles)
         assert len(titles) == 4
     refused(client.get("/api/similar/no"), 404, "unknown_title")
@@ -215,7 +225,7 @@ def test_similar_titles_are_those_of_serving(item: int, client: TestClient, run:
 # --- people ---
 
 
-def test_people_are_private_unless_asked_for(client: TestClient, run: Run) -> None:
+def test_people_are_private_unless_asked_for(client: TestClient, run: FinishedRun) -> None:
     refused(client.get("/api/user/u0"), 404, "not_found")
     assert not [path for path in client.get("/openapi.json").json()["paths"] if "user" in path]
     with TestClient(guarded(create_app(run, users=True), "127.0.0.1"), base_url="http://localhost") as opened:
@@ -223,14 +233,14 @@ def test_people_are_private_unless_asked_for(client: TestClient, run: Run) -> No
         assert opened.get("/api/run").json()["can"]["users"]
         refused(opened.get("/api/user/no"), 404, "unknown_user")
     user = run.user_rows["u0"]
-    assert ids(found["titles"]) == ids(finished_run.list_for_user(run, user, 5))
+    assert ids(found["titles"]) == ids(list_of_user(run, "u0"))
     assert set(ids(found["collected"])) == {run.dataset.raw_item_ids[item] for item in run.dataset.seen[user].indices}
     for one in found["titles"]:
         assert sum(one["parts"].values()) == pytest.approx(one["score"], abs=1e-3)
         assert one["because"]
 
 
-def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_reasons_cannot_be_told_users_have_lists(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     def changed(*_: Any) -> None:
         raise ValueError("a text has changed")
 
@@ -238,11 +248,11 @@ def test_where_reasons_cannot_be_told_users_have_lists(run: Run, monkeypatch: py
     answers.sources.cache_clear()
     found = answers.lists_for_user(run, "u0", 5)
     answers.sources.cache_clear()
-    assert ids(found["titles"]) == ids(finished_run.list_for_user(run, run.user_rows["u0"], 5))
+    assert ids(found["titles"]) == ids(list_of_user(run, "u0"))
     assert not any(one["because"] for one in found["titles"])
 
 
-def test_vectors_that_are_not_the_models_have_lists_without_reasons(run: Run) -> None:
+def test_vectors_that_are_not_the_models_have_lists_without_reasons(run: FinishedRun) -> None:
     for shift, told in ((0, True), (0.05, False)):
         found = answers.lists_for_user(replace(run, user_emb=run.user_emb + shift), "u0", 5)
         assert len(found["titles"]) == 5
@@ -325,10 +335,10 @@ def test_an_upload_is_no_form(client: TestClient) -> None:
     refused(client.options("/api/upload"), 405, "not_allowed")
 
 
-def test_reading_a_list_holds_up_nobody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_list_holds_up_nobody(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
-    def slow(run: Run, path: Path) -> dict[str, Any]:
+    def slow(run: FinishedRun, path: Path) -> dict[str, Any]:
         inside.set()
         assert go_on.wait(30)
         raise app_module.Refused("unreadable", "it took long")
@@ -359,7 +369,7 @@ def status_of(request: Any) -> int:
 
 
 def test_a_client_that_goes_away_leaves_nothing(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with running(run) as url:
@@ -447,7 +457,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_holds_no_code(client: TestCli
 # --- the description ---
 
 
-def test_the_description_fits_what_is_answered(run: Run) -> None:
+def test_the_description_fits_what_is_answered(run: FinishedRun) -> None:
     schemathesis = pytest.importorskip("schemathesis")
     hypothesis = pytest.importorskip("hypothesis")
     from schemathesis.specs.openapi.checks import positive_data_acceptance

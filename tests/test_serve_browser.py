@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r 
 
 from served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 
-from inference.finished_run import load_run
+from inference.finished_run import load_finished
 
 pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
 
@@ -35,7 +35,7 @@ COLOURS = """(() => {
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(load_run(make_config(tmp_path_factory.mktemp("serve")))) as url:
+    with running(load_finished(make_config(tmp_path_factory.mktemp("serve")))) as url:
         yield url
 
 

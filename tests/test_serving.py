@@ -16,22 +16,10 @@ import main
 from config import get_config
 from data_loader import load_dataset
 from inference import cold_items
-from inference.finished_run import (
-    Filters,
-    Run,
-    allowed_items,
-    find_titles,
-    for_new_item,
-    list_for_new,
-    list_for_user,
-    load_run,
-    new_titles,
-    place_new_item,
-    similar,
-    title_row,
-    title_rows,
-    user_row,
-)
+from inference.finished_run import FinishedRun, load_finished
+from inference.fold_in import place_user
+from inference.lists import for_new_item, list_titles, similar_titles
+from inference.lookup import Filters, allowed_items, find_titles, title_row, title_rows, user_row
 from inference.title_search import index_names, search, similar_names, split_names
 from training import after_training
 
@@ -108,7 +96,7 @@ def settings_of(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=list(RUNS))
-def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A run with titles held out whole; in the first, popularity and linear columns count for sure."""
     folder = tmp_path_factory.mktemp("run")
     write_dated(folder / "data")
@@ -117,19 +105,19 @@ def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         patch.setattr(after_training, "POPULARITY_GRID", (0.45,))
         patch.setattr(after_training, "LINEAR_GRID", (0.5,))
         main.run(config)
-    return load_run(config)
+    return load_finished(config)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("run")
     write_dated(folder / "data")
     config = settings_of(folder, **RUNS["plain"])
     main.run(config)
-    return load_run(config)
+    return load_finished(config)
 
 
-def fields_of(run: Run, item: int) -> dict[str, Any]:
+def fields_of(run: FinishedRun, item: int) -> dict[str, Any]:
     """Take a title's fields as they stand in anime.tsv."""
     name, _, summary = run.dataset.item_texts[item].split("\n")
     return {"name": name, "tags_name": run.dataset.item_tags[item].split("\n"), "summary": summary}
@@ -138,27 +126,29 @@ def fields_of(run: Run, item: int) -> dict[str, Any]:
 # --- titles that the run has never seen ---
 
 
-def test_a_title_without_a_history_lands_where_the_run_placed_it(each: Run) -> None:
-    cold = new_titles(each)
+def placed(run: FinishedRun, fields: dict[str, Any]) -> torch.Tensor:
+    return cold_items.place_title(run, cold_items.read_title(fields))[0]
+
+
+def test_a_title_without_a_history_lands_where_the_run_placed_it(each: FinishedRun) -> None:
+    cold = each.cold_items
     assert len(cold) >= 10
     for item in cold:
-        torch.testing.assert_close(
-            place_new_item(each, fields_of(each, item)), each.item_emb[item], rtol=1e-3, atol=1e-4
-        )
+        torch.testing.assert_close(placed(each, fields_of(each, item)), each.item_emb[item], rtol=1e-3, atol=1e-4)
     spread = each.item_emb[torch.from_numpy(cold)]
     assert spread.std(dim=0)[: each.config["embedding_dim"]].min() > 1e-3, "all alike, and the test says nothing"
 
 
-def test_the_test_above_reaches_every_part_of_a_vector(each: Run) -> None:
+def test_the_test_above_reaches_every_part_of_a_vector(each: FinishedRun) -> None:
     if each.config["calibrate"]:
         assert each.checkpoint["decided"]["weights"] == {"popularity": 0.45, "linear": 0.5}
         assert each.item_emb.shape[1] == 8 + 1 + 6
-        assert each.item_emb[torch.from_numpy(new_titles(each))][:, 8:].std(dim=0).min() > 0
-    assert each.has_bias == (each.config["cold_cost"] < 1)
+        assert each.item_emb[torch.from_numpy(each.cold_items)][:, 8:].std(dim=0).min() > 0
+    assert each.layout.has_bias == (each.config["cold_cost"] < 1)
 
 
-def test_a_new_title_is_told_what_it_is_like_and_whom_it_suits(each: Run) -> None:
-    item = int(new_titles(each)[0])
+def test_a_new_title_is_told_what_it_is_like_and_whom_it_suits(each: FinishedRun) -> None:
+    item = int(each.cold_items[0])
     found = for_new_item(each, fields_of(each, item), 7)
     assert [found[side][0]["subject_id"] for side in ("collectors", "text")] == [each.dataset.raw_item_ids[item]] * 2
     assert [entry["score"] for entry in found["users"]] == pytest.approx(
@@ -167,11 +157,11 @@ def test_a_new_title_is_told_what_it_is_like_and_whom_it_suits(each: Run) -> Non
     assert set(found["users"][0]) == {"user_id", "username", "score"}
 
 
-def test_tags_may_be_a_cell_of_the_file_and_one_field_is_enough(run: Run) -> None:
+def test_tags_may_be_a_cell_of_the_file_and_one_field_is_enough(run: FinishedRun) -> None:
     fields = fields_of(run, 3)
     as_cell = {**fields, "tags_name": json.dumps(fields["tags_name"])}
-    torch.testing.assert_close(place_new_item(run, as_cell), place_new_item(run, fields))
-    assert torch.isfinite(place_new_item(run, {"summary": "A robot and a cat."})).all()
+    torch.testing.assert_close(placed(run, as_cell), placed(run, fields))
+    assert torch.isfinite(placed(run, {"summary": "A robot and a cat."})).all()
 
 
 @pytest.mark.parametrize(
@@ -182,19 +172,21 @@ def test_tags_may_be_a_cell_of_the_file_and_one_field_is_enough(run: Run) -> Non
         ({"title": "x"}, "no field 'title'"),
         ({"name": 3}, "must be text"),
         ({"tags_name": 3}, "list of tags"),
-        ({"name": "\u4e00\u4e01"}, "known to the encoder"),
+        ({"name": "\u4e00\u4e01"}, "the encoder knows nothing"),
     ],
 )
-def test_a_new_title_that_cannot_be_placed(run: Run, fields: dict[str, Any], told: str) -> None:
+def test_a_new_title_that_cannot_be_placed(run: FinishedRun, fields: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        place_new_item(run, fields)
+        placed(run, fields)
 
 
-def test_an_encoder_that_does_otherwise_than_in_training_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_that_does_otherwise_than_in_training_is_refused(
+    run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     monkeypatch.setattr(cold_items, "open_encoder", lambda *_: ("lsa", lambda texts: rng.normal(size=(len(texts), 8))))
     with pytest.raises(ValueError, match="no longer gives the titles the vectors"):
-        cold_items.fit_placement(run.dataset, run.text_vectors, run.item_text, run.checkpoint, run.config, "cpu")
+        placed(run, fields_of(run, 3))
 
 
 # --- titles by name ---
@@ -248,34 +240,34 @@ def test_of_titles_that_fit_alike_the_popular_come_first_and_better_fits_are_eno
 @pytest.mark.parametrize(("query", "first"), [("narto", 0), ("gunndam wing", 10), ("轻音小女", 2)])
 def test_a_misspelt_name_is_near(query: str, first: int) -> None:
     index = index_names(NAMES, STANDING)
-    assert similar_names(index, query)[0] == first
-    assert not similar_names(index, "qqxx")
+    assert similar_names(index, query, 5)[0] == first
+    assert not similar_names(index, "qqxx", 5)
 
 
-def test_found_titles_are_followed_by_near_ones_up_to_n(run: Run) -> None:
+def test_found_titles_are_followed_by_near_ones_up_to_n(run: FinishedRun) -> None:
     assert find_titles(run, "题7", 1) == [7]
     assert find_titles(run, run.dataset.item_names[7], 5)[0] == 7
     assert len(find_titles(run, "the", 5)) == 5
 
 
-def test_a_title_is_named_by_its_id_or_by_a_name_that_only_one_has(run: Run) -> None:
+def test_a_title_is_named_by_its_id_or_by_a_name_that_only_one_has(run: FinishedRun) -> None:
     assert title_row(run, "s7") == 7
     assert title_row(run, "题7") == 7
     assert title_row(run, run.dataset.item_names[7].split(" / ")[0].upper()) == 7
-    with pytest.raises(ValueError, match=r"fits 40 titles; name one by its id: .*\(s\d+\)"):
+    with pytest.raises(ValueError, match=r"matches 40 titles; name one by its id: .*\(s\d+\)"):
         title_row(run, "the")
     with pytest.raises(ValueError, match=r"no title 's77' in this run; the nearest are .*\(s7\)"):
         title_row(run, "s77")
-    with pytest.raises(ValueError, match=r"the nearest are .*\(s\d+\)"):
+    with pytest.raises(ValueError, match="no title '@@@@' in this run; nothing in it is similar"):
         title_row(run, "@@@@")
 
 
-def test_titles_are_parted_by_commas_and_quoted_where_they_hold_one(run: Run) -> None:
+def test_titles_are_parted_by_commas_and_quoted_where_they_hold_one(run: FinishedRun) -> None:
     assert title_rows(run, "s7, 题8 ,s7") == [7, 8]
     assert split_names('"a, b", c') == ["a, b", "c"]
     assert split_names('"say ""x"", y"') == ['say "x", y']
     for wrong in ("", " , ", '"open'):
-        with pytest.raises(ValueError, match="part what"):
+        with pytest.raises(ValueError, match="separate names"):
             split_names(wrong)
 
 
@@ -284,7 +276,7 @@ def test_a_user_is_named_by_his_id_or_by_a_name_no_other_has(tmp_path: Path) -> 
     write_tsv(folder, "user.tsv", [("u1", "Ann, B", ""), ("u2", "Bo", ""), ("u3", "bo", "")])
     config = settings_of(tmp_path, epochs=1, fusion_mode="none")
     main.run(config)
-    run = load_run(config)
+    run = load_finished(config)
     row = run.dataset.raw_user_ids.index
     assert (user_row(run, "u2"), user_row(run, "ann, b")) == (row("u2"), row("u1"))
     with pytest.raises(ValueError, match="2 users are called 'BO'.*u[23], u[23]"):
@@ -296,7 +288,7 @@ def test_a_user_is_named_by_his_id_or_by_a_name_no_other_has(tmp_path: Path) -> 
 # --- among which titles ---
 
 
-def test_filters_let_through_what_has_all_tags_none_of_the_others_and_the_years(run: Run) -> None:
+def test_filters_let_through_what_has_all_tags_none_of_the_others_and_the_years(run: FinishedRun) -> None:
     tags = [set(map(str.casefold, of_one.split("\n"))) for of_one in run.dataset.item_tags]
     first, second = sorted(tags[0])
     years = run.dataset.item_years
@@ -308,21 +300,20 @@ def test_filters_let_through_what_has_all_tags_none_of_the_others_and_the_years(
     assert allowed_items(run, Filters(max_year=3000)).tolist() == [i for i, year in enumerate(years) if year]
 
 
-def test_what_cannot_be_filtered_is_a_sentence(run: Run) -> None:
+def test_what_cannot_be_filtered_is_a_sentence(run: FinishedRun) -> None:
     with pytest.raises(ValueError, match="no title has the tag 'robott'; the nearest are robot"):
         allowed_items(run, Filters(tags=("robott",)))
-    with pytest.raises(ValueError, match="no title has all that is asked"):
-        allowed_items(run, Filters(min_year=2500))
+    assert allowed_items(run, Filters(min_year=2500)).tolist() == []
 
 
 def test_data_without_years_or_tags_say_so(config: dict[str, Any]) -> None:
     main.run({**config, "fusion_mode": "none"})
-    bare = load_run({**config, "fusion_mode": "none"})
+    bare = load_finished({**config, "fusion_mode": "none"})
     assert bare.dataset.item_years == []
     with pytest.raises(ValueError, match="add a column year"):
         allowed_items(bare, Filters(min_year=1990))
     bare.tags.clear()
-    with pytest.raises(ValueError, match="has tags to be chosen by"):
+    with pytest.raises(ValueError, match="has tags"):
         allowed_items(bare, Filters(tags=("tag1",)))
 
 
@@ -358,24 +349,26 @@ def test_a_year_is_what_a_cell_starts_with(tmp_path: Path, header: str, cell: st
 # --- lists ---
 
 
-def test_a_users_list_holds_the_best_of_some_titles_he_lacks(run: Run) -> None:
+def test_a_users_list_holds_the_best_of_some_titles_he_lacks(run: FinishedRun) -> None:
     user, among = 4, np.arange(0, N_ITEMS, 2)
     scores = (run.user_emb[user] @ run.item_emb.T).numpy()
     seen = set(run.dataset.seen[user].indices)
     best = [item for item in np.argsort(-scores) if item in among and item not in seen][:6]
-    assert [title["subject_id"] for title in list_for_user(run, user, 6, among)] == [f"s{item}" for item in best]
+    found = list_titles(run, run.user_emb[user], 6, list(seen), among)
+    assert [title["subject_id"] for title in found] == [f"s{item}" for item in best]
 
 
-def test_a_newcomers_list_leaves_out_what_he_has_and_what_says_nothing_of_him(run: Run) -> None:
-    everything = list_for_new(run, [1, 2], N_ITEMS)
-    without = list_for_new(run, [1, 2], N_ITEMS, left_out=[5, 6])
+def test_a_newcomers_list_leaves_out_what_he_has_and_what_says_nothing_of_him(run: FinishedRun) -> None:
+    vector = place_user(run, [1, 2]).users[0]
+    everything = list_titles(run, vector, N_ITEMS, [1, 2])
+    without = list_titles(run, vector, N_ITEMS, [1, 2, 5, 6])
     assert {title["subject_id"] for title in everything} == {f"s{i}" for i in range(N_ITEMS)} - {"s1", "s2"}
     assert without == [title for title in everything if title["subject_id"] not in ("s5", "s6")]
-    assert list_for_new(run, [1, 2], 3, np.array([1, 2])) == []
+    assert list_titles(run, vector, 3, [1, 2], np.array([1, 2])) == []
 
 
-def test_similar_titles_by_collectors_and_by_text(run: Run) -> None:
-    found = similar(run, 3, 4, np.arange(2, 20))
+def test_similar_titles_by_collectors_and_by_text(run: FinishedRun) -> None:
+    found = similar_titles(run, 3, 4, np.arange(2, 20))
     vectors = {"collectors": run.item_emb[:, :8], "text": run.item_text}
     for side, titles in found.items():
         cosines = torch.cosine_similarity(vectors[side][3], vectors[side], dim=1)
@@ -384,17 +377,17 @@ def test_similar_titles_by_collectors_and_by_text(run: Run) -> None:
         assert [title["score"] for title in titles] == pytest.approx(cosines[best].tolist(), abs=1e-5)
 
 
-def test_titles_without_a_text_are_like_none_by_text(run: Run) -> None:
+def test_titles_without_a_text_are_like_none_by_text(run: FinishedRun) -> None:
     silent = replace(run)
     silent.__dict__["item_text"] = run.item_text.clone().index_fill_(0, torch.tensor([5, 6]), 0)
-    assert similar(silent, 5, 3)["text"] == []
-    assert {title["subject_id"] for title in similar(silent, 1, N_ITEMS)["text"]} == {
+    assert similar_titles(silent, 5, 3)["text"] == []
+    assert {title["subject_id"] for title in similar_titles(silent, 1, N_ITEMS)["text"]} == {
         f"s{item}" for item in range(N_ITEMS)
     } - {"s1", "s5", "s6"}
 
 
-def test_users_of_whom_nothing_is_known_suit_no_title(run: Run) -> None:
-    averse = -place_new_item(run, fields_of(run, 3)).expand(run.dataset.n_users, -1)  # so that 0 would come first
+def test_users_of_whom_nothing_is_known_suit_no_title(run: FinishedRun) -> None:
+    averse = -placed(run, fields_of(run, 3)).expand(run.dataset.n_users, -1)  # so that 0 would come first
     unknown = replace(run, user_emb=averse.clone().index_fill_(0, torch.tensor([0, 2]), 0))
     found = for_new_item(unknown, fields_of(run, 3), 1000)["users"]
     assert len(found) == run.dataset.n_users - 2
@@ -403,9 +396,9 @@ def test_users_of_whom_nothing_is_known_suit_no_title(run: Run) -> None:
 
 def test_a_run_without_text_of_titles_tells_nothing_by_it(config: dict[str, Any]) -> None:
     main.run({**config, "use_item_llm": False})
-    run = load_run(config)
-    assert list(similar(run, 0, 3)) == ["collectors"]
-    for ask in (lambda: place_new_item(run, {"name": "x"}), lambda: new_titles(run)):
+    run = load_finished(config)
+    assert list(similar_titles(run, 0, 3)) == ["collectors"]
+    for ask in (lambda: placed(run, {"name": "x"}), lambda: cold_items.check_places_by_text(run)):
         with pytest.raises(ValueError, match="use_item_llm true"):
             ask()
 
@@ -417,15 +410,15 @@ def test_a_text_changed_since_training_silences_text_alone(
     path = Path(config["data_dir"]) / "anime.tsv"
     path.write_text(path.read_text(encoding="utf-8").replace("story of 7", "another story"), encoding="utf-8")
     with caplog.at_level(logging.WARNING, "aglrec"):
-        assert list(similar(load_run(config), 0, 3)) == ["collectors"]
-    assert "no longer the one of training" in caplog.text
+        assert list(similar_titles(load_finished(config), 0, 3)) == ["collectors"]
+    assert "not compared by their text: best_model.pth was trained on other text vectors" in caplog.text
 
 
 # --- a wrong folder ---
 
 
 @pytest.mark.parametrize("wrong", ["nothing", "other file", "other vectors", "other data"])
-def test_a_folder_that_holds_no_whole_run_is_a_sentence(run: Run, tmp_path: Path, wrong: str) -> None:
+def test_a_folder_that_holds_no_whole_run_is_a_sentence(run: FinishedRun, tmp_path: Path, wrong: str) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
     config = {**run.config, "saved_dir": str(saved)}
@@ -444,4 +437,4 @@ def test_a_folder_that_holds_no_whole_run_is_a_sentence(run: Run, tmp_path: Path
         "other data": "was trained on other data",
     }
     with pytest.raises((FileNotFoundError, ValueError), match=told[wrong]):
-        load_run(config)
+        load_finished(config)

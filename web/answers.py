@@ -1,28 +1,27 @@
 """What serve.py answers with, as plain dicts: lists with their reasons, similar titles, uploads; knows no HTTP."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from importers import read_export
-from inference import explanations, finished_run
-from inference.finished_run import Filters, Run, place_users
-from inference.fold_in import FoldedIn
+from inference import explanations, lookup
+from inference.finished_run import FinishedRun
+from inference.fold_in import place_user
+from inference.lists import Titles, list_titles, similar_titles
 from inference.title_search import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
 
 log = logging.getLogger("aglrec")
 
-N_TAGS, N_BECAUSE, N_NEW = 400, 3, 12
-PEOPLE = 1024  # whose vectors are kept, and titles those like which are: some kilobytes each
+N_TAGS, N_NEW = 400, 12
+PEOPLE = 1024  # new users whose vectors are kept, and titles whose neighbours are: some kilobytes each
 
 
 class Refused(ValueError):
@@ -33,42 +32,11 @@ class Refused(ValueError):
         self.code = code
 
 
-class Person(NamedTuple):
-    """Someone a list is made for; rows of titles."""
-
-    vector: torch.Tensor  # (D and the columns beside,)
-    collected: list[int]
-    left_out: list[int]  # neither listed nor telling of taste
-    made_of: explanations.Composition | None  # None where no reasons are asked for
-
-
-class Asked(NamedTuple):
-    """Rows of titles for a list of ids."""
-
-    rows: list[int]
-    n_unknown: int
-
-
 # --- the run ---
 
 
 @lru_cache(maxsize=2)
-def new_rows(run: Run) -> frozenset[int]:
-    """Return the rows of the titles that nobody had collected in train."""
-    return frozenset(np.setdiff1d(np.arange(run.dataset.n_items), run.dataset.warm_items).tolist())
-
-
-@lru_cache(maxsize=2)
-def has_signal(run: Run) -> np.ndarray:
-    """Return the rows of those of them that can be listed by their text; none where the run knows no text."""
-    try:
-        return finished_run.new_titles(run)
-    except ValueError:
-        return np.empty(0, int)
-
-
-@lru_cache(maxsize=2)
-def described(run: Run) -> dict[str, Any]:
+def described(run: FinishedRun) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""
     dataset = run.dataset
     years = [year for year in dataset.item_years if year is not None]
@@ -77,24 +45,21 @@ def described(run: Run) -> dict[str, Any]:
         "n_users": dataset.n_users,
         "n_titles": dataset.n_items,
         "n_collected": int(dataset.seen.nnz),
-        "n_new": len(new_rows(run)),
+        "n_new": dataset.n_items - len(dataset.warm_items),
         "years": (min(years), max(years)) if years else None,
-        "tags": common_tags(dataset.item_tags),
-        "can": {"new_titles": len(has_signal(run)) > 0, "text": run.item_text is not None, "years": bool(years)},
+        "tags": common_tags(run),
+        "can": {"new_titles": len(run.cold_items) > 0, "text": run.item_text is not None, "years": bool(years)},
     }
 
 
-def common_tags(item_tags: Iterable[str]) -> list[dict[str, Any]]:
-    """Count the tags, a tag a line, and return the N_TAGS of most titles; spellings alike but for case are one."""
-    counts, spellings = Counter(), {}
-    for tags in item_tags:
-        for tag in {folded(tag): tag for tag in tags.splitlines()}.items():
-            counts[tag[0]] += 1
-            spellings.setdefault(*tag)
-    return [{"name": spellings[tag], "n_titles": count} for tag, count in counts.most_common(N_TAGS)]
+def common_tags(run: FinishedRun) -> list[dict[str, Any]]:
+    """Return the N_TAGS tags of most titles; spellings alike but for case are one, and the first title's is shown."""
+    spellings = {folded(tag): tag for tags in reversed(run.dataset.item_tags) for tag in tags.splitlines()}
+    most = sorted(run.tags, key=lambda tag: -len(run.tags[tag]))[:N_TAGS]
+    return [{"name": spellings[tag], "n_titles": len(run.tags[tag])} for tag in most]
 
 
-def title(run: Run, item: int) -> dict[str, Any]:
+def title(run: FinishedRun, item: int) -> dict[str, Any]:
     """Return what is shown of a title."""
     dataset = run.dataset
     return {
@@ -102,29 +67,28 @@ def title(run: Run, item: int) -> dict[str, Any]:
         "name": dataset.item_names[item],
         "tags": dataset.item_tags[item].splitlines(),
         "year": dataset.item_years[item] if dataset.item_years else None,
-        "is_new": item in new_rows(run),
+        "is_new": not run.item_counts[item],
     }
 
 
-def found(run: Run, query: str, n: int) -> list[dict[str, Any]]:
-    """Return the titles that fit a query; without one, those that most people collect."""
-    if query.strip():
-        return [title(run, item) for item in finished_run.find_titles(run, query, n)]
-    return [title(run, item) for item in np.argsort(run.names.standing)[:n].tolist()]
+def found(run: FinishedRun, query: str, n: int) -> list[dict[str, Any]]:
+    """Return the titles that match a query; without one, those that most people collect."""
+    rows = lookup.find_titles(run, query, n) if query.strip() else np.argsort(run.names.popularity_rank)[:n].tolist()
+    return [title(run, item) for item in rows]
 
 
 # --- lists ---
 
 
-def asked_for(run: Run, ids: Iterable[str]) -> Asked:
-    """Find titles by their ids, each once, and count the ids of none."""
+def known_rows(run: FinishedRun, ids: Iterable[str]) -> tuple[list[int], int]:
+    """Return the rows of titles by their ids, each once, and how many ids are of none."""
     ids = dict.fromkeys(ids)
     rows = [run.item_rows[raw] for raw in ids if raw in run.item_rows]
-    return Asked(rows, len(ids) - len(rows))
+    return rows, len(ids) - len(rows)
 
 
-def filtered(run: Run, asked: Filters) -> np.ndarray | None:
-    """Return the rows that filters let through, possibly none of them; None where nothing is filtered.
+def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
+    """Return the rows that may be listed, perhaps none of them; None where nothing is filtered.
 
     Raises:
         Refused: a tag is unknown, or no year is known.
@@ -134,48 +98,32 @@ def filtered(run: Run, asked: Filters) -> np.ndarray | None:
             raise Refused("unknown_tag", f"no title has the tag {tag!r}; /api/run names those of most titles")
     if (asked.min_year, asked.max_year) != (None, None) and not any(run.dataset.item_years):
         raise Refused("no_years", "no title of this run has a year; ask without min_year and max_year")
-    try:
-        return finished_run.allowed_items(run, asked)
-    except ValueError:  # nothing is left
-        return np.empty(0, int)
+    filters = lookup.Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year)
+    return lookup.allowed_items(run, filters)
 
 
-@lru_cache(maxsize=PEOPLE)
-def fit(run: Run, items: tuple[int, ...]) -> tuple[torch.Tensor, FoldedIn]:
-    """Fit the vector of finished_run.place to what someone collected, and tell what its trained columns are made of.
-
-    Args:
-        run: as from finished_run.load_run.
-        items: rows of titles, ascending.
-    """
-    collected = sp.csr_matrix(
-        (np.ones(len(items), np.float32), ([0] * len(items), items)), shape=(1, run.dataset.n_items)
-    )
-    vectors, made = place_users(run, collected)
-    return vectors[0], made
+fit = lru_cache(maxsize=PEOPLE)(place_user)
 
 
-def lists_for_new(run: Run, asked: ListRequest) -> dict[str, Any]:
-    """List for someone unknown to the run, from what he collected.
+def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
+    """List for someone who is not in the run, from what they collected.
 
     Raises:
-        Refused: none of his titles is known, or as of filtered.
+        Refused: none of their titles is known, or as of filtered.
     """
-    collected, excluded = asked_for(run, asked.titles), asked_for(run, asked.exclude)
-    if not collected.rows:
+    (collected, n_unknown), (excluded, n_more) = known_rows(run, asked.titles), known_rows(run, asked.exclude)
+    if not collected:
         raise Refused(
             "none_known", f"none of the {len(asked.titles):,} titles is of this run; find ids with /api/titles?q=NAME"
         )
-    among = filtered(run, Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year))
-    vector, fit_of = fit(run, tuple(sorted(collected.rows)))
-    columns = explanations.extra_columns(run.checkpoint["state_dict"])
-    made_of = explanations.of_new_user(fit_of, run.item_emb, columns) if asked.why else None
-    person = Person(vector, collected.rows, excluded.rows, made_of)
-    return {"n_unknown": collected.n_unknown + excluded.n_unknown, **_lists(run, person, asked.k, asked.new, among)}
+    user = fit(run, tuple(sorted(collected)))
+    composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
+    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
+    return {"n_unknown": n_unknown + n_more, **lists}
 
 
-def lists_for_user(run: Run, user_id: str, k: int) -> dict[str, Any]:
-    """List for a user of the data, with reasons where the run still knows what his vector is made of.
+def lists_for_user(run: FinishedRun, user_id: str, k: int) -> dict[str, Any]:
+    """List for a user of the data, with reasons where it is still known what their vector is made of.
 
     Raises:
         Refused: there is no such user.
@@ -183,71 +131,59 @@ def lists_for_user(run: Run, user_id: str, k: int) -> dict[str, Any]:
     if user_id not in run.user_rows:
         raise Refused("unknown_user", f"there is no user {user_id!r} in this run; give an id of interactions.tsv")
     user = run.user_rows[user_id]
-    person = Person(run.user_emb[user], run.dataset.seen[user].indices.tolist(), [], made_of(run, user))
-    return {
-        "user_id": user_id,
-        "username": run.dataset.user_names[user],
-        "n_unknown": 0,
-        **_lists(run, person, k, True, None),
-    }
+    collected = run.dataset.seen[user].indices.tolist()
+    lists = _lists(run, run.user_emb[user], collected, [], k, True, None, composition_of(run, user))
+    return {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0, **lists}
 
 
-def made_of(run: Run, user: int) -> explanations.Composition | None:
-    """Return what the vector of a user of the data is made of; None where it can no longer be told."""
-    if sources(run) is None:
-        return None
+def composition_of(run: FinishedRun, user: int) -> explanations.Composition | None:
+    """Return what the vector of a user of the data is made of; None where it is no longer known."""
     try:
-        return explanations.of_user(sources(run), user, run.user_emb[user])
+        return None if sources(run) is None else explanations.of_user(sources(run), user, run.user_emb[user])
     except ValueError as error:
         log.warning(f"no reasons for user {run.dataset.raw_user_ids[user]}: {error}")
         return None
 
 
 @lru_cache(maxsize=2)
-def sources(run: Run) -> explanations.Sources | None:
-    """Return what the vectors of the run's users are made of; None where it can no longer be told."""
+def sources(run: FinishedRun) -> explanations.Sources | None:
+    """Return what the vectors of the run's users are made of; None where it is no longer known."""
     try:
-        return explanations.sources_of(run.dataset, run.config)
-    except (OSError, ValueError, KeyError) as error:  # a text has changed; or an older run did not write down which
+        return explanations.sources_of(run)
+    except (OSError, ValueError) as error:  # a text has changed, or cannot be encoded again
         log.warning(f"no reasons for users of the data: {error}")
         return None
 
 
-def _lists(run: Run, person: Person, k: int, new: bool, among: np.ndarray | None) -> dict[str, Any]:
-    scores = (run.item_emb @ person.vector)[:, None]  # as vectors of length 1, of which a part is cheaply taken
-
-    def best(k: int, among: np.ndarray | None) -> list[dict[str, Any]]:
-        titles = finished_run.nearest(run, torch.ones(1), scores, k, [*person.collected, *person.left_out], among)
-        return listed(run, titles, person.made_of)
-
-    fresh = has_signal(run) if among is None else np.intersect1d(has_signal(run), among)
+def _lists(
+    run: FinishedRun,
+    user: torch.Tensor,
+    collected: list[int],
+    excluded: list[int],
+    k: int,
+    new: bool,
+    among: np.ndarray | None,
+    composition: explanations.Composition | None,
+) -> dict[str, Any]:
+    """List for a vector (width,): the best of all titles, and on request the best of the cold ones."""
+    cold = run.cold_items if among is None else np.intersect1d(run.cold_items, among)
+    titles = list_titles(run, user, k, collected + excluded, among, composition)
+    new_titles = list_titles(run, user, min(k, N_NEW), collected + excluded, cold, composition) if new else []
     return {
-        "collected": [title(run, item) for item in person.collected],
-        "excluded": [title(run, item) for item in person.left_out],
-        "titles": best(k, among),
-        "new_titles": best(min(k, N_NEW), fresh) if new else [],
+        "collected": [title(run, item) for item in collected],
+        "excluded": [title(run, item) for item in excluded],
+        "titles": described_titles(run, titles),
+        "new_titles": described_titles(run, new_titles),
     }
 
 
-def listed(
-    run: Run, titles: list[dict[str, Any]], made_of: explanations.Composition | None = None
-) -> list[dict[str, Any]]:
-    """Put to the titles of a list what is shown of them, and why they are there."""
-    rows = [run.item_rows[entry["subject_id"]] for entry in titles]
-    why = explanations.explain(made_of, run.item_emb, rows) if made_of and rows else [None] * len(rows)
-    return [
-        {
-            **title(run, row),
-            "score": entry["score"],
-            "parts": reason.parts if reason else {},
-            "because": explanations.readable(reason, run.dataset, N_BECAUSE) if reason else [],
-        }
-        for row, entry, reason in zip(rows, titles, why, strict=True)
-    ]
+def described_titles(run: FinishedRun, titles: Titles) -> list[dict[str, Any]]:
+    """Add what is shown of them to the titles of a list."""
+    return [{"because": [], "parts": {}, **title(run, run.item_rows[one["subject_id"]]), **one} for one in titles]
 
 
 @lru_cache(maxsize=PEOPLE)
-def similar_to(run: Run, subject_id: str, k: int) -> dict[str, Any]:
+def similar_to(run: FinishedRun, subject_id: str, k: int) -> dict[str, Any]:
     """List the titles nearest to one.
 
     Raises:
@@ -257,22 +193,19 @@ def similar_to(run: Run, subject_id: str, k: int) -> dict[str, Any]:
         raise Refused(
             "unknown_title", f"there is no title {subject_id!r} in this run; find ids with /api/titles?q=NAME"
         )
-    sides = finished_run.similar(run, run.item_rows[subject_id], k)
-    return {
-        "title": title(run, run.item_rows[subject_id]),
-        "text": [],
-        **{side: listed(run, titles) for side, titles in sides.items()},
-    }
+    item = run.item_rows[subject_id]
+    sides = {"text": [], **similar_titles(run, item, k)}
+    return {"title": title(run, item), **{side: described_titles(run, titles) for side, titles in sides.items()}}
 
 
 # --- uploads ---
 
 
-def uploaded(run: Run, path: Path) -> dict[str, Any]:
+def uploaded(run: FinishedRun, path: Path) -> dict[str, Any]:
     """Read an exported list and find its titles in the run.
 
     Raises:
-        Refused: no importer reads the file, or none of its titles tells of taste.
+        Refused: no importer reads the file, or none of its titles says anything about taste.
     """
     try:
         name, rows = read_export(path)
@@ -282,13 +215,13 @@ def uploaded(run: Run, path: Path) -> dict[str, Any]:
     if not found.items:
         raise Refused(
             "nothing_known",
-            f"none of the {len(rows):,} entries of {path.name} is a title of this run "
-            "that was watched and liked; export another list",
+            f"none of the {len(rows):,} entries of {path.name} is a title of this run that was watched and liked; "
+            "export another list",
         )
     return {
         "format": name,
         "n_rows": len(rows),
         "n_unknown": len(rows) - found.n_known,
         "collected": [title(run, item) for item in found.items],
-        "excluded": [title(run, item) for item in found.left_out],
+        "excluded": [title(run, item) for item in found.excluded],
     }

@@ -1,11 +1,11 @@
 """The served page and its JSON: what can be asked of a finished run, and who is let through."""
 
 import ipaddress
-import logging
 import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -22,23 +22,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from inference.finished_run import Run
+from inference.finished_run import FinishedRun
 from web import answers
 from web.answers import Refused
 from web.schemas import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, Titles, Upload, UserLists
 
-log = logging.getLogger("aglrec")
-
-HOME = Path(__file__).parent
+WEB = Path(__file__).parent
 PAGE = {
-    "/": ("serve.html", "text/html"),
-    "/serve.css": ("serve.css", "text/css"),
-    "/serve.js": ("serve.js", "text/javascript"),
-    "/serve_texts.js": ("serve_texts.js", "text/javascript"),
+    "serve.html": "text/html",
+    "serve.css": "text/css",
+    "serve.js": "text/javascript",
+    "serve_texts.js": "text/javascript",
 }
 LANGUAGES = ["en", "zh"]
 UPLOAD_MIB = 20
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK, EVERY_ADDRESS = frozenset({"localhost", "127.0.0.1", "::1"}), frozenset({"0.0.0.0", "::"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -52,11 +50,12 @@ STATUS = {"unknown_title": 404, "unknown_user": 404, "wrong_type": 415}  # of Re
 AT_ONCE = 4  # questions that are worked on; others wait, for there is no gain in more of them than cores
 
 
-def the_run(request: Request) -> Run:
+def the_run(request: Request) -> FinishedRun:
+    """Return the run that is served."""
     return request.app.state.run
 
 
-Served = Annotated[Run, Depends(the_run)]
+Served = Annotated[FinishedRun, Depends(the_run)]
 Length = Annotated[int, Query(ge=1, le=MAX_K)]
 NOT_FOUND, BROKEN, TOO_LARGE, WRONG_TYPE = ({status: {"model": Error}} for status in (404, 400, 413, 415))
 api, of_users = APIRouter(prefix="/api"), APIRouter(prefix="/api")
@@ -119,25 +118,20 @@ async def upload(
         raise Refused("wrong_type", "the body of an upload is the file itself; send it as application/octet-stream")
     with TemporaryDirectory() as folder:
         path = Path(folder) / (re.sub(r"[^\w .()-]", "_", name)[-60:].lstrip(". ") or "list")
-        await save(request, path)
+        with path.open("wb") as file:
+            async for part in request.stream():
+                file.write(part)
         return await anyio.to_thread.run_sync(answers.uploaded, run, path, limiter=request.app.state.reading)
-
-
-async def save(request: Request, path: Path) -> None:
-    """Write the body of a request to a file as it comes."""
-    with open(path, "wb") as file:
-        async for part in request.stream():
-            file.write(part)
 
 
 # --- the application ---
 
 
-def create_app(run: Run, users: bool = False) -> FastAPI:
+def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
     """Make the application for a run; see guarded for what protects it.
 
     Args:
-        run: as from serving.load_run.
+        run: as from load_finished.
         users: whether to list for the users of the data, by their ids.
     """
 
@@ -157,97 +151,62 @@ def create_app(run: Run, users: bool = False) -> FastAPI:
         lifespan=started,
         responses={421: {"model": Error}, 422: {"model": Error}},
     )
-    app.add_middleware(Bounded)
     app.state.run, app.state.users = run, users
     app.include_router(api)
     if users:
         app.include_router(of_users)
-    for path, (name, kind) in PAGE.items():
-        app.get(path, include_in_schema=False)(page(name, kind))
+    for name, kind in PAGE.items():
+        path = "/" if name == "serve.html" else f"/{name}"
+        app.add_route(path, partial(_page, WEB / name, kind), include_in_schema=False)
     for error, answer in (
-        (Refused, on_refused),
-        (RequestValidationError, on_invalid),
-        (HTTPException, on_http),
-        (ClientDisconnect, on_gone),
-        (Exception, on_failure),
+        (Refused, _on_refused),
+        (RequestValidationError, _on_invalid),
+        (HTTPException, _on_http),
+        (ClientDisconnect, lambda *_: GONE),
+        (Exception, lambda *_: FAILED),
     ):
         app.exception_handler(error)(answer)
     return app
 
 
-class Bounded:
-    """Stops reading the body of a request where it is too large for one person's list."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = 0
-
-        async def bounded() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > UPLOAD_MIB * 2**20:
-                raise FastAPIException(
-                    413,
-                    f"more than {UPLOAD_MIB} MiB is too much for one person's list; make "
-                    "a data folder of it with tools/convert.py",
-                )
-            return message
-
-        await self.app(scope, bounded, send)
+def _page(path: Path, kind: str, _: Request) -> FileResponse:
+    return FileResponse(path, media_type=kind)
 
 
-def page(name: str, kind: str) -> Any:
-    def answer() -> FileResponse:
-        return FileResponse(HOME / name, media_type=kind)
-
-    return answer
-
-
-def problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
+def _problem(status: int, code: str, message: str, headers: Any = None) -> JSONResponse:
     return JSONResponse({"code": code, "message": message}, status, headers)
 
 
-async def on_refused(request: Request, error: Refused) -> JSONResponse:
-    return problem(STATUS.get(error.code, 422), error.code, str(error))
+async def _on_refused(_: Request, error: Refused) -> JSONResponse:
+    return _problem(STATUS.get(error.code, 422), error.code, str(error))
 
 
-async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+async def _on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"][1:])
-    return problem(422, "invalid", f"{where or first['loc'][0]}: {first['msg']}; see /openapi.json")
+    where = ".".join(map(str, first["loc"][1:])) or first["loc"][0]
+    return _problem(422, "invalid", f"{where}: {first['msg']}; see /openapi.json")
 
 
-async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
     code = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "invalid")
-    return problem(
-        error.status_code,
-        code,
-        f"{request.method} {request.url.path}: {error.detail}; see /openapi.json",
-        error.headers,
-    )
+    message = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json"
+    return _problem(error.status_code, code, message, error.headers)
 
 
-async def on_gone(request: Request, error: ClientDisconnect) -> JSONResponse:
-    return problem(400, "invalid", "the body ended early; send it again")
-
-
-async def on_failure(request: Request, error: Exception) -> JSONResponse:
-    return problem(500, "failed", "the server failed at this; what happened is on its terminal")
+GONE = _problem(400, "invalid", "the body ended early; send it again")
+FAILED = _problem(500, "failed", "the server failed at this; what happened is on its terminal")
 
 
 # --- who may ask ---
 
-WRONG_HOST = problem(421, "wrong_host", "this server is not called so; --host NAME gives it a name beside localhost")
+WRONG_HOST = _problem(421, "wrong_host", "this server has another name; --host NAME gives it this one")
 
 
 def guarded(app: ASGIApp, host: str) -> ASGIApp:
-    """Put the headers that protect a page to every answer, and answer only those who call this machine by its name.
+    """Let through to the app what is asked of this machine by its name, as far as it is not too large.
 
     A page of a foreign name that was made to lead here (DNS rebinding) would read what is served; the name in its
-    requests stays the foreign one.
+    requests stays the foreign one. Every answer gets the headers that protect a page.
 
     Args:
         app: to be guarded.
@@ -255,6 +214,17 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > UPLOAD_MIB * 2**20:
+                limit = f"more than {UPLOAD_MIB} MiB is too much for one person's list"
+                raise FastAPIException(413, f"{limit}; make a data folder of it with tools/convert.py")
+            return message
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
@@ -263,7 +233,7 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
         elif is_ours(Headers(scope=scope).get("host", ""), host):
-            await app(scope, receive, send_with_headers)
+            await app(scope, receive_bounded, send_with_headers)
         else:
             await WRONG_HOST(scope, receive, send_with_headers)
 
@@ -271,7 +241,7 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
 
 
 def is_ours(called: str, host: str) -> bool:
-    """Tell whether a Host header names this machine, as it listens at host.
+    """Say whether a Host header names this machine, as it listens at host.
 
     Where that is every address, every address will do: no foreign name is one.
     """
@@ -281,13 +251,12 @@ def is_ours(called: str, host: str) -> bool:
         return False
     if name in LOOPBACK or name == host.lower():
         return True
-    if not (address_of(host) and address_of(host).is_unspecified):
-        return False
-    return bool(address_of(name)) or name == socket.gethostname().lower()
+    return host in EVERY_ADDRESS and (name == socket.gethostname().lower() or is_address(name))
 
 
-def address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def is_address(name: str) -> bool:
+    """Say whether a name is an IP address."""
     try:
-        return ipaddress.ip_address(name)
+        return bool(ipaddress.ip_address(name))
     except ValueError:
-        return None
+        return False

@@ -1,0 +1,116 @@
+"""Lists from a finished run: for a user's vector, with reasons on request; titles like a title; whom a title suits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from evaluator import rank_items
+from inference.cold_items import place_title, read_title
+from inference.explanations import Composition, explain, readable
+from inference.finished_run import FinishedRun
+from inference.top_k import titled
+
+Titles = list[dict[str, Any]]  # {"subject_id", "name", "score"} each, best first
+
+
+def list_titles(
+    run: FinishedRun,
+    user: torch.Tensor,
+    k: int,
+    excluded: Sequence[int],
+    among: np.ndarray | None = None,
+    composition: Composition | None = None,
+) -> Titles:
+    """List the best k titles for a user.
+
+    Args:
+        run: as from load_finished.
+        user: (width,) their vector: a row of run.user_emb, or as from fold_in.place_user.
+        k: length of the list.
+        excluded: rows of titles that are not listed, above all those that the user collected.
+        among: rows to choose from; all if None.
+        composition: of the vector, as from explanations; with it each title has "because", the collected titles that
+            spoke for it, and "parts", which sum to its score.
+    """
+    titles = nearest(run, user, run.item_emb, k, excluded, among)
+    if composition is None:
+        return titles
+    reasons = explain(composition, run.item_emb, [run.item_rows[title["subject_id"]] for title in titles])
+    return [
+        {**title, "because": readable(reason, run.dataset), "parts": reason.parts}
+        for title, reason in zip(titles, reasons, strict=True)
+    ]
+
+
+def similar_titles(run: FinishedRun, item: int, k: int, among: np.ndarray | None = None) -> dict[str, Titles]:
+    """List the titles nearest to a title, by cosine.
+
+    Returns:
+        {"collectors": by the trained columns of the final vectors, "text": by the text as the model fuses it}; a run
+        without text has only the first, and the second is empty for a title without a text.
+    """
+    text = None if run.item_text is None else run.item_text[item]
+    return _like(run, run.item_emb[item], text, k, [item], among)
+
+
+def for_new_item(
+    run: FinishedRun, fields: dict[str, Any], k: int, among: np.ndarray | None = None
+) -> dict[str, Titles]:
+    """Say which titles a title in no data is like, and which users it suits best.
+
+    Args:
+        run: as from load_finished.
+        fields: of the title; see cold_items.read_title.
+        k: length of the lists.
+        among: rows of titles to choose from; all if None.
+
+    Returns:
+        {"collectors", "text"} as of similar_titles, and {"users": [{"user_id", "username", "score"}, ...]}, best first,
+        of those of whom anything is known.
+    """
+    vector, text = place_title(run, read_title(fields))
+    known = run.user_emb[:, : run.layout.dim].any(dim=1)
+    best = (run.user_emb @ vector).masked_fill(~known, -torch.inf).topk(min(k, int(known.sum())))
+    users = [
+        {"user_id": run.dataset.raw_user_ids[user], "username": run.dataset.user_names[user], "score": score}
+        for score, user in zip(*map(torch.Tensor.tolist, best), strict=True)
+    ]
+    return {**_like(run, vector, text, k, [], among), "users": users}
+
+
+def _like(
+    run: FinishedRun,
+    vector: torch.Tensor,
+    text: torch.Tensor | None,
+    k: int,
+    excluded: list[int],
+    among: np.ndarray | None,
+) -> dict[str, Titles]:
+    """List the titles nearest to a final vector (width,) and to a text (L,); see similar_titles."""
+    dim, unit = run.layout.dim, torch.nn.functional.normalize
+    found = {"collectors": nearest(run, unit(vector[:dim], dim=0), unit(run.item_emb[:, :dim]), k, excluded, among)}
+    if text is not None:
+        without = torch.nonzero(~run.item_text.any(dim=1)).ravel().tolist()
+        by_text = nearest(run, unit(text, dim=0), unit(run.item_text), k, excluded + without, among)
+        found["text"] = by_text if text.any() else []
+    return found
+
+
+def nearest(
+    run: FinishedRun,
+    query: torch.Tensor,
+    vectors: torch.Tensor,
+    k: int,
+    excluded: Sequence[int],
+    among: np.ndarray | None = None,
+) -> Titles:
+    """List up to k titles with the largest dot product of query (D,) and vectors (n_items, D), but the excluded."""
+    candidates = np.setdiff1d(np.arange(len(vectors)) if among is None else among, excluded)
+    if not len(candidates):
+        return []
+    nothing, k = sp.csr_matrix((1, len(candidates))), min(k, len(candidates))
+    ranking = rank_items(query[None], vectors[torch.from_numpy(candidates)], np.array([0]), nothing, k)
+    return titled(run.dataset, candidates[ranking.items[0]].tolist(), ranking.scores[0].tolist())

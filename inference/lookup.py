@@ -1,0 +1,111 @@
+"""Which title or user of a run is meant by an id or a name, and which titles a list may hold."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from data_loader import Dataset
+from inference.finished_run import FinishedRun
+from inference.title_search import closest, folded, search, similar_names, split_names
+
+
+def find_titles(run: FinishedRun, query: str, n: int) -> list[int]:
+    """Find the rows of up to n titles by any of their names: exact first, then beginnings, parts, similar names."""
+    found = [item for _, item in search(run.names, query, n)]
+    if len(found) < n:
+        found = list(dict.fromkeys(found + similar_names(run.names, query, n)))
+    return found[:n]
+
+
+def title_row(run: FinishedRun, text: str) -> int:
+    """Return the row of a title given by its id, or by a name that matches exactly one title best.
+
+    Raises:
+        ValueError: none or several do; the message names the nearest with their ids.
+    """
+    if text in run.item_rows:
+        return run.item_rows[text]
+    matches = search(run.names, text, 1)
+    best = [item for kind, item in matches if kind == matches[0][0]]
+    if len(best) == 1:
+        return best[0]
+    if best:
+        raise ValueError(f"{text!r} matches {len(best):,} titles; name one by its id: {_shown(run.dataset, best[:5])}")
+    near = [run.item_rows[raw] for raw in closest(text, run.item_rows, 3)] + find_titles(run, text, 5)
+    hint = _shown(run.dataset, list(dict.fromkeys(near))[:5])
+    raise ValueError(f"there is no title {text!r} in this run; {_nearest(hint)}")
+
+
+def title_rows(run: FinishedRun, text: str) -> list[int]:
+    """Return the rows of titles given by ids or names, separated by commas; one with a comma stands in quotes."""
+    return list(dict.fromkeys(title_row(run, word) for word in split_names(text)))
+
+
+def user_row(run: FinishedRun, text: str) -> int:
+    """Return the row of a user given by their id, or by their name if no other user has it.
+
+    Raises:
+        ValueError: none or several do; the message names the nearest with their ids.
+    """
+    if text in run.user_rows:
+        return run.user_rows[text]
+    dataset = run.dataset
+    named = [row for row, name in enumerate(dataset.user_names) if folded(name) == folded(text)]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(dataset.raw_user_ids[row] for row in named[:5])
+        raise ValueError(f"{len(named):,} users are called {text!r}; name one by their id: {ids}")
+    ids = {**dict(zip(dataset.user_names, dataset.raw_user_ids, strict=True)), **{raw: raw for raw in run.user_rows}}
+    hint = ", ".join(name if name == ids[name] else f"{name} ({ids[name]})" for name in closest(text, ids))
+    raise ValueError(f"there is no user {text!r} in this run; {_nearest(hint)}")
+
+
+def _shown(dataset: Dataset, items: list[int]) -> str:
+    return ", ".join(f"{dataset.item_names[item]} ({dataset.raw_item_ids[item]})" for item in items)
+
+
+def _nearest(hint: str) -> str:
+    return f"the nearest are {hint}" if hint else "nothing in it is similar; look it up in data_dir"
+
+
+# --- which titles a list may hold ---
+
+
+class Filters(NamedTuple):
+    """What titles must have to be listed."""
+
+    tags: tuple[str, ...] = ()  # all of them
+    not_tags: tuple[str, ...] = ()  # none of them
+    min_year: int | None = None
+    max_year: int | None = None
+
+
+def allowed_items(run: FinishedRun, filters: Filters) -> np.ndarray | None:
+    """Return the rows of the titles that filters let through, ascending; None where nothing is filtered.
+
+    Raises:
+        ValueError: a tag that no title has, or a year where the data have none.
+    """
+    if filters == Filters():
+        return None
+    kept = np.ones(run.dataset.n_items, bool)
+    for tag in filters.tags:
+        kept &= np.isin(np.arange(len(kept)), _tagged(run, tag))
+    for tag in filters.not_tags:
+        kept[_tagged(run, tag)] = False
+    if filters.min_year is not None or filters.max_year is not None:
+        if not run.dataset.item_years:
+            raise ValueError(f"no title of {run.config['data_dir']} has a year; add a column year to anime.tsv")
+        years = np.array([np.nan if year is None else year for year in run.dataset.item_years])
+        kept &= years >= (-np.inf if filters.min_year is None else filters.min_year)  # never of an unknown year
+        kept &= years <= (np.inf if filters.max_year is None else filters.max_year)
+    return np.flatnonzero(kept)
+
+
+def _tagged(run: FinishedRun, tag: str) -> np.ndarray:
+    if folded(tag) in run.tags:
+        return run.tags[folded(tag)]
+    if not run.tags:
+        raise ValueError(f"no title of {run.config['data_dir']} has tags")
+    raise ValueError(f"no title has the tag {tag!r}; {_nearest(', '.join(closest(folded(tag), run.tags)))}")

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from dataset.readers import on_one_line
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text, open_bytes
+from dataset.tables import on_one_line, open_bytes
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
 
 # asked in this order: pairs takes any table for its own, so it comes last
 MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")

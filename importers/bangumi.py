@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from dataset.tables import open_bytes, open_text
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -22,8 +23,6 @@ from importers.common import (
     files_under,
     first_text,
     joined_names,
-    open_bytes,
-    open_text,
     plain,
     rate_of,
     rates_of,

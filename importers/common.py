@@ -1,21 +1,16 @@
 """What all importers share: the tables they yield, the statuses they know, and how they open files."""
 
-import gzip
 import html
-import io
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dataset.readers import on_one_line
-from runtime.safe_files import open_gzip
+from dataset.tables import on_one_line, open_bytes, open_text
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at")
@@ -84,40 +79,6 @@ def chunks_of(
 
 
 # --- files ---
-
-
-@contextmanager
-def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
-    """Open a text file, gzip or not as its first bytes say.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing, cut off, or of another encoding.
-    """
-    try:
-        with open_bytes(path) as file:
-            yield io.TextIOWrapper(file, encoding=encoding, newline="")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not {encoding} ({error.reason}); save the file as UTF-8") from None
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file as bytes, gzip or not as its first bytes say.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing or cut off.
-    """
-    try:
-        with open_gzip(path) if is_gzip(path) else open(path, "rb") as file:
-            yield file
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error}); download it again") from None
-
-
-def is_gzip(path: Path) -> bool:
-    """Tell gzip by its first bytes, whatever the file is called."""
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
 
 
 def first_text(path: Path, size: int = 4096) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dataset.readers import MAX_RATE, find_file
+from dataset.readers import MAX_RATE
+from dataset.tables import find_file
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,

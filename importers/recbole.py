@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.readers import on_one_line
+from dataset.tables import on_one_line
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, header

@@ -18,7 +18,7 @@ from conftest import write_data, write_tsv
 import main
 from config import get_config
 from data_loader import load_dataset
-from dataset.readers import row_lines
+from dataset.tables import row_lines
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from tools import check, run_time

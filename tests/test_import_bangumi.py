@@ -323,7 +323,7 @@ def test_an_empty_page_is_a_page(tmp_path: Path) -> None:
         ('{"data": [{"subject_type": 2}]}', "not a page of collections"),
         (page(collected(8, rate=-1)), "ann.json title 8: the rate -1 is not a number"),
         ('{"data": {"subject_type": 2}}', "not a page"),
-        (page(collected(8)).encode("gbk"), "not utf-8-sig"),
+        (page(collected(8)).encode("gbk"), "not UTF-8"),
         ('{"data":' + "[" * 200_000 + '"subject_type"', "nested too deeply|no JSON"),
     ],
 )
@@ -422,7 +422,7 @@ def test_the_user_of_a_takeout(tmp_path: Path, name: str, asked: str, user: str)
         (takeout(marked(8), [*marked(9), "more", "fields"]), "list.csv: .*line 3.*export it again"),
         (takeout([*marked(8), "more"]), "list.csv: more fields in line 2 than in the header"),
         (takeout(marked(8)).replace("我的评分".encode(), b"rate"), "list.csv: no column 我的评分; .*export it again"),
-        (takeout(marked(8)) + "名".encode("gbk"), "list.csv: not utf-8-sig .*save the file as UTF-8"),
+        (takeout(marked(8)) + "名".encode("gbk"), "list.csv line .: not UTF-8; save the file as UTF-8"),
     ],
 )
 def test_damaged_takeouts(tmp_path: Path, content: bytes, message: str) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from dataset.readers import find_file, read_anime, read_interactions
+from dataset.readers import read_anime, read_interactions
 from dataset.splits import PARTS
+from dataset.tables import find_file
 
 QUARTILES = ("least", "quarter", "median", "three quarters", "most")
 MOST_RATES = 21  # up to so many different rates are counted one by one

@@ -14,15 +14,8 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from dataset.readers import (
-    ANIME_COLUMNS,
-    INTERACTION_COLUMNS,
-    TEXT_FILES,
-    find_file,
-    parse_times,
-    read_table,
-    row_lines,
-)
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_times
+from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
 from inference.title_search import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from dataset.tables import open_bytes, open_text
+from importers import sheets
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -25,7 +26,6 @@ from importers.common import (
     joined_names,
     plain,
     rate_of,
-    rates_of,
     read_json,
     table_of,
     unescaped,
@@ -259,52 +259,43 @@ def _takeout_encoding(path: Path) -> str | None:
     )
 
 
-def _takeout(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    for table in _chunks(path, ",", TAKEOUT_COLUMNS, _takeout_encoding(path)):
+def _takeout(path: Path, dropped: dict[str, int]) -> Iterator[tuple[sheets.Sheet, pd.DataFrame]]:
+    sheet = sheets.Sheet(path, encoding=_takeout_encoding(path) or "utf-8-sig")
+    for table in sheets.read(sheet, TAKEOUT_COLUMNS, "the CSV as the script writes it"):
         anime = table["条目类型"].isin(("动画", "anime", "2"))
         count(dropped, "of other kinds than anime", (~anime).sum())
-        table = table[anime]
-        # the address is all that tells a title's id
-        ids = table["地址"].str.extract(r"/subject/(\d+)/?\s*$", expand=False)
+        # only the address has the title's id
+        ids = table["地址"].str.extract(r"/subject/(\d+)$", expand=False)[anime]
         count(dropped, "without a subject's address", ids.isna().sum())
-        yield table.assign(subject_id=ids)[ids.notna()]
+        yield sheet, table.assign(subject_id=ids).dropna(subset="subject_id")
 
 
 def takeout_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield a takeout's anime; its user is the option's, or the name in takeout-NAME-DATE.csv, or the file's."""
     user = options.user or re.sub(r"^takeout-(.+)-\d{4}-\d\d-\d\d$", r"\1", path.stem)
-    for table in _takeout(path, options, dropped):
-        status = table["状态"].map(TAKEOUT_STATUS)
-        count(dropped, "of an unknown status", status.isna().sum())
-        table = table[status.notna()]
-        comments = table["我的评论"].where(table["我的评论"] != "(无评论)", "")
-        yield pd.DataFrame(
-            {
-                "user_id": user,
-                "username": user,
-                "subject_id": table["subject_id"],
-                "rate": rates_of(path, table["我的评分"].where(table["我的评分"] != "(无评分)", ""), 2),
-                "status": status.dropna(),
-                "comment": comments.map(plain),
-                "updated_at": table["最后标注"],
-            }
-        ).reset_index(drop=True)
+    for sheet, table in _takeout(path, dropped):
+        table = _known_status(table, table["状态"].map(TAKEOUT_STATUS), dropped)
+        yield sheets.entries(
+            user_id=user,
+            username=user,
+            subject_id=table["subject_id"],
+            rate=sheets.rates(sheet, table["我的评分"].replace("(无评分)", "")),
+            status=table["status"],
+            comment=table["我的评论"].replace("(无评论)", "").map(plain),
+            updated_at=table["最后标注"],
+        )
 
 
 def takeout_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yield the titles a takeout names; it says no more of them than that."""
-    for table in _takeout(path, options, {}):
+    """Yield the titles that a takeout names; it has nothing else about them."""
+    for _, table in _takeout(path, {}):
         names = [joined_names(*pair) for pair in zip(table["名称(中文)"], table["名称"], strict=True)]
-        yield pd.DataFrame(
-            {
-                "subject_id": table["subject_id"],
-                "name": names,
-                "tags_name": "[]",
-                "summary": "",
-                "year": "",
-                "adult": "",
-            }
-        ).reset_index(drop=True)
+        yield sheets.titles([[]] * len(table), subject_id=table["subject_id"], name=names)
+
+
+def _known_status(table: pd.DataFrame, statuses: pd.Series, dropped: dict[str, int]) -> pd.DataFrame:
+    count(dropped, "of an unknown status", statuses.isna().sum())
+    return table.assign(status=statuses).dropna(subset="status")
 
 
 # --- the TSV of an older crawler ---
@@ -318,39 +309,35 @@ def find_tsv(path: Path) -> Files | None:
 
 def tsv_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the anime of a table of many users, chunk by chunk."""
-    for table in _chunks(path, "\t", TSV_COLUMNS):
-        anime, status = table["typ"] == "anime", table["state"].map(TSV_STATUS)
-        count(dropped, "of other kinds than anime", (~anime).sum())
-        count(dropped, "of an unknown status", (anime & status.isna()).sum())
-        table = table[anime & status.notna()]
-        yield pd.DataFrame(
-            {
-                "user_id": table["uid"],
-                "username": "",
-                "subject_id": table["iid"],
-                "rate": rates_of(path, table["rate"].where(table["rate"] != "None", ""), 2),
-                "status": status[table.index],
-                "comment": table["comment"].map(plain),
-                "updated_at": table["adddate"],
-            }
-        ).reset_index(drop=True)
-
-
-def _chunks(path: Path, sep: str, columns: list[str], encoding: str = "utf-8-sig") -> Iterator[pd.DataFrame]:
-    """Yield columns of a table as text, with the row number as index."""
-    with open_text(path, encoding) as file:
+    sheet = sheets.Sheet(path, "\t")
+    sheets.check_columns(sheet, TSV_COLUMNS, "the crawler's file as it is")
+    with open_text(path) as file:
         try:
-            # with usecols, pandas would let a row with too many fields pass, and its cells would be of other columns
+            # millions of rows, which pandas reads twice as fast as sheets.read; usecols would let wide rows pass
             for table in pd.read_csv(
-                file, sep=sep, dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK
+                file, sep="\t", dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK
             ):
-                missing = [column for column in columns if column not in table]
-                if missing or not isinstance(table.index, pd.RangeIndex):
-                    what = f"no column {', '.join(missing)}" if missing else "more fields in line 2 than in the header"
-                    raise ValueError(f"{path}: {what}; the file was edited, export it again")
-                yield table[columns]
+                if not isinstance(table.index, pd.RangeIndex):
+                    raise ValueError(
+                        f"{path}: more fields in line 2 than in the header; use the crawler's file as it is"
+                    )
+                yield _tsv_entries(sheet, table, dropped)
         except pd.errors.ParserError as error:
-            raise ValueError(f"{path}: {str(error).strip()}; the file was edited or cut off, export it again") from None
+            raise ValueError(f"{path}: {str(error).strip()}; the file was edited or cut off, save it again") from None
+
+
+def _tsv_entries(sheet: sheets.Sheet, table: pd.DataFrame, dropped: dict[str, int]) -> pd.DataFrame:
+    anime = table[table["typ"] == "anime"]
+    count(dropped, "of other kinds than anime", len(table) - len(anime))
+    table = _known_status(anime, anime["state"].map(TSV_STATUS), dropped)
+    return sheets.entries(
+        user_id=table["uid"],
+        subject_id=table["iid"],
+        rate=sheets.rates(sheet, table["rate"]),
+        status=table["status"],
+        comment=table["comment"].map(plain),
+        updated_at=table["adddate"],
+    )
 
 
 FORMATS = (

@@ -130,27 +130,6 @@ def table_of(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFra
     )
 
 
-def rates_of(path: Path, cells: pd.Series, first_line: int) -> np.ndarray:
-    """Read rates written as text, of which empty ones are 0: unrated.
-
-    Args:
-        path: the file, for the error.
-        cells: text, with the row number as index.
-        first_line: the line of row 0, for the error.
-
-    Raises:
-        ValueError: a cell is no number of 0 or more.
-    """
-    rates = pd.to_numeric(cells.where(cells != "", "0"), errors="coerce").to_numpy(float)
-    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
-    if len(bad):
-        raise ValueError(
-            f"{path} line {cells.index[bad[0]] + first_line}: the rate {cells.iloc[bad[0]]!r} is not a "
-            "number of 0 or more; write a number, or leave it empty for unrated"
-        )
-    return rates
-
-
 def rate_of(path: Path, title: Any, rate: Any) -> float:
     """Read one rate, where None and "" are 0: unrated; path and title are for the error.
 

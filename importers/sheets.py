@@ -61,7 +61,7 @@ def bare_name(path: Path) -> str:
     return path.name.lower().removesuffix(".gz")
 
 
-def head(path: Path) -> str:
+def head(path: Path, encoding: str = "utf-8-sig") -> str:
     """Return what the first HEAD bytes of a file say; "" for a binary or damaged one."""
     archive = _zip_of(path)
     try:
@@ -75,12 +75,12 @@ def head(path: Path) -> str:
             raw = zlib.decompressobj(wbits=31).decompress(raw, HEAD)
     except DAMAGED:
         return ""
-    return "" if b"\0" in raw else raw.decode("utf-8-sig", errors="replace")
+    return "" if b"\0" in raw else raw.decode(encoding, errors="replace")
 
 
 def first_rows(sheet: Sheet, n: int = 1) -> list[list[str]]:
     """Return up to n first rows, blank lines aside, as far as the head of the file reaches."""
-    text = head(sheet.path)
+    text = head(sheet.path, sheet.encoding)
     try:
         rows = [[cell.strip() for cell in row] for row in _rows(sheet, io.StringIO(text, newline="")) if row]
     except csv.Error:

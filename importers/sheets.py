@@ -69,7 +69,7 @@ def head(path: Path, encoding: str = "utf-8-sig") -> str:
             with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
                 raw = file.read(HEAD)
         else:
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 raw = file.read(HEAD)
         if raw.startswith(b"\x1f\x8b"):
             raw = zlib.decompressobj(wbits=31).decompress(raw, HEAD)
@@ -266,7 +266,7 @@ def _as_json(tags: Iterable[str]) -> str:
 def _is_zip(path: Path) -> bool:
     if not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 

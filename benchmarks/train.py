@@ -209,7 +209,7 @@ def plain_epoch(
 def rss_of_training(
     gowalla: str | None, device: str, layers: int, batch_size: int, text_dim: int, seed: int
 ) -> dict[str, float]:
-    """Train one epoch of AGLRec alone, in this process, and tell its largest resident memory."""
+    """Train one epoch of AGLRec alone, in this process, and return its largest resident memory."""
     graph = load_graph(gowalla, seed)
     config = settings(layers, batch_size, seed=seed)
     norm_adj = normalized_adjacency(graph.train).to(device)

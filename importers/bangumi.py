@@ -167,7 +167,7 @@ def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> I
 
 
 def user_of(path: Path, page: dict[str, Any], options: Options) -> str:
-    """Tell whose page this is: USERNAME/OFFSET.json, USERNAME_OFFSET.json or USERNAME.json.
+    """Return whose page this is: USERNAME/OFFSET.json, USERNAME_OFFSET.json or USERNAME.json.
 
     A number counts as OFFSET only if the page says that it starts there, so names may be numbers and end in them. The
     takeout script's takeout.json says itself whose it is.
@@ -192,14 +192,14 @@ def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> 
 
 
 def lacking_pages(paths: tuple[Path, ...], options: Options) -> dict[str, str]:
-    """Tell whose list is not whole: places up to its total that no page covers, or fewer titles than it says."""
+    """Return whose list is incomplete: places up to its total that no page covers, or fewer titles than it says."""
     pages: dict[str, list[dict[str, Any]]] = {}
     for path in paths:
         page = _page(path)
         if isinstance(page.get("total"), int) and isinstance(page.get("offset"), int):
             pages.setdefault(user_of(path, page, options), []).append(page)
-    told = {user: _lacking(sorted(of_one, key=lambda page: page["offset"])) for user, of_one in pages.items()}
-    return {user: what for user, what in told.items() if what}
+    lacking = {user: _lacking(sorted(of_one, key=lambda page: page["offset"])) for user, of_one in pages.items()}
+    return {user: what for user, what in lacking.items() if what}
 
 
 def _lacking(pages: list[dict[str, Any]]) -> str:

@@ -25,7 +25,7 @@ CHUNK = 200_000  # rows
 class Options(NamedTuple):
     """What a source cannot say of itself; every one is optional."""
 
-    user: str = ""  # whose list it is, where the source has a single one and no name for him
+    user: str = ""  # whose list it is, where the source has a single one and does not name its user
     columns: dict[str, str] = {}  # of pairs: our column -> that of the file
 
 
@@ -33,14 +33,14 @@ NO_OPTIONS = Options()
 
 
 class Format(NamedTuple):
-    """A format: how to tell it, and how to read it.
+    """A format: how to recognise it, and how to read it.
 
     find looks at a file, folder or zip and names the files of lists and of titles in it, or None if it is of another
     format; a file with both is named in both. It looks at names and first bytes only. lists and titles yield chunks
     with exactly ENTRY_COLUMNS and TITLE_COLUMNS, in the order of the file and never the whole of a large one; they
     raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
     under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
-    lacking is for lists in several files, all of which it is given: user -> what of his list is in none of them.
+    lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
     """
 
     name: str

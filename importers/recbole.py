@@ -70,7 +70,7 @@ def _sheet(path: Path) -> Sheet:
 
 
 def _tokens(cell: str) -> list[str]:
-    """Split a token_seq: by spaces, but what has commas by commas, and its parts may stand in quotes."""
+    """Split a token_seq: by spaces, but what has commas by commas, and each may stand in quotes."""
     return [token.strip(" '\"") for token in (cell.split(",") if "," in cell else cell.split())]
 
 

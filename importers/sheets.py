@@ -1,4 +1,4 @@
-"""Delimited files, in folders and zips: told by their first bytes, read in chunks of text, errors by line."""
+"""Delimited files, in folders and zips: recognised by their first bytes, read in chunks of text, errors by line."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from dataset.tables import first_lines, on_one_line, open_text, whole_rows
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS
 from runtime.safe_files import check_zip
 
-HEAD = 8192  # bytes that tell a file
+HEAD = 8192  # bytes that a file is recognised by
 # RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing
 DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError)
 NO_VALUE = ("", "nan", "na", "n/a", "null", "none", "\\n", "unknown")  # in lower case; \\N is that of databases
@@ -79,7 +79,7 @@ def head(path: Path, encoding: str = "utf-8-sig") -> str:
 
 
 def first_rows(sheet: Sheet, n: int = 1) -> list[list[str]]:
-    """Return up to n first rows, blank lines aside, as far as the head of the file reaches."""
+    """Return up to n first rows, without blank lines, as far as the head of the file reaches."""
     text = head(sheet.path, sheet.encoding)
     try:
         rows = [[cell.strip() for cell in row] for row in _rows(sheet, io.StringIO(text, newline="")) if row]

@@ -90,7 +90,7 @@ def test_without_a_header_columns_go_by_number(tmp_path: Path) -> None:
     path.write_text("1,ann,x,y,3\n")
     with pytest.raises(
         ValueError,
-        match=r"which column .*found: 1, 2, 3, 4, 5\); tell with "
+        match=r"which column .*found: 1, 2, 3, 4, 5\); say so with "
         r"--columns user_id=NAME,subject_id=NAME",
     ):
         all_of(PAIRS.lists, path)

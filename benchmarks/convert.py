@@ -3,7 +3,7 @@
     python -m benchmarks.convert --rows 109224747 --folder FOLDER
 
 FOLDER keeps the made files, 25 bytes a row, and what they are converted to; a file of as many rows is not made again.
-What a person sees of the seconds hangs on the disk, so rows are counted a second of the processor.
+What a person waits depends on the disk as well, so the figure is rows a second of processor time.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def make(folder: Path, n_rows: int, seed: int) -> None:
         }
     ).to_csv(folder / "anime.csv", index=False)
     rng, block = np.random.default_rng(seed), 1000 * ROWS_A_USER
-    with open(folder / "animelist.csv", "w", encoding="utf-8", newline="") as file:
+    with (folder / "animelist.csv").open("w", encoding="utf-8", newline="") as file:
         file.write("user_id,anime_id,rating,watching_status,watched_episodes\n")
         for start in range(0, n_rows, block):
             users, places = np.divmod(np.arange(start, min(start + block, n_rows)), ROWS_A_USER)
@@ -78,18 +78,20 @@ def converted(folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    arguments = common.parser(__doc__)
-    arguments.add_argument("--rows", type=lambda text: common.numbers(text)[0], default=10_000_000)
-    arguments.add_argument("--folder", type=Path, required=True)
-    asked = arguments.parse_args()
-    common.start_logging()
-    folder = asked.folder.resolve() / f"rows_{asked.rows}"
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Make the files if they are not there, convert them, log the table, write the JSON and return its content."""
+    parser = common.parser(__doc__, "seed")
+    parser.add_argument("--rows", type=lambda text: common.numbers(text)[0], default=10_000_000)
+    parser.add_argument("--folder", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    results = common.begin(arguments)
+    folder = arguments.folder.resolve() / f"rows_{arguments.rows}"
     if not (done := folder / "made").exists():
-        make(folder, asked.rows, asked.seed)
+        make(folder, arguments.rows, arguments.seed)
         done.touch()
-    rows = [{"rows": asked.rows, **cost, "rows / cpu s": asked.rows / cost["cpu s"]} for cost in [converted(folder)]]
-    common.write_json(asked.out, {"environment": common.environment("cpu"), "convert": common.show("convert", rows)})
+    cost = converted(folder)
+    row = {"rows": arguments.rows, **cost, "rows / cpu s": arguments.rows / cost["cpu s"]}
+    return common.write_json(arguments.out, {**results, "convert": common.show("convert", [row])})
 
 
 if __name__ == "__main__":

@@ -26,9 +26,7 @@ import torch
 from benchmarks import common, gpu_checks, train
 from benchmarks.graphs import Graph, load_graph
 from config import get_config
-from data_loader import normalized_adjacency
 from evaluator import evaluate
-from model import LightGCN
 from runtime.distributed import resolve_device
 from text.encoders import transformer_encoder
 from training.epoch import train_epoch
@@ -55,73 +53,54 @@ FULL = Sizes(100_000, 64, (2048, 8192), 1024, 20, 5, 20_000)
 TINY = Sizes(3000, 8, (256, 512), 16, 2, 1, 200)
 
 
-class HalfTable(LightGCN):
-    """LightGCN with concat that reads its text from a table of another dtype; for a measurement only."""
-
-    def _own_part(self, propagated: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        text = self.propagated_text if rows is None else self.propagated_text.index_select(0, rows)
-        return propagated @ self.id_weight + text.to(self.text_weight.dtype) @ self.text_weight
-
-
 # --- timings: each returns rows of a table ---
 
 
 def standard(bench: train.Bench, sizes: Sizes) -> list[Row]:
-    """Time bpr beside the standard form on the same device; epochs told from their steps and the sampling."""
+    """Time bpr beside the standard form on the same device."""
     sampling = train.sampling_seconds(bench, sizes.sampled)
     return [train.compare(bench, LAYERS, size, sampling) for size in sizes.batch_sizes]
 
 
-def epoch(bench: train.Bench, name: str, model: LightGCN, config: dict[str, Any]) -> Row:
-    """Train a whole epoch, after some steps that warm up."""
-    list(islice(gpu_checks.training(model, bench.graph.train, config), 3))
-    optimizer, rng = train.adam(model, config["lr"]), np.random.default_rng(bench.seed)
-    loss, figures = common.measured(lambda: train_epoch(model, optimizer, bench.graph, config, rng, 1), bench.device)
-    return {"measured": name, **figures, "loss": loss}
+def measured(name: str, function: Callable[[], Any], device: torch.device) -> Row:
+    """Call a function once: the seconds and the peak memory (a GPU's own, else RSS) that it took."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        common.rss_from_now()
+    seconds = common.seconds_of(function, device)
+    return {"measured": name, "s": seconds, "peak MiB": (common.device_peak(device) or common.peak_rss()) / common.MIB}
 
 
-def plain_epochs(bench: train.Bench, sizes: Sizes) -> list[Row]:
-    """Train an epoch of bpr at each batch size and one of softmax, without text."""
-    rows = []
-    for loss, size in [*(("bpr", size) for size in sizes.batch_sizes), ("softmax", sizes.batch_sizes[0])]:
-        config = train.settings(LAYERS, size, seed=bench.seed, loss=loss)
-        rows.append(epoch(bench, f"{loss} epoch, batch {size}", vector_model(bench, config), config))
-    return rows
-
-
-def vector_model(bench: train.Bench, config: dict[str, Any]) -> LightGCN:
-    """Set up LightGCN without text."""
-    return train.aglrec(bench.norm_adj, bench.graph.train.shape[0], config).model
-
-
-def text_epoch(bench: train.Bench, sizes: Sizes, dtype: torch.dtype) -> list[Row]:
-    """Train an epoch of concat with the text table in float32 or, as a measurement only, in another dtype."""
-    config = train.settings(LAYERS, sizes.batch_sizes[0], seed=bench.seed, fusion_mode="concat")
+def epochs(bench: train.Bench, sizes: Sizes) -> list[Row]:
+    """Train a whole epoch of bpr at each batch size, of softmax, and of concat with text, each after a few steps."""
+    small, large = sizes.batch_sizes
     text = train.unit_vectors(bench.norm_adj.shape[0], sizes.table_dim, bench.seed)
-    kind = LightGCN if dtype == torch.float32 else HalfTable
-    model = kind(
-        bench.norm_adj,
-        bench.graph.train.shape[0],
-        config["embedding_dim"],
-        LAYERS,
-        "concat",
-        text,
-        config["init_std"],
-        torch.Generator().manual_seed(bench.seed),
-    )
-    if kind is HalfTable:
-        model.propagated_text, model.item_text = model.propagated_text.to(dtype), model.item_text.to(dtype)
-    return [epoch(bench, f"concat, L={sizes.table_dim}, {str(dtype).removeprefix('torch.')}", model, config)]
+    rows = []
+    for name, size, loss, vectors in (
+        (f"bpr epoch, batch {small}", small, "bpr", None),
+        (f"bpr epoch, batch {large}", large, "bpr", None),
+        (f"softmax epoch, batch {small}", small, "softmax", None),
+        (f"concat, L={sizes.table_dim}", small, "bpr", text),
+    ):
+        config = train.settings(LAYERS, size, seed=bench.seed, loss=loss)
+        side = train.aglrec(bench.norm_adj, bench.graph.train.shape[0], config, vectors)
+        list(islice(gpu_checks.training(side.model, bench.graph.train, config), 3))
+        rng = np.random.default_rng(bench.seed)
+        call = partial(train_epoch, side.model, side.optimizer, bench.graph, config, rng, 1)
+        rows.append(measured(name, call, bench.device))
+    return rows
 
 
 def ranking(bench: train.Bench, sizes: Sizes) -> list[Row]:
     """Rank all items for all users with a test pair."""
-    vectors = vector_model(bench, train.settings(LAYERS, sizes.batch_sizes[0], seed=bench.seed)).embeddings()
-    config, rows = get_config({"top_k": [20], "seed": bench.seed}), []
+    config = train.settings(LAYERS, sizes.batch_sizes[0], seed=bench.seed)
+    vectors = train.aglrec(bench.norm_adj, bench.graph.train.shape[0], config).model.embeddings()
+    rows = []
     for auc in (False, True):
         call = partial(evaluate, *vectors, bench.graph.test, bench.graph.train, config, auc=auc)
         call()
-        rows.append({"measured": f"ranking, with{'' if auc else 'out'} AUC", **common.measured(call, bench.device)[1]})
+        rows.append(measured(f"ranking, with{'' if auc else 'out'} AUC", call, bench.device))
     return rows
 
 
@@ -136,21 +115,10 @@ def encoding(bench: train.Bench, folder: str | None) -> list[Row]:
     encode = transformer_encoder(str(Path(folder).resolve()), config, str(bench.device))
     texts = [" ".join(f"word{number}" for number in rng.integers(0, 999, 60)) for _ in range(2048 if on_gpu else 16)]
     encode(texts[:16])
-    _, figures = common.measured(lambda: encode(texts), bench.device)
-    name = f"{len(texts)} texts encoded, {'fp16' if on_gpu else 'float32'}"
-    return [{"measured": name, **figures, "texts/s": len(texts) / figures["s"]}]
-
-
-def timings(bench: train.Bench, sizes: Sizes, folder: str | None) -> dict[str, Callable[[], list[Row]]]:
-    """Name the measurements, in the order in which they run."""
-    return {
-        "standard form": lambda: standard(bench, sizes),
-        "epochs": lambda: plain_epochs(bench, sizes),
-        "text in float32": lambda: text_epoch(bench, sizes, torch.float32),
-        "text in bfloat16": lambda: text_epoch(bench, sizes, torch.bfloat16),
-        "ranking": lambda: ranking(bench, sizes),
-        "encoding": lambda: encoding(bench, folder),
-    }
+    row = measured(
+        f"{len(texts)} texts encoded, {'fp16' if on_gpu else 'float32'}", lambda: encode(texts), bench.device
+    )
+    return [{**row, "texts/s": len(texts) / row["s"]}]
 
 
 # --- the run ---
@@ -173,26 +141,6 @@ def attempt(name: str, function: Callable[[], Any]) -> Row:
     return {"name": name, **outcome, "s": time.perf_counter() - start}
 
 
-def set_up(arguments: argparse.Namespace, device: torch.device, sizes: Sizes, setup: gpu_checks.Setup) -> train.Bench:
-    """Build the graph of the timings: with --tiny and no --gowalla, that of the checks."""
-    graph = (
-        Graph("tiny", setup.dataset.train, setup.dataset.test)
-        if arguments.tiny and not arguments.gowalla
-        else load_graph(arguments.gowalla, arguments.seed)
-    )
-    norm_adj = normalized_adjacency(graph.train)
-    return train.Bench(
-        graph,
-        norm_adj.to(device),
-        norm_adj.to_sparse_coo().coalesce().to(device),
-        device,
-        sizes.repeats,
-        sizes.steps,
-        sizes.steps,
-        arguments.seed,
-    )
-
-
 def show(checks: list[Row], timed: list[Row]) -> list[str]:
     """Log the tables, no wider than 80 columns, and then what failed and why; the names of what failed."""
     common.show(
@@ -208,59 +156,35 @@ def show(checks: list[Row], timed: list[Row]) -> list[str]:
         ],
     )
     rows = {row["name"]: row["detail"] for row in timed if row["result"] == "passed"}
-    if "standard form" in rows:
-        common.show(
-            "bpr, K=3, D=64, beside the standard form",
-            [
-                {
-                    "batch": row["batch"],
-                    "s/epoch": row["aglrec s/epoch"],
-                    "standard": row["reference s/epoch"],
-                    "ms/step": row["aglrec ms/step"],
-                    "standard ms": row["reference ms/step"],
-                    "step ratio": row["step ratio"],
-                }
-                for row in rows.pop("standard form")
-            ],
-        )
-    measured = [
-        {"measured": row["measured"], "s": row["s"], "peak MiB": row["peak MiB"]}
-        for part in rows.values()
-        for row in part
-    ]
-    if measured:
-        common.show("measured once; the peak is that of the card's tensors, on a CPU of the process", measured)
+    columns = {
+        "batch": "batch",
+        "s/epoch": "aglrec s/epoch",
+        "standard": "reference s/epoch",
+        "ms/step": "aglrec ms/step",
+        "standard ms": "reference ms/step",
+        "step ratio": "step ratio",
+    }
+    compared = [{name: row[key] for name, key in columns.items()} for row in rows.pop("standard form", [])]
+    once = [{key: row[key] for key in ("measured", "s", "peak MiB")} for part in rows.values() for row in part]
+    for title, found in (
+        ("bpr, K=3, D=64, beside the standard form", compared),
+        ("measured once; the peak is that of the card's tensors, on a CPU of the process", once),
+    ):
+        if found:
+            common.show(title, found)
     for result in ("skipped", "failed"):
         found = [f"{row['name']}: {row['detail']}" for row in checks + timed if row["result"] == result]
-        log.info(
-            "".join(
-                f"\n{line}"
-                for line in [
-                    f"{result}: {len(found)}",
-                    *(textwrap.fill(line, 80, initial_indent="- ", subsequent_indent="  ") for line in found),
-                ]
-            )
-        )
+        lines = [textwrap.fill(line, 80, initial_indent="- ", subsequent_indent="  ") for line in found]
+        log.info("\n".join(["", f"{result}: {len(found)}", *lines]))
     return [row["name"] for row in checks + timed if row["result"] == "failed"]
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line and settle on the device."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser = common.parser(__doc__, "device", "gowalla", "seed")
+    parser.set_defaults(device="auto")
     parser.add_argument("--tiny", action="store_true", help="sizes so small that all takes seconds on a CPU")
-    parser.add_argument(
-        "--gowalla",
-        metavar="FOLDER",
-        help="folder with LightGCN's train.txt and test.txt; without it, a synthetic graph of Gowalla's size",
-    )
     parser.add_argument("--model_folder", metavar="FOLDER", help="a sentence-transformers model to time as well")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="where to write everything as JSON (default: benchmarks/gpu/ and the device's name; with --tiny, nowhere)",
-    )
     arguments = parser.parse_args(argv)
     try:
         arguments.device = str(resolve_device(arguments.device))
@@ -280,33 +204,28 @@ def path_of(arguments: argparse.Namespace, device_name: str) -> str | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Check, measure, log the tables, write the JSON and return the exit code."""
-    common.start_logging()
     arguments = read_arguments(argv)
-    device, sizes = torch.device(arguments.device), TINY if arguments.tiny else FULL
+    results = common.begin(arguments)
+    device, sizes, seed = torch.device(arguments.device), TINY if arguments.tiny else FULL, arguments.seed
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    environment = common.environment(str(device))
-    setup = gpu_checks.set_up(device, sizes.pairs, sizes.text_dim, sizes.batch_sizes[0], arguments.seed)
+    setup = gpu_checks.set_up(device, sizes.pairs, sizes.text_dim, sizes.batch_sizes[0], seed)
     checks = [attempt(name, partial(check, setup)) for name, check in gpu_checks.checks().items()]
-    bench = set_up(arguments, device, sizes, setup)
-    timed = [attempt(name, call) for name, call in timings(bench, sizes, arguments.model_folder).items()]
-    name = environment["device"] if device.type == "cuda" else f"cpu {environment['cpu']}"
-    log.info(f"\n{name}, torch {torch.__version__}, {bench.graph.name} graph")
-    failed = show(checks, timed)
-    common.write_json(
-        path_of(arguments, name),
-        {
-            "device": name,
-            "torch": torch.__version__,
-            "environment": environment,
-            "arguments": vars(arguments),
-            "graph": bench.graph.name,
-            "checks": checks,
-            "timings": timed,
-            "failed": failed,
-        },
-    )
-    return int(bool(failed))
+    tiny = Graph("tiny", setup.dataset.train, setup.dataset.test)
+    graph = tiny if arguments.tiny and not arguments.gowalla else load_graph(arguments.gowalla, seed)
+    bench = train.set_up(graph, device, sizes.repeats, sizes.steps, sizes.steps, seed)
+    timings = {
+        "standard form": lambda: standard(bench, sizes),
+        "epochs": lambda: epochs(bench, sizes),
+        "ranking": lambda: ranking(bench, sizes),
+        "encoding": lambda: encoding(bench, arguments.model_folder),
+    }
+    timed = [attempt(name, call) for name, call in timings.items()]
+    name = results["environment"]["device"] if device.type == "cuda" else f"cpu {results['environment']['cpu']}"
+    log.info(f"\n{name}, torch {torch.__version__}, {graph.name} graph")
+    results |= {"device": name, "graph": graph.name, "checks": checks, "timings": timed, "failed": show(checks, timed)}
+    common.write_json(path_of(arguments, name), results)
+    return int(bool(results["failed"]))
 
 
 if __name__ == "__main__":

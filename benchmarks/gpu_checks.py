@@ -1,10 +1,10 @@
-"""What benchmarks.gpu checks: that a device gives what the CPU gives, each check apart from the others."""
+"""The checks of benchmarks.gpu: that a device gives what the CPU gives; each check stands on its own."""
 
 import itertools
 import os
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -53,15 +53,8 @@ class Disagreement(AssertionError):
     """The device gives something else than the CPU, or than it should."""
 
 
-class Killed(Exception):
-    """Ends a training between two epochs."""
-
-
 class Skipped(Exception):
     """There is nothing to check or to measure here; the message says why."""
-
-
-# --- a small dataset, and training on it ---
 
 
 def small_dataset(n_pairs: int, seed: int) -> Dataset:
@@ -135,11 +128,6 @@ def training(
         yield loss.detach()
 
 
-def every_third(model: LightGCN) -> Drop:
-    """Return a choice of titles to be placed by their text alone that is no matter of chance."""
-    return lambda nodes: model.has_item_text[nodes] & (nodes % 3 == 0)
-
-
 def losses_of(
     setup: Setup, device: torch.device, drop: Callable[[LightGCN], Drop] | None = None, **more: Any
 ) -> torch.Tensor:
@@ -167,6 +155,11 @@ def agree(what: str, found: float, allowed: float) -> str:
     return f"{found:.1g} of {allowed:.1g}"
 
 
+def agree_losses(found: torch.Tensor, expected: torch.Tensor) -> str:
+    """Say how large the largest relative difference of losses is; see agree."""
+    return agree("losses", ((found - expected).abs() / expected).max().item(), LOSSES)
+
+
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest difference, each column's beside its largest number."""
     size = expected.abs().amax(dim=0).clamp_min(1e-12)
@@ -189,13 +182,18 @@ def check_losses(setup: Setup, loss: str) -> str:
     expected, found = (losses_of(setup, device, loss=loss) for device in (CPU, setup.device))
     if not expected[-5:].mean() < expected[:5].mean():
         raise Disagreement(f"the loss does not fall: {expected[0]:.4g} to {expected[-1]:.4g}")
-    return agree("losses", ((found - expected).abs() / expected).max().item(), LOSSES)
+    return agree_losses(found, expected)
 
 
-def check_alone(setup: Setup, loss: str) -> str:
+def check_text_alone(setup: Setup, loss: str) -> str:
     """Compare the losses where every third title with text is placed by it alone: by position, and by mask on a GPU."""
-    expected, found = (losses_of(setup, device, every_third, loss=loss, **FEATURES) for device in (CPU, setup.device))
-    return agree("losses", ((found - expected).abs() / expected).max().item(), LOSSES)
+
+    def every_third(model: LightGCN) -> Drop:
+        return lambda nodes: model.has_item_text[nodes] & (nodes % 3 == 0)
+
+    return agree_losses(
+        *(losses_of(setup, device, every_third, loss=loss, **FEATURES) for device in (setup.device, CPU))
+    )
 
 
 def check_dropout(setup: Setup) -> str:
@@ -249,15 +247,15 @@ def check_ties(setup: Setup) -> str:
 def check_calibration(setup: Setup) -> str:
     """Compare the offsets found for titles without a history by the lists that they give."""
     model, data, config = trained(setup, **FEATURES), setup.dataset, {**setup.config, **FEATURES}
-    is_raised = (model.is_cold & model.has_item_text[data.n_users :]).numpy()
+    is_cold = (model.is_cold & model.has_item_text[data.n_users :]).numpy()
     user_emb, item_emb = model.embeddings()
     found = [
-        cold_offset(user_emb.to(device), item_emb.to(device), is_raised, data, config) for device in (CPU, setup.device)
+        cold_offset(user_emb.to(device), item_emb.to(device), is_cold, data, config) for device in (CPU, setup.device)
     ]
     column, lists = user_emb.shape[1] - 1 - (model.popularity is not None), []  # of the items' bias
     for offset, _ in found:
         lowered = item_emb.clone()
-        lowered[:, column] -= offset * torch.from_numpy(is_raised)
+        lowered[:, column] -= offset * torch.from_numpy(is_cold)
         lists.append(
             means(
                 evaluate(user_emb, lowered, data.valid, data.masked_for("valid") + data.cold_valid, config, auc=False)
@@ -281,35 +279,24 @@ def check_columns(setup: Setup) -> str:
     return agree("valid metrics", abs(found[0] - found[1]), 4 / setup.dataset.n_users)
 
 
-def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int, kill: bool = False) -> list[float]:
-    """Train with trainer.fit, going on from what lies in folder; the losses of all epochs, killed after them or not."""
-    config = {**setup.config, "saved_dir": str(folder), "epochs": epochs + kill}
-    train_epoch, identity = trainer.train_epoch, RunIdentity({}, "", {"encoder": None})
-
-    def killed(*args: Any, **more: Any) -> float:
-        if args[5] > epochs:
-            raise Killed
-        return train_epoch(*args, **more)
-
-    with mock.patch.object(trainer, "train_epoch", killed), mock.patch.object(checkpoints, "SHARE", 1e9):
-        try:
-            trainer.fit(build(setup, device), setup.dataset, config, identity)
-        except Killed:
-            if not kill:
-                raise
-    return [line["loss"] for line in load_torch(folder / CHECKPOINT)["history"]]
+def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int) -> torch.Tensor:
+    """Train with trainer.fit up to an epoch, resuming from what lies in folder; the losses of all epochs."""
+    config = {**setup.config, "saved_dir": str(folder), "epochs": epochs}
+    with mock.patch.object(checkpoints, "SHARE", 1e9):  # so that every epoch is kept
+        trainer.fit(build(setup, device), setup.dataset, config, RunIdentity({}, "", {"encoder": None}))
+    return torch.tensor([line["loss"] for line in load_torch(folder / CHECKPOINT)["history"]], dtype=torch.float64)
 
 
 def check_resume(setup: Setup) -> str:
-    """Kill a run on the CPU after two epochs, go on with it on the device, and then on the CPU again."""
+    """Train two epochs on the CPU, resume on the device, and then on the CPU again."""
     with tempfile.TemporaryDirectory() as name:
         moved, stayed = Path(name, "moved"), Path(name, "stayed")
-        begun = fit_until(setup, CPU, moved, 2, kill=True)
+        begun = fit_until(setup, CPU, moved, 2)
         fit_until(setup, setup.device, moved, 4)
-        found, expected = (np.array(fit_until(setup, CPU, folder, 5)) for folder in (moved, stayed))
-    if len(found) != 5 or found[:2].tolist() != begun:
-        raise Disagreement(f"epochs were not gone on with: {begun}, then {found.tolist()}")
-    return agree("losses an epoch", float((np.abs(found - expected) / expected).max()), LOSSES)
+        found, expected = (fit_until(setup, CPU, folder, 5) for folder in (moved, stayed))
+    if len(found) != 5 or not torch.equal(found[:2], begun):
+        raise Disagreement(f"training was not resumed: {begun.tolist()}, then {found.tolist()}")
+    return agree_losses(found, expected)
 
 
 def check_no_wait(setup: Setup) -> str:
@@ -333,34 +320,24 @@ def check_no_wait(setup: Setup) -> str:
 
 def check_group(setup: Setup) -> str:
     """Join a process group of one: all_reduce, and the losses with and without it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {
-        "RANK": 0,
-        "LOCAL_RANK": setup.device.index or 0,
-        "WORLD_SIZE": 1,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # 0: any free port
+    place["LOCAL_RANK"] = str(setup.device.index or 0)
     more = {"loss": "softmax", "fusion_mode": "concat"}
     expected = losses_of(setup, setup.device, **more)
-    with mock.patch.dict(os.environ, {key: str(value) for key, value in place.items()}), process_group():
+    with mock.patch.dict(os.environ, place), process_group():
         ones = torch.ones(8, device=setup.device)
         if not dist.is_initialized() or not torch.equal(sum_over_processes(ones), ones):
             raise Disagreement("the sum over one process is not what that process has")
         found = losses_of(setup, setup.device, **more)
-    return agree("losses", ((found - expected).abs() / expected).max().item(), LOSSES)
+    return agree_losses(found, expected)
 
 
 def checks() -> dict[str, Callable[[Setup], str]]:
     """Name the checks, in the order in which they run."""
-    named: dict[str, Callable[[Setup], str]] = {}
-    for fusion in ("none", "sum", "concat"):
-        named[f"embeddings, {fusion}"] = lambda setup, fusion=fusion: check_embeddings(setup, fusion)
+    named = {f"embeddings, {fusion}": partial(check_embeddings, fusion=fusion) for fusion in ("none", "sum", "concat")}
     for loss in BATCHES:
-        named[f"losses, {loss}"] = lambda setup, loss=loss: check_losses(setup, loss)
-        named[f"placed by text alone, {loss}"] = lambda setup, loss=loss: check_alone(setup, loss)
+        named[f"losses, {loss}"] = partial(check_losses, loss=loss)
+        named[f"placed by text alone, {loss}"] = partial(check_text_alone, loss=loss)
     return named | {
         "id_dropout": check_dropout,
         "ranking": check_ranking,

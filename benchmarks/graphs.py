@@ -114,7 +114,7 @@ def _degrees(n_nodes: int, total: int, floor: float, sigma: float, most: int, rn
 
 
 def _distinct_keys(degrees: np.ndarray, ends: np.ndarray, n_items: int, rng: np.random.Generator) -> np.ndarray:
-    """Give each user his number of distinct items and return the sorted keys."""
+    """Give each user their number of distinct items and return the sorted keys."""
     keys = _distinct(np.repeat(np.arange(len(degrees)) * n_items, degrees) + ends)
     attempt = 0
     while len(keys) < len(ends):

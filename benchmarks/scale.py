@@ -10,7 +10,6 @@ import argparse
 import logging
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,16 @@ from training.losses import sample_triples
 
 log = logging.getLogger("aglrec")
 
-BEYOND = (100_000_000, 1_000_000_000)
 FITTED = ("graph s", "step s", "sampling s", "peak RSS MiB")
 
 
-def build(folder: str, n_interactions: int, nodes_times: float, seed: int) -> dict[str, float]:
-    """Draw a graph and leave its arrays in a folder, so that the drawing counts in no measurement."""
+def build(folder: str, n_interactions: int, nodes_times: float, seed: int) -> int:
+    """Draw a graph, leave its arrays in a folder, so that the drawing counts in no measurement; its number of items."""
     share = nodes_times * n_interactions / GOWALLA_TRAIN
-    start = time.perf_counter()
     graph = synthetic_graph(n_interactions, seed, round(GOWALLA_USERS * share), round(GOWALLA_ITEMS * share))
     np.save(Path(folder) / "indptr.npy", graph.indptr)
     np.save(Path(folder) / "indices.npy", graph.indices)
-    return {"n_items": graph.shape[1], "s": time.perf_counter() - start}
+    return graph.shape[1]
 
 
 def measure(
@@ -52,11 +49,12 @@ def measure(
     norm_adj = normalized_adjacency(train).to(device)
     side = aglrec(norm_adj, train.shape[0], config)
     step_s, state_bytes = time_steps(side, np.stack(sample_triples(train, rng)), config, steps, device)
+    csr_bytes = sum(t.nbytes for t in (norm_adj.crow_indices(), norm_adj.col_indices(), norm_adj.values()))
     return {
         "interactions": train.nnz,
         "nodes": norm_adj.shape[0],
         "graph s": graph_s,
-        "CSR MiB": csr_mib(norm_adj),
+        "CSR MiB": csr_bytes / common.MIB,
         "step s": step_s,
         "sampling s": sampling_s,
         "peak RSS MiB": common.peak_rss() / common.MIB,
@@ -79,13 +77,7 @@ def time_steps(side: Side, triples: np.ndarray, config: dict[str, Any], steps: i
         *(value for state in side.optimizer.state.values() for value in state.values()),
     ]
     # the first two steps warm up
-    return statistics.median(seconds[2:]), sum(t.numel() * t.element_size() for t in tensors)
-
-
-def csr_mib(norm_adj: torch.Tensor) -> float:
-    """Return the size of a sparse CSR tensor."""
-    parts = norm_adj.crow_indices(), norm_adj.col_indices(), norm_adj.values()
-    return sum(part.numel() * part.element_size() for part in parts) / common.MIB
+    return statistics.median(seconds[2:]), sum(t.nbytes for t in tensors)
 
 
 def one_size(arguments: argparse.Namespace, n_interactions: int, nodes_times: float = 1.0) -> dict[str, Any]:
@@ -95,20 +87,11 @@ def one_size(arguments: argparse.Namespace, n_interactions: int, nodes_times: fl
         ChildFailed: one of them ended without a result.
     """
     with tempfile.TemporaryDirectory() as folder:
-        built = common.in_child(
-            "scale:build", folder=folder, n_interactions=n_interactions, nodes_times=nodes_times, seed=arguments.seed
+        n_items = common.in_child(
+            build, folder=folder, n_interactions=n_interactions, nodes_times=nodes_times, seed=arguments.seed
         )
-        return common.in_child(
-            "scale:measure",
-            folder=folder,
-            n_items=built["n_items"],
-            device=arguments.device,
-            layers=arguments.layers,
-            batch_size=arguments.batch_size,
-            steps=arguments.steps,
-            repeats=arguments.repeats,
-            seed=arguments.seed,
-        )
+        settings = {name: getattr(arguments, name) for name in ("device", "layers", "batch_size", "steps", "repeats")}
+        return common.in_child(measure, folder=folder, n_items=n_items, seed=arguments.seed, **settings)
 
 
 def all_sizes(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -150,94 +133,59 @@ def linear_fit(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
     }
 
 
-def bytes_apart(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Fit peak RSS = constant + bytes an interaction + bytes a node, relative residuals; needs the extra row."""
-    peak = np.array([row["peak RSS MiB"] for row in rows]) * common.MIB
-    columns = np.array([[1, row["interactions"], row["nodes"]] for row in rows], float)
+def bytes_each(rows: list[dict[str, Any]], denser: dict[str, Any]) -> dict[str, float]:
+    """Return the bytes of the tensors that stay, and fit peak RSS = constant + bytes an interaction + bytes a node.
+
+    Args:
+        rows: of all sizes; the tensors are those of the largest.
+        denser: the row of one size with twice the nodes, without which the two could not be told apart.
+    """
+    peak = np.array([row["peak RSS MiB"] for row in (*rows, denser)]) * common.MIB
+    columns = np.array([[1, row["interactions"], row["nodes"]] for row in (*rows, denser)], float)
     constant, interaction, node = np.linalg.lstsq(columns / peak[:, None], np.ones(len(peak)), rcond=None)[0]
     return {
+        "CSR bytes an interaction": rows[-1]["CSR MiB"] * common.MIB / rows[-1]["interactions"],
+        "weights and Adam bytes a node": rows[-1]["weights and Adam MiB"] * common.MIB / rows[-1]["nodes"],
         "constant MiB": float(constant / common.MIB),
         "bytes an interaction": float(interaction),
         "bytes a node": float(node),
     }
 
 
-def known_bytes(row: dict[str, Any]) -> dict[str, float]:
-    """Return what the tensors that stay take: CSR an interaction, weights with gradient and Adam a node."""
-    return {
-        "CSR bytes an interaction": row["CSR MiB"] * common.MIB / row["interactions"],
-        "weights and Adam bytes a node": row["weights and Adam MiB"] * common.MIB / row["nodes"],
-    }
-
-
 def summarise(rows: list[dict[str, Any]], denser: dict[str, Any] | None) -> dict[str, Any]:
     """Fit what was measured; nothing where there are fewer than three sizes."""
-    if len(rows) < 3:
+    if denser is None:
         return {}
-    fits = {key: linear_fit(rows, key) for key in FITTED}
-    beyond = [
-        {"interactions": n, **{key: fit["constant"] + fit["a million"] * n / 1e6 for key, fit in fits.items()}}
-        for n in BEYOND
-    ]
-    return {
-        "fits": fits,
-        "bytes": known_bytes(rows[-1]) | (bytes_apart([*rows, denser]) if denser else {}),
-        "beyond": beyond,
-    }
+    return {"fits": [{"of": key, **linear_fit(rows, key)} for key in FITTED], "bytes": bytes_each(rows, denser)}
 
 
 def markdown(results: dict[str, Any]) -> str:
     """Lay out the results as a Markdown page's sections."""
     parts = ["## Measured", common.table(results["rows"]), results["stopped"]]
-    if results["summary"]:
-        summary = results["summary"]
-        parts += [
-            "## Linear fits",
-            common.table([{"of": key, **fit} for key, fit in summary["fits"].items()]),
-            "## Bytes",
-            common.table([summary["bytes"]]),
-            "## One process, by the fits",
-            common.table(summary["beyond"]),
-        ]
+    if summary := results["summary"]:
+        parts += ["## Linear fits", common.table(summary["fits"]), "## Bytes", common.table([summary["bytes"]])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure, log the tables, write JSON and Markdown, and return the JSON's content."""
-    common.start_logging()
-    arguments = read_arguments(argv)
-    environment = common.environment(arguments.device)
-    rows, stopped = all_sizes(arguments)
-    # not at the largest size, where twice the nodes might not fit
-    denser = one_size(arguments, rows[(len(rows) - 1) // 2]["interactions"], 2) if len(rows) > 2 else None
-    results = {
-        "environment": environment,
-        "arguments": vars(arguments),
-        "rows": rows,
-        "twice_the_nodes": denser,
-        "stopped": stopped,
-        "summary": summarise(rows, denser),
-    }
-    log.info(markdown(results) if rows else stopped)
-    common.write_json(arguments.out, results)
-    if arguments.markdown and rows:
-        Path(arguments.markdown).write_text(markdown(results), encoding="utf-8")
-    return results
-
-
-def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__, "device", "repeats", "seed")
+    parser.set_defaults(repeats=3)
     parser.add_argument("--sizes", type=common.numbers, default=common.numbers("1M,2M,5M,10M,20M,50M"))
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=5, help="steps of which the median is taken, after two others")
-    parser.add_argument("--repeats", type=int, default=3, help="of graph and sampling, of which the median is taken")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", metavar="FILE", help="where to write everything measured as JSON")
     parser.add_argument("--markdown", metavar="FILE", help="where to write the tables")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    results = common.begin(arguments)
+    rows, stopped = all_sizes(arguments)
+    # not at the largest size, where twice the nodes might not fit
+    denser = one_size(arguments, rows[(len(rows) - 1) // 2]["interactions"], 2) if len(rows) > 2 else None
+    results |= {"rows": rows, "twice_the_nodes": denser, "stopped": stopped, "summary": summarise(rows, denser)}
+    log.info(markdown(results) if rows else stopped)
+    if arguments.markdown and rows:
+        Path(arguments.markdown).write_text(markdown(results), encoding="utf-8")
+    return common.write_json(arguments.out, results)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""Time the JSON of a running serve.py: one client alone, then many at once.
+"""Time the JSON answers of a running serve.py: one client, then many at once.
 
     python serve.py --saved_dir S --data_dir D &
     python -m benchmarks.serve --clients 50 --seconds 60
 
-Every list is for titles drawn anew from the 200 that most people collect, so that none has been fitted before, with
-reasons and new titles, as the page asks for it. Clients keep their connection and ask again as soon as they are
-answered.
+Every list is for titles drawn anew from the 200 that most people collect, so that no answer is cached, with reasons
+and new titles, as the page asks for it. Clients keep their connection and ask again as soon as they are answered.
 """
 
-import argparse
 import asyncio
 import json
 import random
@@ -16,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 
@@ -70,23 +69,20 @@ async def measure(url: str, clients: int, seconds: float, question: Callable[[],
     }
 
 
-async def popular(url: str) -> list[str]:
-    """Return the ids of the titles that most people collect."""
-    at = urlsplit(url)
-    reader, writer = await asyncio.open_connection(at.hostname, at.port)
-    found = await ask(reader, writer, at.netloc, ("GET", "/api/titles?n=200", b""))
-    writer.close()
-    return [title["subject_id"] for title in found["titles"]]
-
-
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure, log the table, write the JSON and return its content."""
-    common.start_logging()
-    arguments = read_arguments(argv)
-    titles, rng = asyncio.run(popular(arguments.url)), random.Random(arguments.seed)
+    parser = common.parser(__doc__, "seed")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="where serve.py listens")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--titles", type=int, default=10, help="titles that a list is made for")
+    arguments = parser.parse_args(argv)
+    results, rng = common.begin(arguments), random.Random(arguments.seed)
+    with urlopen(f"{arguments.url}/api/titles?n=200") as reply:
+        popular = [title["subject_id"] for title in json.load(reply)["titles"]]
 
     def new_list() -> Question:
-        asked = {"titles": rng.sample(titles, arguments.titles), "new": True, "why": True}
+        asked = {"titles": rng.sample(popular, arguments.titles), "new": True, "why": True}
         return "POST", "/api/list", json.dumps(asked).encode()
 
     def search() -> Question:
@@ -96,25 +92,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for name, question in (("a new list", new_list), ("a search", search)):
         for clients, seconds in ((1, arguments.seconds / 6), (arguments.clients, arguments.seconds)):
             rows.append({"question": name, **asyncio.run(measure(arguments.url, clients, seconds, question))})
-    results = {
-        "environment": common.environment("cpu"),
-        "arguments": vars(arguments),
-        "serve": common.show(f"{arguments.url}, lists for {arguments.titles} titles", rows),
-    }
-    common.write_json(arguments.out, results)
-    return results
-
-
-def read_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="where serve.py listens")
-    parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--titles", type=int, default=10, help="titles that a list is made for")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", help="JSON file to write")
-    return parser.parse_args(argv)
+    results["serve"] = common.show(f"{arguments.url}, lists for {arguments.titles} titles", rows)
+    return common.write_json(arguments.out, results)
 
 
 if __name__ == "__main__":

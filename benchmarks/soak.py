@@ -3,12 +3,10 @@
     python -m benchmarks.soak [--rows 200] [--requests 10000] [--out FILE]
 
 Rows are those of an ablation on made data, trained or fitted; requests are all kinds that serve.py answers, wrong ones
-among them. It looks before, and after each fifth; what counts is what the last two fifths add, when every cache is
-full. The exit code is 1 if they add anything.
+among them. Memory and files are counted before, and after each fifth; what counts is what the last two fifths
+add, when every cache is full. The exit code is 1 if they add anything.
 """
 
-import argparse
-import csv
 import gc
 import json
 import logging
@@ -21,6 +19,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from fastapi.testclient import TestClient
 
@@ -136,27 +135,18 @@ def made(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     data = folder / "data"
     data.mkdir(parents=True)
-    _write(
-        data / "anime.tsv",
-        [
-            ("subject_id", "name", "tags_name", "summary"),
-            *(
-                (item, f"title {item}", f"tag{item % 5}; tag{item % 7}", f"story of {item % 6}")
-                for item in range(N_ITEMS)
-            ),
-        ],
-    )
-    _write(
-        data / "interactions.tsv",
-        [
-            ("user_id", "subject_id", "rate", "comment", "updated_at"),
-            *(
-                (f"u{user}", item, rng.integers(5, 11), f"on {item % 6}", 1_600_000_000 + place)
-                for user in range(N_USERS)
-                for place, item in enumerate(rng.permutation(N_ITEMS)[:PER_USER])
-            ),
-        ],
-    )
+    numbers = range(N_ITEMS)
+    titles = pd.DataFrame({"subject_id": numbers})
+    titles["name"] = [f"title {n}" for n in numbers]
+    titles["tags_name"] = [f"tag{n % 5}; tag{n % 7}" for n in numbers]
+    titles["summary"] = [f"story of {n % 6}" for n in numbers]
+    titles.to_csv(data / "anime.tsv", sep="\t", index=False)
+    collected = np.concatenate([rng.permutation(N_ITEMS)[:PER_USER] for _ in range(N_USERS)])
+    rows = pd.DataFrame({"user_id": np.arange(N_USERS).repeat(PER_USER), "subject_id": collected})
+    rows["rate"] = rng.integers(5, 11, len(rows))
+    rows["comment"] = [f"on {item % 6}" for item in collected]
+    rows["updated_at"] = 1_600_000_000 + np.arange(len(rows)) % PER_USER
+    rows.to_csv(data / "interactions.tsv", sep="\t", index=False)
     return {
         "data_dir": str(data),
         "saved_dir": str(folder / "saved"),
@@ -169,29 +159,22 @@ def made(folder: Path) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, lines: list[tuple[Any, ...]]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter="\t").writerows(lines)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Do both, log the tables, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=200, help=f"rows in all, {ROWS} with each seed")
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--out", metavar="FILE", help="where to write what was seen as JSON")
     arguments = parser.parse_args(argv)
+    results = common.begin(arguments)
     with tempfile.TemporaryDirectory() as folder:
         log.setLevel(logging.ERROR)
         seen = {
             "rows": rows(Path(folder) / "rows", max(1, arguments.rows // ROWS)),
             "requests": requests(Path(folder) / "requests", arguments.requests),
         }
-    common.start_logging()
-    for what, found in seen.items():
-        common.show(what, found)
-    more = {what: grown(found) for what, found in seen.items()}
-    common.write_json(arguments.out, {"environment": common.environment("cpu"), **seen, "grown": more})
+        log.setLevel(logging.INFO)
+    more = {what: grown(common.show(what, found)) for what, found in seen.items()}
+    common.write_json(arguments.out, {**results, **seen, "grown": more})
     log.info(f"grown in the last two fifths: {json.dumps(more)}")
     return int(any(more.values()))
 

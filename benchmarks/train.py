@@ -2,15 +2,13 @@
 
     python -m benchmarks.train --gowalla FOLDER --out train.json --rss --full_epoch
 
-Epochs are told as steps an epoch times the median step, plus the sampling; --full_epoch trains whole ones.
+An epoch's time is its number of steps times the median step, plus the sampling; --full_epoch trains whole epochs.
 """
 
 import argparse
 import itertools
-import logging
 import statistics
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +24,6 @@ from model import LightGCN
 from training.epoch import train_epoch
 from training.losses import bpr_loss, sample_triples
 from training.optimizer import adam
-
-log = logging.getLogger("aglrec")
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -129,62 +125,36 @@ def sampling_seconds(bench: Bench, n_pairs: int) -> dict[str, float]:
     return {"aglrec_s": ours, "reference_s_scaled": plain * train.nnz / n_pairs, "reference_pairs_timed": n_pairs}
 
 
-def compare(bench: Bench, layers: int, batch_size: int, sampling: dict[str, float]) -> dict[str, Any]:
-    """Measure one pair of K and batch size without text."""
-    config = settings(layers, batch_size, seed=bench.seed)
-    ours = aglrec(bench.norm_adj, bench.graph.train.shape[0], config)
-    sides = [ours, reference(bench.coo_adj, ours.model, config)]
+def compare(
+    bench: Bench, layers: int, batch_size: int, sampling: dict[str, float], text_dim: int = 0
+) -> dict[str, Any]:
+    """Measure one pair of K and batch size; with text_dim, concat with text of users and items beside no text as well.
+
+    An epoch's time is its number of steps times the median step, plus the sampling.
+    """
+    config, n_users = settings(layers, batch_size, seed=bench.seed), bench.graph.train.shape[0]
+    text = unit_vectors(bench.norm_adj.shape[0], text_dim, bench.seed).to(bench.device) if text_dim else None
+    ours = aglrec(bench.norm_adj, n_users, config, text)
+    sides = [ours, reference(bench.coo_adj, ours.model, config, text)]
     batches = batches_of(bench, batch_size)
     losses = compare_losses(sides, batches, bench.loss_steps, config["reg_lambda"])
+    if text_dim:
+        sides.append(aglrec(bench.norm_adj, n_users, config, name="no text"))
     step = step_seconds(sides, batches, bench, config["reg_lambda"])
-    epoch = epoch_seconds(step, bench, batch_size, sampling)
+    n_steps = -(-bench.graph.train.nnz // batch_size)
+    epoch = {
+        name: n_steps * seconds + sampling["reference_s_scaled" if name == "reference" else "aglrec_s"]
+        for name, seconds in step.items()
+    }
     return {
         "K": layers,
         "batch": batch_size,
+        **({"L": text_dim, "epoch, text / no text": epoch["aglrec"] / epoch["no text"]} if text_dim else {}),
         **{f"{name} ms/step": 1000 * s for name, s in step.items()},
         **{f"{name} s/epoch": s for name, s in epoch.items()},
         "step ratio": step["reference"] / step["aglrec"],
         "epoch ratio": epoch["reference"] / epoch["aglrec"],
         **losses,
-    }
-
-
-def compare_text(
-    bench: Bench, layers: int, batch_size: int, text_dim: int, sampling: dict[str, float]
-) -> dict[str, Any]:
-    """Measure concat with text of users and items beside no text, and beside the standard form of concat."""
-    config, n_users = settings(layers, batch_size, seed=bench.seed, fusion_mode="concat"), bench.graph.train.shape[0]
-    text = unit_vectors(bench.norm_adj.shape[0], text_dim, bench.seed).to(bench.device)
-    start = common.clock(bench.device)
-    ours = aglrec(bench.norm_adj, n_users, config, text)
-    constants_s = common.clock(bench.device) - start
-    sides = [ours, reference(bench.coo_adj, ours.model, config, text)]
-    batches = batches_of(bench, batch_size)
-    losses = compare_losses(sides, batches, bench.loss_steps, config["reg_lambda"])
-    sides.append(aglrec(bench.norm_adj, n_users, config, name="no text"))
-    step = step_seconds(sides, batches, bench, config["reg_lambda"])
-    epoch = epoch_seconds(step, bench, batch_size, sampling)
-    return {
-        "K": layers,
-        "batch": batch_size,
-        "L": text_dim,
-        **{f"{name} ms/step": 1000 * s for name, s in step.items()},
-        **{f"{name} s/epoch": s for name, s in epoch.items()},
-        "epoch, text / no text": epoch["aglrec"] / epoch["no text"],
-        "epoch ratio": epoch["reference"] / epoch["aglrec"],
-        **losses,
-        "constants s, once a run": constants_s,
-    }
-
-
-def epoch_seconds(
-    step: dict[str, float], bench: Bench, batch_size: int, sampling: dict[str, float]
-) -> dict[str, float]:
-    """Extrapolate to an epoch: all its steps and its sampling."""
-    n_steps = -(-bench.graph.train.nnz // batch_size)
-    return {
-        name: n_steps * seconds + sampling["reference_s_scaled" if name == "reference" else "aglrec_s"]
-        for name, seconds in step.items()
     }
 
 
@@ -239,7 +209,7 @@ def plain_epoch(
 def rss_of_training(
     gowalla: str | None, device: str, layers: int, batch_size: int, text_dim: int, seed: int
 ) -> dict[str, float]:
-    """Train one epoch of AGLRec alone, in this process, and tell its largest resident memory."""
+    """Train one epoch of AGLRec alone, in this process, and return its largest resident memory."""
     graph = load_graph(gowalla, seed)
     config = settings(layers, batch_size, seed=seed)
     norm_adj = normalized_adjacency(graph.train).to(device)
@@ -256,61 +226,44 @@ def rss_of_training(
     }
 
 
-def profile(side: Side, batches: Iterator[Batch], reg_lambda: float, steps: int = 20) -> str:
-    """Return torch.profiler's table of some steps: the 12 operations with the most CPU time of their own."""
-    for batch in itertools.islice(batches, 3):
-        take_step(side, batch, reg_lambda)
-    with torch.profiler.profile() as profiler:
-        for batch in itertools.islice(batches, steps):
-            take_step(side, batch, reg_lambda)
-    return profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=12)
-
-
-def profiles(bench: Bench, layers: int, batch_size: int) -> dict[str, str]:
-    """Profile both sides and log the tables."""
-    config = settings(layers, batch_size, seed=bench.seed)
-    ours = aglrec(bench.norm_adj, bench.graph.train.shape[0], config)
-    tables = {}
-    for side in (ours, reference(bench.coo_adj, ours.model, config)):
-        tables[side.name] = profile(side, batches_of(bench, batch_size), config["reg_lambda"])
-        log.info(f"{side.name}, 20 steps, K={layers}, batch {batch_size}\n{tables[side.name]}")
-    return tables
-
-
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure what the arguments ask for, log the tables, write the JSON and return its content."""
-    common.start_logging()
     arguments = read_arguments(argv)
-    bench = set_up(arguments)
-    layers, batch_size = max(arguments.layers), main_batch_size(arguments)
-    results: dict[str, Any] = {"environment": common.environment(arguments.device), "arguments": vars(arguments)}
-    sampling = results["sampling"] = sampling_seconds(bench, arguments.sampling_pairs)
-    common.show("sampling an epoch", [sampling])
-    if arguments.profile:
-        results["profile"] = profiles(bench, layers, batch_size)
+    results = common.begin(arguments)
+    bench = set_up(
+        load_graph(arguments.gowalla, arguments.seed),
+        torch.device(arguments.device),
+        arguments.repeats,
+        arguments.steps,
+        arguments.loss_steps,
+        arguments.seed,
+    )
+    layers, sizes = max(arguments.layers), arguments.batch_sizes
+    size = 2048 if 2048 in sizes else sizes[0]  # of what is measured at one size only
+    sampling = sampling_seconds(bench, arguments.sampling_pairs)
+    results["sampling"] = common.show("sampling an epoch", [sampling])[0]
     results["steps"] = common.show(
-        "no text", [compare(bench, k, size, sampling) for k in arguments.layers for size in arguments.batch_sizes]
+        "no text", [compare(bench, k, batch_size, sampling) for k in arguments.layers for batch_size in sizes]
     )
     if arguments.text_dim:
-        results["text"] = common.show(
-            "concat, text of users and items", [compare_text(bench, layers, batch_size, arguments.text_dim, sampling)]
-        )
+        row = compare(bench, layers, size, sampling, arguments.text_dim)
+        results["text"] = common.show("concat, text of users and items", [row])
     if arguments.full_epoch:
-        results["full_epochs"] = common.show(
-            "whole epochs, sampling included", full_epochs(bench, layers, batch_size, arguments.full_epoch)
-        )
+        rows = full_epochs(bench, layers, size, arguments.full_epoch)
+        results["full_epochs"] = common.show("whole epochs, sampling included", rows)
     if arguments.rss:
-        results["rss"] = common.show(
-            "peak memory of an epoch of AGLRec alone, in a process of its own",
-            [rss_in_child(arguments, dim) for dim in sorted({0, arguments.text_dim})],
-        )
-    common.write_json(arguments.out, results)
-    return results
+        shared = {"gowalla": arguments.gowalla, "device": arguments.device, "seed": arguments.seed}
+        rows = [
+            common.in_child(rss_of_training, layers=layers, batch_size=size, text_dim=dim, **shared)
+            for dim in sorted({0, arguments.text_dim})
+        ]
+        results["rss"] = common.show("peak memory of an epoch of AGLRec alone, in a process of its own", rows)
+    return common.write_json(arguments.out, results)
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = common.parser(__doc__)
+    parser = common.parser(__doc__, "gowalla", "device", "repeats", "seed")
     parser.add_argument("--batch_sizes", type=common.numbers, default=[512, 2048, 8192])
     parser.add_argument("--layers", type=common.numbers, default=[1, 3])
     parser.add_argument("--text_dim", type=int, default=1024, help="L of the text vectors; 0 leaves that part out")
@@ -327,43 +280,14 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="also train N (1) whole epochs of both, at the largest K",
     )
     parser.add_argument("--rss", action="store_true", help="also measure the peak memory, in processes of their own")
-    parser.add_argument("--profile", action="store_true", help="also profile 20 steps of both, at the largest K")
     return parser.parse_args(argv)
 
 
-def set_up(arguments: argparse.Namespace) -> Bench:
-    """Load the graph and build it in both layouts, from the same numbers."""
-    graph, device = load_graph(arguments.gowalla, arguments.seed), torch.device(arguments.device)
+def set_up(graph: Graph, device: torch.device, repeats: int, steps: int, loss_steps: int, seed: int) -> Bench:
+    """Build the graph in both layouts, from the same numbers."""
     norm_adj = normalized_adjacency(graph.train)
-    return Bench(
-        graph,
-        norm_adj.to(device),
-        norm_adj.to_sparse_coo().coalesce().to(device),
-        device,
-        arguments.repeats,
-        arguments.steps,
-        arguments.loss_steps,
-        arguments.seed,
-    )
-
-
-def main_batch_size(arguments: argparse.Namespace) -> int:
-    """Return the batch size of everything measured at one size only."""
-    return 2048 if 2048 in arguments.batch_sizes else arguments.batch_sizes[0]
-
-
-def rss_in_child(arguments: argparse.Namespace, text_dim: int) -> dict[str, Any]:
-    """Run rss_of_training in a process of its own."""
-    gowalla = arguments.gowalla and str(Path(arguments.gowalla).resolve())
-    return common.in_child(
-        "train:rss_of_training",
-        gowalla=gowalla,
-        device=arguments.device,
-        layers=max(arguments.layers),
-        batch_size=main_batch_size(arguments),
-        text_dim=text_dim,
-        seed=arguments.seed,
-    )
+    coo_adj = norm_adj.to_sparse_coo().coalesce()
+    return Bench(graph, norm_adj.to(device), coo_adj.to(device), device, repeats, steps, loss_steps, seed)
 
 
 if __name__ == "__main__":

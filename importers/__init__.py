@@ -14,15 +14,15 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from dataset.readers import on_one_line
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text, open_bytes
+from dataset.tables import on_one_line, open_bytes
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
 
-# asked in this order: pairs takes any table for its own, so it comes last
-MODULES = ("bangumi", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
+# asked in this order: pairs accepts any table, so it comes last
+MODULES = ("bangumi", "bangumi_tables", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
 FORMATS: dict[str, Format] = {
     made.name: made for module in MODULES for made in import_module(f"importers.{module}").FORMATS
 }
-# what a single person's list may take, unpacked: the longest known ones are a tenth of it
+# the most that a single person's list may take, unpacked: the longest known ones are a tenth of it
 EXPORT_MB = 64
 
 

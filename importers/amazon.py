@@ -15,7 +15,7 @@ from importers.common import CHUNK, Files, Format, Options, joined_names, plain
 from importers.sheets import bare_name, entries, files_in, head, open_any, times, titles
 
 KEY = re.compile(r'"(\w+)"\s*:')  # a quote inside a text has a backslash before it
-# the first keys of a line; those further on may stand beyond what is read of a file to tell it
+# the first keys of a line: enough of a file is read to see these
 REVIEW_2018, PRODUCT_2018 = {"reviewerID", "asin"}, {"category", "description"}
 REVIEW_2023, PRODUCT_2023 = {"rating", "title", "text"}, {"main_category", "title"}
 
@@ -107,7 +107,7 @@ def _cells(path: Path, lines: Iterable[str], cells_of: Callable[[dict[str, Any]]
                     "download the file again"
                 ) from None
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path} line {number}: {error}; mend or delete that line") from None
+                raise ValueError(f"{path} line {number}: {error}; fix or delete that line") from None
 
 
 FORMATS = tuple(

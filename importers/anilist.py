@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dataset.readers import on_one_line
+from dataset.tables import on_one_line
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,

@@ -1,4 +1,4 @@
-"""Bangumi (bgm.tv): the Archive dump, pages of the API, the CSV of the takeout script, the TSV of a crawler."""
+"""Bangumi (bgm.tv): the Archive dump and pages of the API; importers/bangumi_tables.py has the tables."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from dataset.tables import open_bytes
 from importers.common import (
-    CHUNK,
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
     Files,
@@ -22,11 +22,8 @@ from importers.common import (
     files_under,
     first_text,
     joined_names,
-    open_bytes,
-    open_text,
     plain,
     rate_of,
-    rates_of,
     read_json,
     table_of,
     unescaped,
@@ -36,10 +33,6 @@ from runtime.safe_files import check_zip, parse_json
 
 ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}
-TAKEOUT_STATUS = {"想看": "wish", "看过": "done", "在看": "doing", "搁置": "on_hold", "抛弃": "dropped"}
-TSV_STATUS = {"wish": "wish", "collect": "done", "do": "doing", "on_hold": "on_hold", "dropped": "dropped"}
-TAKEOUT_COLUMNS = ["名称", "名称(中文)", "条目类型", "地址", "状态", "最后标注", "我的评分", "我的评论"]
-TSV_COLUMNS = ["uid", "iid", "typ", "state", "adddate", "rate", "comment"]
 TITLES_A_CHUNK = 5_000
 ALIASES = 5  # a dozen would drown the name
 
@@ -174,7 +167,7 @@ def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> I
 
 
 def user_of(path: Path, page: dict[str, Any], options: Options) -> str:
-    """Tell whose page this is: USERNAME/OFFSET.json, USERNAME_OFFSET.json or USERNAME.json.
+    """Return whose page this is: USERNAME/OFFSET.json, USERNAME_OFFSET.json or USERNAME.json.
 
     A number counts as OFFSET only if the page says that it starts there, so names may be numbers and end in them. The
     takeout script's takeout.json says itself whose it is.
@@ -199,14 +192,14 @@ def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> 
 
 
 def lacking_pages(paths: tuple[Path, ...], options: Options) -> dict[str, str]:
-    """Tell whose list is not whole: places up to its total that no page covers, or fewer titles than it says."""
+    """Return whose list is incomplete: places up to its total that no page covers, or fewer titles than it says."""
     pages: dict[str, list[dict[str, Any]]] = {}
     for path in paths:
         page = _page(path)
         if isinstance(page.get("total"), int) and isinstance(page.get("offset"), int):
             pages.setdefault(user_of(path, page, options), []).append(page)
-    told = {user: _lacking(sorted(of_one, key=lambda page: page["offset"])) for user, of_one in pages.items()}
-    return {user: what for user, what in told.items() if what}
+    lacking = {user: _lacking(sorted(of_one, key=lambda page: page["offset"])) for user, of_one in pages.items()}
+    return {user: what for user, what in lacking.items() if what}
 
 
 def _lacking(pages: list[dict[str, Any]]) -> str:
@@ -238,122 +231,6 @@ def _page(path: Path) -> dict[str, Any]:
     return page
 
 
-# --- the takeout script's CSV ---
-
-
-def find_takeout(path: Path) -> Files | None:
-    """Know the table by its header; on a Chinese Windows the script writes it in GB18030."""
-    found = files_under(path, lambda file: file.suffix == ".csv" and _takeout_encoding(file) is not None)
-    return Files(found, found) if found else None
-
-
-def _takeout_encoding(path: Path) -> str | None:
-    with open(path, "rb") as file:
-        start = file.read(400)
-    return next(
-        (
-            encoding
-            for encoding, codec in (("utf-8-sig", "utf-8"), ("gb18030", "gb18030"))
-            if all(column.encode(codec) in start for column in ("名称(中文)", "条目类型"))
-        ),
-        None,
-    )
-
-
-def _takeout(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    for table in _chunks(path, ",", TAKEOUT_COLUMNS, _takeout_encoding(path)):
-        anime = table["条目类型"].isin(("动画", "anime", "2"))
-        count(dropped, "of other kinds than anime", (~anime).sum())
-        table = table[anime]
-        # the address is all that tells a title's id
-        ids = table["地址"].str.extract(r"/subject/(\d+)/?\s*$", expand=False)
-        count(dropped, "without a subject's address", ids.isna().sum())
-        yield table.assign(subject_id=ids)[ids.notna()]
-
-
-def takeout_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yield a takeout's anime; its user is the option's, or the name in takeout-NAME-DATE.csv, or the file's."""
-    user = options.user or re.sub(r"^takeout-(.+)-\d{4}-\d\d-\d\d$", r"\1", path.stem)
-    for table in _takeout(path, options, dropped):
-        status = table["状态"].map(TAKEOUT_STATUS)
-        count(dropped, "of an unknown status", status.isna().sum())
-        table = table[status.notna()]
-        comments = table["我的评论"].where(table["我的评论"] != "(无评论)", "")
-        yield pd.DataFrame(
-            {
-                "user_id": user,
-                "username": user,
-                "subject_id": table["subject_id"],
-                "rate": rates_of(path, table["我的评分"].where(table["我的评分"] != "(无评分)", ""), 2),
-                "status": status.dropna(),
-                "comment": comments.map(plain),
-                "updated_at": table["最后标注"],
-            }
-        ).reset_index(drop=True)
-
-
-def takeout_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yield the titles a takeout names; it says no more of them than that."""
-    for table in _takeout(path, options, {}):
-        names = [joined_names(*pair) for pair in zip(table["名称(中文)"], table["名称"], strict=True)]
-        yield pd.DataFrame(
-            {
-                "subject_id": table["subject_id"],
-                "name": names,
-                "tags_name": "[]",
-                "summary": "",
-                "year": "",
-                "adult": "",
-            }
-        ).reset_index(drop=True)
-
-
-# --- the TSV of an older crawler ---
-
-
-def find_tsv(path: Path) -> Files | None:
-    """Know the table by its header."""
-    found = files_under(path, lambda file: set(TSV_COLUMNS) <= set(first_text(file).partition("\n")[0].split()))
-    return Files(lists=found) if found else None
-
-
-def tsv_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yield the anime of a table of many users, chunk by chunk."""
-    for table in _chunks(path, "\t", TSV_COLUMNS):
-        anime, status = table["typ"] == "anime", table["state"].map(TSV_STATUS)
-        count(dropped, "of other kinds than anime", (~anime).sum())
-        count(dropped, "of an unknown status", (anime & status.isna()).sum())
-        table = table[anime & status.notna()]
-        yield pd.DataFrame(
-            {
-                "user_id": table["uid"],
-                "username": "",
-                "subject_id": table["iid"],
-                "rate": rates_of(path, table["rate"].where(table["rate"] != "None", ""), 2),
-                "status": status[table.index],
-                "comment": table["comment"].map(plain),
-                "updated_at": table["adddate"],
-            }
-        ).reset_index(drop=True)
-
-
-def _chunks(path: Path, sep: str, columns: list[str], encoding: str = "utf-8-sig") -> Iterator[pd.DataFrame]:
-    """Yield columns of a table as text, with the row number as index."""
-    with open_text(path, encoding) as file:
-        try:
-            # with usecols, pandas would let a row with too many fields pass, and its cells would be of other columns
-            for table in pd.read_csv(
-                file, sep=sep, dtype=object, keep_default_na=False, na_filter=False, chunksize=CHUNK
-            ):
-                missing = [column for column in columns if column not in table]
-                if missing or not isinstance(table.index, pd.RangeIndex):
-                    what = f"no column {', '.join(missing)}" if missing else "more fields in line 2 than in the header"
-                    raise ValueError(f"{path}: {what}; the file was edited, export it again")
-                yield table[columns]
-        except pd.errors.ParserError as error:
-            raise ValueError(f"{path}: {str(error).strip()}; the file was edited or cut off, export it again") from None
-
-
 FORMATS = (
     Format(
         "bangumi-archive",
@@ -369,19 +246,5 @@ FORMATS = (
         collection_lists,
         collection_titles,
         lacking=lacking_pages,
-    ),
-    Format(
-        "bangumi-takeout",
-        "one list: the CSV of the Bangumi takeout script",
-        find_takeout,
-        takeout_lists,
-        takeout_titles,
-    ),
-    Format(
-        "bangumi-tsv",
-        "lists: an older crawler's uid, iid, typ, state, adddate, rate, tags, comment",
-        find_tsv,
-        tsv_lists,
-        None,
     ),
 )

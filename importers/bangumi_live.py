@@ -1,8 +1,8 @@
 """Public lists of Bangumi users, page by page from its API, as files that importers/bangumi.py reads.
 
-The API sorts a list by the time of the last change, so whatever a user touches while his list is being read moves the
+The API sorts a list by the time of the last change, so whatever a user touches while their list is being read moves the
 rest of it by a place. A page that shows this (another total, a title that was on an earlier page, an offset beyond the
-end) makes his list start over.
+end) makes the list start over.
 """
 
 import http.client
@@ -65,8 +65,7 @@ def fetch(
 ) -> dict[str, int]:
     """Write what these users collected, a page of the API a file: folder/USERNAME/OFFSET.json, as it came.
 
-    Pages that are there are not asked for again, so that a fetch that was killed goes on after the last whole one.
-    Lists that are unknown or private are counted, and the rest goes on.
+    Pages that are there are not asked for again, so a killed fetch resumes. Unknown and private lists are counted.
 
     Args:
         usernames: as in the address of a user's page; each once.
@@ -82,8 +81,8 @@ def fetch(
         {"fetched", "already there", "unknown or private", "changed all the time"}: how many lists; and "requests".
 
     Raises:
-        ValueError: a name, the agent, the token or base is none, or the answer is not what the API promises.
-        OSError: the API cannot be reached, or asks for more patience than LONGEST_WAIT_S, or the disk fails.
+        ValueError: a name, the agent, the token or base is not valid, or the answer is not what the API promises.
+        OSError: the API cannot be reached, or asks to wait longer than LONGEST_WAIT_S, or the disk fails.
     """
     names = list(dict.fromkeys(check_username(name) for name in usernames))
     counts = dict.fromkeys(("fetched", "already there", "unknown or private", "changed all the time", "requests"), 0)

@@ -65,7 +65,7 @@ def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator
 def titles_by(
     columns: dict[str, str], sheet: Sheet, split: Callable[[str], list[str]], expected: str
 ) -> Iterator[pd.DataFrame]:
-    """Read a file of titles of which these columns (ours -> that of the file) are known; split parts the tags."""
+    """Read a file of titles of which these columns (ours -> that of the file) are known; split is for tags."""
     columns = {ours: theirs for ours, theirs in columns.items() if ours in TITLE_COLUMNS}
     for chunk in read(sheet, columns.values(), expected):
         # a table of pairs names a title again and again

@@ -1,21 +1,16 @@
 """What all importers share: the tables they yield, the statuses they know, and how they open files."""
 
-import gzip
 import html
-import io
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dataset.readers import on_one_line
-from runtime.safe_files import open_gzip
+from dataset.tables import on_one_line, open_bytes, open_text
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at")
@@ -30,7 +25,7 @@ CHUNK = 200_000  # rows
 class Options(NamedTuple):
     """What a source cannot say of itself; every one is optional."""
 
-    user: str = ""  # whose list it is, where the source has a single one and no name for him
+    user: str = ""  # whose list it is, where the source has a single one and does not name its user
     columns: dict[str, str] = {}  # of pairs: our column -> that of the file
 
 
@@ -38,14 +33,14 @@ NO_OPTIONS = Options()
 
 
 class Format(NamedTuple):
-    """A format: how to tell it, and how to read it.
+    """A format: how to recognise it, and how to read it.
 
     find looks at a file, folder or zip and names the files of lists and of titles in it, or None if it is of another
     format; a file with both is named in both. It looks at names and first bytes only. lists and titles yield chunks
     with exactly ENTRY_COLUMNS and TITLE_COLUMNS, in the order of the file and never the whole of a large one; they
     raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
     under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
-    lacking is for lists in several files, all of which it is given: user -> what of his list is in none of them.
+    lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
     """
 
     name: str
@@ -84,40 +79,6 @@ def chunks_of(
 
 
 # --- files ---
-
-
-@contextmanager
-def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
-    """Open a text file, gzip or not as its first bytes say.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing, cut off, or of another encoding.
-    """
-    try:
-        with open_bytes(path) as file:
-            yield io.TextIOWrapper(file, encoding=encoding, newline="")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not {encoding} ({error.reason}); save the file as UTF-8") from None
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file as bytes, gzip or not as its first bytes say.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing or cut off.
-    """
-    try:
-        with open_gzip(path) if is_gzip(path) else open(path, "rb") as file:
-            yield file
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error}); download it again") from None
-
-
-def is_gzip(path: Path) -> bool:
-    """Tell gzip by its first bytes, whatever the file is called."""
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
 
 
 def first_text(path: Path, size: int = 4096) -> str:
@@ -167,27 +128,6 @@ def table_of(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFra
             for column in columns
         }
     )
-
-
-def rates_of(path: Path, cells: pd.Series, first_line: int) -> np.ndarray:
-    """Read rates written as text, of which empty ones are 0: unrated.
-
-    Args:
-        path: the file, for the error.
-        cells: text, with the row number as index.
-        first_line: the line of row 0, for the error.
-
-    Raises:
-        ValueError: a cell is no number of 0 or more.
-    """
-    rates = pd.to_numeric(cells.where(cells != "", "0"), errors="coerce").to_numpy(float)
-    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
-    if len(bad):
-        raise ValueError(
-            f"{path} line {cells.index[bad[0]] + first_line}: the rate {cells.iloc[bad[0]]!r} is not a "
-            "number of 0 or more; write a number, or leave it empty for unrated"
-        )
-    return rates
 
 
 def rate_of(path: Path, title: Any, rate: Any) -> float:

@@ -51,7 +51,7 @@ Columns = dict[str, str]  # ours -> that of the file; names that titles have bes
 class Kind(NamedTuple):
     """A kind of file in a set."""
 
-    columns: Columns  # by which it is told, and read
+    columns: Columns  # by which it is recognised, and read
     read: Callable[[Columns, Path], Iterator[pd.DataFrame]]
     name: str = ""  # a pattern in the name of the file, where others have these columns too
     standalone: bool = False  # whether the header has no other column
@@ -160,7 +160,7 @@ def _names(first: str, *others: str) -> str:
 
 
 def _genres(cell: str) -> list[str]:
-    """Split genres parted by commas, or written as a list."""
+    """Split genres separated by commas, or written as a list."""
     return [html.unescape(genre) for genre in parse_tags(cell.strip(", "))]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataset.tables import open_bytes
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
@@ -16,7 +17,6 @@ from importers.common import (
     files_under,
     first_text,
     joined_names,
-    open_bytes,
     plain,
     rate_of,
     table_of,

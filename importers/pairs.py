@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.readers import on_one_line, parse_tags
+from dataset.readers import parse_tags
+from dataset.tables import on_one_line
 from importers import kaggle, movielens, recbole
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
@@ -24,7 +25,7 @@ OTHERS = (*kaggle.FORMATS, *movielens.FORMATS, *recbole.FORMATS)
 def find(source: Path) -> Files | None:
     """Find tables of pairs and tables that describe titles; what another format knows is left to it.
 
-    A single table may have any header, since options may tell what it means; those in a folder must have usual names.
+    A single table may have any header, since options may say what it means; those in a folder must have usual names.
     """
     files = [path for path in files_in(source) if _delimiter(path)]
     if any(other.find(source) for other in OTHERS):
@@ -64,7 +65,7 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
         found = on_one_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
         raise ValueError(
             f"{path} line 1: which column is the {' and the '.join(missing)}? (found: {found}); "
-            f"tell with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
+            f"say so with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
             "if there is no header"
         )
     return sheet, columns
@@ -88,7 +89,7 @@ def _layout(path: Path, given: dict[str, str]) -> tuple[Sheet, dict[str, str]]:
 
 
 def _delimiter(path: Path) -> str:
-    """Tell what parts the fields: what makes the most of them, as many in the second row; "" if nothing does."""
+    """Return the delimiter that makes the most fields, as many in the second row as in the first; "" if none does."""
     if head(path).lstrip().startswith(("{", "[", "<")):  # JSON, XML
         return ""
     widths = {delimiter: [len(row) for row in first_rows(Sheet(path, delimiter), 2)] for delimiter in DELIMITERS}

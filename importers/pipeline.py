@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dataset.readers import MAX_RATE, find_file
+from dataset.readers import INTERACTION_COLUMNS as ROW_COLUMNS
+from dataset.readers import KNOWN_COLUMNS, MAX_RATE
+from dataset.tables import find_file
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -35,8 +37,6 @@ ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "inter
 WORK = "converting.tmp"
 ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
 USER_COLUMNS = ("user_id", "username")
-KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
-ROW_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 
 Source = tuple[Format, Files]
 Dropped = dict[str, int]
@@ -76,7 +76,7 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
         sources: as from recognise().
         folder: made if missing; files of these names in it are replaced.
         options: what the sources cannot say of themselves.
-        rules: what is kept. A wish or a title given up is no positive, and goes to known.tsv.
+        rules: what is kept. A title wished for or dropped is no positive, and goes to known.tsv.
 
     Raises:
         OSError: the disk is full, the folder cannot be written to, or another process converts into it; it is as it
@@ -88,7 +88,7 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
     with named_write_errors(folder), lock_folder(folder / WORK) as work:
         result = _convert(sources, work, options, rules)
         _put_in_place(work, folder)
-    return result
+        return result
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -141,7 +141,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         )
         before.unlink()
     if not rows.total:
-        why_none = "".join(f"; {n:,} {why}" for why, n in {**users.aside, **dropped_rows}.items())
+        why_none = "".join(f"; {n:,} {why}" for why, n in {**users.excluded, **dropped_rows}.items())
         raise ValueError(
             f"no row is left{why_none}; name other statuses, fewer --min_rows, or the file of titles that "
             "goes with these lists"
@@ -155,7 +155,9 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     n_known = _finish_known(work / KNOWN, kept, left, rules.seed)
     if not n_known:
         (work / KNOWN).unlink()
-    count(dropped_rows, "of other statuses, of users or titles that are left out", sum(users.aside.values()) - n_known)
+    count(
+        dropped_rows, "of other statuses, of users or titles that are left out", sum(users.excluded.values()) - n_known
+    )
     return Result(
         len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known, dropped_rows, dropped_titles
     )
@@ -249,10 +251,10 @@ def _clean(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, dropped: 
     table = table[~nameless]
     titles = keys_of(table["subject_id"])
     is_hidden = among(titles, hidden)
-    strange = ~among(titles, known) if len(known) else np.zeros(len(table), bool)
+    undescribed = ~among(titles, known) if len(known) else np.zeros(len(table), bool)
     count(dropped, "of adult titles", is_hidden.sum())
-    count(dropped, "of titles that no file describes", strange.sum())
-    return table[~is_hidden & ~strange]
+    count(dropped, "of titles that no file describes", undescribed.sum())
+    return table[~is_hidden & ~undescribed]
 
 
 def _finish_known(path: Path, users: np.ndarray, titles: np.ndarray, seed: int) -> int:
@@ -273,22 +275,22 @@ class Users:
 
     def __init__(self, names: TextIO, known: TextIO, rules: Rules) -> None:
         self.tally, self.names, self.known, self.rules = Tally(), names, known, rules
-        self.aside: Dropped = {}
+        self.excluded: Dropped = {}
         self.last = np.uint64(2**64 - 1)
 
     def meet(self, table: pd.DataFrame) -> pd.DataFrame:
         """Count the users of some rows, and return the rows of those who may still be drawn.
 
-        Rows of other statuses than asked for are put aside. Drawn are the users with enough rows and the smallest
+        Rows of other statuses than asked for go to known.tsv. Drawn are the users with enough rows and the smallest
         hashes; as more users have enough rows, the largest hash among the drawn only falls, so who is above it once
         will never be drawn.
         """
         keys = keys_of(table["user_id"], self.rules.seed)
         is_asked = table["status"].isin(self.rules.statuses).to_numpy()
         for status, n in table["status"][~is_asked].value_counts().items():
-            count(self.aside, f"of status {status or 'unknown'}", n)
-        aside = table[~is_asked & (keys <= self.last)]
-        write(self.known, aside[["user_id", "subject_id"]].assign(updated_at=cleaned(aside["updated_at"])))
+            count(self.excluded, f"of status {status or 'unknown'}", n)
+        others = table[~is_asked & (keys <= self.last)]
+        write(self.known, others[["user_id", "subject_id"]].assign(updated_at=cleaned(others["updated_at"])))
         table, keys = table[is_asked], keys[is_asked]
         new = self.tally.add(keys)
         if self.rules.users:
@@ -322,18 +324,8 @@ def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
         for table in tables:
             rates = pd.to_numeric(table["rate"]).to_numpy(float)
             rates = np.where((rates > 0) & (rates <= MAX_RATE), rates, 0)
-            write(
-                out,
-                pd.DataFrame(
-                    {
-                        "user_id": table["user_id"],
-                        "subject_id": table["subject_id"],
-                        "rate": _rate_texts(rates),
-                        "comment": cleaned(table["comment"]),
-                        "updated_at": cleaned(table["updated_at"]),
-                    }
-                ),
-            )
+            texts = {column: cleaned(table[column]) for column in ("comment", "updated_at")}
+            write(out, table.assign(rate=_rate_texts(rates), **texts)[list(ROW_COLUMNS)])
             titles.add(keys_of(table["subject_id"]))
             total, unrated = total + len(table), unrated + int((rates == 0).sum())
             bar.update(len(table))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.readers import on_one_line
+from dataset.tables import on_one_line
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, header
@@ -70,7 +70,7 @@ def _sheet(path: Path) -> Sheet:
 
 
 def _tokens(cell: str) -> list[str]:
-    """Split a token_seq: by spaces, but what has commas by commas, and its parts may stand in quotes."""
+    """Split a token_seq: by spaces, but what has commas by commas, and each may stand in quotes."""
     return [token.strip(" '\"") for token in (cell.split(",") if "," in cell else cell.split())]
 
 

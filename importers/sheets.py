@@ -1,4 +1,4 @@
-"""Delimited files, in folders and zips: told by their first bytes, read in chunks of text, errors by line."""
+"""Delimited files, in folders and zips: recognised by their first bytes, read in chunks of text, errors by line."""
 
 import csv
 import io
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 import numpy as np
 import pandas as pd
 
-from dataset.readers import on_one_line
-from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, open_text
+from dataset.tables import first_lines, on_one_line, open_text, whole_rows
+from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS
 from runtime.safe_files import check_zip
 
-HEAD = 8192  # bytes that tell a file
+HEAD = 8192  # bytes that a file is recognised by
 # RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing
 DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError)
 NO_VALUE = ("", "nan", "na", "n/a", "null", "none", "\\n", "unknown")  # in lower case; \\N is that of databases
@@ -61,7 +61,7 @@ def bare_name(path: Path) -> str:
     return path.name.lower().removesuffix(".gz")
 
 
-def head(path: Path) -> str:
+def head(path: Path, encoding: str = "utf-8-sig") -> str:
     """Return what the first HEAD bytes of a file say; "" for a binary or damaged one."""
     archive = _zip_of(path)
     try:
@@ -69,18 +69,18 @@ def head(path: Path) -> str:
             with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
                 raw = file.read(HEAD)
         else:
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 raw = file.read(HEAD)
         if raw.startswith(b"\x1f\x8b"):
             raw = zlib.decompressobj(wbits=31).decompress(raw, HEAD)
     except DAMAGED:
         return ""
-    return "" if b"\0" in raw else raw.decode("utf-8-sig", errors="replace")
+    return "" if b"\0" in raw else raw.decode(encoding, errors="replace")
 
 
 def first_rows(sheet: Sheet, n: int = 1) -> list[list[str]]:
-    """Return up to n first rows, blank lines aside, as far as the head of the file reaches."""
-    text = head(sheet.path)
+    """Return up to n first rows, without blank lines, as far as the head of the file reaches."""
+    text = head(sheet.path, sheet.encoding)
     try:
         rows = [[cell.strip() for cell in row] for row in _rows(sheet, io.StringIO(text, newline="")) if row]
     except csv.Error:
@@ -148,35 +148,13 @@ def read(sheet: Sheet, columns: Iterable[str], expected: str) -> Iterator[pd.Dat
     names = check_columns(sheet, columns, expected)
     n_rows = 0
     with open_any(sheet.path, sheet.encoding) as file:
-        rows = _whole_rows(sheet, file, len(names))
+        rows = islice(whole_rows(sheet.path, _rows(sheet, file, strict=True), len(names)), not sheet.names, None)
         while (cells := _columns(rows, [names.index(column) for column in columns]))[0]:
             index = range(n_rows, n_rows + len(cells[0]))
             yield pd.DataFrame(dict(zip(columns, cells, strict=True)), dtype=object, index=index)
             n_rows = index.stop
     if not n_rows:
         raise ValueError(f"{sheet.path}: no rows; give {expected}")
-
-
-def _whole_rows(sheet: Sheet, file: TextIO, width: int) -> Iterator[list[str]]:
-    """Yield the rows below the header, each as wide as it."""
-    reader = _rows(sheet, file, strict=True)
-    line, is_header = 0, not sheet.names
-    try:
-        for row in reader:
-            if len(row) not in (0, width):
-                raise ValueError(
-                    f"{sheet.path} line {line + 1}: {len(row)} fields where there should be {width}; "
-                    f"quote a field that holds {sheet.delimiter!r} and close every quote, or download the "
-                    "file again"
-                )
-            if row and not is_header:
-                yield row
-            line, is_header = reader.line_num, is_header and not row
-    except csv.Error as error:
-        raise ValueError(
-            f"{sheet.path} line {line + 1}: {error}; close every quote that starts a field and double "
-            "those in it, or download the file again"
-        ) from None
 
 
 def _columns(rows: Iterator[list[str]], positions: list[int]) -> list[list[str]]:
@@ -233,15 +211,8 @@ def parsed(sheet: Sheet, cells: pd.Series, parse: Callable[[str], Any]) -> list[
 def bad_row(sheet: Sheet, row: int, what: str) -> NoReturn:
     """Raise with the line on which row number `row` (from 0) starts; fields may hold line breaks."""
     with open_any(sheet.path, sheet.encoding) as file:
-        reader = _rows(sheet, file)
-        row += not sheet.names
-        line = 0
-        for fields in reader:
-            row -= bool(fields)
-            if row < 0:
-                break
-            line = reader.line_num
-    raise ValueError(f"{sheet.path} line {line + 1}: {what}; mend or delete that line")
+        line = next(islice(first_lines(_rows(sheet, file)), row + (not sheet.names), None))
+    raise ValueError(f"{sheet.path} line {line}: {what}; fix or delete that line")
 
 
 def mapped(cells: Any, meanings: dict[Any, str]) -> np.ndarray:
@@ -295,7 +266,7 @@ def _as_json(tags: Iterable[str]) -> str:
 def _is_zip(path: Path) -> bool:
     if not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 

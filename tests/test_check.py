@@ -18,7 +18,7 @@ from conftest import write_data, write_tsv
 import main
 from config import get_config
 from data_loader import load_dataset
-from dataset.readers import row_lines
+from dataset.tables import row_lines
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
 from tools import check, run_time
@@ -473,13 +473,13 @@ def test_advice_follows_the_data(data_dir: Path, call: Call) -> None:
         ],
     )
     told = advised(data_dir, call)
-    assert "--split random: only 0% of the rows with a time differ" in told
+    assert "--split random: only 0% of the rows with a time have one" in told
     assert "--min_rate 0: 66% of the rows are unrated" in told
     write_tsv(data_dir, "interactions.tsv", [(*row[:4], "") for row in rows])
     write_tsv(data_dir, "anime.tsv", [(f"s{n}", f"name {n}", "", "") for n in range(31)])
     told = advised(data_dir, call)
     assert "--split random: 0% of the rows have a time" in told
-    assert "Text tells little: 0% of the titles have a summary and 0% tags" in told
+    assert "Text says little: 0% of the titles have a summary and 0% tags" in told
     assert "1 titles have no row" in told
 
 

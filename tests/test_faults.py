@@ -28,7 +28,7 @@ import run_ablation
 import save_embeddings
 from config import get_config
 from data_loader import load_dataset
-from dataset import readers
+from dataset import tables
 from inference.finished_run import load_finished
 from llm_embedding import text_vectors
 from runtime import manifest
@@ -453,7 +453,7 @@ def test_what_the_clock_says_decides_nothing(
 def test_data_written_to_while_they_are_read_are_refused(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, check = Path(config["data_dir"]) / "interactions.tsv", readers._check_rows
+    path, check = Path(config["data_dir"]) / "interactions.tsv", tables._check_header
 
     def check_and_append(read: Path, *columns: Any) -> None:
         check(read, *columns)
@@ -462,7 +462,7 @@ def test_data_written_to_while_they_are_read_are_refused(
                 file.write("u1\ts1\t")
 
     with monkeypatch.context() as patch:
-        patch.setattr(readers, "_check_rows", check_and_append)
+        patch.setattr(tables, "_check_header", check_and_append)
         with pytest.raises(ValueError, match="interactions.tsv was written to while it was read; give the command"):
             main.run(config)
 

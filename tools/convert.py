@@ -7,8 +7,8 @@ FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder o
 formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
 list holds stays: that new titles can be recommended from their text is the point.
 
-What a user only wishes for, or gave up, is no positive: such rows go to known.tsv, so that nothing learns from them and
-these titles are not recommended to him either. --statuses decides otherwise.
+What a user only wishes for, or dropped, is no positive: such rows go to known.tsv, so that nothing learns from them and
+these titles are not recommended to them either. --statuses decides otherwise.
 """
 
 import argparse
@@ -34,7 +34,7 @@ ALL_STATUSES, DEFAULT_STATUSES = (",".join(status or UNKNOWN for status in some)
 
 
 def named_statuses(text: str) -> tuple[str, ...]:
-    """Read statuses parted by commas; "unknown" is that of sources that know none."""
+    """Read statuses separated by commas; "unknown" is that of sources that know none."""
     asked = tuple(word.strip().replace(UNKNOWN, "") for word in text.split(","))
     for status in asked:
         if status not in STATUSES:
@@ -43,7 +43,7 @@ def named_statuses(text: str) -> tuple[str, ...]:
 
 
 def named_columns(text: str) -> dict[str, str]:
-    """Read OURS=THEIRS pairs, parted by commas."""
+    """Read OURS=THEIRS pairs, separated by commas."""
     pairs = [pair.strip() for pair in text.split(",") if pair.strip()]
     for pair in pairs:
         if "=" not in pair:

@@ -1,5 +1,8 @@
-"""What a data set is like, in figures: how much of what, how it is spread, in which scripts it is written."""
+"""What a data set is like, in figures: how much of what, how it is distributed, in which scripts it is written."""
 
+import re
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,37 +10,24 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from dataset.readers import find_file, parse_tags, read_anime, read_interactions
+from dataset.readers import read_anime, read_interactions
+from dataset.splits import PARTS
+from dataset.tables import find_file
 
-QUARTILES = {"least": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "most": 1.0}
-MOST_RATES = 21  # as many different rates are counted one by one
+QUARTILES = ("least", "quarter", "median", "three quarters", "most")
+MOST_RATES = 21  # up to so many different rates are counted one by one
 
-# the blocks of Unicode whose letters make up a script: first and last code point
+# how the names that Unicode gives to the letters of a script begin
 SCRIPTS = {
-    "Latin": (
-        (0x41, 0x5A),
-        (0x61, 0x7A),
-        (0xC0, 0xD6),
-        (0xD8, 0xF6),
-        (0xF8, 0x24F),
-        (0x1E00, 0x1EFF),
-        (0xFF21, 0xFF3A),
-        (0xFF41, 0xFF5A),
-    ),
-    "Han": ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)),
-    "Kana": (
-        (0x3041, 0x3096),
-        (0x309D, 0x309F),
-        (0x30A1, 0x30FA),
-        (0x30FC, 0x30FF),
-        (0x31F0, 0x31FF),
-        (0xFF66, 0xFF9F),
-    ),
-    "Hangul": ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97C), (0xAC00, 0xD7A3)),
-    "Cyrillic": ((0x400, 0x481), (0x48A, 0x52F)),
-    "Greek": ((0x370, 0x373), (0x376, 0x377), (0x37B, 0x37D), (0x386, 0x386), (0x388, 0x3FF)),
-    "Arabic": ((0x620, 0x64A), (0x66E, 0x6D3)),
-    "Thai": ((0xE01, 0xE30), (0xE40, 0xE45)),
+    "LATIN": "Latin",
+    "CJK": "Han",
+    "HIRAGANA": "Kana",
+    "KATAKANA": "Kana",
+    "HANGUL": "Hangul",
+    "CYRILLIC": "Cyrillic",
+    "GREEK": "Greek",
+    "ARABIC": "Arabic",
+    "THAI": "Thai",
 }
 
 
@@ -91,10 +81,7 @@ def profile(dataset: Dataset, tables: Tables, min_rate: float) -> dict[str, Any]
 def counts(dataset: Dataset, tables: Tables, per_title: np.ndarray) -> dict[str, Any]:
     """Count users, titles, rows, pairs and positives, and what the split makes of them."""
     facts, (n_users, n_items) = dataset.facts, dataset.seen.shape
-    positives = sum(
-        part for part in (getattr(dataset, name) for name in ("train", "valid", "test", "cold_valid", "cold_test"))
-    )
-    few = np.bincount(positives.nonzero()[0], minlength=n_users)
+    positives = sum(np.diff(getattr(dataset, name).indptr) for name in PARTS)
     return {
         "users": n_users,
         "titles": n_items,
@@ -104,9 +91,9 @@ def counts(dataset: Dataset, tables: Tables, per_title: np.ndarray) -> dict[str,
         "positives": facts["positives"],
         "density": per_title.sum() / (n_users * n_items),
         "titles without a row": int((per_title == 0).sum()),
-        "users with fewer than 3 positives": int((few < 3).sum()),
+        "users with fewer than 3 positives": int((positives < 3).sum()),
         "users in test": int((np.diff(dataset.test.indptr) > 0).sum()),
-        **{name: facts[name] for name in ("train", "valid", "test", "cold_valid", "cold_test")},
+        **{name: facts[name] for name in PARTS},
     }
 
 
@@ -114,10 +101,7 @@ def quartiles(numbers: np.ndarray) -> dict[str, float]:
     """Return the least, the quartiles and the most of some numbers; empty without any."""
     if not len(numbers):
         return {}
-    return {
-        name: float(value)
-        for name, value in zip(QUARTILES, np.quantile(numbers, list(QUARTILES.values())), strict=True)
-    }
+    return dict(zip(QUARTILES, np.quantile(numbers, np.linspace(0, 1, 5)).tolist(), strict=True))
 
 
 def rates(values: np.ndarray, min_rate: float) -> dict[str, Any]:
@@ -178,7 +162,7 @@ def written(cells: pd.Series) -> dict[str, Any]:
 
 def texts(titles: pd.DataFrame) -> dict[str, Any]:
     """Return what share of the titles has a name, tags and a summary, or nothing, and what they are like."""
-    tags = titles["tags_name"].map(lambda cell: len(parse_tags(cell)))
+    tags = titles["tags"].map(lambda cell: len(cell.split("\n")) if cell else 0)
     return {
         "name": float((titles["name"] != "").mean()),
         "tags": float((tags > 0).mean()),
@@ -192,12 +176,9 @@ def texts(titles: pd.DataFrame) -> dict[str, Any]:
 
 def scripts(text: str) -> dict[str, float]:
     """Return the share of each script among the letters of a text, the largest first; "other" are all further ones."""
-    points, numbers = np.unique(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4"), return_counts=True)
-    found, left = {}, np.array([chr(point).isalpha() for point in points], bool)
-    for name, blocks in SCRIPTS.items():
-        mine = np.any([(first <= points) & (points <= last) for first, last in blocks], axis=0)
-        found[name] = int(numbers[mine].sum())
-        left &= ~mine
-    found["other"] = int(numbers[left].sum())
-    total = sum(found.values())
-    return {name: n / total for name, n in sorted(found.items(), key=lambda item: -item[1]) if n}
+    found: Counter[str] = Counter()
+    for letter, n in Counter(text).items():
+        if letter.isalpha():
+            name = re.sub("^(FULL|HALF)WIDTH ", "", unicodedata.name(letter, ""))
+            found[SCRIPTS.get(re.split("[ -]", name)[0], "other")] += n
+    return {name: n / found.total() for name, n in found.most_common()}

@@ -50,7 +50,7 @@ def summary(counts: dict[str, int], folder: Path) -> str:
     if not counts["fetched"] and not counts["already there"]:
         raise ValueError(
             f"no list came ({said}); check the names: they stand in the address of a user's page, and may "
-            "differ from what he is called there"
+            "differ from the name shown there"
         )
     return f"{said}; everything is in {folder}"
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Encoder(NamedTuple):
 def estimate(
     dataset: Dataset, config: dict[str, Any], device: torch.device, encoder: Encoder | None, load_s: float
 ) -> dict[str, float]:
-    """Estimate the seconds of the parts of main.run; a download, and the encoder after it, are not in them.
+    """Estimate the seconds of the parts of main.run; a download, and encoding with what it brings, are not included.
 
     Args:
         dataset, config, device: of the run.
@@ -49,68 +50,47 @@ def estimate(
     """
     vectors, seconds = TextVectors(None, None, {}), {"loading": load_s}
     if encoder:
-        seconds["text"], width = _text_seconds(dataset, config, device, encoder)
-        vectors = _random_vectors(dataset, config, encoder, width)
+        seconds["text"], vectors = _text_seconds(dataset, config, device, encoder)
     has_text = vectors.items is not None
-    n_short = (
-        len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
-        if config["temperature"] == 0 and dataset.valid.nnz
-        else 0
-    )
     settings = {**config, "temperature": config["temperature"] or TEMPERATURE_GRID[1]}
-    build, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
-    if n_short:
-        short = {**settings, **SHORT}
-        built, of_two, ranked = _training_seconds(dataset, vectors, short, device)
-        seconds["short runs"] = n_short * (built + short["epochs"] * (of_two + ranked))
-    seconds["training"] = build + config["epochs"] * (epoch + ranking)
-    n_valid = int((np.diff(dataset.valid.indptr) > 0).sum())
-    n_rankings = RANKINGS_AT_THE_END
+    if config["temperature"] == 0 and dataset.valid.nnz:
+        n_runs = len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
+        built, epoch, ranking = _training_seconds(dataset, vectors, {**settings, **SHORT}, device)
+        seconds["short runs"] = n_runs * (built + SHORT["epochs"] * (epoch + ranking))
+    built, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
+    seconds["training"] = built + config["epochs"] * (epoch + ranking)
+    n_valid, n_rankings = int((np.diff(dataset.valid.indptr) > 0).sum()), RANKINGS_AT_THE_END
     if config["calibrate"] and n_valid:
         n_rankings += RANKINGS_OF_BALANCE * min(1, SAMPLE / 2 / n_valid)
         seconds["closed form"] = _linear_seconds(dataset, config, has_text)
-    seconds["rankings"] = n_rankings * ranking
-    return seconds
+    return {**seconds, "rankings": n_rankings * ranking}
 
 
 def _text_seconds(
     dataset: Dataset, config: dict[str, Any], device: torch.device, encoder: Encoder
-) -> tuple[float, int]:
-    """Time the encoders on a sample of texts: the seconds for all of them, and the length of the encoder's vectors."""
+) -> tuple[float, TextVectors]:
+    """Estimate the seconds of encoding, and draw vectors of the shape that all blocks together will have."""
     titles, comments = dataset.item_texts, sorted(set(dataset.user_comments.texts))
-    seconds, width = 0.0, config["lsa_dim"]
+    seconds, widths = 0.0, {"encoder": config["lsa_dim"]}
     if encoder.name != "lsa" and encoder.is_here:
         encode = transformer_encoder(encoder.source, config, str(device))
-        texts = sorted(set(titles)) + comments
-        some = _sample(texts, N_ENCODED)
-        encode(some[:1])
-        took, found = _timed(lambda: encode(some))
-        seconds, width = took * len(texts) / len(some), found.shape[1]
+        encode(titles[:1])  # what is done once
+        seconds, found = _scaled(encode, sorted(set(titles)) + comments, N_ENCODED)
+        widths["encoder"] = found.shape[1]
     blocks = config["text_blocks"].split(",") + ["lsa"] * (encoder.name == "lsa")
     for name, source, ngrams in (("lsa", titles, (1, 3)), ("names", dataset.item_names, (2, 4))):
-        some = _sample(source, N_TEXTS)
-        if name in blocks and len(set(some)) > 1:
-            dim = config["lsa_dim"] if name == "lsa" else BLOCK_DIMS[name]
-            took, encode = _timed(lambda some=some, dim=dim, ngrams=ngrams: lsa_encoder(some, dim, ngrams))
-            seconds += took * len(source) / len(some)
-            seconds += _timed(lambda encode=encode, some=some: encode(some))[0] * len(source) / len(some)
-            wrote = _sample(comments, N_TEXTS)
-            if name == "lsa" and wrote:
-                seconds += _timed(lambda encode=encode, wrote=wrote: encode(wrote))[0] * len(comments) / len(wrote)
-    return seconds, width
-
-
-def _random_vectors(dataset: Dataset, config: dict[str, Any], encoder: Encoder, width: int) -> TextVectors:
-    """Draw vectors of the shape of those that the texts will have: their numbers change no time."""
-    widths = {"encoder": width}
-    widths |= {
-        block.name: min(block.stamp["settings"]["dim"], dataset.n_items)
-        for block in further_blocks(dataset, config, encoder.name)
-    }
-    rng, n = np.random.default_rng(0), sum(widths.values())
-    items, users = (rng.standard_normal((rows, n), np.float32) for rows in (dataset.n_items, dataset.n_users))
-    items[[not text for text in dataset.item_texts]] = 0
-    return TextVectors(items, users, {}, widths)
+        if name in blocks and len(set(source)) > 1:
+            fit = partial(lsa_encoder, dim=BLOCK_DIMS.get(name, config["lsa_dim"]), ngrams=ngrams)
+            fitting, encode = _scaled(fit, source, N_TEXTS)
+            seconds += fitting + _scaled(encode, source, N_TEXTS)[0]
+            if name == "lsa" and comments:
+                seconds += _scaled(encode, comments, N_TEXTS)[0]
+    for block in further_blocks(dataset, config, encoder.name):
+        widths[block.name] = min(block.stamp["settings"]["dim"], dataset.n_items)
+    rng = np.random.default_rng(0)  # what the numbers are changes no time
+    items, users = (rng.standard_normal((n, sum(widths.values())), np.float32) for n in dataset.train.shape[::-1])
+    items[[not text for text in titles]] = 0
+    return seconds, TextVectors(items, users, {}, widths)
 
 
 def _training_seconds(
@@ -124,30 +104,23 @@ def _training_seconds(
     )
     drop = id_dropout(model, config["id_dropout"], torch.Generator(device).manual_seed(0))
 
-    def step(batch: Any) -> None:
-        loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
-        optimizer.zero_grad(set_to_none=True)
-        (loss + penalty).backward()
-        optimizer.step()
+    def train(some: list[Any]) -> None:
+        for batch, _ in some:
+            loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
+            optimizer.zero_grad(set_to_none=True)
+            (loss + penalty).backward()
+            optimizer.step()
 
-    step(batches[0][0])  # what is done once
-    some = [batches[number % len(batches)][0] for number in range(1, N_STEPS + 1)]
-    took, _ = _timed(lambda: [step(batch) for batch in some])
-    epoch = drawing + took / N_STEPS * len(batches)
     target = dataset.warm_pairs("valid") if dataset.valid.nnz else dataset.warm_pairs("test")
-    users = np.flatnonzero(np.diff(target.indptr))
-    mine = np.isin(np.arange(dataset.n_users), _sample(users.tolist(), N_USERS)).astype(np.float32)
-    factors = model.embeddings()
-    ranked, _ = _timed(
-        lambda: evaluate(
-            *factors,
-            sp.csr_matrix(sp.diags_array(mine) @ target),
-            dataset.masked_for("valid"),
-            config,
-            dataset.warm_items,
-        )
-    )
-    return built, epoch, ranked * len(users) / max(mine.sum(), 1)
+
+    def rank(users: list[int]) -> None:
+        mine = np.isin(np.arange(dataset.n_users), users).astype(np.float32)
+        some = sp.csr_matrix(sp.diags_array(mine) @ target)
+        evaluate(*model.embeddings(), some, dataset.masked_for("valid"), config, dataset.warm_items)
+
+    train(batches[:1])  # what is done once
+    users = np.flatnonzero(np.diff(target.indptr)).tolist()
+    return built, drawing + _scaled(train, batches, N_STEPS)[0], _scaled(rank, users, N_USERS)[0]
 
 
 def _linear_seconds(dataset: Dataset, config: dict[str, Any], has_text: bool) -> float:
@@ -158,10 +131,8 @@ def _linear_seconds(dataset: Dataset, config: dict[str, Any], has_text: bool) ->
     size = min(n_items, N_ITEMS)
     square = torch.rand(size, size)
     took, _ = _timed(lambda: item_weights(square @ square.T, 100.0, 0.2))
-    product, _ = _timed(lambda: square @ square)
-    flop = product / size**3
-    n_users = min(dataset.n_users, 20_000)
-    cut = 6 * n_users * n_items * (rank + 10) * flop
+    flop = _timed(lambda: square @ square)[0] / size**3
+    cut = 6 * min(dataset.n_users, 20_000) * n_items * (rank + 10) * flop
     if n_items > WEIGHTS_MAX_ITEMS:
         return cut
     attempts = len(L2_GRID) + (len(TEXT_WEIGHT_GRID) - 1) * has_text
@@ -177,8 +148,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def _sample(members: list[Any], n: int) -> list[Any]:
-    """Draw n of the members, in their order; all, if there are fewer."""
-    if len(members) <= n:
-        return members
-    return [members[place] for place in np.sort(np.random.default_rng(0).choice(len(members), n, replace=False))]
+def _scaled(work: Callable[[list[Any]], Any], members: list[Any], n: int) -> tuple[float, Any]:
+    """Time work on n of the members, or on all if there are fewer: the seconds for all of them, and its result."""
+    chosen = np.sort(np.random.default_rng(0).permutation(len(members))[:n])
+    took, result = _timed(lambda: work([members[place] for place in chosen]))
+    return took * len(members) / max(len(chosen), 1), result

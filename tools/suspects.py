@@ -1,4 +1,4 @@
-"""Lines of a data set that are wrong, one after the other, and rows that are legal and still look wrong."""
+"""Lines of a data set that are wrong, and rows that are legal but look wrong."""
 
 import csv
 import gzip
@@ -6,7 +6,6 @@ import re
 import shutil
 import tempfile
 import time
-import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +14,9 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from dataset.readers import (
-    ANIME_COLUMNS,
-    INTERACTION_COLUMNS,
-    TEXT_FILES,
-    find_file,
-    parse_times,
-    read_table,
-    row_lines,
-)
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_times
+from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
+from inference.title_search import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long
@@ -81,42 +74,37 @@ def _numbered(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame
 
 
 def _titles(titles: pd.DataFrame) -> Iterable[Kind]:
-    again = titles[titles["subject_id"].duplicated()]
-    yield ("titles whose subject_id an earlier line has", _said(again, "subject_id"), "left out; the first stays")
-    yield ("subject_ids that differ only in case or width", _alike(titles, "subject_id"), "taken for different titles")
-    named = titles[~titles["subject_id"].duplicated() & (titles["name"] != "")]
-    groups = named.groupby(named["name"].map(folded), sort=False)["line"].agg(list)
+    again = titles["subject_id"].duplicated()
+    yield (
+        "titles whose subject_id an earlier line has",
+        _cells(titles[again], "subject_id"),
+        "left out; the first stays",
+    )
+    yield "subject_ids that differ only in case or width", _alike(titles, "subject_id"), "taken for different titles"
+    named = titles[~again & (titles["name"] != "")]
+    keys = named["name"].map(folded)
+    groups = named[keys.duplicated(keep=False)].groupby(keys, sort=False)
     yield (
         "names that several titles have",
-        [
-            f"lines {_listed(lines)}: {_short(named.loc[named['line'] == lines[0], 'name'].iloc[0])}"
-            for lines in groups
-            if len(lines) > 1
-        ],
+        [f"lines {_listed(group['line'])}: {_short(group['name'].iloc[0])}" for _, group in groups],
         "the same title twice, or a remake",
     )
-    long = titles[titles["summary"].str.len() > LONG_SUMMARY]
+    lengths = titles.set_index("line")["summary"].str.len()
     yield (
         f"summaries of more than {LONG_SUMMARY:,} characters",
-        [
-            f"line {line}: {length:,} characters"
-            for line, length in zip(long["line"], long["summary"].str.len(), strict=True)
-        ],
+        [f"line {line}: {length:,} characters" for line, length in lengths[lengths > LONG_SUMMARY].items()],
         "a quote that is closed too late? Encoders read the beginning only",
     )
 
 
 def _pairs(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
     unknown = rows[~rows["subject_id"].isin(titles["subject_id"])]
-    yield ("rows of titles that anime.tsv does not have", _said(unknown, "subject_id"), "left out")
+    yield ("rows of titles that anime.tsv does not have", _cells(unknown, "subject_id"), "left out")
     repeated = rows[rows.duplicated(["user_id", "subject_id"], keep=False)]
-    groups = repeated.groupby(["user_id", "subject_id"], sort=False)["line"].agg(list)
+    groups = repeated.groupby(["user_id", "subject_id"], sort=False)["line"]
     yield (
         "pairs of user and title that stand in several rows",
-        [
-            f"lines {_listed(lines)}: user {_short(user)}, title {_short(title)}"
-            for (user, title), lines in groups.items()
-        ],
+        [f"lines {_listed(lines)}: user {_short(user)}, title {_short(title)}" for (user, title), lines in groups],
         "the newest stays, or the last",
     )
 
@@ -147,12 +135,12 @@ def _times(rows: pd.DataFrame) -> Iterable[Kind]:
         ("times in the future", seconds > time.time() + DAY, "these rows count as the newest, and go to test"),
         ("times before 1990", seconds < EARLIEST, "these rows count as the oldest; a placeholder?"),
     ):
-        yield (what, _said(rows[chosen], "updated_at"), note)
+        yield (what, _cells(rows[chosen], "updated_at"), note)
     often = seconds.value_counts()
     for moment in often.index[(often >= MANY_ROWS) & (often > SHARED * often.sum())]:
         yield (
             "rows of one and the same time",
-            _said(rows[seconds == moment], "updated_at"),
+            _cells(rows[seconds == moment], "updated_at"),
             "a placeholder? It says nothing of their order",
         )
 
@@ -160,20 +148,16 @@ def _times(rows: pd.DataFrame) -> Iterable[Kind]:
 def _comments(rows: pd.DataFrame) -> Kind:
     wrote = rows[rows["comment"] != ""]
     author = wrote["user_id"].where(wrote["comment"].str.len() < LONG_COMMENT, "")
-    groups = wrote.groupby([wrote["comment"], author], sort=False)["line"].agg(list)
-    often = sorted(
-        ((lines, text) for (text, _), lines in groups.items() if len(lines) >= OFTEN), key=lambda found: -len(found[0])
-    )
+    often = wrote[wrote.groupby([wrote["comment"], author])["line"].transform("size") >= OFTEN]
+    groups = [group for _, group in often.groupby([often["comment"], author], sort=False)]
     return (
         "comments that are repeated over and over",
-        [f"lines {_listed(lines)}: {_short(text)}, {len(lines):,} times" for lines, text in often],
-        "a template tells nothing of a title",
+        [
+            f"lines {_listed(group['line'])}: {_short(group['comment'].iloc[0])}, {len(group):,} times"
+            for group in sorted(groups, key=len, reverse=True)
+        ],
+        "a template says nothing about a title",
     )
-
-
-def folded(text: str) -> str:
-    """Return text without what case and full-width forms change."""
-    return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
 def _alike(table: pd.DataFrame, column: str) -> list[str]:
@@ -187,7 +171,7 @@ def _alike(table: pd.DataFrame, column: str) -> list[str]:
     ]
 
 
-def _said(rows: pd.DataFrame, column: str) -> list[str]:
+def _cells(rows: pd.DataFrame, column: str) -> list[str]:
     return [f"line {line}: {_short(cell)}" for line, cell in zip(rows["line"], rows[column], strict=True)]
 
 
@@ -195,8 +179,8 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:39] + "\u2026")
 
 
-def _listed(lines: list[int]) -> str:
-    return ", ".join(map(str, lines[:4])) + ", ..." * (len(lines) > 4)
+def _listed(lines: pd.Series) -> str:
+    return ", ".join(map(str, lines.iloc[:4])) + ", ..." * (len(lines) > 4)
 
 
 # --- what the readers refuse ---

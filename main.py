@@ -35,7 +35,7 @@ from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import broadcast_from_rank0, process_group, rank, rank0_first, resolve_device
-from runtime.files import atomic_write, load_torch, save_torch, write_json
+from runtime.files import atomic_write, load_torch, lock_folder, save_torch, write_json
 from runtime.identity import (
     OUTPUTS,
     PAGE,
@@ -72,7 +72,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     """
     twice = config["refit"] or config["refit_valid"]
     one_run = {"inference": infer, "train": refit if twice else train}[config["mode"]]
-    with manifest.lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
+    with lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
         return one_run(config)
 
 

@@ -1,5 +1,6 @@
 """How the text vectors of several blocks are fused: whitened apart, weighed, sides switched off."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_a_side_switched_off_brings_zeros(
     config: dict[str, Any], vectors: TextVectors, whiten: bool, blocks: dict[str, int]
 ) -> None:
     both, no_users, no_items = (
-        fused_text(vectors._replace(blocks=blocks), {**config, "whiten": whiten, **off})
+        fused_text(replace(vectors, blocks=blocks), {**config, "whiten": whiten, **off})
         for off in ({}, {"use_user_llm": False}, {"use_item_llm": False})
     )
     assert not no_users[:N_USERS].any()
@@ -90,7 +91,7 @@ def test_a_side_switched_off_brings_zeros(
 
 def test_a_single_block_is_weighed_by_nothing(config: dict[str, Any], vectors: TextVectors) -> None:
     for blocks in ({}, {"encoder": 18}):
-        single = vectors._replace(blocks=blocks)
+        single = replace(vectors, blocks=blocks)
         np.testing.assert_array_equal(fused_text(single, {**config, "whiten": False}), raw(vectors))
         np.testing.assert_allclose(
             fused_text(single, {**config, "whiten": True}), whitened(raw(vectors), vectors.items), atol=1e-6
@@ -99,7 +100,7 @@ def test_a_single_block_is_weighed_by_nothing(config: dict[str, Any], vectors: T
 
 def test_users_of_titles_without_text_stay_finite(config: dict[str, Any], vectors: TextVectors) -> None:
     """Where nothing but comments brings text in a block, no length is divided by."""
-    fused = fused_text(vectors._replace(items=np.zeros_like(vectors.items)), {**config, "whiten": False})
+    fused = fused_text(replace(vectors, items=np.zeros_like(vectors.items)), {**config, "whiten": False})
     assert np.isfinite(fused).all()
     assert fused[:N_USERS].any()
     assert not fused[N_USERS:].any()

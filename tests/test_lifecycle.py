@@ -213,10 +213,7 @@ def test_what_an_older_version_wrote_is_taken_as_it_is(config: dict[str, Any]) -
 
 def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
     saved = Path(config["saved_dir"])
-    with (
-        files.lock_folder(saved),
-        pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"),
-    ):
+    with files.lock_folder(saved), pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"):
         main.run(config)
     assert main.run(config)
 

@@ -83,8 +83,7 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
         return TextVectors(None, None, info)
     start = time.perf_counter()
     folder = Path(config["vectors_dir"] or config["saved_dir"])
-    assemble = partial(_assembled, dataset, config, folder, _text_keys(dataset))
-    vectors = assemble(_known_stamp(dataset, config, folder), None)
+    vectors = _assembled(dataset, config, folder, _known_stamp(dataset, config, folder), None)
     if not vectors:
         used, encode = open_encoder(config, device, dataset.item_texts)
         stamp = _stamp(dataset, config, used)
@@ -94,7 +93,7 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
                 f"{used} is now that of {stamp['model']}; the vectors in {folder} are those of {others[0]} "
                 "(--model_revision keeps to one)"
             )
-        vectors = assemble(stamp, encode)
+        vectors = _assembled(dataset, config, folder, stamp, encode)
     return replace(vectors, info={**info, **vectors.info, "seconds": time.perf_counter() - start})
 
 
@@ -112,19 +111,17 @@ def uses_text(dataset: Dataset, config: dict[str, Any]) -> bool:
 
 
 def _assembled(
-    dataset: Dataset,
-    config: dict[str, Any],
-    folder: Path,
-    keys: dict[str, list[str]],
-    stamp: dict[str, Any],
-    encode: Encode | None,
+    dataset: Dataset, config: dict[str, Any], folder: Path, stamp: dict[str, Any], encode: Encode | None
 ) -> TextVectors | None:
     """Read the matrices that match and make the others; None if a text has no vector yet and encode is None."""
-    comments = dataset.user_comments.texts
+    comments, keys = dataset.user_comments.texts, _text_keys(dataset)
     store = None if stamp["model_name"] == "lsa" else store_of(folder, stamp)  # lsa is fitted again to other titles
     encoder = Block("encoder", stamp, dataset.item_texts, lambda: encode, store)
     blocks = [encoder, *further_blocks(dataset, config, stamp["model_name"])]
-    about = _about(dataset, blocks, keys)
+    about = {
+        "item": _about(blocks, keys["item"], dataset.raw_item_ids, None),
+        "user": _about(blocks, keys["user"], dataset.raw_user_ids, dataset.fingerprint),
+    }
     items, users = (read_matrix(folder, side, about[side]) for side in about)
     needed = [*(dataset.item_texts if items is None else []), *(comments if users is None else [])]
     if encode is None and needed and (store is None or missing(store, needed)):
@@ -135,12 +132,9 @@ def _assembled(
         n_encoded += sum(counts)
         write_matrix(folder, "item", about["item"], items)
     if users is None:
-        users = []
-        for block, part in zip(blocks, items, strict=True):
-            reads_comments = comments and block.name in READ_COMMENTS
-            written, count = block.encoded(comments) if reads_comments else (None, 0)
-            n_encoded += count
-            users.append(user_vectors(dataset, part, written))
+        read = [block.encoded(comments) if comments and block.name in READ_COMMENTS else (None, 0) for block in blocks]
+        users = [user_vectors(dataset, part, vectors) for part, (vectors, _) in zip(items, read, strict=True)]
+        n_encoded += sum(count for _, count in read)
         write_matrix(folder, "user", about["user"], users)
     info = {
         "used": stamp["model_name"],
@@ -169,20 +163,14 @@ def further_blocks(dataset: Dataset, config: dict[str, Any], used: str) -> list[
     return blocks
 
 
-def _about(dataset: Dataset, blocks: list[Block], keys: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """Return what must be in the sidecar of each side's matrix for it to be that of these blocks, texts and rows."""
+def _about(blocks: list[Block], keys: list[str], ids: list[str], split: str | None) -> dict[str, Any]:
+    """Return what the sidecar of a matrix must say for it to be made of just these blocks, texts and rows."""
     return {
-        side: {
-            **blocks[0].stamp,
-            "blocks": [{"name": block.name, **block.stamp} for block in blocks],
-            "ids_sha256": digest("\n".join(ids).encode()),
-            "texts_sha256": digest("\n".join(keys[side]).encode()),
-            "split": split,
-        }
-        for side, ids, split in (
-            ("item", dataset.raw_item_ids, None),
-            ("user", dataset.raw_user_ids, dataset.fingerprint),
-        )
+        **blocks[0].stamp,
+        "blocks": [{"name": block.name, **block.stamp} for block in blocks],
+        "ids_sha256": digest("\n".join(ids).encode()),
+        "texts_sha256": digest("\n".join(keys).encode()),
+        "split": split,
     }
 
 

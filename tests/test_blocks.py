@@ -225,19 +225,6 @@ def test_blocks_come_and_go_beside_the_encoders_columns(config: dict[str, Any], 
     assert len({vectors.info["digest"] for vectors in (alone, both)}) == 2
 
 
-def test_an_older_sidecar_is_still_read(config: dict[str, Any], fake: FakeEncoder) -> None:
-    """It describes a single block and does not name it."""
-    alone = vectors_of(config, text_blocks="")
-    for side in ("item", "user"):
-        told = json.loads(sidecar_path(config, side).read_text(encoding="utf-8"))
-        del told["blocks"]
-        sidecar_path(config, side).write_text(json.dumps(told), encoding="utf-8")
-    fake.texts.clear()
-    both = vectors_of(config)
-    assert (fake.texts, fake.opened) == ([], 1)
-    np.testing.assert_array_equal(parts(both)["encoder"], alone.items)
-
-
 def test_titles_of_one_text_keep_their_own_tags(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:
     """A tag of one is the summary of the other."""
     write_tsv(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import llm_embedding
 from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text, whitened
 
 WIDTHS = {"encoder": 6, "lsa": 4, "names": 5, "tags": 3}
@@ -104,3 +105,18 @@ def test_users_of_titles_without_text_stay_finite(config: dict[str, Any], vector
     assert np.isfinite(fused).all()
     assert fused[:N_USERS].any()
     assert not fused[N_USERS:].any()
+
+
+def test_the_work_is_done_once_for_all_settings_of_the_sides(
+    config: dict[str, Any], vectors: TextVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config["whiten"] = True
+    expected = fused_text(replace(vectors), config)
+    fused_text(vectors, {**config, "use_user_llm": False})[:] = 7  # the array is the caller's own
+    monkeypatch.setattr(llm_embedding, "whitened", lambda *args: pytest.fail("whitened again"))
+    np.testing.assert_array_equal(fused_text(vectors, config), expected)
+    no_items = fused_text(vectors, {**config, "use_item_llm": False})
+    np.testing.assert_array_equal(no_items[:N_USERS], expected[:N_USERS])
+    assert not no_items[N_USERS:].any()
+    raw_text = fused_text(vectors, {**config, "whiten": False})
+    assert not np.allclose(raw_text, expected)

@@ -306,6 +306,24 @@ def test_the_second_call_opens_no_encoder_and_writes_no_file(config: dict[str, A
     assert [(Path(config["saved_dir"]) / name).stat().st_mtime_ns for name in FILES] == before
 
 
+def test_matrices_that_match_need_no_store_and_no_encoder(config: dict[str, Any], fake: FakeEncoder) -> None:
+    first = vectors_of(config)
+    shutil.rmtree(stores(config)[0].parent)
+    fake.opened, fake.reachable = 0, False
+    second = vectors_of(config, encoder_fallback="none")
+    assert (fake.opened, second.info["texts_encoded"], second.info["digest"]) == (0, 0, first.info["digest"])
+    assert_same(first, second)
+
+
+def test_one_matrix_that_matches_leaves_the_other_to_be_encoded(config: dict[str, Any], fake: FakeEncoder) -> None:
+    first = vectors_of(config)
+    shutil.rmtree(stores(config)[0].parent)
+    saved(config, "user").unlink()
+    fake.texts.clear()
+    assert_same(vectors_of(config), first)
+    assert sorted(fake.texts) == sorted(set(load_dataset(config).user_comments.texts))
+
+
 def test_the_second_call_with_lsa_encodes_nothing(config: dict[str, Any]) -> None:
     first, second = vectors_of(config), vectors_of(config)
     assert (first.info["texts_encoded"] > 0, second.info["texts_encoded"]) == (True, 0)

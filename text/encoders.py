@@ -37,18 +37,17 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
         ValueError: the hub is reachable and has no such model.
     """
     name = config["model_name"]
-    if name == "lsa":
-        return name, lsa_encoder(corpus, config["lsa_dim"])
-    try:
-        return name, transformer_encoder(find_model(name, config["model_revision"]), config, device)
-    except OSError as error:
-        if config["encoder_fallback"] == "none":
-            raise
-        log.warning(
-            f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
-            "!!! For an error in place of this, set --encoder_fallback none"
-        )
-        return "lsa", lsa_encoder(corpus, config["lsa_dim"])
+    if name != "lsa":
+        try:
+            return name, transformer_encoder(find_model(name, config["model_revision"]), config, device)
+        except OSError as error:
+            if config["encoder_fallback"] == "none":
+                raise
+            log.warning(
+                f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
+                "!!! For an error in place of this, set --encoder_fallback none"
+            )
+    return "lsa", lsa_encoder(corpus, config["lsa_dim"])
 
 
 def lsa_encoder(corpus: list[str], dim: int, ngrams: tuple[int, int] = (1, 3)) -> Encode:
@@ -80,12 +79,8 @@ def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
     except ValueError as error:  # no feature at all, or none that two texts share
         log.warning(f"these texts tell no titles apart, and are left out: {error}")
         return lambda texts: np.zeros((len(texts), 1), np.float32)
-    # the SVD needs two features; a single one is left as it is
-    reduced = (
-        TruncatedSVD(min(dim, *counted.shape), random_state=0)
-        if counted.shape[1] > 1
-        else FunctionTransformer(sp.csr_matrix.toarray)
-    )
+    svd = TruncatedSVD(min(dim, *counted.shape), random_state=0)  # it needs two features
+    reduced = svd if counted.shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
     return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
@@ -111,13 +106,8 @@ def batched(model: Any, batch_size: int) -> Encode:
         nonlocal batch_size
         while True:
             try:
-                return model.encode(
-                    texts,
-                    batch_size=batch_size,
-                    normalize_embeddings=True,
-                    convert_to_numpy=True,
-                    show_progress_bar=False,
-                ).astype(np.float32)
+                settings = {"batch_size": batch_size, "normalize_embeddings": True, "show_progress_bar": False}
+                return model.encode(texts, **settings).astype(np.float32)
             except (MemoryError, RuntimeError) as error:
                 if batch_size == 1 or not is_out_of_memory(error):
                     raise
@@ -135,15 +125,15 @@ def find_model(name: str, revision: str = "") -> str:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    path = Path(name).expanduser()
-    if path.is_dir():
+    if (path := Path(name).expanduser()).is_dir():
         return str(path)
-    if path.is_absolute() or name.startswith((".", "~")):
-        raise ValueError(f"model_name {name!r} is no folder; name one that holds a sentence-transformers model")
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise ValueError(f"model_name {name!r} is neither a folder nor a hub name ({error})") from None
+        raise ValueError(
+            f"model_name {name!r} is neither a folder, such as holds a sentence-transformers model, nor a hub name "
+            f"({error})"
+        ) from None
     if snapshot := snapshot_on_disk(name, revision):
         return str(snapshot)
     size = _ask_hub(name, revision)
@@ -152,12 +142,7 @@ def find_model(name: str, revision: str = "") -> str:
 
 
 def snapshot_on_disk(name: str, revision: str) -> Path | None:
-    """Return the folder in the hub's cache that holds a model, named for its commit; None if it is not there.
-
-    Args:
-        name: model_name.
-        revision: model_revision; empty is the main branch.
-    """
+    """Return the folder, named for the commit, that the hub's cache has of a model; None if there is none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 

@@ -128,20 +128,17 @@ def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:
         )
     if dim is None:
         write_json(store.folder / "about.json", {"stamp": store.stamp, "dim": rows.shape[1], "dtype": store.dtype.str})
-    records = np.array(
-        [(_digest(text), zlib.crc32(row.tobytes())) for text, row in zip(texts, rows, strict=True)], RECORD
-    )
+    records = [(_digest(text), zlib.crc32(row)) for text, row in zip(texts, rows, strict=True)]
     n = _n_whole(store, rows.shape[1])
-    _append(store.folder / "vectors.bin", n * rows[0].nbytes, rows.tobytes())
-    _append(store.folder / "index.bin", n * RECORD.itemsize, records.tobytes())
+    _append(store.folder / "vectors.bin", n * rows[0].nbytes, rows)
+    _append(store.folder / "index.bin", n * RECORD.itemsize, np.array(records, RECORD))
 
 
-def _append(path: Path, end: int, data: bytes) -> None:
+def _append(path: Path, end: int, data: np.ndarray) -> None:
     """Write data at `end`, over whatever a kill left there, and wait until it is on the disk."""
-    with named_write_errors(path), path.open("r+b" if path.exists() else "w+b") as file:
+    with named_write_errors(path), path.open("ab") as file:
         file.truncate(end)
-        file.seek(end)
-        file.write(data)
+        file.write(data.tobytes())
         file.flush()
         os.fsync(file.fileno())
 
@@ -164,9 +161,10 @@ def _read(store: Store) -> tuple[np.ndarray, dict[bytes, int]]:
 
 def _n_whole(store: Store, dim: int) -> int:
     """Count the rows that are whole, and whose record is."""
-    row_bytes = {"vectors.bin": dim * store.dtype.itemsize, "index.bin": RECORD.itemsize}
-    paths = {store.folder / name: n_bytes for name, n_bytes in row_bytes.items()}
-    return min(path.stat().st_size // n_bytes if path.exists() else 0 for path, n_bytes in paths.items())
+    rows, index = store.folder / "vectors.bin", store.folder / "index.bin"
+    if not (rows.exists() and index.exists()):
+        return 0
+    return min(rows.stat().st_size // (dim * store.dtype.itemsize), index.stat().st_size // RECORD.itemsize)
 
 
 def _dim(store: Store) -> int | None:

@@ -89,10 +89,7 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
         stamp = _stamp(dataset, config, used)
         others = [other["model"] for other in stamps_like(folder, stamp)]
         if others and stamp["model"] not in others:
-            log.info(
-                f"{used} is now that of {stamp['model']}; the vectors in {folder} are those of {others[0]} "
-                "(--model_revision keeps to one)"
-            )
+            log.info(f"{used} is now {stamp['model']}, and was {others[0]} before (--model_revision keeps to one)")
         vectors = _assembled(dataset, config, folder, stamp, encode)
     return replace(vectors, info={**info, **vectors.info, "seconds": time.perf_counter() - start})
 

@@ -1079,7 +1079,7 @@ def test_a_model_that_changed_on_the_hub_is_noticed(
         second = vectors_of(config)
     assert len(fake.texts) == first.info["texts_encoded"] > 0
     assert second.info["digest"] != first.info["digest"]
-    assert f"now that of {B}; the vectors in {config['saved_dir']} are those of {A}" in caplog.text
+    assert f"tests/fake is now {B}, and was {A} before" in caplog.text
     on_disk[""] = A
     fake.texts.clear()
     assert vectors_of(config).info["digest"] == first.info["digest"]

@@ -19,7 +19,7 @@ def read_matrix(folder: Path, side: str, about: dict[str, Any]) -> list[np.ndarr
     Args:
         folder: vectors_dir.
         side: "item" or "user".
-        about: what the sidecar must say besides what is known only of finished vectors; as given to write_matrix.
+        about: what the sidecar must say of encoders, texts, rows and split; as given to write_matrix.
 
     Returns:
         The columns of each block, (n, dim) float32; None where the matrix is missing, damaged or made of anything else.

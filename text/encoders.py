@@ -130,10 +130,7 @@ def find_model(name: str, revision: str = "") -> str:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise ValueError(
-            f"model_name {name!r} is neither a folder, such as holds a sentence-transformers model, nor a hub name "
-            f"({error})"
-        ) from None
+        raise ValueError(f"model_name {name!r} is neither a folder with a model nor a hub name ({error})") from None
     if snapshot := snapshot_on_disk(name, revision):
         return str(snapshot)
     size = _ask_hub(name, revision)

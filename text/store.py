@@ -52,16 +52,10 @@ def store_of(folder: Path, stamp: dict[str, Any]) -> Store:
 
 
 def stamps_like(folder: Path, stamp: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stamps of the stores in a folder that differ from this one at most in the state of the model."""
-    found = []
-    for path in sorted(folder.glob(f"{FOLDER}/*/about.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            theirs = parse_json(path.read_text(encoding="utf-8"))["stamp"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if {**theirs, "model": ""} == {**stamp, "model": ""}:
-            found.append(theirs)
-    return found
+    """Return the stamps in a folder that differ from this one at most in the state of the model, the newest first."""
+    paths = sorted(folder.glob(f"{FOLDER}/*/about.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    stamps = [_about(path.parent).get("stamp", {}) for path in paths]
+    return [theirs for theirs in stamps if {**theirs, "model": ""} == {**stamp, "model": ""}]
 
 
 def missing(store: Store, texts: list[str]) -> list[str]:
@@ -115,7 +109,7 @@ def _fill(store: Store, texts: list[str], encode: Encode) -> None:
 
 def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:
     """Append rows and, once they are on the disk, their records."""
-    rows, dim = np.ascontiguousarray(vectors, store.dtype), _dim(store)
+    rows, dim = np.ascontiguousarray(vectors, store.dtype), _about(store.folder).get("dim")
     if not np.isfinite(rows).all():
         raise ValueError(
             f"{store.stamp['model_name']!r} gave a vector that is not finite; on a GPU try --device cpu, "
@@ -145,7 +139,7 @@ def _append(path: Path, end: int, data: np.ndarray) -> None:
 
 def _read(store: Store) -> tuple[np.ndarray, dict[bytes, int]]:
     """Map the rows that have a record, (n, dim), into memory, and find by a text's digest the row that is its own."""
-    dim = _dim(store)
+    dim = _about(store.folder).get("dim")
     n = _n_whole(store, dim) if dim else 0
     if not n:
         return np.empty((0, dim or 1), np.float32), {}
@@ -167,12 +161,12 @@ def _n_whole(store: Store, dim: int) -> int:
     return min(rows.stat().st_size // (dim * store.dtype.itemsize), index.stat().st_size // RECORD.itemsize)
 
 
-def _dim(store: Store) -> int | None:
-    """Return the length of the vectors; None where about.json is missing or damaged: the next commit writes it."""
+def _about(folder: Path) -> dict[str, Any]:
+    """Read the about.json of a store; empty where it is missing or damaged: the next commit writes it."""
     try:
-        return int(parse_json((store.folder / "about.json").read_text(encoding="utf-8"))["dim"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
+        return dict(parse_json((folder / "about.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _digest(text: str) -> bytes:

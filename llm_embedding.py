@@ -188,9 +188,8 @@ def _text_keys(dataset: Dataset) -> dict[str, list[str]]:
 def _known_stamp(dataset: Dataset, config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the stamp of model_name; of a hub model that is not on disk, that of the newest vectors it made."""
     stamp = _stamp(dataset, config, config["model_name"])
-    if stamp["model"] != NO_REVISION:
-        return stamp
-    return next((o for o in stamps_like(folder, stamp) if o["model"].startswith(config["model_revision"])), stamp)
+    known = [like for like in stamps_like(folder, stamp) if like["model"].startswith(config["model_revision"])]
+    return stamp if stamp["model"] != NO_REVISION or stamp in known or not known else known[0]
 
 
 def _stamp(dataset: Dataset, config: dict[str, Any], name: str) -> dict[str, Any]:

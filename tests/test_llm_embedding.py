@@ -42,7 +42,7 @@ FILES = [f"{side}_llm_embeddings.npy{suffix}" for side in SIDES for suffix in ("
 
 
 class FakeEncoder:
-    """A row-wise encoder: a text's vector hangs on nothing but the text (and the name); keeps what it was given."""
+    """A row-wise encoder: a vector depends on nothing but the text and the name; keeps what it was given."""
 
     def __init__(self, salt: str = "", dim: int = 6) -> None:
         self.salt, self.dim, self.opened, self.reachable = salt, dim, 0, True
@@ -146,7 +146,7 @@ def test_lsa_is_deterministic() -> None:
     np.testing.assert_array_equal(lsa_encoder(CORPUS, 4)(CORPUS), lsa_encoder(CORPUS, 4)(CORPUS))
 
 
-def test_lsa_vector_of_a_text_does_not_hang_on_its_company() -> None:
+def test_lsa_vector_of_a_text_does_not_depend_on_the_others() -> None:
     encode = lsa_encoder(CORPUS, 4)
     np.testing.assert_allclose(encode(CORPUS[3:4])[0], encode(CORPUS)[3], atol=1e-6)
 
@@ -686,14 +686,14 @@ def test_damage_is_repaired(
 
 
 @pytest.mark.parametrize("damage", [shuffle_rows, write_sidecar(b""), cut_to(5)])
-def test_damage_is_told(
+def test_damage_is_reported(
     config: dict[str, Any], fake: FakeEncoder, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
     vectors_of(config)
     damage(saved(config))
     vectors_of(config)
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert any(saved(config).name in message for message in told)
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert any(saved(config).name in message for message in messages)
 
 
 def test_the_trap_would_spring_if_it_were_unpickled(tmp_path: Path) -> None:
@@ -817,11 +817,11 @@ def test_atomic_write_shows_nothing_before_it_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", SIDES)
 def test_the_sidecar_tells_what_the_vectors_are(config: dict[str, Any], fake: FakeEncoder, side: str) -> None:
     vectors_of(config)
-    told = sidecar(config, side)
-    assert told["model_name"] == "tests/fake"
-    assert told["dim"] == np.load(saved(config, side)).shape[1] == fake.dim
-    assert all(len(bytes.fromhex(told[key])) == 32 for key in ("ids_sha256", "texts_sha256"))
-    assert "split" in told
+    about = sidecar(config, side)
+    assert about["model_name"] == "tests/fake"
+    assert about["dim"] == np.load(saved(config, side)).shape[1] == fake.dim
+    assert all(len(bytes.fromhex(about[key])) == 32 for key in ("ids_sha256", "texts_sha256"))
+    assert "split" in about
 
 
 def test_the_sidecar_of_users_follows_the_split(config: dict[str, Any], fake: FakeEncoder) -> None:

@@ -1,53 +1,75 @@
-"""Texts -> vectors of items and users: cached where possible, encoded where not, and fused for the model."""
+"""Texts -> vectors of items and users, read from disk where they match, and fused into what the model takes."""
 
 import json
 import logging
 import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from data_loader import Dataset
 from runtime.distributed import rank0_first
-from text.cache import Block, Cache, digest, path_of, read_caches, write_cache
-from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, revision_on_disk, tag_encoder
-from text.store import missing, stamps_like, store_of, vectors_of
+from text.cache import digest, joined, read_matrix, write_matrix
+from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, snapshot_on_disk, tag_encoder
+from text.store import Store, missing, stamps_like, store_of, vectors_of
 
 log = logging.getLogger("aglrec")
 
 WHITEN_SAMPLE = 100_000
 NO_REVISION = digest(b"[]")  # in the stamp of a hub model whose commit is not known
 
+# how much a block counts, its rows being about unit length; chosen on the valid part of 5,000 MyAnimeList users
+BLOCK_WEIGHTS = {"encoder": 1.0, "lsa": 1.0, "names": 0.7, "tags": 0.5}
+BLOCK_DIMS = {"names": 384, "tags": 512}
+READ_COMMENTS = ("encoder", "lsa")  # in the other blocks a user's vector is always the mean of their titles
 
-class TextVectors(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class TextVectors:
     """Vectors of the items and users in row order, and what made them."""
 
     items: np.ndarray | None  # (n_items, L) float32
     users: np.ndarray | None  # (n_users, L) float32
     info: dict[str, Any]
-    blocks: dict[str, int] = {}  # name -> how many of the L columns are its own, in order; empty: one block
+    blocks: dict[str, int] = field(default_factory=dict)  # name -> its number of columns, in order; empty: one block
+    fused: dict[bool, np.ndarray] = field(default_factory=dict, init=False, repr=False)  # whiten -> see fused_text
 
 
-# how much a block counts, its rows being about unit length; chosen on the valid part of 5,000 MyAnimeList users
-BLOCK_WEIGHTS = {"encoder": 1.0, "lsa": 1.0, "names": 0.7, "tags": 0.5}
-BLOCK_DIMS = {"names": 384, "tags": 512}
+class Block(NamedTuple):
+    """A group of columns: one encoder, and what it reads of each title."""
+
+    name: str
+    stamp: dict[str, Any]  # what decides a vector besides the text: model_name, settings and model (its state)
+    sources: list[str]  # (n_items,) what of each title is encoded
+    open: Callable[[], Encode]
+    store: Store | None = None  # keeps each text's vector; None where the encoder is fitted to the titles
+
+    def encoded(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        """Return the vectors of texts, (n, dim) float32, and how many had to be encoded for them."""
+        if self.store:
+            return vectors_of(self.store, texts, self.open)
+        return self.open()(texts), len(set(texts))
 
 
 @rank0_first
-def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVectors:
-    """Return the text vectors the config asks for, from the cache where it still holds, encoded where not.
+def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextVectors:
+    """Return the text vectors the config asks for, read from disk where they match, encoded where not.
 
-    An item's vector is that of its name, tags and summary. A user's is the mean of the vectors of the
-    comments in his train rows, weighted by the rate beside each; without comments, the mean of the vectors of
-    his train items that have text; without any, zero. With text_blocks those of further encoders stand beside.
+    An item's vector is that of its name, tags and summary. A user's is the mean of the vectors of the comments in
+    their train rows, weighted by the rate given with each; without comments, the mean of the vectors of their train
+    items that have text; without any, zero. text_blocks adds the columns of further encoders.
 
-    The encoder is opened only if a text has to be encoded. info has "digest", a sha256 of what the vectors hang on: the
-    encoder that was really used, its settings, and every text.
+    The encoder is opened only if a text has to be encoded. info has "digest", a sha256 of what the vectors depend on:
+    the encoder that was really used, its settings, and every text.
 
     Args:
-        dataset: a data_loader.Dataset.
+        dataset: as from load_dataset.
         config: as from get_config; uses the text section, vectors_dir and saved_dir.
         device: where a transformer runs, such as "cuda".
 
@@ -58,58 +80,23 @@ def text_vectors(dataset: Any, config: dict[str, Any], device: str) -> TextVecto
         OSError: the encoder cannot be had and encoder_fallback is "none".
         ValueError: there is no such model, or no text at all.
     """
-    info = {
-        "requested": config["model_name"],
-        "used": None,
-        "dim": 0,
-        "texts_encoded": 0,
-        "seconds": 0.0,
-        "digest": None,
-    }
+    info = {"requested": config["model_name"], "used": None, "dim": 0, "texts_encoded": 0, "seconds": 0, "digest": None}
     if not uses_text(dataset, config):
         return TextVectors(None, None, info)
     start = time.perf_counter()
     folder = Path(config["vectors_dir"] or config["saved_dir"])
-    keys = {"item": [digest(text.encode()) for text in dataset.item_texts]}
-    keys["user"] = _user_keys(dataset, keys["item"])
-    blocks, texts, parts = [encoder_block(dataset, config, device, keys, folder)], 0, []
-    blocks += further_blocks(dataset, config, blocks[0].stamp["model_name"])
-    for block in blocks:
-        found, counted = read_caches(folder, block), _Counting(block)
-        if block.name == "encoder":
-            items = found["item"].fill(
-                keys["item"], lambda rows, counted=counted: counted([dataset.item_texts[row] for row in rows])
-            )
-        else:  # what is fitted to all titles holds for all of them or for none
-            items = found["item"].vectors if len(found["item"].vectors) == dataset.n_items else counted(block.sources)
-        if block.reads_comments:
-            users = found["user"].fill(
-                keys["user"], lambda rows, counted=counted, items=items: user_vectors(dataset, items, rows, counted)
-            )
-        else:
-            users = user_vectors(dataset, items, np.arange(dataset.n_users), None)
-        parts.append((items, users))
-        texts += counted.texts
-    items, users = (np.concatenate(side, axis=1) if len(side) > 1 else side[0] for side in zip(*parts, strict=True))
-    widths = [len(part[0].T) for part in parts]
-    for side, vectors, ids, split in (
-        ("item", items, dataset.raw_item_ids, None),
-        ("user", users, dataset.raw_user_ids, dataset.fingerprint),
-    ):
-        write_cache(path_of(folder, side), vectors, blocks, widths, keys[side], ids, split)
-    stamps = [block.stamp for block in blocks]
-    info |= {
-        "used": blocks[0].stamp["model_name"],
-        "dim": items.shape[1],
-        "texts_encoded": texts,
-        "blocks": {block.name: width for block, width in zip(blocks, widths, strict=True)},
-        "seconds": time.perf_counter() - start,
-        "digest": digest(json.dumps([stamps, keys]).encode()),
-    }
-    return TextVectors(items, users, info, info["blocks"])
+    vectors = _assembled(dataset, config, folder, _known_stamp(dataset, config, folder), None)
+    if not vectors:
+        used, encode = open_encoder(config, device, dataset.item_texts)
+        stamp = _stamp(dataset, config, used)
+        others = [other["model"] for other in stamps_like(folder, stamp)]
+        if others and stamp["model"] not in others:
+            log.info(f"{used} is now {stamp['model']}, and was {others[0]} before (--model_revision keeps to one)")
+        vectors = _assembled(dataset, config, folder, stamp, encode)
+    return replace(vectors, info={**info, **vectors.info, "seconds": time.perf_counter() - start})
 
 
-def uses_text(dataset: Any, config: dict[str, Any]) -> bool:
+def uses_text(dataset: Dataset, config: dict[str, Any]) -> bool:
     """Tell whether the config asks for text vectors.
 
     Raises:
@@ -122,140 +109,174 @@ def uses_text(dataset: Any, config: dict[str, Any]) -> bool:
     return True
 
 
-def encoder_block(dataset: Any, config: dict[str, Any], device: str, keys: dict[str, list[str]], folder: Path) -> Block:
-    """Describe the vectors of model_name, or of its fallback where they are not all cached and it cannot be had."""
-    known = _known_stamps(config, dataset.item_texts, folder)
-    for stamp in known:
-        block = _stored(Block("encoder", stamp, dataset.item_texts, _cannot_encode), folder)
-        if not _must_encode(dataset, keys, read_caches(folder, block)) or (
-            block.store and not missing(block.store, [*dataset.item_texts, *dataset.user_comments.texts])
-        ):
-            return block
-    used, encode = open_encoder(config, device, dataset.item_texts)
-    stamp = _stamp(used, config, dataset.item_texts)
-    like = stamps_like(folder, stamp)
-    if like and stamp not in like:
-        log.info(
-            f"{used} is now that of {stamp['model']}; the vectors in {folder} are those of {like[0]['model']} "
-            "(--model_revision keeps to one)"
-        )
-    return _stored(Block("encoder", stamp, dataset.item_texts, lambda: encode), folder)
+def _assembled(
+    dataset: Dataset, config: dict[str, Any], folder: Path, stamp: dict[str, Any], encode: Encode | None
+) -> TextVectors | None:
+    """Read the matrices that match and make the others; None if a text has no vector yet and encode is None."""
+    comments, keys = dataset.user_comments.texts, _text_keys(dataset)
+    store = None if stamp["model_name"] == "lsa" else store_of(folder, stamp)  # lsa is fitted again to other titles
+    encoder = Block("encoder", stamp, dataset.item_texts, lambda: encode, store)
+    blocks = [encoder, *further_blocks(dataset, config, stamp["model_name"])]
+    about = {
+        "item": _about(blocks, keys["item"], dataset.raw_item_ids, None),
+        "user": _about(blocks, keys["user"], dataset.raw_user_ids, dataset.fingerprint),
+    }
+    items, users = (read_matrix(folder, side, about[side]) for side in about)
+    needed = [*(dataset.item_texts if items is None else []), *(comments if users is None else [])]
+    if encode is None and needed and (store is None or missing(store, needed)):
+        return None
+    n_encoded = 0
+    if items is None:
+        items, counts = zip(*(block.encoded(block.sources) for block in blocks), strict=True)
+        n_encoded += sum(counts)
+        write_matrix(folder, "item", about["item"], items)
+    if users is None:
+        read = [block.encoded(comments) if comments and block.name in READ_COMMENTS else (None, 0) for block in blocks]
+        users = [user_vectors(dataset, part, vectors) for part, (vectors, _) in zip(items, read, strict=True)]
+        n_encoded += sum(count for _, count in read)
+        write_matrix(folder, "user", about["user"], users)
+    info = {
+        "used": stamp["model_name"],
+        "dim": sum(part.shape[1] for part in items),
+        "texts_encoded": n_encoded,
+        "digest": digest(json.dumps([[block.stamp for block in blocks], keys]).encode()),
+        "blocks": {block.name: part.shape[1] for block, part in zip(blocks, items, strict=True)},
+    }
+    return TextVectors(joined(items), joined(users), info, info["blocks"])
 
 
-def _known_stamps(config: dict[str, Any], item_texts: list[str], folder: Path) -> list[dict[str, Any]]:
-    """Return the stamps by which vectors of model_name may be known, the best first.
+def further_blocks(dataset: Dataset, config: dict[str, Any], used: str) -> list[Block]:
+    """Return the blocks of text_blocks, except those that the data say nothing for and that of the encoder used."""
+    makers = {
+        "lsa": (dataset.item_texts, config["lsa_dim"], lsa_encoder),
+        "names": (dataset.item_names, BLOCK_DIMS["names"], partial(lsa_encoder, ngrams=(2, 4))),
+        "tags": (dataset.item_tags, BLOCK_DIMS["tags"], tag_encoder),
+    }
+    blocks = []
+    for name in config["text_blocks"].split(","):
+        sources, dim, fit = makers.get(name, ([], 0, None))
+        if name != used and len(set(sources)) > 1:
+            model = digest("\0".join(sources).encode())
+            stamp = {"model_name": name, "settings": {"dim": dim}, "model": model}
+            blocks.append(Block(name, stamp, sources, cache(partial(fit, sources, dim))))
+    return blocks
 
-    A hub model is known by its commit, and where it is not on disk, by those of which there are vectors; an older
-    version did not write the commit.
+
+def _about(blocks: list[Block], keys: list[str], ids: list[str], split: str | None) -> dict[str, Any]:
+    """Return what the sidecar of a matrix must say for it to be made of just these blocks, texts and rows."""
+    return {
+        **blocks[0].stamp,
+        "blocks": [{"name": block.name, **block.stamp} for block in blocks],
+        "ids_sha256": digest("\n".join(ids).encode()),
+        "texts_sha256": digest("\n".join(keys).encode()),
+        "split": split,
+    }
+
+
+def _text_keys(dataset: Dataset) -> dict[str, list[str]]:
+    """Return for every item and every user a digest of the texts, and their weights, that decide their vector."""
+    items = [digest(text.encode()) for text in dataset.item_texts]
+    comments, train = dataset.user_comments, dataset.train
+    parts: list[list[str]] = [[] for _ in dataset.raw_user_ids]
+    for user, text, weight in zip(comments.user_ids.tolist(), comments.texts, comments.weights.tolist(), strict=True):
+        parts[user].append(f"{weight:g} {digest(text.encode())}")
+    for user, part in enumerate(parts):
+        if not part:
+            part += ["history, titles with text"]
+            part += [items[i] for i in train.indices[train.indptr[user] : train.indptr[user + 1]]]
+    return {"item": items, "user": [digest("\n".join(part).encode()) for part in parts]}
+
+
+def _known_stamp(dataset: Dataset, config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the stamp of model_name; of a hub model that is not on disk, that of the newest vectors it made."""
+    stamp = _stamp(dataset, config, config["model_name"])
+    known = [like for like in stamps_like(folder, stamp) if like["model"].startswith(config["model_revision"])]
+    return stamp if stamp["model"] != NO_REVISION or stamp in known or not known else known[0]
+
+
+def _stamp(dataset: Dataset, config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what, besides the text itself, decides a vector of an encoder: its name, its settings and its state."""
+    if name == "lsa":
+        model = digest("".join(digest(text.encode()) for text in dataset.item_texts).encode())
+        return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]}, "model": model}
+    folder, revision = Path(name).expanduser(), config["model_revision"]
+    if folder.is_dir():
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        model = digest(json.dumps(listing).encode())
+    elif re.fullmatch("[0-9a-f]{40}", revision):
+        model = revision
+    else:
+        snapshot = snapshot_on_disk(name, revision)
+        model = snapshot.name if snapshot else NO_REVISION
+    settings = {"max_seq_length": config["max_seq_length"], **({"half": True} if config["half_vectors"] else {})}
+    return {"model_name": name, "settings": settings, "model": model}
+
+
+def user_vectors(dataset: Dataset, item_vectors: np.ndarray, comment_vectors: np.ndarray | None) -> np.ndarray:
+    """Compute the vectors of all users; see text_vectors.
+
+    Args:
+        dataset: uses train and user_comments.
+        item_vectors: (n_items, L).
+        comment_vectors: (C, L), of dataset.user_comments; None leaves the comments out.
+
+    Returns:
+        (n_users, L) float32.
     """
-    stamp = _stamp(config["model_name"], config, item_texts)
-    if config["model_name"] == "lsa" or Path(config["model_name"]).expanduser().is_dir():
-        return [stamp]
-    like = [other for other in stamps_like(folder, stamp) if other["model"].startswith(config["model_revision"])]
-    return [stamp, {**stamp, "model": NO_REVISION}] if stamp["model"] != NO_REVISION else [stamp, *like]
+    has_text = sp.diags_array(item_vectors.any(axis=1).astype(np.float32))
+    history = _row_means(dataset.train @ has_text) @ item_vectors  # (n_users, L)
+    if comment_vectors is None:
+        return history.astype(np.float32)
+    comments = dataset.user_comments
+    places = (comments.user_ids, np.arange(len(comments.texts)))
+    weights = sp.csr_matrix((comments.weights, places), shape=(len(history), len(comments.texts)))
+    wrote = np.diff(weights.indptr) > 0
+    return np.where(wrote[:, None], _row_means(weights) @ comment_vectors, history).astype(np.float32)
 
 
-def _stored(block: Block, folder: Path) -> Block:
-    """Give a block the store of its encoder; lsa has none, since it is fitted again to any other text."""
-    return block._replace(store=None if block.stamp["model_name"] == "lsa" else store_of(folder, block.stamp))
-
-
-def further_blocks(dataset: Any, config: dict[str, Any], used: str) -> list[Block]:
-    """Describe the blocks of text_blocks, without those of which the data have nothing or the encoder is one itself."""
-    dims = {**BLOCK_DIMS, "lsa": config["lsa_dim"]}
-    sources = {"lsa": dataset.item_texts, "names": dataset.item_names, "tags": dataset.item_tags}
-    makers = {"lsa": lsa_encoder, "names": lambda corpus, dim: lsa_encoder(corpus, dim, (2, 4)), "tags": tag_encoder}
-    asked = [name for name in config["text_blocks"].split(",") if name and name != used and len(set(sources[name])) > 1]
-    return [
-        Block(
-            name,
-            {"model_name": name, "settings": {"dim": dims[name]}, "model": digest("\0".join(sources[name]).encode())},
-            sources[name],
-            lambda name=name: makers[name](sources[name], dims[name]),
-            None,
-            name == "lsa",
-        )
-        for name in asked
-    ]
+def _row_means(weights: sp.csr_matrix) -> sp.csr_matrix:
+    totals = np.asarray(weights.sum(axis=1)).ravel()
+    return sp.diags_array(1 / np.where(totals > 0, totals, 1)) @ weights
 
 
 def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
-    """Return the text as the model fuses it, users above items, (N, L) float32: whitened, weighed, sides switched off.
+    """Return the text as the model fuses it, users above items, (N, L) float32: whitened, weighted, sides switched off.
 
-    A block of tags is centred only. With several blocks the titles' rows of each are made unit length and weighed by
-    BLOCK_WEIGHTS. Rows of zeros stay.
+    A block of tags is only centred. With several blocks the titles' rows of each are scaled to unit length and weighted
+    by BLOCK_WEIGHTS. Rows of zeros stay zero. The work is done once per TextVectors and kept there; the array returned
+    is the caller's own.
     """
-    n_users = len(vectors.users)
-    fused = _fused(np.concatenate([vectors.users, vectors.items]), n_users, vectors, config)  # (N, L)
+    n_users, whiten = len(vectors.users), config["whiten"]
+    if whiten not in vectors.fused:
+        vectors.fused[whiten] = _fused(np.concatenate([vectors.users, vectors.items]), n_users, vectors, whiten)
+    fused = vectors.fused[whiten].copy()  # (N, L)
     fused[:n_users] *= config["use_user_llm"]
     fused[n_users:] *= config["use_item_llm"]
     return fused
 
 
 def fused_titles(rows: np.ndarray, vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
-    """Return titles as fused_text would: rows (n, L) like vectors.items, to which alone everything is fitted."""
-    return _fused(rows, 0, vectors, config)
+    """Return further titles as fused_text would: rows (n, L) like vectors.items, to which everything is fitted."""
+    return _fused(rows, 0, vectors, config["whiten"])
 
 
-def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
-    """Whiten and weigh rows (n, L), of which the first n_users are users."""
+def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, whiten: bool) -> np.ndarray:
+    """Whiten and weight rows (n, L), of which the first n_users are users."""
     blocks, parts, end = vectors.blocks or {"encoder": rows.shape[1]}, [], 0
     for name, width in blocks.items():
         end += width
         part, titles = rows[:, end - width : end], vectors.items[:, end - width : end]
-        if config["whiten"]:
-            part = _centred(part, titles) if name == "tags" else whitened(part, titles)
+        if whiten and name != "tags":
+            part = whitened(part, titles)
+        elif whiten and titles.any():  # in a bag of tags what is rare counts more already
+            part = (part - titles[titles.any(axis=1)].mean(axis=0)) * part.any(axis=1, keepdims=True)
         if len(blocks) > 1:
             length = np.linalg.norm(part, axis=1, keepdims=True)
             length[:n_users] = length[n_users:][length[n_users:] > 0].mean() if length[n_users:].any() else 1
             part = part * (BLOCK_WEIGHTS[name] / np.where(length > 0, length, 1))
         parts.append(part)
     return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _centred(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-    """Move vectors by the mean of the items that have one; rows of zeros stay."""
-    there = item_vectors.any(axis=1)
-    if not there.any():
-        return vectors
-    return (vectors - item_vectors[there].mean(axis=0)) * vectors.any(axis=1, keepdims=True)
-
-
-def _must_encode(dataset: Any, keys: dict[str, list[str]], caches: dict[str, Cache]) -> bool:
-    """Tell whether a text is in neither cache: a title's, or a comment of a user whose vector is not there."""
-    wrote = set(dataset.user_comments.user_ids.tolist())
-    return not caches["item"].holds(keys["item"]) or any(
-        key not in caches["user"].row_of and user in wrote for user, key in enumerate(keys["user"])
-    )
-
-
-def user_vectors(dataset: Any, item_vectors: np.ndarray, rows: np.ndarray, encode: Encode | None) -> np.ndarray:
-    """Compute the vectors of some users; see text_vectors.
-
-    Args:
-        dataset: a data_loader.Dataset.
-        item_vectors: (n_items, L).
-        rows: (n,) user rows.
-        encode: texts -> (n_texts, L); None leaves the comments out.
-
-    Returns:
-        (n, L) float32.
-    """
-    comments = dataset.user_comments
-    mine = np.flatnonzero(np.isin(comments.user_ids, rows))
-    position = np.full(len(dataset.raw_user_ids), -1)
-    position[rows] = np.arange(len(rows))
-    has_text = sp.diags_array(item_vectors.any(axis=1).astype(np.float32))
-    history = _row_means(dataset.train[rows] @ has_text) @ item_vectors  # (n, L)
-    if not mine.size or encode is None:
-        return history.astype(np.float32)
-    vectors = encode([comments.texts[c] for c in mine])  # (C, L)
-    weights = sp.csr_matrix(
-        (comments.weights[mine], (position[comments.user_ids[mine]], np.arange(len(mine)))),
-        shape=(len(rows), len(mine)),
-    )
-    wrote = np.diff(weights.indptr) > 0
-    return np.where(wrote[:, None], _row_means(weights) @ vectors, history).astype(np.float32)
 
 
 def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
@@ -293,60 +314,3 @@ def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
         for part in np.array_split(vectors, len(vectors) // WHITEN_SAMPLE + 1)
     ]  # float64 a part at a time
     return np.concatenate(parts)
-
-
-def _row_means(weights: sp.csr_matrix) -> sp.csr_matrix:
-    totals = np.asarray(weights.sum(axis=1)).ravel()
-    return sp.diags_array(1 / np.where(totals > 0, totals, 1)) @ weights
-
-
-class _Counting:
-    """Encodes each distinct text once, and counts them; the encoder is opened when there is one to encode."""
-
-    def __init__(self, block: Block) -> None:
-        self.open, self.store, self.encode, self.texts = block.open, block.store, None, 0
-
-    def __call__(self, texts: list[str]) -> np.ndarray:
-        if self.store:
-            vectors, n_encoded = vectors_of(self.store, texts, self.open)
-            self.texts += n_encoded
-            return vectors
-        self.encode = self.encode or self.open()
-        distinct = sorted(set(texts), key=lambda text: (-len(text), text))
-        self.texts += len(distinct)
-        row = {text: number for number, text in enumerate(distinct)}
-        return self.encode(distinct)[[row[text] for text in texts]]
-
-
-def _cannot_encode() -> Encode:
-    raise AssertionError("the cache held every vector, yet a text was to be encoded")
-
-
-def _stamp(name: str, config: dict[str, Any], item_texts: list[str]) -> dict[str, Any]:
-    """Describe what, beside the text itself, decides a vector."""
-    if name == "lsa":
-        return {
-            "model_name": name,
-            "settings": {"lsa_dim": config["lsa_dim"]},
-            "model": digest("".join(digest(text.encode()) for text in item_texts).encode()),
-        }
-    folder = Path(name).expanduser()
-    files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
-    listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    settings = {"max_seq_length": config["max_seq_length"], **({"half": True} if config["half_vectors"] else {})}
-    pinned = config["model_revision"] if re.fullmatch("[0-9a-f]{40}", config["model_revision"]) else None
-    commit = None if folder.is_dir() else pinned or revision_on_disk(name, config["model_revision"])
-    return {"model_name": name, "settings": settings, "model": commit or digest(json.dumps(listing).encode())}
-
-
-def _user_keys(dataset: Any, item_keys: list[str]) -> list[str]:
-    """Return for every user a digest of what his vector is made of."""
-    comments, train = dataset.user_comments, dataset.train
-    parts: list[list[str]] = [[] for _ in dataset.raw_user_ids]
-    for user, text, weight in zip(comments.user_ids.tolist(), comments.texts, comments.weights.tolist(), strict=True):
-        parts[user].append(f"{weight:g} {digest(text.encode())}")
-    for user, part in enumerate(parts):
-        if not part:
-            part += ["history, titles with text"]
-            part += [item_keys[i] for i in train.indices[train.indptr[user] : train.indptr[user + 1]]]
-    return [digest("\n".join(part).encode()) for part in parts]

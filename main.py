@@ -34,7 +34,7 @@ from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import process_group, rank, resolve_device
-from runtime.files import atomic_write, write_json
+from runtime.files import atomic_write, lock_folder, write_json
 from runtime.identity import (
     DERIVED,
     OUTPUTS,
@@ -68,7 +68,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OSError, ValueError: one sentence that says what is wrong and what to do.
     """
-    with manifest.lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
+    with lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
         if config["mode"] == "inference":
             return infer(config)
         refuse_other_checkpoint(config)

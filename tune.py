@@ -32,10 +32,9 @@ from config import experiment, get_config
 from data_loader import Dataset, load_dataset
 from evaluation.tables import best_trials, markdown
 from llm_embedding import TextVectors, text_vectors
-from runtime import manifest
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import resolve_device
-from runtime.files import write_json
+from runtime.files import lock_folder, write_json
 from training.before_training import best_valid_metric
 
 log = logging.getLogger("aglrec")
@@ -83,7 +82,7 @@ def search(
         ValueError: Optuna is not installed, or the folder holds a study of other settings or data, or a damaged one.
     """
     optuna = _optuna()
-    with manifest.lock_folder(folder):
+    with lock_folder(folder):
         study = opened(folder / "study.log")
         fixed = {key: value for key, value in experiment(config).items() if key not in space}
         made_of = {"config": fixed, "data": dataset.fingerprint, "text": vectors.info["digest"], "space": space}

@@ -29,7 +29,7 @@ from importers.common import (
     count,
     joined_names,
 )
-from importers.spill import cleaned, create, lock_folder, one_line, read, sieve, write
+from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
 from importers.tally import Tally, among, keys_of
 from runtime.files import named_write_errors
 
@@ -85,7 +85,7 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
     """
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
-    with named_write_errors(folder), lock_folder(folder / WORK) as work:
+    with named_write_errors(folder), work_folder(folder / WORK) as work:
         result = _convert(sources, work, options, rules)
         _put_in_place(work, folder)
         return result

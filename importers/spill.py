@@ -10,36 +10,26 @@ from typing import TextIO
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from importers.common import CHUNK
-
-LOCK = ".lock"
+from runtime.files import LOCK, lock_folder
 
 
 @contextmanager
-def lock_folder(work: Path) -> Iterator[Path]:
-    """Hold the folder that files wait in, emptied of what a killed conversion left, and remove it afterwards.
+def work_folder(folder: Path) -> Iterator[Path]:
+    """Hold the folder in which files wait, emptied of what a killed conversion left, and remove it afterwards.
 
     Raises:
         OSError: another process holds it.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OSError(
-            f"another process is converting into {work.parent}; wait for it to end, or name another --out"
-        ) from None
-    try:
-        for left in work.iterdir():
-            if left.name != LOCK:
-                left.unlink()
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        lock.release()
+    with lock_folder(folder, remedy="name another --out"):
+        try:
+            for left in folder.iterdir():
+                if left.name != LOCK:
+                    left.unlink()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def one_line(text: str) -> str:

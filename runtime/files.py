@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,13 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from runtime.safe_files import check_torch
 
+log = logging.getLogger("aglrec")
+
+LOCK = ".lock"
 FULL, CLOSED = "free some space, or name another disk", "make the folder writable, or name another one"
 REMEDIES = {
     errno.ENOSPC: FULL,
@@ -50,6 +55,42 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
     for left in folder.glob("*.*.tmp"):
         if left.name.startswith(f"{name}." * bool(name)) and _is_dead(left.suffixes[-2][1:]):
             left.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock_folder(folder: Path, wait: bool = False, remedy: str = "give another --saved_dir") -> Iterator[None]:
+    """Hold a folder's lock, which a process loses when it dies, and clear away what killed ones left half-written.
+
+    A folder made for this in which nothing was written is removed again.
+
+    Args:
+        folder: made if missing.
+        wait: whether to wait for another process that holds it.
+        remedy: what to do about it other than wait for it, if wait is False.
+
+    Raises:
+        OSError: another process holds it, and wait is False; or nothing can be written there.
+    """
+    is_new = not folder.exists()
+    with named_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            busy = f"another process is writing to {folder}"
+            if not wait:
+                raise OSError(f"{busy}; wait for it to end, or {remedy}") from None
+            log.info(f"{busy}; waiting for it, to go on from what it made")
+            lock.acquire()
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        if is_new and not wait and list(folder.glob("*")) == [folder / LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()
+        lock.release()
 
 
 @contextmanager

@@ -1,47 +1,14 @@
-"""Which run wrote each file of a folder, and the lock that lets one run at a time write there."""
+"""Which run wrote each file of a folder."""
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from runtime.files import named_write_errors, remove_leftovers, write_json
+from runtime.files import write_json
 from runtime.safe_files import parse_json
 
-NAME, LOCK = "manifest.json", ".lock"
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which a process loses when it dies, and clear away what killed ones left half-written.
-
-    A folder made for this in which nothing was written is removed again.
-
-    Raises:
-        OSError: another process holds it, or nothing can be written there.
-    """
-    is_new = not folder.exists()
-    with named_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise OSError(
-                f"another process is writing to {folder}; wait for it to end, or give another --saved_dir"
-            ) from None
-    try:
-        remove_leftovers(folder)
-        yield
-    finally:
-        if is_new and [path.name for path in folder.iterdir()] == [LOCK]:
-            (folder / LOCK).unlink()
-            folder.rmdir()
-        lock.release()
+NAME = "manifest.json"
 
 
 def run_id(signature: dict[str, Any]) -> str:

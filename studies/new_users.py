@@ -39,6 +39,7 @@ from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import RunIdentity, resolved, text_origin, trained_settings
 from studies.common import finished_run
+from text.store import FOLDER
 from trainer import fit
 from training.before_training import choose_before_training
 from training.model_factory import build_model
@@ -106,8 +107,11 @@ def trained(known: FinishedRun, dataset: Dataset, config: dict[str, Any]) -> Fin
     if not finished(saved, dataset, config):
         saved.mkdir(parents=True, exist_ok=True)
         (saved / "item_emb.pt").unlink(missing_ok=True)  # it marks a finished run, which this is no longer
-        for path in Path(known.config["vectors_dir"] or known.config["saved_dir"]).glob("*_llm_embeddings*.npy*"):
+        vectors_dir = Path(known.config["vectors_dir"] or known.config["saved_dir"])
+        for path in vectors_dir.glob("item_llm_embeddings.npy*"):
             shutil.copy(path, saved)
+        if (vectors_dir / FOLDER).exists():
+            shutil.copytree(vectors_dir / FOLDER, saved / FOLDER, dirs_exist_ok=True)
         device = resolve_device(config["device"])
         vectors = text_vectors(dataset, config, str(device))
         selected = choose_before_training(dataset, vectors, config, device)

@@ -21,7 +21,7 @@ LSA_DIM, FAKE_DIM = 8, 6
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> FakeEncoder:
-    """Put a counting encoder in the place of model_name and ask for every block beside it."""
+    """Put a counting encoder in the place of model_name and ask for every further block."""
     encoder = FakeEncoder(dim=FAKE_DIM)
 
     def open_fake(settings: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Any]:
@@ -83,10 +83,10 @@ def test_titles_are_the_blocks_side_by_side(config: dict[str, Any], fake: FakeEn
 @pytest.mark.parametrize("side", ["item", "user"])
 def test_the_sidecar_names_the_blocks(config: dict[str, Any], fake: FakeEncoder, side: str) -> None:
     vectors = vectors_of(config)
-    told = json.loads(sidecar_path(config, side).read_text(encoding="utf-8"))
-    assert {block["name"]: block["dim"] for block in told["blocks"]} == vectors.blocks
-    assert [block["name"] for block in told["blocks"]] == BLOCKS
-    assert told["model_name"] == config["model_name"] != told["blocks"][-1]["model_name"]
+    about = json.loads(sidecar_path(config, side).read_text(encoding="utf-8"))
+    assert {block["name"]: block["dim"] for block in about["blocks"]} == vectors.blocks
+    assert [block["name"] for block in about["blocks"]] == BLOCKS
+    assert about["model_name"] == config["model_name"] != about["blocks"][-1]["model_name"]
     saved = np.load(Path(config["saved_dir"]) / f"{side}_llm_embeddings.npy")
     np.testing.assert_array_equal(saved, vectors.items if side == "item" else vectors.users)
 
@@ -223,19 +223,6 @@ def test_blocks_come_and_go_beside_the_encoders_columns(config: dict[str, Any], 
         np.testing.assert_array_equal(parts(both, side)["encoder"], getattr(alone, side))
         np.testing.assert_array_equal(getattr(again, side), getattr(alone, side))
     assert len({vectors.info["digest"] for vectors in (alone, both)}) == 2
-
-
-def test_an_older_sidecar_is_still_read(config: dict[str, Any], fake: FakeEncoder) -> None:
-    """It describes a single block and does not name it."""
-    alone = vectors_of(config, text_blocks="")
-    for side in ("item", "user"):
-        told = json.loads(sidecar_path(config, side).read_text(encoding="utf-8"))
-        del told["blocks"]
-        sidecar_path(config, side).write_text(json.dumps(told), encoding="utf-8")
-    fake.texts.clear()
-    both = vectors_of(config)
-    assert (fake.texts, fake.opened) == ([], 1)
-    np.testing.assert_array_equal(parts(both)["encoder"], alone.items)
 
 
 def test_titles_of_one_text_keep_their_own_tags(config: dict[str, Any], fake: FakeEncoder, tmp_path: Path) -> None:

@@ -308,35 +308,26 @@ def test_training_without_memory_names_what_to_lower(
     assert ("a step of training needs less" in told) == (place == "bpr_loss")
 
 
-class Encoder(torch.nn.Module):
+class Encoder:
     """Stands for a sentence-transformers model in which so many texts at a time are too much."""
 
     def __init__(self, most: int, error: Exception) -> None:
-        super().__init__()
         self.most, self.error, self.asked = most, error, []
-
-    def __getitem__(self, module: int) -> torch.nn.Module:
-        return self
-
-    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        if len(batch["attention_mask"]) > self.most:
-            raise self.error
-        return batch["attention_mask"]
 
     def encode(self, texts: list[str], batch_size: int, **more: Any) -> np.ndarray:
         self.asked.append(batch_size)
-        lengths = torch.tensor([[len(text)] for text in texts])
-        return np.concatenate([self({"attention_mask": part}).numpy() for part in lengths.split(batch_size)])
+        if min(batch_size, len(texts)) > self.most:
+            raise self.error
+        return np.array([[len(text)] for text in texts])
 
 
 @pytest.mark.parametrize("error", SHORT_OF_MEMORY, ids=lambda error: f"{type(error).__name__} {str(error)[:9]}")
 def test_a_batch_of_texts_that_is_too_much_is_halved(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     model = Encoder(6, error)
-    encode = encoders.Transformer(model, 25)
+    encode = encoders.batched(model, 25)
     texts = ["x" * length for length in range(1, 41)]
     assert encode(texts).tolist() == [[length] for length in range(1, 41)]
     assert model.asked == [25, 12, 6]
-    assert encode.tokens == sum(range(1, 41))  # of each text once
     encode(texts)
     assert model.asked == [25, 12, 6, 6]
     assert [record.getMessage().partition(" texts")[0] for record in caplog.records] == [
@@ -344,13 +335,13 @@ def test_a_batch_of_texts_that_is_too_much_is_halved(error: Exception, caplog: p
         "out of memory with 12",
     ]
     with pytest.raises(MemoryError, match=r"encoding needs less if you lower --max_seq_length"):
-        encoders.Transformer(Encoder(0, error), 2)(texts)
+        encoders.batched(Encoder(0, error), 2)(texts)
 
 
 def test_an_encoder_that_fails_for_another_reason_is_not_asked_again() -> None:
     model = Encoder(1, RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
-        encoders.Transformer(model, 8)(["a", "b"])
+        encoders.batched(model, 8)(["a", "b"])
     assert model.asked == [8]
 
 

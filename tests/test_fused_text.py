@@ -1,10 +1,12 @@
 """How the text vectors of several blocks are fused: whitened apart, weighed, sides switched off."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import llm_embedding
 from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text, whitened
 
 WIDTHS = {"encoder": 6, "lsa": 4, "names": 5, "tags": 3}
@@ -77,7 +79,7 @@ def test_a_side_switched_off_brings_zeros(
     config: dict[str, Any], vectors: TextVectors, whiten: bool, blocks: dict[str, int]
 ) -> None:
     both, no_users, no_items = (
-        fused_text(vectors._replace(blocks=blocks), {**config, "whiten": whiten, **off})
+        fused_text(replace(vectors, blocks=blocks), {**config, "whiten": whiten, **off})
         for off in ({}, {"use_user_llm": False}, {"use_item_llm": False})
     )
     assert not no_users[:N_USERS].any()
@@ -90,7 +92,7 @@ def test_a_side_switched_off_brings_zeros(
 
 def test_a_single_block_is_weighed_by_nothing(config: dict[str, Any], vectors: TextVectors) -> None:
     for blocks in ({}, {"encoder": 18}):
-        single = vectors._replace(blocks=blocks)
+        single = replace(vectors, blocks=blocks)
         np.testing.assert_array_equal(fused_text(single, {**config, "whiten": False}), raw(vectors))
         np.testing.assert_allclose(
             fused_text(single, {**config, "whiten": True}), whitened(raw(vectors), vectors.items), atol=1e-6
@@ -99,7 +101,22 @@ def test_a_single_block_is_weighed_by_nothing(config: dict[str, Any], vectors: T
 
 def test_users_of_titles_without_text_stay_finite(config: dict[str, Any], vectors: TextVectors) -> None:
     """Where nothing but comments brings text in a block, no length is divided by."""
-    fused = fused_text(vectors._replace(items=np.zeros_like(vectors.items)), {**config, "whiten": False})
+    fused = fused_text(replace(vectors, items=np.zeros_like(vectors.items)), {**config, "whiten": False})
     assert np.isfinite(fused).all()
     assert fused[:N_USERS].any()
     assert not fused[N_USERS:].any()
+
+
+def test_the_work_is_done_once_for_all_settings_of_the_sides(
+    config: dict[str, Any], vectors: TextVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config["whiten"] = True
+    expected = fused_text(replace(vectors), config)
+    fused_text(vectors, {**config, "use_user_llm": False})[:] = 7  # the array is the caller's own
+    monkeypatch.setattr(llm_embedding, "whitened", lambda *args: pytest.fail("whitened again"))
+    np.testing.assert_array_equal(fused_text(vectors, config), expected)
+    no_items = fused_text(vectors, {**config, "use_item_llm": False})
+    np.testing.assert_array_equal(no_items[:N_USERS], expected[:N_USERS])
+    assert not no_items[N_USERS:].any()
+    raw_text = fused_text(vectors, {**config, "whiten": False})
+    assert not np.allclose(raw_text, expected)

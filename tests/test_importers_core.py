@@ -412,7 +412,7 @@ pipeline.convert([(made, Files((Path("x"),)))], Path(sys.argv[1]), NO_OPTIONS, p
 
 def test_a_second_conversion_into_a_folder_is_refused_and_the_first_one_ends(tmp_path: Path) -> None:
     def lists(path: Path, options: Any, dropped: dict[str, int]) -> Any:
-        with pytest.raises(OSError, match="another process is converting into .*; wait for it to end, or name another"):
+        with pytest.raises(OSError, match="another process is writing to .*; wait for it to end, or name another"):
             converted(tmp_path, source([entry("v", "b")]))
         yield table_of([entry("u", "a")], ENTRY_COLUMNS)
 

@@ -213,10 +213,7 @@ def test_what_an_older_version_wrote_is_taken_as_it_is(config: dict[str, Any]) -
 
 def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
     saved = Path(config["saved_dir"])
-    with (
-        manifest.lock_folder(saved),
-        pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"),
-    ):
+    with files.lock_folder(saved), pytest.raises(OSError, match="another process is writing to .*saved; .*--saved_dir"):
         main.run(config)
     assert main.run(config)
 
@@ -225,9 +222,9 @@ def test_a_second_run_into_a_folder_is_refused(config: dict[str, Any]) -> None:
 def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> None:
     main.run(config)
     program = (
-        f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import manifest\n"
+        f"import sys, time; sys.path[:0] = [{str(ROOT)!r}]\nfrom runtime import files\n"
         "from pathlib import Path\n"
-        f"with manifest.lock_folder(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n"
+        f"with files.lock_folder(Path({config['saved_dir']!r})):\n print(flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
         other.stdout.readline()

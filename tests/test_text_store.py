@@ -204,7 +204,7 @@ def test_processes_that_fill_it_at_once_encode_each_text_once(tmp_path: Path) ->
 
 def test_who_finds_all_texts_there_waits_for_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors_of(store, TEXTS, Encoder())
-    monkeypatch.setattr(text_store, "_alone", lambda store: pytest.fail("it asked for the lock"))
+    monkeypatch.setattr(text_store, "lock_folder", lambda *args, **more: pytest.fail("it asked for the lock"))
     np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder(fails_after=0)), expected(TEXTS))
 
 
@@ -230,11 +230,6 @@ def test_a_killed_process_leaves_what_it_made_and_no_lock(tmp_path: Path) -> Non
 
 def test_a_record_takes_36_bytes() -> None:
     assert RECORD.itemsize == 36
-
-
-def test_vectors_are_gathered_by_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_store, "GATHER", 7)
-    np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder()), expected(TEXTS))
 
 
 def test_vectors_of_another_length_are_refused(store: Store) -> None:

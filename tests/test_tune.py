@@ -16,8 +16,8 @@ import tune
 from config import get_config
 from data_loader import Dataset
 from llm_embedding import TextVectors
-from runtime import manifest
 from runtime.cli import parse_overrides
+from runtime.files import lock_folder
 
 optuna = pytest.importorskip("optuna")
 
@@ -95,7 +95,7 @@ def test_a_damaged_study_is_a_sentence(content: str, dataset: Dataset, bare: dic
 
 def test_two_searches_in_a_folder_are_refused(dataset: Dataset, bare: dict[str, Any]) -> None:
     folder = Path(bare["saved_dir"]) / "tuning"
-    with manifest.lock_folder(folder), pytest.raises(OSError, match="another process is writing to .*tuning"):
+    with lock_folder(folder), pytest.raises(OSError, match="another process is writing to .*tuning"):
         searched(dataset, bare, 1)
 
 

@@ -27,7 +27,7 @@ from importers.common import NO_OPTIONS, chunks_of
 from inference.cold_items import read_fields
 from runtime import safe_files
 from runtime.files import load_torch, save_torch
-from text.cache import read_cache
+from text.cache import read_matrix
 from web.report_files import read_arrays, read_json
 
 ROOT = Path(main.__file__).resolve().parent
@@ -127,8 +127,8 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read.*run main.py again"):
         read_arrays(tmp_path)
     np.save(tmp_path / "item_llm_embeddings.npy", evil, allow_pickle=True)
-    (tmp_path / "item_llm_embeddings.npy.json").write_text('{"keys": ["a"], "dim": 1, "vectors_sha256": ""}')
-    assert not read_cache(tmp_path / "item_llm_embeddings.npy", {}).row_of
+    (tmp_path / "item_llm_embeddings.npy.json").write_text('{"blocks": [{"dim": 1}], "vectors_sha256": ""}')
+    assert read_matrix(tmp_path, "item", {}) is None
     assert not mark.exists()
 
 
@@ -148,9 +148,9 @@ def test_arrays_that_claim_to_be_larger_than_they_are_are_refused(tmp_path: Path
     packed_zip(saved_arrays(tmp_path), "train.npy", head.getvalue())
     with pytest.raises(ValueError, match="cannot be read"):
         read_arrays(tmp_path)
-    (tmp_path / "x.npy").write_bytes(head.getvalue())
-    (tmp_path / "x.npy.json").write_text('{"keys": ["a"], "dim": 1, "vectors_sha256": ""}')
-    assert not read_cache(tmp_path / "x.npy", {}).row_of
+    (tmp_path / "item_llm_embeddings.npy").write_bytes(head.getvalue())
+    (tmp_path / "item_llm_embeddings.npy.json").write_text('{"blocks": [{"dim": 1}], "vectors_sha256": ""}')
+    assert read_matrix(tmp_path, "item", {}) is None
 
 
 # --- .pkl ---
@@ -233,9 +233,9 @@ def test_json_of_any_depth_in_an_export_is_a_sentence(name: str, text: str, tmp_
 
 
 def test_a_cache_with_a_deep_sidecar_is_made_again(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.ones((1, 1), np.float32))
-    (tmp_path / "x.npy.json").write_text(DEEP)
-    assert not read_cache(tmp_path / "x.npy", {}).row_of
+    np.save(tmp_path / "item_llm_embeddings.npy", np.ones((1, 1), np.float32))
+    (tmp_path / "item_llm_embeddings.npy.json").write_text(DEEP)
+    assert read_matrix(tmp_path, "item", {}) is None
 
 
 # --- .gz, .zip ---

@@ -37,18 +37,17 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
         ValueError: the hub is reachable and has no such model.
     """
     name = config["model_name"]
-    if name == "lsa":
-        return name, lsa_encoder(corpus, config["lsa_dim"])
-    try:
-        return name, transformer_encoder(find_model(name, config["model_revision"]), config, device)
-    except OSError as error:
-        if config["encoder_fallback"] == "none":
-            raise
-        log.warning(
-            f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
-            "!!! For an error in place of this, set --encoder_fallback none"
-        )
-        return "lsa", lsa_encoder(corpus, config["lsa_dim"])
+    if name != "lsa":
+        try:
+            return name, transformer_encoder(find_model(name, config["model_revision"]), config, device)
+        except OSError as error:
+            if config["encoder_fallback"] == "none":
+                raise
+            log.warning(
+                f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
+                "!!! For an error in place of this, set --encoder_fallback none"
+            )
+    return "lsa", lsa_encoder(corpus, config["lsa_dim"])
 
 
 def lsa_encoder(corpus: list[str], dim: int, ngrams: tuple[int, int] = (1, 3)) -> Encode:
@@ -57,147 +56,97 @@ def lsa_encoder(corpus: list[str], dim: int, ngrams: tuple[int, int] = (1, 3)) -
     Source:
         Deerwester et al. 1990, Indexing by latent semantic analysis.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     if not any(corpus):
         raise ValueError(NO_TEXT)
     log.info(f"lsa: fitting to {len(corpus):,} texts")
-    grams = TfidfVectorizer(
-        analyzer="char",
-        ngram_range=ngrams,
-        min_df=2 if sum(map(bool, corpus)) >= 50 else 1,
-        max_features=50_000,
-        sublinear_tf=True,
-        dtype=np.float32,
-    )
-    return _reduced(grams, corpus, dim)
+    return _fitted(corpus, dim, analyzer="char", ngram_range=ngrams, max_features=50_000, sublinear_tf=True)
 
 
 def tag_encoder(corpus: list[str], dim: int) -> Encode:
-    """Fit a bag of tags, rare tags counting more, to the corpus, a tag a line; beyond dim tags with a truncated SVD."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    bags = TfidfVectorizer(analyzer=_lines, min_df=2 if sum(map(bool, corpus)) >= 50 else 1, dtype=np.float32)
-    return _reduced(bags, corpus, dim)
+    """Fit a bag of tags to the corpus, one tag a line, rare tags counting more; above dim tags with a truncated SVD."""
+    return _fitted(corpus, dim, analyzer=lambda text: [tag.strip().lower() for tag in text.splitlines() if tag.strip()])
 
 
-def _lines(text: str) -> list[str]:
-    return [line.strip().lower() for line in text.splitlines() if line.strip()]
-
-
-def _reduced(counter: Any, corpus: list[str], dim: int) -> Encode:
-    """Fit a vectorizer to the corpus, and a truncated SVD where it has more than dim features."""
+def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
+    """Fit TF-IDF to the corpus, and a truncated SVD where it has more than dim features."""
     from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import FunctionTransformer, normalize
 
+    counter = TfidfVectorizer(min_df=2 if sum(map(bool, corpus)) >= 50 else 1, dtype=np.float32, **how_to_count)
     try:
         counted = counter.fit_transform(corpus)
-    except ValueError as error:  # no n-gram at all, or none that two texts share
+    except ValueError as error:  # no feature at all, or none that two texts share
         log.warning(f"these texts tell no titles apart, and are left out: {error}")
         return lambda texts: np.zeros((len(texts), 1), np.float32)
-    # the SVD needs two features; a single one is left as it is
-    reduced = (
-        TruncatedSVD(min(dim, *counted.shape), random_state=0)
-        if counted.shape[1] > 1
-        else FunctionTransformer(sp.csr_matrix.toarray)
-    )
+    svd = TruncatedSVD(min(dim, *counted.shape), random_state=0)  # it needs two features
+    reduced = svd if counted.shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
     return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
 
 
-def transformer_encoder(name: str, config: dict[str, Any], device: str) -> "Transformer":
+def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:
     """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens."""
     from sentence_transformers import SentenceTransformer
 
-    # of a snapshot on disk, which is a folder, the revision is settled
+    # a snapshot on disk is a folder, for which the revision says nothing
     model = SentenceTransformer(name, device=device, revision=config["model_revision"] or None)
     if device.startswith("cuda"):
         model = model.half()
     model.max_seq_length = min(config["max_seq_length"], model.max_seq_length or config["max_seq_length"])
-    return Transformer(model, config["encode_batch_size"])
+    return batched(model, config["encode_batch_size"])
 
 
-class Transformer:
-    """Encodes with a sentence-transformers model, in batches of texts alike in length, and counts the tokens.
-
-    A batch too large for the memory is halved, down to single texts.
-    """
-
-    def __init__(self, model: Any, batch_size: int) -> None:
-        self.model, self.batch_size, self.masked = model, batch_size, []
-        model[0].register_forward_pre_hook(lambda module, args: self.masked.append(args[0]["attention_mask"].sum()))
-
-    def __call__(self, texts: list[str]) -> np.ndarray:
-        while (vectors := self._encode(texts)) is None:
-            log.warning(
-                f"out of memory with {self.batch_size} texts at a time; going on with {self.batch_size // 2} "
-                "(a lower --encode_batch_size asks for no more from the start)"
-            )
-            self.batch_size //= 2
-        return vectors
+def batched(model: Any, batch_size: int) -> Encode:
+    """Encode with a sentence-transformers model in batches, which are halved where they are too large for memory."""
 
     @explains_out_of_memory("encoding", "lower --max_seq_length, or name a smaller --model_name")
-    def _encode(self, texts: list[str]) -> np.ndarray | None:
-        """Encode texts; None if there is too little memory for a batch of several."""
-        n_batches = len(self.masked)
-        try:
-            return self.model.encode(
-                texts,
-                batch_size=self.batch_size,
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            ).astype(np.float32)
-        except (MemoryError, RuntimeError) as error:
-            if self.batch_size == 1 or not is_out_of_memory(error):
-                raise
-        del self.masked[n_batches:]
-        return None
+    def encode(texts: list[str]) -> np.ndarray:
+        nonlocal batch_size
+        while True:
+            try:
+                settings = {"batch_size": batch_size, "normalize_embeddings": True, "show_progress_bar": False}
+                return model.encode(texts, **settings).astype(np.float32)
+            except (MemoryError, RuntimeError) as error:
+                if batch_size == 1 or not is_out_of_memory(error):
+                    raise
+            log.warning(
+                f"out of memory with {batch_size} texts at a time; going on with {batch_size // 2} "
+                "(a lower --encode_batch_size asks for no more from the start)"
+            )
+            batch_size //= 2
 
-    @property
-    def tokens(self) -> int:
-        """How many tokens were read so far; counted here, so that no batch waits for a GPU to tell."""
-        self.masked = [sum(int(count) for count in self.masked)]
-        return self.masked[0]
-
-
-def revision_on_disk(name: str, revision: str) -> str | None:
-    """Return the commit of a hub model that is in the hub's cache folder; None for what is not there, or no hub model.
-
-    Args:
-        name: model_name.
-        revision: model_revision; empty is the main branch.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    if Path(name).expanduser().is_dir():
-        return None
-    try:
-        return Path(snapshot_download(name, revision=revision or None, local_files_only=True)).name
-    except (HFValidationError, OSError):
-        return None
+    return encode
 
 
 def find_model(name: str, revision: str = "") -> str:
-    """Return what to load: a folder, a snapshot on disk, or the name of a model the hub just confirmed."""
-    path = Path(name).expanduser()
-    if path.is_dir():
+    """Return what to load: a folder, a snapshot on disk, or the name of a model that the hub just confirmed."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if (path := Path(name).expanduser()).is_dir():
         return str(path)
-    if path.is_absolute() or name.startswith((".", "~")):
-        raise ValueError(f"model_name {name!r} is no folder; name one that holds a sentence-transformers model")
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"model_name {name!r} is neither a folder with a model nor a hub name ({error})") from None
+    if snapshot := snapshot_on_disk(name, revision):
+        return str(snapshot)
+    size = _ask_hub(name, revision)
+    log.info(f"{name}: downloading about {size / 1e9:.1f} GB, once; it is kept in the hub's cache folder")
+    return name
+
+
+def snapshot_on_disk(name: str, revision: str) -> Path | None:
+    """Return the folder, named for the commit, that the hub's cache has of a model; None if there is none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return snapshot_download(name, revision=revision or None, local_files_only=True)
-    except HFValidationError as error:
-        raise ValueError(f"model_name {name!r} is neither a folder nor a hub name ({error})") from None
-    except OSError:
-        size = _ask_hub(name, revision)
-    log.info(f"{name}: downloading about {size / 1e9:.1f} GB, once; it is kept in the hub's cache folder")
-    return name
+        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
+    except (HFValidationError, OSError):
+        return None
 
 
 def _ask_hub(name: str, revision: str) -> int:
@@ -209,9 +158,8 @@ def _ask_hub(name: str, revision: str) -> int:
 
     def ask() -> None:
         try:
-            answer[0] = HfApi().model_info(
-                name, revision=revision or None, timeout=PROBE_SECONDS / 2, files_metadata=True
-            )
+            of = revision or None
+            answer[0] = HfApi().model_info(name, revision=of, timeout=PROBE_SECONDS / 2, files_metadata=True)
         except Exception as error:  # whatever the client's network stack raises means: not reachable
             answer[0] = error
 

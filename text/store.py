@@ -1,4 +1,4 @@
-"""Texts' vectors as one encoder made them, kept as they are made: found by the text, and never lost to a kill."""
+"""The vectors of single texts, found by the text: written while an encoder works, so that a kill loses few of them."""
 
 import hashlib
 import json
@@ -7,33 +7,30 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from runtime.files import named_write_errors, write_json
+from runtime.files import lock_folder, named_write_errors, write_json
 from runtime.safe_files import parse_json
 from text.encoders import Encode
 
 log = logging.getLogger("aglrec")
 
-# texts a commit, at most, and the seconds it should take, at most: what a kill can cost
+# what is written at a time, which is what a kill can cost: at most so many texts, and what takes about so many seconds
 WINDOW, SECONDS = 512, 30.0
 FOLDER = "encoded"
-GATHER = 65_536  # rows copied out of the store at a time
 RECORD = np.dtype([("text", "V32"), ("crc", "<u4")])  # of a row: sha256 of its text, crc32 of its bytes
 
 
 class Store(NamedTuple):
-    """A folder of about.json, vectors.bin (rows of dim numbers) and index.bin (a RECORD a row, written after it).
+    """A folder of about.json, vectors.bin (rows of dim numbers) and index.bin (a RECORD for each, written after it).
 
-    Both grow at their ends only. A row counts once its record is whole, and is used if its bytes have the crc that the
-    record tells, so that neither a kill in the middle of a write nor a flipped bit reaches a model.
+    Both only grow at the end. A row counts once its record is whole, and is used if its bytes have the crc of the
+    record, so that neither a kill in the middle of a write nor a flipped bit reaches a model.
     """
 
     folder: Path
@@ -42,11 +39,11 @@ class Store(NamedTuple):
 
 
 def store_of(folder: Path, stamp: dict[str, Any]) -> Store:
-    """Name the store of an encoder within a folder; each encoder, with each of its settings, has its own.
+    """Return the store of an encoder within a folder; each encoder, with each of its settings, has its own.
 
     Args:
         folder: vectors_dir.
-        stamp: what decides a vector beside the text: "model_name", "settings" and "model"; with "half" among the
+        stamp: what decides a vector besides the text: "model_name", "settings" and "model"; with "half" among the
             settings, rows are kept as float16.
     """
     name = re.sub(r"[^A-Za-z0-9]+", "-", str(stamp["model_name"])[-40:]).strip("-")
@@ -55,29 +52,23 @@ def store_of(folder: Path, stamp: dict[str, Any]) -> Store:
 
 
 def stamps_like(folder: Path, stamp: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stamps of the stores in a folder that differ from this one in the state of the model alone."""
-    found = []
-    for path in sorted(folder.glob(f"{FOLDER}/*/about.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            theirs = parse_json(path.read_text(encoding="utf-8"))["stamp"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if {**theirs, "model": ""} == {**stamp, "model": ""}:
-            found.append(theirs)
-    return found
+    """Return the stamps in a folder that differ from this one at most in the state of the model, the newest first."""
+    paths = sorted(folder.glob(f"{FOLDER}/*/about.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    stamps = [_about(path.parent).get("stamp", {}) for path in paths]
+    return [theirs for theirs in stamps if {**theirs, "model": ""} == {**stamp, "model": ""}]
 
 
 def missing(store: Store, texts: list[str]) -> list[str]:
     """Return the distinct texts without a vector, longest first, so that those of a batch are alike in length."""
-    rows = _rows(store)
+    _, rows = _read(store)
     distinct = {text for text in texts if _digest(text) not in rows}
     return sorted(distinct, key=lambda text: (-len(text), text))
 
 
 def vectors_of(store: Store, texts: list[str], encode: Callable[[], Encode]) -> tuple[np.ndarray, int]:
-    """Return the vectors of texts, encoding and keeping those that have none yet, and how many these were.
+    """Return the vectors of texts, encoding and keeping those that are missing, and how many these were.
 
-    Another process that encodes into the same store is waited for, and what it made is used.
+    If another process is encoding into the same store, it is waited for, and what it made is used.
 
     Args:
         store: as from store_of.
@@ -89,29 +80,21 @@ def vectors_of(store: Store, texts: list[str], encode: Callable[[], Encode]) -> 
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to. What was committed stays.
-        ValueError: the encoder gave what is no vector of this store.
+        ValueError: the encoder gave a vector that is not finite or of another length.
     """
-    digests, rows, left = [_digest(text) for text in texts], _rows(store), []
+    digests, left = [_digest(text) for text in texts], []
+    table, rows = _read(store)
     if not rows.keys() >= set(digests):
-        with _alone(store):
-            left = missing(store, texts)
-            if left:
+        with lock_folder(store.folder, wait=True):
+            if left := missing(store, texts):
                 _fill(store, left, encode())
-        rows = _rows(store)
-    return gathered(_vectors(store), np.array([rows[digest] for digest in digests], np.int64)), len(left)
-
-
-def gathered(table: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Copy rows of a memory-mapped table, a part at a time, into (n, L) float32."""
-    found = np.empty((len(places), table.shape[1]), np.float32)
-    for start in range(0, len(places), GATHER):
-        found[start : start + GATHER] = table[places[start : start + GATHER]]
-    return found
+        table, rows = _read(store)
+    return np.asarray(table[[rows[digest] for digest in digests]], np.float32), len(left)
 
 
 def _fill(store: Store, texts: list[str], encode: Encode) -> None:
-    """Encode texts and commit them a window at a time, each as long as takes SECONDS, and at most WINDOW."""
-    start, done, window, read_before = time.perf_counter(), 0, 32, getattr(encode, "tokens", 0)
+    """Encode texts and commit them a window at a time: WINDOW of them, or as many as take SECONDS if fewer."""
+    start, done, window = time.perf_counter(), 0, 32
     with tqdm(total=len(texts), desc="encoding", unit="text", mininterval=1, disable=None) as bar:
         while done < len(texts):
             part, before = texts[done : done + window], time.perf_counter()
@@ -121,13 +104,12 @@ def _fill(store: Store, texts: list[str], encode: Encode) -> None:
             rate = len(part) / max(time.perf_counter() - before, 1e-9)
             window = int(min(max(rate * SECONDS, 1), WINDOW, 4 * window))
     seconds = max(time.perf_counter() - start, 1e-9)
-    tokens = f", {(encode.tokens - read_before) / seconds:,.0f} tokens" if hasattr(encode, "tokens") else ""
-    log.info(f"{store.stamp['model_name']}: {done:,} texts encoded, {done / seconds:,.1f} texts{tokens} a second")
+    log.info(f"{store.stamp['model_name']}: {done:,} texts encoded, {done / seconds:,.1f} a second")
 
 
 def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:
-    """Append rows, and once they are on the disk their records."""
-    rows, dim = np.ascontiguousarray(vectors, store.dtype), _dim(store)
+    """Append rows and, once they are on the disk, their records."""
+    rows, dim = np.ascontiguousarray(vectors, store.dtype), _about(store.folder).get("dim")
     if not np.isfinite(rows).all():
         raise ValueError(
             f"{store.stamp['model_name']!r} gave a vector that is not finite; on a GPU try --device cpu, "
@@ -140,80 +122,51 @@ def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:
         )
     if dim is None:
         write_json(store.folder / "about.json", {"stamp": store.stamp, "dim": rows.shape[1], "dtype": store.dtype.str})
-    records = np.array(
-        [(_digest(text), zlib.crc32(row.tobytes())) for text, row in zip(texts, rows, strict=True)], RECORD
-    )
+    records = [(_digest(text), zlib.crc32(row)) for text, row in zip(texts, rows, strict=True)]
     n = _n_whole(store, rows.shape[1])
-    _append(store.folder / "vectors.bin", n * rows[0].nbytes, rows.tobytes())
-    _append(store.folder / "index.bin", n * RECORD.itemsize, records.tobytes())
+    _append(store.folder / "vectors.bin", n * rows[0].nbytes, rows)
+    _append(store.folder / "index.bin", n * RECORD.itemsize, np.array(records, RECORD))
 
 
-def _append(path: Path, end: int, data: bytes) -> None:
-    """Write data at `end`, over whatever a kill left behind it, and wait until the disk has it."""
-    with named_write_errors(path), open(path, "r+b" if path.exists() else "w+b") as file:
+def _append(path: Path, end: int, data: np.ndarray) -> None:
+    """Write data at `end`, over whatever a kill left there, and wait until it is on the disk."""
+    with named_write_errors(path), path.open("ab") as file:
         file.truncate(end)
-        file.seek(end)
-        file.write(data)
+        file.write(data.tobytes())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _rows(store: Store) -> dict[bytes, int]:
-    """Return the row of every text, by its digest, leaving out rows that are not what was written."""
-    table = np.asarray(_vectors(store))
-    if not len(table):
-        return {}
-    records = np.fromfile(store.folder / "index.bin", RECORD, len(table))
-    whole = [zlib.crc32(row) == crc for row, crc in zip(table, records["crc"].tolist(), strict=True)]
+def _read(store: Store) -> tuple[np.ndarray, dict[bytes, int]]:
+    """Map the rows that have a record, (n, dim), into memory, and find by a text's digest the row that is its own."""
+    dim = _about(store.folder).get("dim")
+    n = _n_whole(store, dim) if dim else 0
+    if not n:
+        return np.empty((0, dim or 1), np.float32), {}
+    table = np.memmap(store.folder / "vectors.bin", store.dtype, "r", shape=(n, dim))
+    records = np.fromfile(store.folder / "index.bin", RECORD, n)
+    whole = [zlib.crc32(row) == crc for row, crc in zip(np.asarray(table), records["crc"].tolist(), strict=True)]
     digests = records["text"].tolist()
     rows = {digests[row]: row for row in np.flatnonzero(whole).tolist()}
     if lost := set(digests) - rows.keys():
         log.warning(f"{store.folder}: {len(lost):,} vectors are damaged; their texts are encoded again")
-    return rows
-
-
-def _vectors(store: Store) -> np.ndarray:
-    """Map the rows that have a record, (n, dim), into memory."""
-    dim = _dim(store) or 1
-    n = _n_whole(store, dim) if _dim(store) else 0
-    return np.memmap(store.folder / "vectors.bin", store.dtype, "r", shape=(n, dim)) if n else np.empty((0, dim))
+    return table, rows
 
 
 def _n_whole(store: Store, dim: int) -> int:
-    """Count the rows of which all is there, the record as well."""
-    sizes = [
-        path.stat().st_size // n_bytes if path.exists() else 0
-        for path, n_bytes in (
-            (store.folder / "vectors.bin", dim * store.dtype.itemsize),
-            (store.folder / "index.bin", RECORD.itemsize),
-        )
-    ]
-    return min(sizes)
+    """Count the rows that are whole, and whose record is."""
+    rows, index = store.folder / "vectors.bin", store.folder / "index.bin"
+    if not (rows.exists() and index.exists()):
+        return 0
+    return min(rows.stat().st_size // (dim * store.dtype.itemsize), index.stat().st_size // RECORD.itemsize)
 
 
-def _dim(store: Store) -> int | None:
-    """Return the length of the vectors, None where that is not known yet, or no longer: the next commit writes it."""
+def _about(folder: Path) -> dict[str, Any]:
+    """Read the about.json of a store; empty where it is missing or damaged: the next commit writes it."""
     try:
-        return int(parse_json((store.folder / "about.json").read_text(encoding="utf-8"))["dim"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-@contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """Hold the store's lock, which a process loses when it dies, waiting for another one that encodes."""
-    with named_write_errors(store.folder):
-        store.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(store.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info(f"another process encodes into {store.folder}; waiting, and then going on from what it made")
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return dict(parse_json((folder / "about.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _digest(text: str) -> bytes:

@@ -1,11 +1,10 @@
 """Search settings on valid: a resumable study (Optuna's TPE), whose best settings every script reads by --config.
 
-    python tune.py [--minutes 30] [--trials N] [--preset name] [--key value ...]
+    python tune.py [--minutes M] [--trials N] [--key value ...]
 
 A trial is a training with settings drawn by what the trials before it showed; one that lags behind the median of the
 others at its epoch is stopped. A setting that the command line names is kept and not searched. The study is in
-saved_dir/tuning/; the same command goes on with it, for as many minutes again, or until it has N trials. It writes
-saved_dir/tuned.json after every trial:
+saved_dir/tuning/, and the same command continues it. It writes saved_dir/tuned.json after every trial:
 
     python main.py --config saved/tuned.json
 
@@ -15,12 +14,15 @@ every run by valid, and left out here.
 
 import sys
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number
+
+FLAGS = Flags(__doc__)
+FLAGS.add_argument("--minutes", type=float, default=30, metavar="M", help="how long to search (default: 30)")
+FLAGS.add_argument("--trials", type=whole_number(0), metavar="N", help="search until the study has N trials instead")
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--minutes", "--trials"))  # before the imports below, which take seconds
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
-import argparse
 import json
 import logging
 import os
@@ -36,7 +38,7 @@ from data_loader import Dataset, load_dataset
 from evaluation.tables import markdown
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import write_json
 from training.before_training import best_valid_metric
@@ -238,11 +240,7 @@ def table(found: dict[str, Any], n_trials: int = 10) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--minutes", type=float, default=30)
-    asked.add_argument("--trials", type=int, default=0)
-    asked, words = asked.parse_known_args()
-    overrides = parse_overrides(words)
+    asked, overrides = FLAGS.read()
     config = get_config(overrides)
     if config["temperature"] == 0 and "temperature" in overrides:
         raise ValueError("--temperature 0 lets short runs decide it; leave it out here, where it is searched")

@@ -1,14 +1,13 @@
 """Learn from only n train rows a user, with text and without, beside the baselines: a table and a chart.
 
-    python studies/learning_curve.py [--rows 1,3,5,10,20] [--seeds 3] [--preset name] [--key value ...]
+    python studies/learning_curve.py [--rows N,N,...] [--seeds N] [--key value ...]
 
-For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
+For each n of --rows everything is run with --seeds seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
 concat). The figures are those of the same test part for every n, ranked among the titles with a history; a user's train
 rows that are cut are masked, as all that he collected before the test. Interrupted, the same command goes on.
 """
 
-import argparse
 import json
 import logging
 import sys
@@ -17,16 +16,22 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number
+
+FLAGS = Flags(__doc__)
+FLAGS.add_argument(
+    "--rows", default="1,3,5,10,20", metavar="N,N", help="train rows a user keeps (default: %(default)s)"
+)
+FLAGS.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="runs of each (default: 3)")
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--rows", "--seeds"))  # before the imports below, which take seconds
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
 from config import PRESETS, get_config
 from evaluation.significance import holm, paired_test
 from evaluation.tables import markdown, mean_and_sd
 from run_ablation import compare
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 from runtime.files import atomic_write, write_json
 from web.report_page import write_report
 
@@ -127,11 +132,7 @@ def read_counts(text: str) -> list[int]:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--rows", default="1,3,5,10,20")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked, words = asked.parse_known_args()
-    overrides = parse_overrides(words)
+    asked, overrides = FLAGS.read()
     results = learning_curve(overrides, read_counts(asked.rows), asked.seeds)
     saved = Path(get_config(overrides)["saved_dir"])
     write_json(saved / "sparsity" / "results.json", results)

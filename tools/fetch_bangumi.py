@@ -1,7 +1,7 @@
 """Fetch the public lists of Bangumi users: what they collected, rated and wrote, a JSON file a page of the API.
 
     python tools/fetch_bangumi.py USERNAME [USERNAME ...] --to FOLDER --agent ME
-    python tools/fetch_bangumi.py --users_file FILE --to FOLDER --agent ME      a username a line
+    python tools/fetch_bangumi.py --users_file FILE --to FOLDER --agent ME
 
 ME is your own username, by which Bangumi may reach you: it wants to know whose program asks. USERNAME is the last
 part of the address of a user's page, bgm.tv/user/USERNAME. The pages become FOLDER/USERNAME/OFFSET.json. Interrupted,
@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from importers.bangumi_live import BASE, check_username, fetch
-from runtime.cli import run_script
+from runtime.cli import Flags, run_script
 
 log = logging.getLogger("aglrec")
 
@@ -56,29 +56,29 @@ def summary(counts: dict[str, int], folder: Path) -> str:
 
 
 def parsed() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("usernames", nargs="*", metavar="USERNAME")
-    asked.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")
-    asked.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the pages go")
-    asked.add_argument(
+    flags = Flags(__doc__)
+    flags.add_argument("usernames", nargs="*", metavar="USERNAME")
+    flags.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")
+    flags.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the pages go")
+    flags.add_argument(
         "--token",
         default=os.environ.get("BANGUMI_TOKEN", ""),
         metavar="T",
         help="an access token, to see your own private titles as well; better given in the environment "
         "variable BANGUMI_TOKEN, where other users of this machine do not see it",
     )
-    asked.add_argument(
+    flags.add_argument(
         "--rate", type=float, default=2.0, metavar="SECONDS", help="from one request to the next (default: 2)"
     )
-    asked.add_argument(
+    flags.add_argument(
         "--agent",
         default="",
         metavar="ME",
         help="your username, or a whole User-Agent such as 'NAME/VERSION (https://your.page)'",
     )
-    asked.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
-    asked.add_argument("--base", default=BASE, metavar="URL", help=f"address of the API (default: {BASE})")
-    return asked.parse_args()
+    flags.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
+    flags.add_argument("--base", default=BASE, metavar="URL", help=f"address of the API (default: {BASE})")
+    return flags.parse_args()
 
 
 def main() -> None:

@@ -6,8 +6,12 @@
                                          for someone who collected these
 
 WHO and TITLE are ids, or names where only one fits; one that holds a comma
-stands in double quotes. Settings as for main.py; --saved_dir and --data_dir say
-where the run and its data are.
+stands in double quotes. A new title is a FILE with name, tags_name and summary,
+as JSON or a TSV of one row. Without a user, --out writes everybody's lists; for
+one user, a .json has what --why says as because and parts.
+
+Settings as for main.py; --saved_dir and --data_dir say where the run and its
+data are.
 """
 
 import sys
@@ -26,44 +30,22 @@ BESIDE = {
     "out": ("k", *FILTERS),  # everybody's lists, to a file
     "everybody": ("k",),  # to recommendations.json, which holds what main.py wrote: nothing filtered
 }
-
-
-def own_flags() -> Flags:
-    flags = Flags(__doc__)
-    for title, meanings in {
-        "what to do, one of": {
-            "--user WHO": "print the list of a user of the run",
-            "--new_user TITLES": "print a list for someone who collected these titles, separated by commas, or whose list "
-            "is this file, which a site exported",
-            "--users FILE": "print the lists of users, an id a line; - is standard input",
-            "--similar TITLE": "print the nearest titles, by who collects them and by text",
-            "--new_item FILE": "print what a title in no data is like, and whom it suits: name, tags_name and summary, as "
-            "JSON or a TSV of one row",
-            "--export DIR": "write vectors for an inner-product index, and the split for RecBole",
-        },
-        "beside them": {
-            "--k N": "how many titles",
-            "--out FILE": "write users' lists (all, if no user is named) to FILE, which ends in .json, .jsonl, .csv, .tsv "
-            "or .parquet",
-            "--why": "which collected titles brought each, and the parts of its score; in a .json as because and parts",
-            "--new": "only titles nobody has collected",
-            "--tags TAG,TAG": "only titles with all of these tags",
-            "--not_tags TAG,TAG": "only titles with none of these tags",
-            "--min_year YEAR": "only titles of this year or later",
-            "--max_year YEAR": "only titles of this year or earlier",
-        },
-    }.items():
-        group = flags.add_argument_group(title)
-        for flag, meaning in meanings.items():
-            name, _, value = flag.partition(" ")
-            kind = {"N": whole_number(1), "YEAR": int}.get(value, str)
-            group.add_argument(
-                name, help=meaning, **{"metavar": value, "type": kind} if value else {"action": "store_true"}
-            )
-    return flags
-
-
-FLAGS = own_flags()
+FLAGS = Flags(__doc__)
+one_of, beside = FLAGS.add_argument_group("what to do, one of"), FLAGS.add_argument_group("beside it")
+one_of.add_argument("--user", metavar="WHO", help="print the list of a user of the run")
+one_of.add_argument("--new_user", metavar="TITLES", help="... of someone who collected these, or a site's export")
+one_of.add_argument("--users", metavar="FILE", help="... of each user id in FILE, one a line; - is the input")
+one_of.add_argument("--similar", metavar="TITLE", help="print what is nearest, by who collects it and by text")
+one_of.add_argument("--new_item", metavar="FILE", help="print what a new title is like, and whom it suits")
+one_of.add_argument("--export", metavar="DIR", help="write vectors for an index of inner products, and the split")
+beside.add_argument("--k", metavar="N", type=whole_number(1), help="how many titles")
+beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .csv, .tsv or .parquet")
+beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
+beside.add_argument("--new", action="store_true", help="only titles nobody has collected")
+beside.add_argument("--tags", metavar="TAG,TAG", help="only titles with all of these tags")
+beside.add_argument("--not_tags", metavar="TAG,TAG", help="only titles with none of these tags")
+beside.add_argument("--min_year", metavar="YEAR", type=int, help="only titles of this year or later")
+beside.add_argument("--max_year", metavar="YEAR", type=int, help="only titles of this year or earlier")
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds
@@ -122,9 +104,9 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
     if asked.out is not None:
         check_format(Path(asked.out))
-        if asked.why and Path(asked.out).suffix not in (".json", ".jsonl"):
+        if asked.why and not asked.out.endswith((".json", ".jsonl")):
             raise ValueError(
-                f"{asked.out!r} has no place for reasons; let --out end in .json or .jsonl, or leave out --why"
+                f"{asked.out!r} has no place for reasons; end --out in .json or .jsonl, or leave out --why"
             )
     return asked, overrides if asked.k is None else {**overrides, "recommend_k": asked.k}
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page, FOLDER/report.html, from what a run and an ablation left in FOLDER.
+"""Write FOLDER/report.html, a self-contained page, from what a run and an ablation left in FOLDER.
 
 python report.py [FOLDER]
 """
@@ -9,7 +9,6 @@ from pathlib import Path
 
 from runtime import manifest
 from runtime.cli import Flags, run_script
-from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 
@@ -20,6 +19,8 @@ def main() -> None:
     flags = Flags(__doc__)
     flags.add_argument("folder", nargs="?", type=Path, default="saved", metavar="FOLDER", help="default: saved")
     folder = flags.parse_args().folder
+    from web.report_page import write_report  # which takes seconds
+
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; name the saved_dir of a run")
     manifest.check(folder, *READ, "user_emb.pt", "item_emb.pt")

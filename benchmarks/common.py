@@ -19,6 +19,8 @@ import numpy as np
 import scipy
 import torch
 
+from runtime.cli import Flags
+
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 
@@ -31,7 +33,7 @@ class ChildFailed(RuntimeError):
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """Return a parser with the arguments every benchmark takes."""
-    arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = Flags(doc)
     arguments.add_argument(
         "--gowalla",
         metavar="FOLDER",

@@ -29,6 +29,7 @@ from config import get_config
 from data_loader import normalized_adjacency
 from evaluator import evaluate
 from model import LightGCN
+from runtime.cli import Flags
 from runtime.distributed import resolve_device
 from text.encoders import transformer_encoder
 from training.epoch import train_epoch
@@ -246,7 +247,7 @@ def show(checks: list[Row], timed: list[Row]) -> list[str]:
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line and settle on the device."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Flags(__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--tiny", action="store_true", help="sizes so small that all takes seconds on a CPU")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Measure how time and memory of AGLRec grow with the interactions, each size in a process of its own.
 
-    python -m benchmarks.scale --sizes 1M,2M,5M,10M,20M,50M --markdown benchmarks/SCALE.md --out scale.json
+    python -m benchmarks.scale --markdown benchmarks/SCALE.md --out scale.json
 
 The graphs are synthetic; nodes grow in proportion, as in Gowalla. One size is measured again with twice the
 nodes, which tells the bytes of an interaction from those of a node.
@@ -21,6 +21,7 @@ from benchmarks import common
 from benchmarks.graphs import GOWALLA_ITEMS, GOWALLA_TRAIN, GOWALLA_USERS, csr_of_parts, synthetic_graph
 from benchmarks.train import Side, aglrec, settings, take_step
 from data_loader import normalized_adjacency
+from runtime.cli import Flags
 from training.losses import sample_triples
 
 log = logging.getLogger("aglrec")
@@ -227,7 +228,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Flags(__doc__)
     parser.add_argument("--sizes", type=common.numbers, default=common.numbers("1M,2M,5M,10M,20M,50M"))
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=2048)

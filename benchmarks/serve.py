@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks import common
+from runtime.cli import Flags
 
 Question = tuple[str, str, bytes]  # method, path, body
 
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Flags(__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where serve.py listens")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)

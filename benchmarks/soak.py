@@ -7,7 +7,6 @@ among them. It looks before, and after each fifth; what counts is what the last 
 full. The exit code is 1 if they add anything.
 """
 
-import argparse
 import csv
 import gc
 import json
@@ -29,6 +28,7 @@ from benchmarks import common
 from config import get_config
 from inference.finished_run import load_run
 from run_ablation import COMBINATIONS, compare
+from runtime.cli import Flags
 from web.app import create_app, guarded
 
 log = logging.getLogger("aglrec")
@@ -176,7 +176,7 @@ def _write(path: Path, lines: list[tuple[Any, ...]]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Do both, log the tables, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Flags(__doc__)
     parser.add_argument("--rows", type=int, default=200, help=f"rows in all, {ROWS} with each seed")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--out", metavar="FILE", help="where to write what was seen as JSON")

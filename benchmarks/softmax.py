@@ -1,12 +1,11 @@
 """Time and memory of a softmax step over a large catalogue, by chunks and with all scores at once.
 
-    python -m benchmarks.softmax [--items 300000] [--users 256] [--dim 64] [--repeats 5]
+    python -m benchmarks.softmax [--items N] [--users N] [--dim N] [--repeats N]
 
 Each form runs in processes of its own, by turns, since the peak of a process's memory never falls. A step is the loss
 of some users over all items with the gradients of both; the medians are told.
 """
 
-import argparse
 import json
 import resource
 import statistics
@@ -16,6 +15,7 @@ import time
 
 import torch
 
+from runtime.cli import Flags
 from training import losses
 
 
@@ -37,7 +37,7 @@ def step(form: str, n_users: int, n_items: int, dim: int) -> dict[str, float]:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = Flags(__doc__)
     for flag, default in (("--items", 300_000), ("--users", 256), ("--dim", 64), ("--repeats", 5)):
         asked.add_argument(flag, type=int, default=default)
     asked.add_argument("--form", choices=("chunks", "whole"))

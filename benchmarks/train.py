@@ -1,6 +1,6 @@
 """Time AGLRec's training step beside the standard form's, block by block in one run.
 
-    python -m benchmarks.train --gowalla FOLDER --out train.json --rss --full_epoch
+    python -m benchmarks.train --gowalla FOLDER --out train.json --full_epoch
 
 Epochs are told as steps an epoch times the median step, plus the sampling; --full_epoch trains whole ones.
 """

@@ -13,14 +13,12 @@ from typing import Any, NoReturn
 
 from config import PRESETS, SETTING, SETTINGS, get_config, known
 from runtime.memory import is_out_of_memory, out_of_memory_message
-from runtime.settings import TEXT, Setting, as_argument, parse_value
+from runtime.settings import LARGEST, TEXT, Setting, as_argument, parse_value
 
 # what names several settings at once, each with an example in the place of a default
 _FILES = {
     "preset": Setting("tuned", f"settings that go together: {' or '.join(PRESETS)}", TEXT),
-    "config": Setting(
-        "run.json", "JSON file of settings, or metrics.json of a run to repeat; outranks the preset", TEXT
-    ),
+    "config": Setting("run.json", "settings as JSON, or a run's metrics.json to repeat it; outranks a preset", TEXT),
 }
 _SETTABLE = {**_FILES, **SETTING}
 # what --help shows of the settings where they matter most; --help all shows all
@@ -48,7 +46,9 @@ class Flags(argparse.ArgumentParser):
     """
 
     def __init__(self, doc: str | None, common: bool = False, **more: Any) -> None:
-        super().__init__(description=doc, formatter_class=_HelpFormatter, allow_abbrev=False, **more)
+        super().__init__(
+            description=doc, formatter_class=_HelpFormatter, allow_abbrev=False, usage=argparse.SUPPRESS, **more
+        )
         self.common = common
 
     def error(self, message: str) -> NoReturn:
@@ -68,29 +68,28 @@ class Flags(argparse.ArgumentParser):
             ValueError: an unknown flag, a missing or illegal value, or a word that belongs to no flag.
         """
         argv = sys.argv[1:] if argv is None else argv
-        if asks := [place for place, word in enumerate(argv) if word in ("-h", "--help")]:
-            print(self._help("".join(argv[asks[0] + 1 : asks[0] + 2]).lstrip("-")))
+        if asks := [place for place, word in enumerate(argv, start=1) if word in ("-h", "--help")]:
+            print(self._help(argv[asks[0]].lstrip("-") if asks[0] < len(argv) else ""))
             self.exit()
         try:
             asked, rest = self._with({"settings": _SETTABLE}).parse_known_args(argv)
         except argparse.ArgumentError as error:
             name = str(error.argument_name)
-            if name[2:] in _SETTABLE:
-                example = as_argument(_SETTABLE[name[2:]].default)
-                raise ValueError(f"{name} needs a value, as in {name} {example}") from None
-            raise ValueError(f"{name}: {error.message}") from None
+            example = _SETTABLE.get(name[2:])  # of which argparse reads text, so that only a missing one is wrong
+            wrong = f" needs a value, as in {name} {as_argument(example.default)}" if example else f": {error.message}"
+            raise ValueError(name + wrong) from None
         if rest and not rest[0].startswith("--"):
             raise ValueError(f"{rest[0]!r} belongs to no setting; write --key value")
         if rest:
             key = rest[0][2:].partition("=")[0]
             near = difflib.get_close_matches(key, [*vars(asked), *_SETTABLE], n=1, cutoff=0.0)
-            raise ValueError(f"unknown flag or setting {key!r}; the nearest is {near[0]!r} (--help all lists them)")
+            raise ValueError(f"unknown flag --{key}; the nearest is --{near[0]} (--help all lists them)")
         given = {key: vars(asked).pop(key) for key in [*vars(asked)] if key in _SETTABLE}
         return asked, {key: parse_value(key, _SETTABLE[key].default, value) for key, value in given.items()}
 
     def _with(self, groups: dict[str, dict[str, Setting]]) -> "Flags":
         """Return these flags with settings after them."""
-        whole = Flags(self.description, parents=[self], add_help=False, usage=argparse.SUPPRESS, exit_on_error=False)
+        whole = Flags(self.description, parents=[self], add_help=False, exit_on_error=False)
         for title, settings in groups.items():
             group = whole.add_argument_group(title)
             for key, setting in settings.items():
@@ -102,19 +101,17 @@ class Flags(argparse.ArgumentParser):
     def _help(self, about: str) -> str:
         if about not in ("", "all"):
             return explain(about)
-        groups = (
-            {"settings used most, with their defaults": {key: SETTING[key] for key in _COMMON}} if self.common else {}
-        )
+        groups, end = {}, "--help all lists every setting and preset, --help KEY explains a setting."
         if about:
             groups = {f"{section} (with defaults)": settings for section, settings in SETTINGS.items()}
-        whole = self._with({"many settings at once": _FILES, **groups} if groups else {})
-        whole.epilog = "--help all lists every setting and preset, --help KEY explains a setting."
-        if about:
-            presets = {
-                name: ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items())
+            end = "presets:\n\n" + "\n\n".join(
+                f"{name}: " + ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items())
                 for name, keys in PRESETS.items()
-            }
-            whole.epilog = "\n\n".join(["presets:", *(f"{name}: {settings}" for name, settings in presets.items())])
+            )
+        elif self.common:
+            groups = {"settings used most (with defaults)": {key: SETTING[key] for key in _COMMON}}
+        whole = self._with({"many settings at once": _FILES, **groups} if groups else {})
+        whole.epilog = end
         return whole.format_help().strip()
 
 
@@ -137,14 +134,14 @@ def explain(key: str) -> str:
     return "\n".join([f"--{key}", *(_fill(part, initial_indent="  ", subsequent_indent="  ") for part in text if part)])
 
 
-def whole_number(least: int, most: float = float("inf")) -> Callable[[str], int]:
+def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
     """Return what reads a whole number of a range, as the type of a flag."""
 
     def read(text: str) -> int:
         if text.isdecimal() and least <= int(text) <= most:
             return int(text)
-        legal = f"from {least} to {most}" if most < float("inf") else f"of at least {least}"
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number {legal}")
+        legal = f"of at least {least}" + f" and at most {most}" * (most < LARGEST)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {legal}")
 
     return read
 

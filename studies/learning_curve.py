@@ -1,6 +1,6 @@
 """Learn from only n train rows a user, with text and without, beside the baselines: a table and a chart.
 
-    python studies/learning_curve.py [--rows N,N,...] [--seeds N] [--key value ...]
+    python studies/learning_curve.py [--rows N,N] [--seeds N] [--key value ...]
 
 For each n of --rows everything is run with --seeds seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says

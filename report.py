@@ -17,7 +17,7 @@ READ = ("metrics.json", "history.jsonl", "recommendations.json", "new_titles.jso
 
 def main() -> None:
     flags = Flags(__doc__)
-    flags.add_argument("folder", nargs="?", type=Path, default="saved", metavar="FOLDER", help="default: saved")
+    flags.add_argument("folder", nargs="?", type=Path, default="saved", metavar="FOLDER", help="the saved_dir of a run")
     folder = flags.parse_args().folder
     from web.report_page import write_report  # which takes seconds
 

@@ -13,14 +13,10 @@ from importlib.util import find_spec
 from runtime.cli import Flags, answer_early, whole_number
 
 FLAGS = Flags(__doc__)
-FLAGS.add_argument("--port", type=whole_number(0, 65535), default=8000, help="0 takes a free one (default: 8000)")
-FLAGS.add_argument("--host", default="127.0.0.1", help="0.0.0.0: let other machines in (default: 127.0.0.1)")
-FLAGS.add_argument(
-    "--users",
-    choices=("true", "false"),
-    default="false",
-    help="also list for the users of the data by id: whoever reaches the page can read their lists (default: false)",
-)
+FLAGS.add_argument("--port", type=whole_number(0, 65535), default=8000, help="0 takes a free one")
+FLAGS.add_argument("--host", default="127.0.0.1", help="0.0.0.0: let other machines in")
+users_help = "list for users of the data, too: whoever reaches the page can read their lists"
+FLAGS.add_argument("--users", choices=("true", "false"), default="false", help=users_help)
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds

@@ -2,14 +2,13 @@
 
     python tune.py [--minutes M] [--trials N] [--key value ...]
 
-A trial is a training with settings drawn by what the trials before it showed; one that lags behind the median of the
-others at its epoch is stopped. A setting that the command line names is kept and not searched. The study is in
-saved_dir/tuning/, and the same command continues it. It writes saved_dir/tuned.json after every trial:
+Each trial trains with settings drawn by what earlier trials showed, and is stopped if it lags behind the median of the
+others at its epoch. A setting that the command line names is kept and not searched. The study is in saved_dir/tuning/,
+and the same command continues it. After every trial the best settings are in saved_dir/tuned.json:
 
     python main.py --config saved/tuned.json
 
-Only valid is looked at. The columns that stand beside the trained vectors (linear_dim, calibrate) are decided anew in
-every run by valid, and left out here.
+Only valid is looked at. linear_dim and calibrate, which every run decides on valid, are left out here.
 """
 
 import sys
@@ -17,7 +16,7 @@ import sys
 from runtime.cli import Flags, answer_early, whole_number
 
 FLAGS = Flags(__doc__)
-FLAGS.add_argument("--minutes", type=float, default=30, metavar="M", help="how long to search (default: 30)")
+FLAGS.add_argument("--minutes", type=float, default=30, metavar="M", help="how long to search")
 FLAGS.add_argument("--trials", type=whole_number(0), metavar="N", help="search until the study has N trials instead")
 
 if __name__ == "__main__":
@@ -28,10 +27,9 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from config import experiment, get_config
 from data_loader import Dataset, load_dataset
@@ -46,7 +44,8 @@ from training.before_training import best_valid_metric
 log = logging.getLogger("aglrec")
 
 # what is searched: key -> (kind, the arguments of Optuna's suggest_...)
-SPACE: dict[str, tuple[Any, ...]] = {
+Space = dict[str, tuple[Any, ...]]
+SPACE: Space = {
     "lr": ("log", 0.001, 0.1),
     "embedding_dim": ("choice", (32, 64, 128, 256, 512)),
     "num_layers": ("int", 1, 3),
@@ -59,7 +58,7 @@ SPACE: dict[str, tuple[Any, ...]] = {
 LEFT_OUT = {"calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
-def searched(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+def searched(config: dict[str, Any], overrides: dict[str, Any]) -> Space:
     """Return the part of SPACE that these settings leave open and that changes anything."""
     idle = {"temperature"} if not config["normalize"] else {"reg_lambda"}
     idle |= {"id_dropout"} if config["fusion_mode"] == "none" else set()
@@ -70,7 +69,7 @@ def search(
     dataset: Dataset,
     vectors: TextVectors,
     config: dict[str, Any],
-    space: dict[str, tuple[Any, ...]],
+    space: Space,
     folder: Path,
     stop: Callable[[int], bool],
 ) -> dict[str, Any]:
@@ -93,16 +92,13 @@ def search(
     optuna = _optuna()
     with manifest.lock_folder(folder):
         study = opened(folder / "study.log", optuna)
-        made_of = json.loads(
-            json.dumps(
-                {
-                    "config": {key: value for key, value in experiment(config).items() if key not in space},
-                    "data": dataset.fingerprint,
-                    "text": vectors.info["digest"],
-                    "space": space,
-                }
-            )
-        )
+        made_of = {
+            "config": {key: value for key, value in experiment(config).items() if key not in space},
+            "data": dataset.fingerprint,
+            "text": vectors.info["digest"],
+            "space": space,
+        }
+        made_of = json.loads(json.dumps(made_of))  # as Optuna reads it back
         if study.user_attrs.get("made_of", made_of) != made_of:
             raise ValueError(
                 f"{folder} holds a study of other settings or data; give another --saved_dir, or delete it"
@@ -110,7 +106,7 @@ def search(
         study.set_user_attr("made_of", made_of)
         found = written(study, config, space, folder, optuna)
         while not stop(len(found["trials"])):
-            # each trial draws by its number, so that a study that was interrupted goes on as if it had not been
+            # each trial draws by its number, so that an interrupted study continues as if it had not been
             study.sampler = optuna.samplers.TPESampler(seed=config["seed"] * 10_000 + len(found["trials"]))
             study.optimize(
                 lambda trial: attempt(trial, dataset, vectors, config, space, optuna.TrialPruned), n_trials=1
@@ -125,7 +121,7 @@ def search(
 
 
 def opened(path: Path, optuna: Any) -> Any:
-    """Open or make a study, whose folder this process has to itself, and take what a killed one left for failed.
+    """Open or make a study, which no other process has open, and mark the trial of a killed one as failed.
 
     Optuna itself would end at a half-written line, wait for a lock that nobody holds, and take a trial for running.
     """
@@ -134,9 +130,8 @@ def opened(path: Path, optuna: Any) -> Any:
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     try:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
         study = optuna.create_study(
-            storage=storage,
+            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
             study_name="aglrec",
             direction="maximize",
             load_if_exists=True,
@@ -150,27 +145,18 @@ def opened(path: Path, optuna: Any) -> Any:
     return study
 
 
-def written(
-    study: Any, config: dict[str, Any], space: dict[str, tuple[Any, ...]], folder: Path, optuna: Any
-) -> dict[str, Any]:
-    """Write what a study found so far, and return it."""
-    found = report(study, config, space, optuna)
-    write_json(folder / "tuning.json", found)
-    if found["settings"]:
-        write_json(folder.parent / "tuned.json", found["settings"])
-    return found
-
-
 def attempt(
-    trial: Any,
-    dataset: Dataset,
-    vectors: TextVectors,
-    config: dict[str, Any],
-    space: dict[str, tuple[Any, ...]],
-    pruned: type[Exception],
+    trial: Any, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], space: Space, pruned: type[Exception]
 ) -> float:
     """Train with the settings that a trial draws and return its best valid metric."""
-    settings = {**config, **{key: drawn(trial, key, *kind) for key, kind in space.items()}, **LEFT_OUT}
+    suggest = {
+        "choice": trial.suggest_categorical,
+        "int": trial.suggest_int,
+        "float": trial.suggest_float,
+        "log": partial(trial.suggest_float, log=True),
+    }
+    drawn = {key: suggest[kind](key, *bounds) for key, (kind, *bounds) in space.items()}
+    settings = {**config, **drawn, **LEFT_OUT}
 
     def after_epoch(epoch: int, figure: float) -> None:
         # by the share of the training that is done, so that trials of different lengths can be compared
@@ -180,30 +166,20 @@ def attempt(
 
     try:
         return best_valid_metric(dataset, vectors, settings, resolve_device(config["device"]), after_epoch)
-    except FloatingPointError as error:  # settings under which training explodes are no good, and the search goes on
+    except FloatingPointError as error:  # training explodes with these settings; the search continues
         log.info(f"trial {trial.number}: {error}")
         raise pruned from None
 
 
-def drawn(trial: Any, key: str, kind: str, *bounds: Any) -> Any:
-    """Let a trial draw a setting."""
-    if kind == "choice":
-        return trial.suggest_categorical(key, bounds[0])
-    if kind == "int":
-        return trial.suggest_int(key, *bounds)
-    return trial.suggest_float(key, *bounds, log=kind == "log")
+def written(study: Any, config: dict[str, Any], space: Space, folder: Path, optuna: Any) -> dict[str, Any]:
+    """Write what a study found: the best settings, every trial, and how much each key explains of the differences.
 
-
-def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: Any) -> dict[str, Any]:
-    """Gather a study: the best settings, every trial, and how much of the differences each key explains.
-
-    A trial that was interrupted is none, and the next one draws what it drew.
+    An interrupted trial does not count, and the next one draws what it drew.
     """
     tried = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
-    done = [trial for trial in tried if trial.state.name == "COMPLETE"]
-    importance = optuna.importance.get_param_importances(study) if len(done) > 3 and len(space) > 1 else {}
-    best = study.best_trial if done else None
-    return {
+    n_complete = sum(trial.state.name == "COMPLETE" for trial in tried)
+    best = study.best_trial if n_complete else None
+    found = {
         "metric": config["early_stop_metric"],
         "best": best.value if best else 0.0,
         "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
@@ -211,8 +187,12 @@ def report(study: Any, config: dict[str, Any], space: dict[str, Any], optuna: An
             {"number": number, "state": trial.state.name.lower(), "valid": trial.value, **trial.params}
             for number, trial in enumerate(tried)
         ],
-        "importance": importance,
+        "importance": optuna.importance.get_param_importances(study) if n_complete > 3 and len(space) > 1 else {},
     }
+    write_json(folder / "tuning.json", found)
+    if best:
+        write_json(folder.parent / "tuned.json", found["settings"])
+    return found
 
 
 def _optuna() -> Any:
@@ -226,14 +206,11 @@ def _optuna() -> Any:
 
 def table(found: dict[str, Any], n_trials: int = 10) -> str:
     """Lay out the best trials and the importance of the keys in Markdown."""
-    keys = list(found["importance"]) or [
-        key for key in (found["trials"] or [{}])[0] if key not in ("number", "state", "valid")
-    ]
-    done = sorted(
-        (trial for trial in found["trials"] if trial["state"] == "complete"), key=lambda trial: -trial["valid"]
-    )[:n_trials]
+    done = [trial for trial in found["trials"] if trial["state"] == "complete"]
+    keys = list(found["importance"]) or [key for key in SPACE if key in (found["trials"] or [{}])[0]]
     lines = [["trial", f"valid {found['metric']}", *keys]]
-    lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)] for trial in done]
+    for trial in sorted(done, key=lambda trial: -trial["valid"])[:n_trials]:
+        lines.append([str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)])
     if found["importance"]:
         lines.append(["importance", "", *(f"{found['importance'][key]:.0%}" for key in keys)])
     return markdown(lines)
@@ -244,20 +221,18 @@ def main() -> None:
     config = get_config(overrides)
     if config["temperature"] == 0 and "temperature" in overrides:
         raise ValueError("--temperature 0 lets short runs decide it; leave it out here, where it is searched")
-    dataset, start = load_dataset(config), time.perf_counter()
+    dataset, deadline = load_dataset(config), time.perf_counter() + 60 * asked.minutes
     if not dataset.valid.nnz:
         raise ValueError("there is no valid part to search on; set a --valid_ratio above 0")
-    device: torch.device = resolve_device(config["device"])
-    vectors, space = text_vectors(dataset, config, str(device)), searched(config, overrides)
+    vectors = text_vectors(dataset, config, str(resolve_device(config["device"])))
+    space = searched(config, overrides)
     if not space:
         raise ValueError("the command line names every setting that could be searched; leave some to the search")
     log.info(f"searching {', '.join(space)}")
     saved = Path(config["saved_dir"])
 
     def stop(n_trials: int) -> bool:
-        if asked.trials:
-            return n_trials >= asked.trials
-        return n_trials > 0 and time.perf_counter() - start > 60 * asked.minutes
+        return n_trials >= asked.trials if asked.trials else n_trials > 0 and time.perf_counter() > deadline
 
     found = search(dataset, vectors, config, space, saved / "tuning", stop)
     log.info("\n" + table(found))

@@ -28,27 +28,30 @@ _fill = partial(textwrap.fill, width=80, break_long_words=False, break_on_hyphen
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Lays help out in 80 columns: paragraphs are filled, those with indented lines stay as they are."""
+    """Lays help out in 80 columns, with the default of every flag that has one."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=80)
 
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(part if "\n " in f"\n{part}" else _fill(part) for part in text.strip().split("\n\n"))
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = action.default not in (None, "", argparse.SUPPRESS) and action.nargs != 0
+        return f"{action.help} (default: %(default)s)" if has_default else action.help
 
 
 class Flags(argparse.ArgumentParser):
     """The flags of a script; read takes the settings beside them, parse_args is for scripts without settings.
 
     Args:
-        doc: the script's docstring, printed above the flags.
+        doc: the script's docstring, printed above the flags, its paragraphs filled unless a line is indented.
         common: whether --help shows the common settings as well.
     """
 
     def __init__(self, doc: str | None, common: bool = False, **more: Any) -> None:
+        paragraphs = (part if "\n " in f"\n{part}" else _fill(part) for part in (doc or "").strip().split("\n\n"))
         super().__init__(
-            description=doc, formatter_class=_HelpFormatter, allow_abbrev=False, usage=argparse.SUPPRESS, **more
+            description="\n\n".join(paragraphs), formatter_class=_HelpFormatter, allow_abbrev=False, **more
         )
+        self.usage = argparse.SUPPRESS  # the docstring has it
         self.common = common
 
     def error(self, message: str) -> NoReturn:
@@ -104,8 +107,8 @@ class Flags(argparse.ArgumentParser):
         groups, end = {}, "--help all lists every setting and preset, --help KEY explains a setting."
         if about:
             groups = {f"{section} (with defaults)": settings for section, settings in SETTINGS.items()}
-            end = "presets:\n\n" + "\n\n".join(
-                f"{name}: " + ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items())
+            end = "presets:\n" + "\n".join(
+                _fill(f"{name}: " + ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items()))
                 for name, keys in PRESETS.items()
             )
         elif self.common:

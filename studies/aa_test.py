@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from runtime.cli import Flags, answer_early, whole_number
 
 FLAGS = Flags(__doc__)
-FLAGS.add_argument("--groups", type=whole_number(2), default=7, metavar="N", help="rows (default: 7)")
-FLAGS.add_argument("--seeds", type=whole_number(2), default=3, metavar="N", help="runs of each row (default: 3)")
+FLAGS.add_argument("--groups", type=whole_number(2), default=7, metavar="N", help="rows")
+FLAGS.add_argument("--seeds", type=whole_number(2), default=3, metavar="N", help="runs of each row")
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds

@@ -19,10 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from runtime.cli import Flags, answer_early, whole_number
 
 FLAGS = Flags(__doc__)
-FLAGS.add_argument(
-    "--rows", default="1,3,5,10,20", metavar="N,N", help="train rows a user keeps (default: %(default)s)"
-)
-FLAGS.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="runs of each (default: 3)")
+FLAGS.add_argument("--rows", default="1,3,5,10,20", metavar="N,N", help="train rows a user keeps")
+FLAGS.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="runs of each")
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds

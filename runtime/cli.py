@@ -104,17 +104,13 @@ class Flags(argparse.ArgumentParser):
     def _help(self, about: str) -> str:
         if about not in ("", "all"):
             return explain(about)
-        groups, end = {}, "--help all lists every setting and preset, --help KEY explains a setting."
-        if about:
-            groups = {f"{section} (with defaults)": settings for section, settings in SETTINGS.items()}
-            end = "presets:\n" + "\n".join(
-                _fill(f"{name}: " + ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items()))
-                for name, keys in PRESETS.items()
-            )
-        elif self.common:
-            groups = {"settings used most (with defaults)": {key: SETTING[key] for key in _COMMON}}
+        groups = {"common settings, with their defaults": {key: SETTING[key] for key in _COMMON}} if self.common else {}
+        groups = SETTINGS if about else groups
         whole = self._with({"many settings at once": _FILES, **groups} if groups else {})
-        whole.epilog = end
+        whole.epilog = "--help KEY explains a setting, --help all lists them with their defaults."
+        for name, keys in PRESETS.items() if about else ():
+            preset = ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items())
+            whole.epilog += "\n\n" + _fill(f"{name}: {preset}")
         return whole.format_help().strip()
 
 
@@ -149,6 +145,11 @@ def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
     return read
 
 
+def whole_numbers(text: str) -> list[int]:
+    """Read "1,3,5" as ascending whole numbers of at least 1, as the type of a flag."""
+    return sorted(set(map(whole_number(1), map(str.strip, text.split(",")))))
+
+
 # --- scripts ---
 
 
@@ -178,6 +179,8 @@ def run_script(main: Callable[[], Any]) -> int:
     log.setLevel(logging.INFO)
     try:
         main()
+        return 0
+    except BrokenPipeError:  # of print, where a reader such as head has what it wants
         return 0
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,10 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from runtime.cli import Flags, answer_early, whole_number
+from runtime.cli import Flags, answer_early, whole_number, whole_numbers
 
 FLAGS = Flags(__doc__)
-FLAGS.add_argument("--rows", default="1,3,5,10,20", metavar="N,N", help="train rows a user keeps")
+FLAGS.add_argument("--rows", type=whole_numbers, default="1,3,5,10,20", metavar="N,N", help="train rows a user keeps")
 FLAGS.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="runs of each")
 
 if __name__ == "__main__":
@@ -121,17 +121,9 @@ def table(results: dict[str, Any]) -> str:
     )
 
 
-def read_counts(text: str) -> list[int]:
-    """Read "1,3,5" as ascending numbers of at least 1."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise ValueError(f"--rows takes whole numbers of at least 1 like 1,3,5, not {text!r}")
-    return sorted(set(map(int, words)))
-
-
 def main() -> None:
     asked, overrides = FLAGS.read()
-    results = learning_curve(overrides, read_counts(asked.rows), asked.seeds)
+    results = learning_curve(overrides, asked.rows, asked.seeds)
     saved = Path(get_config(overrides)["saved_dir"])
     write_json(saved / "sparsity" / "results.json", results)
     with atomic_write(saved / "sparsity" / "results.md") as file:

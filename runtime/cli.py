@@ -84,9 +84,9 @@ class Flags(argparse.ArgumentParser):
         if rest and not rest[0].startswith("--"):
             raise ValueError(f"{rest[0]!r} belongs to no setting; write --key value")
         if rest:
-            key = rest[0][2:].partition("=")[0]
-            near = difflib.get_close_matches(key, [*vars(asked), *_SETTABLE], n=1, cutoff=0.0)
-            raise ValueError(f"unknown flag --{key}; the nearest is --{near[0]} (--help all lists them)")
+            flag = rest[0].partition("=")[0]
+            near = difflib.get_close_matches(flag[2:], [*vars(asked), *_SETTABLE], n=1, cutoff=0.0)
+            raise ValueError(f"unknown flag {flag!r}; the nearest is --{near[0]} (--help all lists them)")
         given = {key: vars(asked).pop(key) for key in [*vars(asked)] if key in _SETTABLE}
         return asked, {key: parse_value(key, _SETTABLE[key].default, value) for key, value in given.items()}
 

@@ -570,7 +570,7 @@ def test_run_script_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         (["--help", "lurr"], 2, "the nearest is 'lr'"),
         (["--epoch", "3"], 2, "the nearest is --epochs"),
         (["--lr", "0"], 2, "lr is 0.0; it must be above 0"),
-        (["--seed_", "x"], 2, "unknown flag --seed_; the nearest is --seed"),
+        (["--seed_", "x"], 2, "unknown flag '--seed_'; the nearest is --seed"),
         (["--seeds", "x"], 2, "--seeds: 'x' is not a whole number of at least 1"),
         (["--seeds", "0"], 2, "--seeds: '0' is not a whole number of at least 1"),
         (["--seeds"], 2, "--seeds: expected one argument"),

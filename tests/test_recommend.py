@@ -467,7 +467,7 @@ def test_an_id_with_a_line_break_is_not_exported(tmp_path: Path) -> None:
         (("--user", "u1", "--tags", "tag1", "--not_tags", "tag1"), "no title has all that is asked of it"),
         (("--users", "no file"), "no file is missing; --users names a file"),
         (("--user", "u1", "--lr", "x"), "lr takes a number, not 'x'"),
-        (("--similer", "s1"), "unknown flag --similer; the nearest is --similar"),
+        (("--similer", "s1"), "unknown flag '--similer'; the nearest is --similar"),
     ],
 )
 def test_bad_input_is_one_sentence(call: Call, words: tuple[str, ...], told: str) -> None:
@@ -568,8 +568,8 @@ def test_reasons_are_wrapped_and_titles_named_once() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--user", "u3", "--min_yaer=2000"), "unknown flag --min_yaer; the nearest is --min_year"),
-        (("--user", "u3", "--embeding_dim", "3"), "unknown flag --embeding_dim; the nearest is --embedding_dim"),
+        (("--user", "u3", "--min_yaer=2000"), "unknown flag '--min_yaer'; the nearest is --min_year"),
+        (("--user", "u3", "--embeding_dim", "3"), "unknown flag '--embeding_dim'; the nearest is --embedding_dim"),
         (("--user", "u3", "--k", "0"), "--k: '0' is not a whole number of at least 1"),
         (("--new_user", "nowhere.xml"), "nowhere.xml is missing, and no title is called so"),
     ],

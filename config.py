@@ -248,7 +248,7 @@ def known(key: str) -> str:
     if key in CONFIG:
         return key
     near = difflib.get_close_matches(key, CONFIG, n=1, cutoff=0.0)
-    raise ValueError(f"unknown setting {key!r}; the nearest is {near[0]!r} (--help lists all of them)")
+    raise ValueError(f"unknown setting {key!r}; the nearest is {near[0]!r} (--help all lists them)")
 
 
 def _validate(config: dict[str, Any]) -> None:

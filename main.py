@@ -1,16 +1,17 @@
 """One experiment, start to end: load, split, embed, train, evaluate, recommend.
 
-python main.py [--preset name] [--key value ...]
-torchrun --nproc_per_node=P main.py ...    the same in P processes, each
-                                           with a share of the columns
+    python main.py [--preset NAME] [--key value ...]
+    torchrun --nproc_per_node=P main.py ...     in P processes, by columns
+
+Everything a run makes is written to saved_dir; interrupted, the same command goes on.
 """
 
 import sys
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early
 
 if __name__ == "__main__":
-    answer_early(__doc__)  # before the imports below, which take seconds
+    answer_early(Flags(__doc__, common=True))  # before the imports below, which take seconds
 
 import json
 import logging

@@ -4,30 +4,11 @@
     python recommend.py --user WHO       print the list of a user of the run
     python recommend.py --new_user TITLE,TITLE,...
                                          for someone who collected these
-    python recommend.py --new_user FILE  for someone whose list a site exported
-    python recommend.py --users FILE     of a user id a line; - is the input
-    python recommend.py --similar TITLE  the titles nearest to a title, by who
-                                         collects them and by their text
-    python recommend.py --new_item FILE  what a title in no data is like, and
-                                         whom it suits: name, tags_name and
-                                         summary, as JSON or a TSV of one row
-    python recommend.py --export DIR     vectors for an index of inner products,
-                                         and the split for RecBole
 
 WHO and TITLE are ids, or names where only one fits; one that holds a comma
-stands in double quotes. Beside them can stand:
-
-    --k N                                how many titles
-    --why                                which collected titles brought each,
-                                         and what its score is made of; in a
-                                         --out .json as because and parts
-    --new                                only titles nobody has collected
-    --tags TAG,TAG  --not_tags TAG,TAG   only titles with all of these tags,
-                                         with none of those
-    --min_year Y  --max_year Y           only titles of these years
-    --out FILE                           write users' lists (all, if no user is
-                                         named) to FILE, which ends in .json,
-                                         .jsonl, .csv, .tsv or .parquet
+stands in double quotes. A new title is a FILE with name, tags_name and summary,
+as JSON or a TSV of one row. Without a user, --out writes everybody's lists; for
+one user, a .json has what --why says as because and parts.
 
 Settings as for main.py; --saved_dir and --data_dir say where the run and its
 data are.
@@ -35,7 +16,7 @@ data are.
 
 import sys
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number
 
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
 # what is asked -> what can stand beside it
@@ -49,15 +30,27 @@ BESIDE = {
     "out": ("k", *FILTERS),  # everybody's lists, to a file
     "everybody": ("k",),  # to recommendations.json, which holds what main.py wrote: nothing filtered
 }
-SWITCHES = ("--new", "--why")
-FLAGS = tuple(f"--{name}" for name in (*BESIDE, "k", "why", *FILTERS) if name != "everybody")
+FLAGS = Flags(__doc__)
+one_of, beside = FLAGS.add_argument_group("what to do, one of"), FLAGS.add_argument_group("beside it")
+one_of.add_argument("--user", metavar="WHO", help="print the list of a user of the run")
+one_of.add_argument("--new_user", metavar="TITLES", help="... of someone who collected these, or a site's export")
+one_of.add_argument("--users", metavar="FILE", help="... of each user id in FILE, one a line; - is the input")
+one_of.add_argument("--similar", metavar="TITLE", help="print what is nearest, by who collects it and by text")
+one_of.add_argument("--new_item", metavar="FILE", help="print what a new title is like, and whom it suits")
+one_of.add_argument("--export", metavar="DIR", help="write vectors for an index of inner products, and the split")
+beside.add_argument("--k", metavar="N", type=whole_number(1), help="how many titles")
+beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .csv, .tsv or .parquet")
+beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
+beside.add_argument("--new", action="store_true", help="only titles nobody has collected")
+beside.add_argument("--tags", metavar="TAG,TAG", help="only titles with all of these tags")
+beside.add_argument("--not_tags", metavar="TAG,TAG", help="only titles with none of these tags")
+beside.add_argument("--min_year", metavar="YEAR", type=int, help="only titles of this year or later")
+beside.add_argument("--max_year", metavar="YEAR", type=int, help="only titles of this year or earlier")
 
 if __name__ == "__main__":
-    # before the imports below, which take seconds
-    answer_early(__doc__, FLAGS)
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
 import argparse
-import difflib
 import logging
 import unicodedata
 from pathlib import Path
@@ -66,7 +59,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from config import CONFIG, get_config
+from config import get_config
 from inference import explanations
 from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
@@ -78,7 +71,7 @@ from inference.title_search import BETWEEN, search, split_names
 from inference.top_k import check_format, each_list, write_lists
 from inference.user_list import read_user_list
 from runtime import manifest
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 
 log = logging.getLogger("aglrec")
 
@@ -87,43 +80,23 @@ EXPORTS = (".xml", ".gz", ".json", ".csv", ".tsv")
 SIDES = {"collectors": "by who collects them", "text": "by their text"}
 
 
-def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Read this script's own flags, and return what is left for the settings.
+def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Read the command line: this script's own flags, and the settings for get_config.
 
     Raises:
         ValueError: a value is missing or of a wrong kind, or flags contradict each other.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in FLAGS:
-        is_year = flag.endswith("_year")
-        parser.add_argument(flag, **{"action": "store_true"} if flag in SWITCHES else {"type": int if is_year else str})
-    try:
-        asked, rest = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise ValueError(f"{error.argument_name}: {error.message}; see --help") from None
-    asked.what = what_is_asked([name for name, value in vars(asked).items() if value != parser.get_default(name)])
+    asked, overrides = FLAGS.read(argv)
+    asked.what = what_is_asked([name for name, value in vars(asked).items() if value != FLAGS.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
-    if asked.k is not None and not (asked.k.isdecimal() and int(asked.k)):
-        raise ValueError(f"--k is {asked.k!r}; it must be a whole number of at least 1")
-    refuse_misspelt(rest)
     if asked.out is not None:
         check_format(Path(asked.out))
-        if asked.why and Path(asked.out).suffix not in (".json", ".jsonl"):
+        if asked.why and not asked.out.endswith((".json", ".jsonl")):
             raise ValueError(
-                f"{asked.out!r} has no place for reasons; let --out end in .json or .jsonl, or leave out --why"
+                f"{asked.out!r} has no place for reasons; end --out in .json or .jsonl, or leave out --why"
             )
-    return asked, rest if asked.k is None else [*rest, "--recommend_k", asked.k]
-
-
-def refuse_misspelt(words: list[str]) -> None:
-    """Raise if a flag that is no setting looks more like one of this script's than like any setting."""
-    for word in words:
-        name = word.partition("=")[0]
-        if name.startswith("--") and name[2:] not in CONFIG:
-            near = difflib.get_close_matches(name, [*FLAGS, *(f"--{key}" for key in CONFIG)], n=1, cutoff=0.7)
-            if near and near[0] in FLAGS:
-                raise ValueError(f"unknown flag {name}; the nearest is {near[0]} (--help lists all of them)")
+    return asked, overrides if asked.k is None else {**overrides, "recommend_k": asked.k}
 
 
 def what_is_asked(given: list[str]) -> str:
@@ -308,8 +281,8 @@ def columns(text: str) -> int:
 
 def main() -> None:
     """Answer what the command line asks."""
-    asked, rest = parse(sys.argv[1:])
-    run = load_finished(get_config(parse_overrides(rest)))
+    asked, overrides = parse()
+    run = load_finished(get_config(overrides))
     k, n_items = run.config["recommend_k"], run.dataset.n_items
     if asked.k is not None and k > n_items:
         raise ValueError(f"--k asks for {k:,} titles, but the data have {n_items:,}; ask for fewer")

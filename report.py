@@ -1,48 +1,31 @@
-"""One self-contained HTML page from what a run and an ablation left in saved/.
+"""Write FOLDER/report.html, a self-contained page, from what a run and an ablation left in FOLDER.
 
-python report.py [FOLDER]     write FOLDER/report.html (FOLDER is saved unless given)
+python report.py [FOLDER]
 """
 
-import os
+import logging
 import sys
 from pathlib import Path
 
 from runtime import manifest
-from web.report_page import write_report
+from runtime.cli import Flags, run_script
 
+log = logging.getLogger("aglrec")
 
-def said(text: str | None) -> None:
-    """Print; a reader that goes away, as in | head, is no failure."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again when it ends
+READ = ("metrics.json", "history.jsonl", "recommendations.json", "new_titles.json", "id_mappings.json", "splits.npz")
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words) or len(words) > 1:
-        said(__doc__)
-        return
-    folder = Path(words[0] if words else "saved")
+    flags = Flags(__doc__)
+    flags.add_argument("folder", nargs="?", type=Path, default="saved", metavar="FOLDER", help="the saved_dir of a run")
+    folder = flags.parse_args().folder
+    from web.report_page import write_report  # which takes seconds
+
     if not folder.is_dir():
-        sys.exit(f"error: {folder} is no folder; name the saved_dir of a run")
-    try:
-        manifest.check(
-            folder,
-            "metrics.json",
-            "history.jsonl",
-            "recommendations.json",
-            "new_titles.json",
-            "id_mappings.json",
-            "splits.npz",
-            "user_emb.pt",
-            "item_emb.pt",
-        )
-        said(str(write_report(folder)))
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        raise FileNotFoundError(f"{folder} is not a folder; name the saved_dir of a run")
+    manifest.check(folder, *READ, "user_emb.pt", "item_emb.pt")
+    log.info(write_report(folder))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -1,21 +1,26 @@
 """Compare the 8 combinations of fusion_mode (sum, concat) and text (none, user, item, both), and the baselines.
 
-    python run_ablation.py [--seeds N] [--full] [--only ROW,ROW] [--rerun] [--preset name] [--key value ...]
+    python run_ablation.py [--seeds N] [--full] [--only ROW,ROW] [--rerun]
 
---seeds N repeats everything with N seeds, each of a model and of a split; --full adds rows for the loss, the start, id
-dropout and the encoder; --only names the rows to run, baselines or combinations (as sum-both,ease).
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
 """
 
 import sys
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number
+
+FLAGS = Flags(__doc__, common=True)
+FLAGS.add_argument(
+    "--seeds", type=whole_number(1), default=1, metavar="N", help="repeat with N seeds, of model and split"
+)
+FLAGS.add_argument("--full", action="store_true", help="add rows for the loss, the start, id dropout and the encoder")
+FLAGS.add_argument("--rerun", action="store_true", help="run finished rows again")
+FLAGS.add_argument("--only", default="", metavar="ROW,ROW", help="baselines or combinations to run, as sum-both,ease")
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--seeds", "--full", "--rerun", "--only"))  # before the imports below, which take seconds
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
-import argparse
 import json
 import logging
 import time
@@ -36,7 +41,7 @@ from evaluation.tuned_baselines import OF_TEXT, possible_baselines, text_for, tu
 from evaluator import held_out_metrics
 from llm_embedding import TextVectors, text_vectors
 from main import run
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
 from runtime.identity import USER_METRICS, RunIdentity, complete_metrics, text_origin
@@ -268,15 +273,7 @@ def picked(settings: dict[str, Settings], only: str) -> tuple[dict[str, Settings
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--seeds", type=int, default=1)
-    asked.add_argument("--full", action="store_true")
-    asked.add_argument("--rerun", action="store_true")
-    asked.add_argument("--only", default="")
-    asked, words = asked.parse_known_args()
-    if asked.seeds < 1:
-        raise ValueError(f"--seeds is {asked.seeds}; it must be at least 1")
-    overrides = parse_overrides(words)
+    asked, overrides = FLAGS.read()
     folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
     settings, baselines = picked({**COMBINATIONS, **(FULL if asked.full else {})}, asked.only)
     rows = compare(settings, overrides, folder, asked.seeds, asked.rerun, baselines)

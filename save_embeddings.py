@@ -1,14 +1,14 @@
 """Fill the vector cache ahead of training; main.py with the same settings then encodes nothing.
 
-python save_embeddings.py [--preset name] [--key value ...]
+python save_embeddings.py [--preset NAME] [--key value ...]
 """
 
 import sys
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early
 
 if __name__ == "__main__":
-    answer_early(__doc__)  # before the imports below, which take seconds
+    answer_early(Flags(__doc__, common=True))  # before the imports below, which take seconds
 
 import logging
 

@@ -1,6 +1,6 @@
 """Search settings on valid: a resumable study (Optuna's TPE), whose best settings every script reads by --config.
 
-    python tune.py [--minutes 30] [--trials N] [--preset name] [--key value ...]
+    python tune.py [--minutes M] [--trials N] [--key value ...]
 
 A trial is a training with settings drawn by what the trials before it showed; one that lags behind the median of the
 others at its epoch is stopped. A setting that the command line names is kept and not searched. The study is in
@@ -14,12 +14,15 @@ Trials are compared on valid. What every run decides there by itself (calibrate,
 
 import sys
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number
+
+FLAGS = Flags(__doc__)
+FLAGS.add_argument("--minutes", type=float, default=30, metavar="M", help="how long to search")
+FLAGS.add_argument("--trials", type=whole_number(0), metavar="N", help="search until the study has N trials instead")
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--minutes", "--trials"))  # before the imports below, which take seconds
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
-import argparse
 import json
 import logging
 import os
@@ -32,7 +35,7 @@ from config import experiment, get_config
 from data_loader import Dataset, load_dataset
 from evaluation.tables import best_trials, markdown
 from llm_embedding import TextVectors, text_vectors
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import lock_folder, write_json
 from training.before_training import best_valid_metric
@@ -206,15 +209,12 @@ def table(found: dict[str, Any], n_trials: int = 10) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--minutes", type=float, default=30)
-    asked.add_argument("--trials", type=int, default=0)
-    asked, words = asked.parse_known_args()
-    overrides = parse_overrides(words)
+    """Run the command line."""
+    asked, overrides = FLAGS.read()
     config = get_config(overrides)
     if config["temperature"] == 0 and "temperature" in overrides:
         raise ValueError("--temperature 0 lets short runs decide it; leave it out here, where it is searched")
-    dataset, start = load_dataset(config), time.perf_counter()
+    dataset, deadline = load_dataset(config), time.perf_counter() + 60 * asked.minutes
     if not dataset.valid.nnz:
         raise ValueError("there is no valid part to search on; set a --valid_ratio above 0")
     vectors = text_vectors(dataset, config, str(resolve_device(config["device"])))
@@ -225,9 +225,7 @@ def main() -> None:
     saved = Path(config["saved_dir"])
 
     def stop(n_trials: int) -> bool:
-        if asked.trials:
-            return n_trials >= asked.trials
-        return n_trials > 0 and time.perf_counter() - start > 60 * asked.minutes
+        return n_trials >= asked.trials if asked.trials else n_trials > 0 and time.perf_counter() > deadline
 
     found = search(dataset, vectors, config, space, saved / "tuning", stop)
     log.info("\n" + table(found))

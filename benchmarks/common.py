@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from evaluation.tables import markdown
+from runtime.cli import Flags
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
@@ -43,7 +44,7 @@ class ChildFailed(RuntimeError):
 
 def parser(doc: str | None, *shared: str) -> argparse.ArgumentParser:
     """Return a parser with --out and with those of SHARED that are named."""
-    arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = Flags(doc)
     for name in (*shared, "out"):
         arguments.add_argument(f"--{name}", **SHARED[name])
     return arguments

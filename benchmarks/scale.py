@@ -1,6 +1,6 @@
 """Measure how time and memory of AGLRec grow with the interactions, each size in a process of its own.
 
-    python -m benchmarks.scale --sizes 1M,2M,5M,10M,20M,50M --markdown benchmarks/SCALE.md --out scale.json
+    python -m benchmarks.scale --markdown benchmarks/SCALE.md --out scale.json
 
 The graphs are synthetic; nodes grow in proportion, as in Gowalla. One size is measured again with twice the
 nodes, which tells the bytes of an interaction from those of a node.

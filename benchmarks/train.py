@@ -1,6 +1,6 @@
 """Time AGLRec's training step beside the standard form's, block by block in one run.
 
-    python -m benchmarks.train --gowalla FOLDER --out train.json --rss --full_epoch
+    python -m benchmarks.train --gowalla FOLDER --out train.json --full_epoch
 
 An epoch's time is its number of steps times the median step, plus the sampling; --full_epoch trains whole epochs.
 """

@@ -1,144 +1,174 @@
-"""The command line of the scripts: settings as --key value, --help, and how a script begins and ends."""
+"""The command line of the scripts: own flags, settings as --key value, --help, and how a script begins and ends."""
 
+import argparse
+import difflib
 import logging
 import os
-import shutil
 import signal
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
-from config import CONFIG, PRESETS, SETTING, SETTINGS, get_config, known
+from config import PRESETS, SETTING, SETTINGS, get_config, known
 from runtime.memory import is_out_of_memory, out_of_memory_message
-from runtime.settings import as_argument, parse_value
+from runtime.settings import LARGEST, TEXT, Setting, as_argument, parse_value
 
-_HELP_FLAGS = ("--help", "-h")
+# what names several settings at once, each with an example in the place of a default
+_FILES = {
+    "preset": Setting("tuned", f"settings that go together: {' or '.join(PRESETS)}", TEXT),
+    "config": Setting("run.json", "settings as JSON, or a run's metrics.json to repeat it; outranks a preset", TEXT),
+}
+_SETTABLE = {**_FILES, **SETTING}
+# what --help shows of the settings where they matter most; --help all shows all
+_COMMON = ("data_dir", "saved_dir", "model_name", "fusion_mode", "epochs", "seed", "device", "mode")
+
+_fill = partial(textwrap.fill, width=80, break_long_words=False, break_on_hyphens=False)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Lays help out in 80 columns, with the default of every flag that has one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=80)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = action.default not in (None, "", argparse.SUPPRESS) and action.nargs != 0
+        return f"{action.help} (default: %(default)s)" if has_default else action.help
+
+
+class Flags(argparse.ArgumentParser):
+    """The flags of a script; read takes the settings beside them, parse_args is for scripts without settings.
+
+    Args:
+        doc: the script's docstring, printed above the flags, its paragraphs filled unless a line is indented.
+        common: whether --help shows the common settings as well.
+    """
+
+    def __init__(self, doc: str | None, common: bool = False, **more: Any) -> None:
+        paragraphs = (part if "\n " in f"\n{part}" else _fill(part) for part in (doc or "").strip().split("\n\n"))
+        super().__init__(
+            description="\n\n".join(paragraphs), formatter_class=_HelpFormatter, allow_abbrev=False, **more
+        )
+        self.usage = argparse.SUPPRESS  # the docstring has it
+        self.common = common
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with one line and exit code 2."""
+        self.exit(2, f"error: {message.removeprefix('argument ')} (see --help)\n")
+
+    def read(self, argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
+        """Read the script's own flags and the settings, or print the help that is asked for and exit.
+
+        Args:
+            argv: the command line without the program's name; sys.argv's unless given.
+
+        Returns:
+            The own flags; and key -> value for get_config, typed like CONFIG's, with "preset" and "config" as keys.
+
+        Raises:
+            ValueError: an unknown flag, a missing or illegal value, or a word that belongs to no flag.
+        """
+        argv = sys.argv[1:] if argv is None else argv
+        if asks := [place for place, word in enumerate(argv, start=1) if word in ("-h", "--help")]:
+            print(self._help(argv[asks[0]].lstrip("-") if asks[0] < len(argv) else ""))
+            self.exit()
+        try:
+            asked, rest = self._with({"settings": _SETTABLE}).parse_known_args(argv)
+        except argparse.ArgumentError as error:
+            name = str(error.argument_name)
+            example = _SETTABLE.get(name[2:])  # of which argparse reads text, so that only a missing one is wrong
+            wrong = f" needs a value, as in {name} {as_argument(example.default)}" if example else f": {error.message}"
+            raise ValueError(name + wrong) from None
+        if rest and not rest[0].startswith("--"):
+            raise ValueError(f"{rest[0]!r} belongs to no setting; write --key value")
+        if rest:
+            flag = rest[0].partition("=")[0]
+            near = difflib.get_close_matches(flag[2:], [*vars(asked), *_SETTABLE], n=1, cutoff=0.0)
+            raise ValueError(f"unknown flag {flag!r}; the nearest is --{near[0]} (--help all lists them)")
+        given = {key: vars(asked).pop(key) for key in [*vars(asked)] if key in _SETTABLE}
+        return asked, {key: parse_value(key, _SETTABLE[key].default, value) for key, value in given.items()}
+
+    def _with(self, groups: dict[str, dict[str, Setting]]) -> "Flags":
+        """Return these flags with settings after them."""
+        whole = Flags(self.description, parents=[self], add_help=False, exit_on_error=False)
+        for title, settings in groups.items():
+            group = whole.add_argument_group(title)
+            for key, setting in settings.items():
+                meaning = setting.meaning + f": {setting.legal.words}" * bool(setting.legal.choices)
+                default = as_argument(setting.default) or "''"
+                group.add_argument(f"--{key}", default=argparse.SUPPRESS, metavar=default, help=meaning)
+        return whole
+
+    def _help(self, about: str) -> str:
+        if about not in ("", "all"):
+            return explain(about)
+        groups = {"common settings, with their defaults": {key: SETTING[key] for key in _COMMON}} if self.common else {}
+        groups = SETTINGS if about else groups
+        whole = self._with({"many settings at once": _FILES, **groups} if groups else {})
+        whole.epilog = "--help KEY explains a setting, --help all lists them with their defaults."
+        for name, keys in PRESETS.items() if about else ():
+            preset = ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items())
+            whole.epilog += "\n\n" + _fill(f"{name}: {preset}")
+        return whole.format_help().strip()
 
 
 def parse_overrides(argv: list[str]) -> dict[str, Any]:
-    """Read `--key value` pairs (or `--key=value`) into a dict for get_config.
-
-    Args:
-        argv: the command line without the program's name.
-
-    Returns:
-        key -> value, typed like CONFIG's; "preset" and "config" are kept as keys.
-
-    Raises:
-        ValueError: an unknown key, a missing value, or a word that belongs to no key.
-    """
-    overrides: dict[str, Any] = {}
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            raise ValueError(f"{word!r} belongs to no setting; write --key value")
-        key, equals, value = word[2:].partition("=")
-        if key not in _BESIDE:
-            known(key)
-        if not equals:
-            if not words or words[0].startswith("--"):
-                example = _BESIDE[key] if key in _BESIDE else as_argument(CONFIG[key])
-                raise ValueError(f"--{key} needs a value, as in --{key} {example}")
-            value = words.pop(0)
-        overrides[key] = value if key in _BESIDE else parse_value(key, CONFIG[key], value)
-    return overrides
+    """Read settings, and nothing else, from a command line; see Flags.read."""
+    return Flags(None).read(argv)[1]
 
 
-# what a command line takes beside the settings, each with an example
-_BESIDE = {"preset": "tuned", "config": "saved/metrics.json"}
-
-
-# --- help ---
-
-
-def usage(width: int = 80) -> str:
-    """Return the help text: every setting in its section with meaning, legal values and default, and the presets."""
-    lines = ["settings, as --key value:"]
-    for section, settings in SETTINGS.items():
-        lines += ["", f"{section}:"]
-        for key, setting in settings.items():
-            default = as_argument(setting.default) or "empty"
-            lines += [f"  --{key} {default}", *_wrapped(f"{setting.meaning} ({setting.legal.words})", width, 6)]
-    lines += ["", "beside the settings:"]
-    for flag, meaning in (
-        ("--preset NAME", "settings that go together; see below"),
-        (
-            "--config FILE",
-            "a JSON file of settings, or the metrics.json of a run to make it again; "
-            "it outranks the preset, and the command line outranks it",
-        ),
-        ("--help KEY", "more about a setting"),
-    ):
-        lines += [f"  {flag}", *_wrapped(meaning, width, 6)]
-    lines += ["", "presets:"]
-    for name, keys in PRESETS.items():
-        lines += _wrapped(
-            f"{name}: " + ", ".join(f"{key} {as_argument(value)}" for key, value in keys.items()), width, 2
-        )
-    return "\n".join(lines)
-
-
-def explain(key: str, width: int = 80) -> str:
+def explain(key: str) -> str:
     """Return what there is to know of one setting."""
     setting = SETTING[known(key)]
-    presets = ", ".join(f"{as_argument(keys[key])} in {name}" for name, keys in PRESETS.items() if key in keys)
-    text = [
+    presets = "".join(f"; {as_argument(keys[key])} in {name}" for name, keys in PRESETS.items() if key in keys)
+    text = (
         f"{setting.meaning}.",
         setting.more,
         f"Legal: {setting.legal.words}.",
-        f"Default: {as_argument(setting.default) or 'empty'}{'; ' * bool(presets)}{presets}.",
-        "It changes no figure." if setting.runtime else "",
-    ]
-    return "\n".join([f"--{key}", *(line for part in text if part for line in _wrapped(part, width, 2))])
-
-
-def _wrapped(text: str, width: int, indent: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+        f"Default: {as_argument(setting.default) or 'empty'}{presets}.",
+        "It changes no result." if setting.runtime else "",
     )
+    return "\n".join([f"--{key}", *(_fill(part, initial_indent="  ", subsequent_indent="  ") for part in text if part)])
+
+
+def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    """Return what reads a whole number of a range, as the type of a flag."""
+
+    def read(text: str) -> int:
+        if text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        legal = f"of at least {least}" + f" and at most {most}" * (most < LARGEST)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {legal}")
+
+    return read
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Read "1,3,5" as ascending whole numbers of at least 1, as the type of a flag."""
+    return sorted(set(map(whole_number(1), map(str.strip, text.split(",")))))
 
 
 # --- scripts ---
 
 
-def answer_early(doc: str | None, own_flags: tuple[str, ...] = ()) -> None:
-    """Answer --help and a mistyped setting before a script imports torch, which takes seconds.
+def answer_early(flags: Flags) -> None:
+    """Answer --help and a mistyped command line before a script imports torch, which takes seconds.
 
     Call it first of all in a script that is being run; until run_script takes over, Ctrl-C ends it without a word.
-
-    Args:
-        doc: the script's docstring, printed above the settings.
-        own_flags: what the script takes beside the settings, such as "--user"; a typo is then left to the script.
     """
+    code = run_script(lambda: get_config(flags.read()[1]))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    words, width = sys.argv[1:], max(40, min(100, shutil.get_terminal_size((80, 24)).columns))
-    asked = [place for place, word in enumerate(words) if word in _HELP_FLAGS]
-    try:
-        if asked:
-            key = words[asked[0] + 1].lstrip("-") if len(words) > asked[0] + 1 else None
-            print(explain(key, width) if key else f"{(doc or '').strip()}\n\n{usage(width)}", flush=True)
-            sys.exit(0)
-        if not own_flags or not {word.partition("=")[0] for word in words} & set(own_flags):
-            get_config(parse_overrides(words))
-    except BrokenPipeError:  # | head
-        os._exit(0)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    if code:
+        sys.exit(code)
 
 
-def run_script(main: Callable[[], None]) -> int:
+def run_script(main: Callable[[], Any]) -> int:
     """Run a script's main function and return its exit code.
 
     Returns:
-        0; or 2 after an expected failure, told in one sentence; or 130 after Ctrl-C.
+        0; or 2 after an expected failure, explained in one line; or 130 after Ctrl-C.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.raiseExceptions = False  # a reader that goes away, as in | head, costs no run
@@ -149,6 +179,8 @@ def run_script(main: Callable[[], None]) -> int:
     log.setLevel(logging.INFO)
     try:
         main()
+        return 0
+    except BrokenPipeError:  # of print, where a reader such as head has what it wants
         return 0
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -161,3 +193,8 @@ def run_script(main: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)
         return 130
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again when it ends

@@ -1,13 +1,12 @@
 """Test the paired test: rows that differ in nothing but their seeds should rarely differ significantly.
 
-    python studies/aa_test.py [--groups 7] [--seeds 3] [--preset name] [--key value ...]
+    python studies/aa_test.py [--groups N] [--seeds N] [--key value ...]
 
 Trains --groups rows of --seeds runs each, under saved_dir/aa/. The n-th runs of all rows share their split, as in
 run_ablation.py, and each has its own seed of the model. Every pair of rows is tested as run_ablation.py tests a row
 with text against one without; at most 5% of the pairs should have p < 0.05. Interrupted, the same command goes on.
 """
 
-import argparse
 import itertools
 import logging
 import sys
@@ -19,16 +18,20 @@ from scipy.stats import ttest_1samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number
+
+FLAGS = Flags(__doc__)
+FLAGS.add_argument("--groups", type=whole_number(2), default=7, metavar="N", help="rows")
+FLAGS.add_argument("--seeds", type=whole_number(2), default=3, metavar="N", help="runs of each row")
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--groups", "--seeds"))  # before the imports below, which take seconds
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
 from config import get_config
 from data_loader import load_dataset
 from evaluation.significance import mean_by_user, paired_test, user_differences
 from run_ablation import shared_vectors, trained_row
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 from runtime.files import write_json
 
 log = logging.getLogger("aglrec")
@@ -60,13 +63,7 @@ def shares(rows: list[Runs]) -> dict[str, float]:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--groups", type=int, default=7)
-    asked.add_argument("--seeds", type=int, default=3)
-    asked, words = asked.parse_known_args()
-    if asked.groups < 2 or asked.seeds < 2:
-        raise ValueError("--groups and --seeds must be at least 2: a pair has two rows, and a single run has no p")
-    overrides = parse_overrides(words)
+    asked, overrides = FLAGS.read()
     found = shares(rows_alike(overrides, asked.groups, asked.seeds))
     write_json(Path(get_config(overrides)["saved_dir"]) / "aa" / "results.json", found)
     log.info(

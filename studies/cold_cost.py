@@ -1,13 +1,12 @@
 """Measure what listing new titles brings them and costs the others, for each cold_cost.
 
-    python studies/cold_cost.py RUN [RUN ...] [--costs 0,0.005,0.01,0.02,0.05,0.1] [--data_dir FOLDER]
+    python studies/cold_cost.py RUN [RUN ...] [--costs C,C,...] [--data_dir DIR]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/) that was trained with text, a
 cold_item_ratio above 0 and a cold_cost below 1; several are seeds of the same run. Nothing is trained: the offset of
 new titles is set again, on valid as in training. Choose a cost by the valid columns; those of test are for reporting.
 """
 
-import argparse
 import logging
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
 from inference.finished_run import FinishedRun
 from model import UNLISTED
-from runtime.cli import run_script
+from runtime.cli import Flags, run_script
 from studies.common import finished_run
 from training.after_training import cold_offset
 
@@ -144,11 +143,11 @@ def read_costs(text: str) -> list[float]:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    asked.add_argument("--costs", default="0,0.005,0.01,0.02,0.05,0.1")
-    asked.add_argument("--data_dir")
-    asked = asked.parse_args()
+    flags = Flags(__doc__)
+    flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the saved_dir of a run")
+    flags.add_argument("--costs", default="0,0.005,0.01,0.02,0.05,0.1", metavar="C,C", help="each from 0 to 1")
+    flags.add_argument("--data_dir", metavar="DIR", help="where the data are, if no longer where the run found them")
+    asked = flags.parse_args()
     costs = read_costs(asked.costs)
     runs = (finished_run(folder, asked.data_dir) for folder in asked.runs)
     rows, rates = zip(*((measure(run, costs), hit_rates(run)) for run in runs), strict=True)

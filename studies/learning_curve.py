@@ -1,14 +1,13 @@
 """Learn from only n train rows a user, with text, without, and by the baselines: a table and a chart.
 
-    python studies/learning_curve.py [--rows 1,3,5,10,20] [--seeds 3] [--preset name] [--key value ...]
+    python studies/learning_curve.py [--rows N,N] [--seeds N] [--key value ...]
 
-For each n of --rows (1,3,5,10,20) everything is run with --seeds (3) seeds under saved_dir/sparsity/n_<n>/. The model
+For each n of --rows everything is run with --seeds seeds under saved_dir/sparsity/n_<n>/. The model
 is the one that the settings describe; its text is fused by fusion_mode (sum, unless a preset or the command line says
 concat). The metrics are those of the same test part for every n, ranked among the warm items; a user's train
 rows that are cut are masked, like everything collected before the test. Interrupted, the same command goes on.
 """
 
-import argparse
 import logging
 import sys
 from pathlib import Path
@@ -16,16 +15,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from runtime.cli import answer_early
+from runtime.cli import Flags, answer_early, whole_number, whole_numbers
+
+FLAGS = Flags(__doc__)
+FLAGS.add_argument("--rows", type=whole_numbers, default="1,3,5,10,20", metavar="N,N", help="train rows a user keeps")
+FLAGS.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="runs of each")
 
 if __name__ == "__main__":
-    answer_early(__doc__, ("--rows", "--seeds"))  # before the imports below, which take seconds
+    answer_early(FLAGS)  # before the imports below, which take seconds
 
 from config import PRESETS, get_config
 from evaluation.significance import holm, paired_test
 from evaluation.tables import gain_and_p, markdown, mean_and_sd
 from run_ablation import compare
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import run_script
 from runtime.files import atomic_write, write_json
 from web.report_files import read_json
 from web.report_page import write_report
@@ -106,21 +109,9 @@ def table(results: dict[str, Any]) -> str:
     )
 
 
-def read_counts(text: str) -> list[int]:
-    """Read "1,3,5" as ascending numbers of at least 1."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise ValueError(f"--rows takes whole numbers of at least 1 like 1,3,5, not {text!r}")
-    return sorted(set(map(int, words)))
-
-
 def main() -> None:
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--rows", default="1,3,5,10,20")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked, words = asked.parse_known_args()
-    overrides = parse_overrides(words)
-    results = learning_curve(overrides, read_counts(asked.rows), asked.seeds)
+    asked, overrides = FLAGS.read()
+    results = learning_curve(overrides, asked.rows, asked.seeds)
     saved = Path(get_config(overrides)["saved_dir"])
     write_json(saved / "sparsity" / "results.json", results)
     with atomic_write(saved / "sparsity" / "results.md") as file:

@@ -10,7 +10,6 @@ RUN, which was trained with their rows, knows them, and as RUN places them from 
 the others collected in train. Make choices by the valid column; that of test is for reporting.
 """
 
-import argparse
 import dataclasses
 import json
 import logging
@@ -34,7 +33,7 @@ from inference.finished_run import FinishedRun
 from inference.fold_in import place_users
 from llm_embedding import text_vectors
 from runtime.checkpoints import CHECKPOINT
-from runtime.cli import run_script
+from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import RunIdentity, resolved, text_origin, trained_settings
@@ -184,10 +183,10 @@ def table(runs: list[dict[str, dict[str, float]]]) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    asked.add_argument("--data_dir")
-    asked = asked.parse_args()
+    flags = Flags(__doc__)
+    flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the saved_dir of a run")
+    flags.add_argument("--data_dir", metavar="DIR", help="where the data are, if no longer where the run found them")
+    asked = flags.parse_args()
     log.info(table([measure(pair(folder, asked.data_dir)) for folder in asked.runs]))
 
 

@@ -1,5 +1,6 @@
 """The config contract: copies, precedence, types, ranges, and the command line (DESIGN section 2)."""
 
+import ast
 import copy
 import json
 import logging
@@ -14,9 +15,10 @@ import pytest
 
 import config as config_module
 from config import CONFIG, PRESETS, RUNTIME_KEYS, SETTINGS, experiment, get_config
-from runtime.cli import answer_early, explain, parse_overrides, run_script, usage
+from runtime.cli import Flags, answer_early, explain, parse_overrides, run_script, whole_number
 from runtime.settings import as_argument
 
+ROOT = Path(config_module.__file__).parent
 CHOICES = {
     "split": ("user_time", "leave_one_out", "random", "global_time"),
     "encoder_fallback": ("lsa", "none"),
@@ -36,6 +38,12 @@ TYPOS = [
 ]
 INT_KEYS = [key for key, value in CONFIG.items() if type(value) is int]
 FLOAT_KEYS = [key for key, value in CONFIG.items() if type(value) is float]
+
+
+def help_of(flags: Flags, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        flags.read(["--help", *words])
+    return capsys.readouterr().out
 
 
 def as_text(value: Any) -> str:
@@ -99,8 +107,8 @@ def test_every_setting_has_a_meaning_and_a_legal_default(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", CHOICES)
-def test_help_names_every_legal_choice(key: str) -> None:
-    line = usage(10_000).split(f"--{key} ")[1].splitlines()[1]
+def test_help_names_every_legal_choice(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = help_of(Flags(""), capsys, "all").split(f"  --{key} ")[1].split("  --")[0]
     assert [choice for choice in CHOICES[key] if choice not in line] == []
 
 
@@ -198,7 +206,7 @@ def test_unknown_key_names_the_nearest(key: str, nearest: str) -> None:
 def test_unknown_key_on_the_command_line_names_the_nearest(key: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=key) as error:
         parse_overrides([f"--{key}", "1"])
-    assert f"'{nearest}'" in str(error.value)
+    assert f"the nearest is --{nearest} (" in str(error.value)
 
 
 @pytest.mark.parametrize("key", ["", "zzzzzz", "???"])
@@ -465,20 +473,30 @@ def test_unreadable_value_names_the_key(argv: list[str], key: str) -> None:
 # --- what scripts get beside the dict ---
 
 
-def test_usage_names_every_key_and_preset() -> None:
-    text = usage()
-    assert [key for key in CONFIG if f"--{key} " not in text] == []
-    assert [name for name in PRESETS if name not in text] == []
+def test_help_all_names_every_key_and_preset_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(Flags("what it does"), capsys, "all")
+    assert [key for key in CONFIG if f"  --{key} " not in text] == []
+    assert [name for name in PRESETS if f"\n{name}: " not in text] == []
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_settings_are_shown_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    short, common = (help_of(Flags("what it does", shown), capsys) for shown in (False, True))
+    assert "--data_dir" not in short
+    for key in ("data_dir", "saved_dir", "model_name", "preset", "epochs"):
+        assert f"  --{key} " in common
+    assert "--lr" not in common
+    assert "--help all" in short
+    assert "--help all" in common
+
+
 @pytest.mark.parametrize("key", list(CONFIG))
-def test_help_tells_meaning_and_legal_values_of_every_setting(key: str) -> None:
+def test_help_tells_meaning_and_legal_values_of_every_setting(key: str, capsys: pytest.CaptureFixture[str]) -> None:
     setting = next(section[key] for section in SETTINGS.values() if key in section)
-    short, long = (" ".join(text.split()) for text in (usage(), explain(key)))
-    for text in (short, long):
-        assert setting.meaning in text
-        assert setting.legal.words in text
+    short, long = (" ".join(text.split()) for text in (help_of(Flags(""), capsys, "all"), explain(key)))
+    assert setting.meaning in short
+    assert setting.meaning in long
+    assert setting.legal.words in long
     assert " ".join(setting.more.split()) in long
     assert (as_argument(setting.default) or "empty") in long
 
@@ -543,14 +561,21 @@ def test_run_script_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--help"], 0, "--embedding_dim 64"),
+        (["--help"], 0, "--epochs 20"),
+        (["--help", "all"], 0, "--embedding_dim 64"),
+        (["--lr", "0.1", "--help"], 0, "--epochs 20"),
         (["-h"], 0, "what it does"),
         (["--help", "lr"], 0, "learning rate of Adam"),
         (["--help", "--cold_cost"], 0, "share of valid"),
         (["--help", "lurr"], 2, "the nearest is 'lr'"),
-        (["--epoch", "3"], 2, "the nearest is 'epochs'"),
+        (["--epoch", "3"], 2, "the nearest is --epochs"),
         (["--lr", "0"], 2, "lr is 0.0; it must be above 0"),
-        (["--seeds", "x"], 2, "unknown setting 'seeds'"),
+        (["--seed_", "x"], 2, "unknown flag '--seed_'; the nearest is --seed"),
+        (["--seeds", "x"], 2, "--seeds: 'x' is not a whole number of at least 1"),
+        (["--seeds", "0"], 2, "--seeds: '0' is not a whole number of at least 1"),
+        (["--seeds"], 2, "--seeds: expected one argument"),
+        (["--sedes", "2"], 2, "the nearest is --seeds"),
+        (["--seeds=2", "--epoch", "3"], 2, "the nearest is --epochs"),
     ],
 )
 def test_help_and_typos_are_answered_early(
@@ -560,31 +585,69 @@ def test_help_and_typos_are_answered_early(
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit) as ended:
-            answer_early("what it does")
+            answer_early(with_seeds())
     finally:
         signal.signal(signal.SIGINT, handler)
+    out, err = capsys.readouterr()
     assert ended.value.code == code
-    assert told in "".join(capsys.readouterr())
+    assert told in (err if code else out)
+    assert (err.count("\n"), err[:7]) == ((1, "error: ") if code else (0, ""))
+
+
+def with_seeds() -> Flags:
+    flags = Flags("what it does", common=True)
+    flags.add_argument("--seeds", type=whole_number(1), default=1)
+    return flags
+
+
+def test_own_flags_and_settings_are_read_in_any_order_and_form() -> None:
+    for words in (["--seeds", "3", "--lr", "1"], ["--lr=1", "--seeds=3"]):
+        asked, overrides = with_seeds().read(words)
+        assert (vars(asked), overrides) == ({"seeds": 3}, {"lr": 1.0})
+    assert with_seeds().read([])[0].seeds == 1
 
 
 def test_right_words_and_a_scripts_own_flags_pass_early(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    for words, own in ((["--lr", "0.1", "--preset", "tuned"], ()), (["--seeds", "3", "--lr", "1"], ("--seeds",))):
+    for words in (["--lr", "0.1", "--preset", "tuned"], ["--seeds", "3", "--lr", "1"]):
         monkeypatch.setattr("sys.argv", ["main.py", *words])
-        answer_early("what it does", own)
+        answer_early(with_seeds())
     signal.signal(signal.SIGINT, handler)
 
 
-@pytest.mark.parametrize("script", ["main", "save_embeddings", "recommend", "run_ablation"])
-def test_scripts_answer_before_torch_is_imported(script: str) -> None:
+SCRIPTS = [
+    path.relative_to(ROOT)
+    for room in (".", "studies", "tools", "benchmarks")
+    for path in sorted((ROOT / room).glob("*.py"))
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
+def test_help_of_every_script(script: Path) -> None:
+    """It fits 80 columns, has the script's own flags before any setting, and does not wait for torch."""
     program = (
         "import builtins, runpy, sys\nreal = builtins.__import__\n"
         "def guard(name, *rest):\n    assert not name.startswith(('torch', 'pandas')), name\n"
-        "    return real(name, *rest)\nbuiltins.__import__ = guard\n"
-        f"sys.argv = ['{script}.py', '--help']\nrunpy.run_path('{script}.py', run_name='__main__')\n"
+        "    return real(name, *rest)\n" + "builtins.__import__ = guard\n" * (script.parent == Path("."))
     )
-    root = Path(config_module.__file__).parent
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert all(f"--{key} " in done.stdout for key in CONFIG)
-    assert f"python {script}.py" in done.stdout
+    run = f"path({str(script)!r}" if script.parent != Path("benchmarks") else f"module('benchmarks.{script.stem}'"
+    program += f"sys.argv = [{str(script)!r}, '--help']\nrunpy.run_{run}, run_name='__main__')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, env={"COLUMNS": "200"}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    shown = re.findall(r"^ +(?:-h, )?--(\w+)", done.stdout, re.MULTILINE)
+    assert shown[0] == "help"
+    is_setting = [name in (*CONFIG, "preset", "config") for name in shown]
+    assert is_setting == sorted(is_setting) or script.parent != Path(".")
+    tree = ast.parse((ROOT / script).read_text(encoding="utf-8"))
+    own = {
+        ast.unparse(node.args[0]).strip("'-")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("add_argument")
+        and ast.unparse(node.args[0]).startswith("'--")
+    }
+    assert own <= set(shown)

@@ -709,13 +709,21 @@ def test_ctrl_c_leaves_the_folder_as_it_was(tmp_path: Path, call: Any, monkeypat
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
+@pytest.mark.parametrize(("flag", "value", "least"), [("--users", "-1", 0), ("--seed", "x", 0), ("--min_rows", "0", 1)])
+def test_a_number_out_of_range_is_one_line(
+    flag: str, value: str, least: int, call: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        call("auto", "a.xml", "--out", "out", flag, value)
+    wrong = f"error: {flag}: {value!r} is not a whole number of at least {least} (see --help)\n"
+    assert capsys.readouterr().err == wrong
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--statuses", "done,seen"), "--statuses names 'seen'; use some of: wish,done,doing,on_hold,dropped,unknown"),
         (("--columns", "user_id"), "write OURS=THEIRS"),
-        (("--users", "-1"), "must be 0 or more"),
-        (("--min_rows", "0"), "must be 0 or more, and --min_rows 1 or more"),
     ],
 )
 def test_the_tool_says_what_is_wrong_with_an_option(

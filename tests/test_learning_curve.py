@@ -218,4 +218,4 @@ def test_as_a_script_it_finds_the_project_and_helps(
         runpy.run_path(str(script), run_name="__main__")
     printed = capsys.readouterr().out
     assert "python studies/learning_curve.py [--rows" in printed
-    assert "--saved_dir" in printed
+    assert "  --rows N,N" in printed

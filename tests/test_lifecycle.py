@@ -168,7 +168,7 @@ def test_each_who_reads_a_mix_says_which_file_is_of_which_run(
     with pytest.raises(ValueError, match=f"best_model.pth, history.jsonl of run {new}; metrics.json of run {old}"):
         main.run({**mixed, "mode": "inference"})
     monkeypatch.setattr(sys, "argv", ["report.py", str(saved)])
-    with pytest.raises(SystemExit, match=f"history.jsonl of run {new}"):
+    with pytest.raises(ValueError, match=f"history.jsonl of run {new}"):
         report.main()
 
 

@@ -8,7 +8,6 @@ is 2. The time is that of --preset tuned, from a few steps timed here; the setti
 hold for it as well.
 """
 
-import argparse
 import json
 import logging
 import sys
@@ -23,7 +22,7 @@ import numpy as np
 from config import get_config
 from data_loader import Dataset, check_k, load_dataset
 from llm_embedding import uses_text
-from runtime.cli import parse_overrides, run_script
+from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
 from text.encoders import NO_TEXT, find_model
 from tools.check_page import page, percent
@@ -171,16 +170,12 @@ def _text_advice(texts: dict[str, float], comments: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    asked.add_argument("folder", type=Path, metavar="DIR")
-    asked.add_argument("--json", action="store_true", help="print what was found as JSON")
-    asked.add_argument("--no_timing", action="store_true", help="do not time steps of a run")
-    if sys.argv[2:] and sys.argv[1].startswith("--"):
-        raise ValueError(f"{sys.argv[1]!r} stands where the folder must; name DIR first, then flags and settings")
-    asked, settings = asked.parse_known_args()
-    found = check(asked.folder, parse_overrides(settings), not asked.no_timing)
+    flags = Flags(__doc__)
+    flags.add_argument("folder", type=Path, metavar="DIR", help="the folder with the data")
+    flags.add_argument("--json", action="store_true", help="print what was found as JSON")
+    flags.add_argument("--no_timing", action="store_true", help="do not time steps of a run")
+    asked, overrides = flags.read()
+    found = check(asked.folder, overrides, not asked.no_timing)
     log.info(json.dumps(found, ensure_ascii=False, indent=1) if asked.json else page(found))
     if found["problems"]:
         raise ValueError(found["problems"][0])

@@ -11,7 +11,6 @@ What a user only wishes for, or dropped, is no positive: such rows go to known.t
 these titles are not recommended to them either. --statuses decides otherwise.
 """
 
-import argparse
 import logging
 import shlex
 import sys
@@ -23,7 +22,7 @@ from dataset.readers import find_file
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
 from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert, is_unfinished
-from runtime.cli import run_script
+from runtime.cli import Flags, run_script, whole_number
 
 log = logging.getLogger("aglrec")
 
@@ -112,48 +111,30 @@ def convert_summary(result: Result, folder: Path) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = Flags(__doc__)
     # argparse's own way to print something and leave, before it asks for what is missing
-    asked.add_argument(
-        "--list",
-        action="version",
-        help="print the formats and leave",
-        version="\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items()) + "\n",
+    formats = "\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items())
+    flags.add_argument("--list", action="version", help="print the formats and leave", version=formats + "\n")
+    flags.add_argument("format", metavar="FORMAT")
+    flags.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    flags.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
+    flags.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
+    flags.add_argument("--statuses", default=DEFAULT_STATUSES, help=f"whose rows may be positives, of {ALL_STATUSES}")
+    flags.add_argument(
+        "--users", type=whole_number(0), default=0, metavar="N", help="keep N users, drawn at random; 0: all"
     )
-    asked.add_argument("format", metavar="FORMAT")
-    asked.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
-    asked.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
-    asked.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
-    asked.add_argument(
-        "--statuses",
-        default=DEFAULT_STATUSES,
-        help=f"whose rows may be positives, of {ALL_STATUSES} (default %(default)s)",
-    )
-    asked.add_argument("--users", type=int, default=0, metavar="N", help="keep N users, drawn at random (default all)")
-    asked.add_argument("--seed", type=int, default=0, help="of that draw (default %(default)s)")
-    asked.add_argument("--min_rows", type=int, default=1, metavar="N", help="rows a user needs (default %(default)s)")
-    asked.add_argument("--adult", choices=("no", "yes"), default="no", help="keep adult titles (default %(default)s)")
-    asked.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
-    asked.add_argument("--user", default="", help="whose list it is, where the file does not say")
-    asked.add_argument(
-        "--columns",
-        default="",
-        metavar="OURS=THEIRS,...",
-        help="of pairs: which column is which, as in user_id=userId,subject_id=movieId",
-    )
-    asked = asked.parse_args()
-    if asked.users < 0 or asked.min_rows < 1 or asked.seed < 0:
-        raise ValueError("--users and --seed must be 0 or more, and --min_rows 1 or more")
+    flags.add_argument("--seed", type=whole_number(0), default=0, help="of that draw")
+    flags.add_argument("--min_rows", type=whole_number(1), default=1, metavar="N", help="rows a user needs")
+    flags.add_argument("--adult", choices=("no", "yes"), default="no", help="keep adult titles")
+    flags.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
+    flags.add_argument("--user", default="", help="whose list it is, where the file does not say")
+    columns_help = "of pairs: which column is which, as in user_id=userId,subject_id=movieId"
+    flags.add_argument("--columns", default="", metavar="OURS=THEIRS,...", help=columns_help)
+    asked = flags.parse_args()
     if not asked.overwrite:
         refuse_to_overwrite(asked.out)
-    rules = Rules(
-        named_statuses(asked.statuses),
-        asked.users,
-        asked.seed,
-        asked.min_rows,
-        asked.adult == "yes",
-        asked.collected_only,
-    )
+    statuses, adult = named_statuses(asked.statuses), asked.adult == "yes"
+    rules = Rules(statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only)
     options = Options(asked.user, named_columns(asked.columns))
     try:
         sources = sources_of(asked.format, asked.sources)

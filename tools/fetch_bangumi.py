@@ -1,7 +1,7 @@
 """Fetch the public lists of Bangumi users: what they collected, rated and wrote, a JSON file a page of the API.
 
     python tools/fetch_bangumi.py USERNAME [USERNAME ...] --to FOLDER --agent ME
-    python tools/fetch_bangumi.py --users_file FILE --to FOLDER --agent ME      a username a line
+    python tools/fetch_bangumi.py --users_file FILE --to FOLDER --agent ME
 
 ME is your own username, by which Bangumi may reach you: it wants to know whose program asks. USERNAME is the last
 part of the address of a user's page, bgm.tv/user/USERNAME. The pages become FOLDER/USERNAME/OFFSET.json. Interrupted,
@@ -9,7 +9,6 @@ the same command goes on after the last whole page; convert the folder once it i
 requests, 20 seconds. Please leave --rate as it is, and publish no one's list.
 """
 
-import argparse
 import logging
 import os
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from importers.bangumi_live import BASE, check_username, fetch
-from runtime.cli import run_script
+from runtime.cli import Flags, run_script
 
 log = logging.getLogger("aglrec")
 
@@ -55,40 +54,27 @@ def summary(counts: dict[str, int], folder: Path) -> str:
     return f"{said}; everything is in {folder}"
 
 
-def parsed() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("usernames", nargs="*", metavar="USERNAME")
-    asked.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")
-    asked.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the pages go")
-    asked.add_argument(
-        "--token",
-        default=os.environ.get("BANGUMI_TOKEN", ""),
-        metavar="T",
-        help="an access token, to see your own private titles as well; better given in the environment "
-        "variable BANGUMI_TOKEN, where other users of this machine do not see it",
-    )
-    asked.add_argument(
-        "--rate", type=float, default=2.0, metavar="SECONDS", help="from one request to the next (default: 2)"
-    )
-    asked.add_argument(
-        "--agent",
-        default="",
-        metavar="ME",
-        help="your username, or a whole User-Agent such as 'NAME/VERSION (https://your.page)'",
-    )
-    asked.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
-    asked.add_argument("--base", default=BASE, metavar="URL", help=f"address of the API (default: {BASE})")
-    return asked.parse_args()
-
-
 def main() -> None:
-    asked = parsed()
+    flags = Flags(__doc__)
+    flags.add_argument("usernames", nargs="*", metavar="USERNAME")
+    flags.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")
+    flags.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the pages go")
+    token_help = """an access token, to see your own private titles as well; better given in the environment variable
+        BANGUMI_TOKEN, where other users of this machine do not see it"""
+    flags.add_argument("--token", metavar="T", help=token_help)
+    flags.add_argument("--rate", type=float, default=2.0, metavar="SECONDS", help="from one request to the next")
+    agent_help = "your username, or a whole User-Agent such as 'NAME/VERSION (https://your.page)'"
+    flags.add_argument("--agent", default="", metavar="ME", help=agent_help)
+    flags.add_argument("--refresh", action="store_true", help="fetch lists anew that are there already")
+    flags.add_argument("--base", default=BASE, metavar="URL", help="address of the API")
+    asked = flags.parse_args()
     names = asked.usernames + (read_usernames(asked.users_file) if asked.users_file else [])
     if not names:
         raise ValueError("whose list? Name users, or a --users_file with a username a line")
     if not 0.5 <= asked.rate < float("inf"):
         raise ValueError(f"--rate is {asked.rate:g}; it must be at least half a second, and 2 are polite")
-    counts = fetch(names, asked.to, asked.agent, asked.token, asked.base, asked.rate, asked.refresh)
+    token = os.environ.get("BANGUMI_TOKEN", "") if asked.token is None else asked.token
+    counts = fetch(names, asked.to, asked.agent, token, asked.base, asked.rate, asked.refresh)
     log.info(summary(counts, asked.to))
 
 

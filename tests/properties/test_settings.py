@@ -137,9 +137,9 @@ def test_a_new_title(fields: dict[str, Any], data: st.DataObject) -> None:
 @example(argv=["--out", "1" * 300 + "\n"])
 def test_the_flags_of_recommend(argv: list[str]) -> None:
     try:
-        asked, rest = parse(argv)
+        asked, overrides = parse(argv)
     except ValueError as error:
-        assert_a_sentence(error, "--")
+        assert_a_sentence(error, "--", *CONFIG)
         return
-    assert all(isinstance(word, str) for word in rest)
-    assert asked.k is None or rest[-2:] == ["--recommend_k", asked.k]
+    assert set(overrides) <= {*CONFIG, "preset", "config"}
+    assert asked.k is None or overrides["recommend_k"] == asked.k

@@ -91,8 +91,8 @@ def test_every_output_is_entered_with_its_run(config: dict[str, Any]) -> None:
 # what an old run left is used until the first of these is replaced; from then on nothing is until all of them are
 WRITES = ["checkpoint.pth", *OUTPUTS, "manifest.json"]
 OTHER = {"lr": 0.05}
-# where a run is killed: as this file takes its place, in this folder; with these settings, over a run with other ones, or
-# over the same run, of which a file was lost
+# a kill: as this file takes its place in this folder, with these settings, over a run that differs in these; over the
+# same run, which lost a file, where it differs in none
 KILLS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     *((name, ".", {}, OTHER) for name in [*WRITES, "report.html"]),
     ("report.html", ".", {"refit": True}, OTHER),
@@ -231,20 +231,6 @@ def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> N
             main.run({**config, "mode": mode})
         other.kill()
     assert main.run({**config, "mode": mode})
-
-
-def test_what_dead_processes_left_half_written_goes(config: dict[str, Any]) -> None:
-    saved = Path(config["saved_dir"])
-    saved.mkdir()
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        pass
-    gone = [saved / f"checkpoint.pth.{dead.pid}.tmp", saved / f"item_emb.pt.{dead.pid}.tmp"]
-    stays = [saved / f"checkpoint.pth.{os.getppid()}.tmp", saved / "notes.tmp", saved / "my.own.tmp"]
-    for path in (*gone, *stays):
-        path.write_bytes(b"x")
-    main.run(config)
-    assert not any(path.exists() for path in gone)
-    assert all(path.exists() for path in stays)
 
 
 # --- nothing is run that should not be ---

@@ -92,13 +92,14 @@ def test_every_output_is_entered_with_its_run(config: dict[str, Any]) -> None:
 WRITES = ["checkpoint.pth", *OUTPUTS, "manifest.json"]
 OTHER = {"lr": 0.05}
 # a kill: as this file takes its place in this folder, with these settings, over a run that differs in these; over the
-# same run, which lost a file, where it differs in none
-KILLS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+# same run, which lost a file, where it differs in none; over nothing
+KILLS: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
     *((name, ".", {}, OTHER) for name in [*WRITES, "report.html"]),
     ("report.html", ".", {"refit": True}, OTHER),
     ("report.html", "measured", {"refit": True}, OTHER),
     ("report.html", ".", {"refit_valid": True}, OTHER),
     ("user_emb.pt", ".", {}, {}),
+    ("metrics.json", ".", {}, None),
 ]
 
 
@@ -107,14 +108,14 @@ def test_a_run_killed_over_an_old_one_ends_as_an_undisturbed_one(
     name: str,
     where: str,
     more: dict[str, Any],
-    old: dict[str, Any],
+    old: dict[str, Any] | None,
     config: dict[str, Any],
     tmp_path: Path,
     trains: list[int],
 ) -> None:
     saved, config = Path(config["saved_dir"]), {**config, **more}
-    finished = main.run({**config, **old})
-    if not old:
+    finished = {} if old is None else main.run({**config, **old})
+    if old == {}:
         (saved / "best_model.pth").unlink()
     before = contents(saved)
     killed_at(name, config, saved / where)
@@ -131,7 +132,7 @@ def test_a_run_killed_over_an_old_one_ends_as_an_undisturbed_one(
         assert (saved / "checkpoint.pth").exists()
     trains.clear()
     metrics = main.run(config)
-    assert old or metrics == finished
+    assert metrics == finished or old != {}
     epochs = {"checkpoint.pth": 3, "report.html": metrics["refit"]["epochs"] if where == "measured" else 0}
     assert trains == list(range(1, epochs.get(name, 0) + 1))
     main.run({**config, "saved_dir": str(tmp_path / "whole")})

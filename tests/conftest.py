@@ -1,6 +1,7 @@
 """Small data that several tests share; everything is written to a temporary folder."""
 
 import csv
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ from runtime import checkpoints
 def saves_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a write takes: tests stop runs after certain epochs."""
     monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the handler that run_script sets, which writes to a stream of one test, from reaching the next test."""
+    monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("aglrec"), "level", logging.NOTSET)
 
 
 HEADERS = {

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_data, write_tsv
 
 import llm_embedding
 from config import PRESETS, get_config
 from data_loader import load_dataset, normalized_adjacency
 from main import run
+from tests.helpers.data import write_data, write_tsv
 from text import encoders
 from training.losses import sample_triples, softmax_batches
 

@@ -80,10 +80,6 @@ def test_a_readme_is_short_and_maps_the_root_and_the_rooms(name: str) -> None:
 
 def test_contributing_says_what_to_change_in_every_file() -> None:
     assert sources() - named("CONTRIBUTING.md") <= {"benchmarks/__init__.py"}
-    rows = re.findall(r"^\| `[\w/]+\.\w.*\| .* \| ([\w, ]*) ?\|$", text_of("CONTRIBUTING.md"), flags=re.MULTILINE)
-    tests = {test.strip() for row in rows for test in row.split(",") if test.strip()}
-    assert len(tests) > 30
-    assert not {test for test in tests if not (ROOT / "tests" / f"test_{test}.py").exists()}
 
 
 def test_both_readmes_give_the_same_commands() -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import HEADERS, write_tsv
 
 import config as config_module
 import main
@@ -27,6 +26,7 @@ from importers.common import NO_OPTIONS, chunks_of
 from inference.cold_items import read_fields
 from runtime import safe_files
 from runtime.files import load_torch, save_torch
+from tests.helpers.data import HEADERS, write_tsv
 from text.cache import read_matrix
 from web.report_files import read_arrays, read_json
 
@@ -72,6 +72,7 @@ def test_no_torch_file_runs_anything(protocol: int, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_a_torch_file_with_packed_records_is_refused(tmp_path: Path) -> None:
     save_torch(tmp_path / "plain.pth", {"a": torch.zeros(10 * MIB)})
     path = tmp_path / "bomb.pth"
@@ -204,6 +205,7 @@ def test_a_reader_without_the_list_of_opcodes_still_knows_no_class(
 
 # --- .json ---
 
+
 DEEP = "[" * 200_000
 
 
@@ -259,6 +261,7 @@ def test_a_table_that_is_a_bomb_is_refused(tmp_path: Path, small: None) -> None:
         load_dataset(config_module.get_config({"data_dir": str(tmp_path)}))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_left_before_it_fills_the_memory(tmp_path: Path) -> None:
     """4 GB in a line, packed to 5 MB, by a process that may use 1.5 GB."""
     gz_bomb(tmp_path / "interactions.tsv.gz", 4096, "\t".join(HEADERS["interactions.tsv"]) + "\n")
@@ -280,6 +283,7 @@ def test_a_bomb_is_left_before_it_fills_the_memory(tmp_path: Path) -> None:
     assert "unpacks to more than 256 MB" in done.stdout, done.stderr[-500:]
 
 
+@pytest.mark.slow
 def test_a_table_that_packs_well_is_read(tmp_path: Path, small: None) -> None:
     """Rows that are alike pack a hundred times, and are no bomb."""
     rows = "".join(f"u{row % 50}\ts{row % 9}\t5\t\t\n" for row in range(150_000))
@@ -290,6 +294,7 @@ def test_a_table_that_packs_well_is_read(tmp_path: Path, small: None) -> None:
     assert len(table) == 450
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "inner", "start"),
     [
@@ -315,6 +320,7 @@ def test_an_export_that_is_a_bomb_is_refused(
 
 
 # --- names ---
+
 
 NAMES = ("../../out", "/abs/out", "a/b", "..", ".", "x\\y", "CON", "a\u202eb", "nul.json", "~", "$HOME", "%2e%2e")
 

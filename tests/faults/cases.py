@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import convert
-from tests.conftest import write_data
+from tests.helpers.data import write_data
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = [

@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from runtime.identity import OUTPUTS
 from runtime.manifest import run_id
-from tests.conftest import write_data
+from tests.helpers.data import write_data
 
 from .__main__ import ready
 from .artefacts import artefacts, differing

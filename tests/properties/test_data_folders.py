@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inputs import assert_a_sentence, cells, damaged, folder, ids, put, written
 
 from config import get_config
 from data_loader import Dataset, load_dataset
 from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_tags, parse_times
 from dataset.splits import NOTHING_LEFT, PARTS
+from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, ids, put, written
 
 FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "train.txt", "test.txt")
 CONFIG = get_config({})
@@ -71,6 +72,7 @@ interaction_rows = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(anime=anime_rows, rows=interaction_rows, settings=SETTINGS, data=st.data())
 def test_whole_tables_keep_every_id(
     anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any], data: st.DataObject
@@ -94,6 +96,7 @@ def test_whole_tables_keep_every_id(
     assert seen == set(known)
 
 
+@pytest.mark.slow
 @given(anime=anime_rows, rows=interaction_rows, settings=SETTINGS, data=st.data())
 def test_damaged_tables(
     anime: list[list[str]], rows: list[list[str]], settings: dict[str, Any], data: st.DataObject
@@ -113,6 +116,7 @@ def test_damaged_tables(
         loaded(home, settings)
 
 
+@pytest.mark.slow
 @given(
     train=st.lists(st.lists(ids, max_size=5), max_size=6),
     test=st.lists(st.lists(ids, max_size=4), max_size=4),

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from import_samples import SAMPLES, write
-from inputs import assert_a_sentence, cells, damaged, folder, put
 
 from dataset.readers import read_anime, read_interactions
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, STATUSES
 from importers.pipeline import Rules, convert
+from tests.helpers.import_samples import SAMPLES, write
+from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, put
 
 
 def bangumi_archive(home: Path) -> Path:
@@ -184,6 +184,7 @@ def prepared(home: Path, name: str, data: st.DataObject) -> Path:
     return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_damaged_data_set(name: str) -> None:
     @settings(max_examples=settings().max_examples // 10)
@@ -206,6 +207,7 @@ def test_a_damaged_data_set(name: str) -> None:
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_damaged_list_of_one_person(name: str) -> None:
     @settings(max_examples=settings().max_examples // 10)

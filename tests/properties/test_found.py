@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from import_samples import write
-from inputs import assert_a_sentence
 
 from config import get_config
 from dataset.readers import USER_COLUMNS, read_interactions, read_table
@@ -13,6 +11,8 @@ from importers import read_export, recognise
 from importers.common import NO_OPTIONS
 from importers.pipeline import Rules, convert
 from runtime.cli import parse_overrides
+from tests.helpers.import_samples import write
+from tests.properties.inputs import assert_a_sentence
 
 
 def table(folder: Path, content: str) -> Any:

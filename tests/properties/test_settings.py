@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from inputs import assert_a_sentence, cells, damaged, folder
 
 from config import CONFIG, get_config, read_config
 from inference.cold_items import read_fields, read_title
 from recommend import parse
 from runtime.cli import parse_overrides
+from tests.properties.inputs import assert_a_sentence, cells, damaged, folder
 
 keys = st.one_of(st.sampled_from((*CONFIG, "preset", "config")), cells)
 numbers = (
@@ -66,6 +67,7 @@ def test_overrides(overrides: dict[str, Any]) -> None:
     assert_config(config)
 
 
+@pytest.mark.slow
 @given(argv=st.lists(words, max_size=6).filter(lambda argv: not any("config" in word for word in argv)))
 def test_the_command_line(argv: list[str]) -> None:
     try:
@@ -89,6 +91,7 @@ def test_a_file_of_settings(content: Any, data: st.DataObject) -> None:
     assert_config(config)
 
 
+@pytest.mark.slow
 @given(
     fields=st.dictionaries(st.sampled_from(("name", "tags_name", "summary", "more")) | cells, values, max_size=4),
     data=st.data(),

@@ -1,0 +1,161 @@
+"""Formats told apart, one person's list, and names."""
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import importers
+from importers import read_export, recognise
+from importers.common import ENTRY_COLUMNS, Format, Options, joined_names, plain
+from tests.helpers.conversions import converted, entry, mal_list, rows_of, source, title
+
+# --- formats told apart ---
+
+
+def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(importers.FORMATS, "pairs", raising=False)  # which reads any table
+    cases = {
+        "a.csv": (b"x,y\n1,2\n", "begins with 'x,y\\\\n1,2\\\\n'"),
+        "empty.json": (b"", "is an empty file"),
+        "cut.gz": (b"\x1f\x8b\x08", "is a cut off gzip file"),
+        "utf16.csv": ("名称,条目类型".encode("utf-16"), "not UTF-8 .save it as UTF-8."),
+    }
+    for name, (content, seen) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} {seen}|{name} .*{seen}") as told:
+            recognise(tmp_path / name)
+        assert "bangumi-archive" in str(told.value)
+        assert "anilist-json" in str(told.value)
+    with pytest.raises(ValueError, match="is a folder of a.csv, cut.gz, empty.json, utf16.csv, which no format reads"):
+        recognise(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="is an empty folder"):
+        recognise(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        recognise(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no format 'mal-xlm', the nearest is mal-xml"):
+        recognise(tmp_path / "a.csv", "mal-xlm")
+    with pytest.raises(ValueError, match="which is not mal-xml"):
+        recognise(tmp_path / "a.csv", "mal-xml")
+
+
+def test_auto_is_among_the_nearest_formats(tmp_path: Path) -> None:
+    for name, near in (("autoo", "auto"), ("movielense", "movielens")):
+        with pytest.raises(ValueError, match=f"there is no format '{name}', the nearest is {near};"):
+            recognise(tmp_path, name)
+
+
+def test_pairs_are_asked_last() -> None:
+    """That format takes any table for its own."""
+    assert importers.MODULES[-1] == "pairs"
+    names = [made.name for made in importers.FORMATS.values()]
+    assert len(names) == len(set(names)) >= 6
+
+
+# --- one person's list ---
+
+
+def test_read_export_returns_rows_with_names(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(gzip.compress(mal_list(5, 6)))
+    name, rows = read_export(path)
+    assert name == "mal-xml"
+    assert rows.columns.tolist() == [*ENTRY_COLUMNS, "name", "other_id"]
+    assert rows[["user_id", "subject_id", "rate", "status", "name", "other_id"]].to_numpy().tolist() == [
+        ["ann", "5", 7.0, "dropped", "T5", ""],
+        ["ann", "6", 7.0, "dropped", "T6", ""],
+    ]
+
+
+@pytest.mark.slow
+def test_read_export_reads_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importers, "EXPORT_MB", 1)
+    large, packed = tmp_path / "large.xml", tmp_path / "packed.xml.gz"
+    large.write_bytes(mal_list(1, pad=" " * 2**20))
+    packed.write_bytes(gzip.compress(b" " * 2**26))  # 64 MB in some kB
+    for path in (large, packed, tmp_path):
+        with pytest.raises(ValueError, match=f"{path.name} holds more than 1 MB, too much for the list of one person"):
+            read_export(path)
+    packed.write_bytes(gzip.compress(mal_list(1, pad=" " * (2**20 - 300))))
+    large.unlink()
+    assert len(read_export(packed)[1]) == 1
+
+
+def test_read_export_takes_the_list_of_one_person_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1))
+    (tmp_path / "b.xml").write_bytes(mal_list(2, 3, user="bo"))
+    with pytest.raises(ValueError, match=r"holds the lists of 2 people \(ann, bo, ...\); give the export of one"):
+        read_export(tmp_path)
+    assert read_export(tmp_path, Options(user="bo"))[1]["subject_id"].tolist() == ["2", "3"]
+    (tmp_path / "none.xml").write_bytes(mal_list())
+    with pytest.raises(ValueError, match="a list without a title"):
+        read_export(tmp_path / "none.xml")
+
+
+def test_read_export_sees_no_file_beside_the_one_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some formats look for the titles that go with a list; a stranger's upload lies among those of others."""
+    seen: list[str] = []
+    curious = Format("curious", "", lambda path: seen.extend(file.name for file in path.parent.iterdir()), None, None)
+    monkeypatch.setattr(importers, "FORMATS", {"curious": curious, **importers.FORMATS})
+    for user in ("ann", "bo"):
+        (tmp_path / f"{user}.xml").write_bytes(mal_list(1, user=user))
+    read_export(tmp_path / "ann.xml")
+    assert seen == ["ann.xml"]
+
+
+def test_read_export_names_the_file_that_was_given(tmp_path: Path) -> None:
+    """Not the unpacked copy in a temporary folder."""
+    (tmp_path / "list.xml.gz").write_bytes(gzip.compress(mal_list(1)[:-9]))
+    with pytest.raises(ValueError, match="no XML of a list") as told:
+        read_export(tmp_path / "list.xml.gz")
+    assert str(told.value).startswith(str(tmp_path / "list.xml.gz"))
+    (tmp_path / "cut.xml.gz").write_bytes(gzip.compress(mal_list(1))[:40])
+    with pytest.raises(ValueError, match="cut.xml.gz: not a whole gzip file"):
+        read_export(tmp_path / "cut.xml.gz")
+
+
+def test_a_file_that_is_not_as_its_format_says_is_an_error_of_one_sentence(tmp_path: Path) -> None:
+    """Whatever a stranger puts in the place of a name or a title."""
+    entry_of = {"mediaId": 1, "status": "CURRENT", "media": {"idMal": 1, "title": ["a", "b"]}}
+    (tmp_path / "a.json").write_text(json.dumps({"lists": [{"entries": [entry_of]}]}))
+    (tmp_path / "b.xml").write_bytes(b'<?xml version="1.0" encoding="UTv-8"?>' + mal_list(1))
+    for name in ("a.json", "b.xml"):
+        with pytest.raises(ValueError, match=f"{name}: something in it is not as its format says"):
+            read_export(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name}: something in it is not as its format says"):
+            converted(tmp_path / "out", recognise(tmp_path / name))
+
+
+def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
+    subject = {"id": 1, "type": 2, "name": "a", "name_cn": "", "infobox": ""}
+    (tmp_path / "subject.jsonlines").write_text(json.dumps(subject), encoding="utf-8")
+    with pytest.raises(ValueError, match="is bangumi-archive, which holds no one's list"):
+        read_export(tmp_path / "subject.jsonlines")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "subject.jsonlines", "subject.jsonlines")
+    with pytest.raises(ValueError, match="is a zip; unpack it"):
+        read_export(tmp_path / "z.zip")
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        read_export(Path("/dev/null"))
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        read_export(tmp_path / "nowhere")
+
+
+# --- texts ---
+
+
+def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
+    names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
+    assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"
+    assert plain("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>") == "It's\ngood <3"
+
+
+@pytest.mark.parametrize("name", ["Unknown", "None", "NULL", "Nan"])
+def test_a_title_may_be_called_like_nothing(name: str, tmp_path: Path) -> None:
+    """There are films called so; only the data sets of Kaggle write such words for a missing name."""
+    assert joined_names(name, "未知") == f"{name} / 未知"
+    converted(tmp_path, source([entry("u", "a")], [title("a", name)]), source(titles=[title("a", "x")], name="other"))
+    assert rows_of(tmp_path, "anime.tsv")[0][1] == f"{name} / x"

@@ -1,0 +1,83 @@
+"""RecBole's atomic files: fields by their usual names, types in the header."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from importers import recbole as module
+from importers.common import Options
+from tests.helpers.import_samples import all_of, found, lists_of, recbole, titles_of, write
+
+RECBOLE = module.FORMATS[0]
+
+
+def test_interactions(tmp_path: Path) -> None:
+    rows = lists_of(RECBOLE, recbole(tmp_path))
+    assert rows["user_id"].tolist() == ["196", "186"]
+    assert rows["subject_id"].tolist() == ["0242", "302"]
+    assert rows["rate"].tolist() == [3, 0]
+    assert rows["updated_at"].tolist() == ["881250949", "891717742"]
+
+
+def test_titles_keep_their_quotes_and_sequences_are_split(tmp_path: Path) -> None:
+    titles = titles_of(RECBOLE, recbole(tmp_path))
+    assert titles["name"].tolist() == ['"Kolya" the boy', "L.A. Confidential"]
+    assert titles["tags_name"].map(json.loads).tolist() == [["Comedy", "Drama"], ["Film & Noir", "Crime"]]
+    assert titles["year"].tolist() == ["1996", "1997"]
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "rate"),
+    [("session_id", "asin", "stars"), ("uid", "iid", "score"), ("user_id", "business_id", "rating")],
+)
+def test_other_usual_names(tmp_path: Path, user: str, item: str, rate: str) -> None:
+    write(tmp_path, set__inter=f"{rate}:float\t{user}:token\t{item}:token\n4\tann\t7\n")
+    row = lists_of(RECBOLE, tmp_path).iloc[0]
+    assert (row["user_id"], row["subject_id"], row["rate"], row["updated_at"]) == ("ann", "7", 4, "")
+
+
+def test_names_that_are_not_usual_are_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, set__inter="reader:token\titem_id:token\n1\t2\n") / "set.inter"
+    with pytest.raises(
+        ValueError,
+        match=r"set\.inter line 1: which field is the user_id\? \(found: reader, item_id\); "
+        r"call it user_id:token",
+    ):
+        all_of(RECBOLE.lists, path)
+    assert all_of(RECBOLE.lists, path, Options(columns={"user_id": "reader"}))["user_id"].tolist() == ["1"]
+    write(tmp_path, set__item="code:token\tname:token\n1\t2\n")
+    with pytest.raises(ValueError, match=r"which field is the subject_id\?.*call it item_id:token"):
+        all_of(RECBOLE.titles, tmp_path / "set.item")
+
+
+def test_parts_of_a_set_and_of_several_sets_the_first(tmp_path: Path) -> None:
+    header = "user_id:token\titem_id:token\n"
+    write(
+        tmp_path,
+        **{name.replace(".", "__"): f"{header}1\t{name}\n" for name in ("b.inter", "a.part1.inter", "a.part2.inter")},
+        a__item="item_id:token\tname:token\n1\tx\n",
+        b__item="item_id:token\tname:token\n1\ty\n",
+    )
+    files = found(RECBOLE, tmp_path)
+    assert [path.name for path in files.lists] == ["a.part1.inter", "a.part2.inter"]
+    assert [path.name for path in files.titles] == ["a.item"]
+
+
+def test_wrong_and_broken_files(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path,
+        a__inter="user_id:token\titem_id\n1\t2\n",
+        b__inter="",
+        c__inter=("user_id:token\titem_id:token\n1\t2\n1\n"),
+        d__inter="user_id:token\titem_id:token\n",
+    )
+    assert RECBOLE.find(folder / "a.inter") is None
+    assert RECBOLE.find(folder / "b.inter") is None
+    for name in "ab":
+        with pytest.raises(ValueError, match=rf"{name}\.inter line 1: not all fields have a type"):
+            all_of(RECBOLE.lists, folder / f"{name}.inter")
+    with pytest.raises(ValueError, match=r"c\.inter line 3: 1 fields where there should be 2"):
+        all_of(RECBOLE.lists, folder / "c.inter")
+    with pytest.raises(ValueError, match=r"d\.inter: no rows; give a \.inter file"):
+        all_of(RECBOLE.lists, folder / "d.inter")

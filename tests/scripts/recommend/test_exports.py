@@ -1,0 +1,85 @@
+"""recommend.py: someone's list from a site."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from inference import user_list
+from tests.helpers.recommend import listed
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+# --- someone's list from a site ---
+
+
+def exported(*rows: tuple[str, ...], **more: list[str]) -> pd.DataFrame:
+    """Return what importers.read_export does: rows of subject_id, name, status and rate."""
+    table = pd.DataFrame(rows, columns=["subject_id", "name", "status", "rate"])
+    return table.assign(rate=table["rate"].astype(float), user_id="me", username="Me", comment="", **more)
+
+
+@pytest.fixture
+def export_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[pd.DataFrame], str]:
+    """Let a file hold such rows for the importers, and return its name."""
+
+    def of(rows: pd.DataFrame) -> str:
+        monkeypatch.setattr(user_list, "read_export", lambda path: ("mal", rows))
+        (tmp_path / "list.xml").write_text("<x/>", encoding="utf-8")
+        return str(tmp_path / "list.xml")
+
+    return of
+
+
+def test_an_exported_list_tells_taste_but_for_what_was_wished_dropped_or_disliked(
+    call: Call, export_of: Callable[[pd.DataFrame], str]
+) -> None:
+    path = export_of(
+        exported(
+            ("s1", "title 1", "done", "8"),
+            ("s2", "title 2", "", "0"),
+            ("s3", "title 3", "wish", "0"),
+            ("s4", "title 4", "dropped", "9"),
+            ("s5", "title 5", "done", "0.5"),
+            ("zz", "TITLE  6", "doing", "7"),
+            ("yy", "of another world", "done", "7"),
+        )
+    )
+    code, printed, _ = call("--new_user", path, "--k", "30")
+    assert code == 0
+    assert "list.xml (mal): of 7 titles, 6 are known here (1 by name) and 3 count as liked" in printed
+    by_hand = call("--new_user", "s1,s2,s6", "--k", "30")[1]
+    assert listed(printed) == [raw for raw in listed(by_hand) if raw not in ("s3", "s4", "s5")]
+
+
+def test_ids_of_another_site_count_for_nothing(call: Call, export_of: Callable[[pd.DataFrame], str]) -> None:
+    rows = [(f"s{i}", f"title {i + 10}", "done", "8") for i in range(4)]
+    theirs = listed(call("--new_user", export_of(exported(*rows)), "--k", "9")[1])
+    assert theirs == listed(call("--new_user", "s10,s11,s12,s13", "--k", "9")[1])
+    odd = listed(call("--new_user", export_of(exported(*rows, ("s20", "no such name", "done", "8"))), "--k", "9")[1])
+    assert odd == theirs
+
+
+def test_another_sites_id_beside_is_tried_next(call: Call, export_of: Callable[[pd.DataFrame], str]) -> None:
+    rows = exported(("a1", "in words of theirs", "done", "8"), ("a2", "", "done", "8"), other_id=["s7", "s8"])
+    assert listed(call("--new_user", export_of(rows))[1]) == listed(call("--new_user", "s7,s8")[1])
+
+
+@pytest.mark.parametrize("rows", [[("zz", "nothing here", "done", "8")], [("s1", "title 1", "wish", "0")]])
+def test_a_list_that_tells_nothing_is_a_sentence(
+    call: Call, export_of: Callable[[pd.DataFrame], str], rows: list[tuple[str, ...]]
+) -> None:
+    code, _, error = call("--new_user", export_of(exported(*rows)))
+    assert code == 2
+    assert "0 count as liked" in error
+    assert "nothing to go by" in error
+
+
+def test_an_id_is_no_file_even_where_a_file_is_called_so(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s1").write_text("no list", encoding="utf-8")
+    assert call("--new_user", "s1")[0] == 0

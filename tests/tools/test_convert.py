@@ -1,0 +1,233 @@
+"""tools/convert.py: what it says, the commands it names, and from an export to a trained run."""
+
+import json
+import logging
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import importers
+import main
+from config import get_config
+from runtime.cli import parse_overrides, run_script
+from tests.helpers.conversions import converted, entry, mal_list, pairs, source, title
+from tools import convert as tool
+
+ROOT = Path(main.__file__).resolve().parent
+
+
+# --- the tool ---
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the tool in this process and return its exit code and what it said."""
+    monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("aglrec"), "level", logging.NOTSET)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["convert.py", *map(str, words)])
+        code = run_script(tool.main)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_tool_says_what_it_read_kept_and_dropped_and_what_comes_next(tmp_path: Path, call: Any) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1, 2).replace(b"Dropped", b"Completed", 1).replace(b">7<", b">0<"))
+    code, out, err = call("auto", tmp_path / "a.xml", tmp_path / "a.xml", "--out", tmp_path / "my data")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"{tmp_path / 'a.xml'}: mal-xml; files of lists: 1, of titles: 1",
+        f"{tmp_path / 'my data'}: 1 rows of 1 users, 1 of them unrated; 2 titles",
+        "known.tsv: 1 rows of other statuses, no positives and not recommended back",
+        "lists of 10 people and more teach what goes with what; with fewer, add theirs, or convert a data set and give "
+        "this list to recommend.py --new_user",
+        "next:",
+        f"    python tools/check.py '{tmp_path / 'my data'}'",
+        f"    python main.py --data_dir '{tmp_path / 'my data'}' --preset tuned --refit true --model_name lsa "
+        "--min_rate 0",
+        f"    python recommend.py --data_dir '{tmp_path / 'my data'}' --user WHO",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("described", "text"), [(True, "--model_name lsa"), (False, "--fusion_mode none")])
+def test_the_next_commands_are_ones_that_run(described: bool, text: str, tmp_path: Path) -> None:
+    """Their settings are legal, the lists come from every positive, and there is no text asked of bare titles."""
+    folder = tmp_path / "data"
+    result = converted(
+        folder,
+        source(
+            [entry(f"u{user}", f"{(user + 3 * place) % 30}", 7) for user in range(12) for place in range(8)],
+            [title(str(n)) for n in range(30)] * described,
+        ),
+    )
+    check, train, listing = (shlex.split(line) for line in tool.convert_summary(result, folder).splitlines()[-3:])
+    assert (check[:2], train[:2], listing[:2]) == (
+        ["python", "tools/check.py"],
+        ["python", "main.py"],
+        ["python", "recommend.py"],
+    )
+    assert check[2:] == [str(folder)]
+    assert " ".join(train).endswith(text)
+    config = get_config(
+        parse_overrides(
+            [
+                *train[2:],
+                "--saved_dir",
+                str(tmp_path / "saved"),
+                "--epochs",
+                "1",
+                "--embedding_dim",
+                "4",
+                "--lsa_dim",
+                "4",
+                "--device",
+                "cpu",
+            ]
+        )
+    )
+    assert config["refit"]
+    main.run(config)
+    lists = json.loads((tmp_path / "saved" / "recommendations.json").read_text(encoding="utf-8"))
+    assert len(lists) == 12
+
+
+def test_the_tool_overwrites_only_when_told(tmp_path: Path, call: Any) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1, 2))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "anime.tsv.gz").write_bytes(b"mine")
+    words = ("mal-xml", tmp_path / "a.xml", "--out", tmp_path / "out", "--statuses", "dropped,unknown")
+    code, _, err = call(*words)
+    assert code == 2
+    assert "out has anime.tsv.gz already; name another --out, or replace them with --overwrite" in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["anime.tsv.gz"]
+    assert call(*words, "--overwrite")[0] == 0
+    assert pairs(tmp_path / "out") == {("ann", "1"), ("ann", "2")}
+
+
+def test_ctrl_c_leaves_the_folder_as_it_was(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1, 2).replace(b"Dropped", b"Completed"))
+    words = ("mal-xml", tmp_path / "a.xml", "--out", tmp_path / "out", "--overwrite")
+    assert call(*words)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importers.pipeline.Users.chosen", interrupted)
+    with pytest.raises(SystemExit) as left:
+        call(*words)
+    assert left.value.code == 130
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize(("flag", "value", "least"), [("--users", "-1", 0), ("--seed", "x", 0), ("--min_rows", "0", 1)])
+def test_a_number_out_of_range_is_one_line(
+    flag: str, value: str, least: int, call: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        call("auto", "a.xml", "--out", "out", flag, value)
+    wrong = f"error: {flag}: {value!r} is not a whole number of at least {least} (see --help)\n"
+    assert capsys.readouterr().err == wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--statuses", "done,seen"), "--statuses names 'seen'; use some of: wish,done,doing,on_hold,dropped,unknown"),
+        (("--columns", "user_id"), "write OURS=THEIRS"),
+    ],
+)
+def test_the_tool_says_what_is_wrong_with_an_option(
+    tmp_path: Path, call: Any, words: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1))
+    code, _, err = call("auto", tmp_path / "a.xml", "--out", tmp_path / "out", *words)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_tool_lists_formats_a_line_each() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "convert.py"), "--list"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(importers.FORMATS)
+
+
+@pytest.mark.slow
+def test_from_a_dump_and_lists_to_a_trained_run(tmp_path: Path, call: Any) -> None:
+    """Bangumi's dump with 40 anime and a book, and the lists of 30 users: the folder trains."""
+    rng, source_dir = np.random.default_rng(0), tmp_path / "source"
+    source_dir.mkdir()
+    with open(source_dir / "subject.jsonlines", "w", encoding="utf-8") as file:
+        for number in range(41):
+            file.write(
+                json.dumps(
+                    {
+                        "id": number,
+                        "type": 1 if number == 40 else 2,
+                        "name": f"name {number}",
+                        "name_cn": f"名{number}",
+                        "infobox": "",
+                        "summary": f"story {number % 6}",
+                        "nsfw": number == 39,
+                        "tags": [{"name": f"tag{number % 5}", "count": 9}],
+                        "date": "2001-04-05",
+                    },
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
+    for user in range(30):
+        (source_dir / f"user{user}").mkdir()
+        for offset in (0, 6):
+            data = [
+                {
+                    "subject_id": int(number),
+                    "subject_type": 2,
+                    "rate": int(rng.integers(1, 11)),
+                    "type": 2,
+                    "comment": "fine" if number % 3 else None,
+                    "updated_at": f"2020-01-{day + 1:02d}T00:00:00+08:00",
+                }
+                for day, number in enumerate(rng.choice(range(30), 6, replace=False))
+            ]
+            (source_dir / f"user{user}" / f"{offset}.json").write_text(
+                json.dumps({"total": 12, "limit": 6, "offset": offset, "data": data}), encoding="utf-8"
+            )
+    code, out, err = call("auto", source_dir / "subject.jsonlines", source_dir, "--out", tmp_path / "data")
+    assert code == 2
+    assert "has files of bangumi-archive and of bangumi-collections; name the files or folders one by one" in err
+    (source_dir / "subject.jsonlines").rename(tmp_path / "subject.jsonlines")
+    code, out, err = call("auto", source_dir, tmp_path / "subject.jsonlines", "--out", tmp_path / "data")
+    assert code == 0, err
+    metrics = main.run(
+        get_config(
+            {
+                "data_dir": str(tmp_path / "data"),
+                "saved_dir": str(tmp_path / "saved"),
+                "model_name": "lsa",
+                "lsa_dim": 8,
+                "embedding_dim": 8,
+                "epochs": 1,
+                "batch_size": 64,
+                "device": "cpu",
+            }
+        )
+    )
+    assert (metrics["data"]["users"], metrics["data"]["items"]) == (30, 39)
+    lists = json.loads((tmp_path / "saved" / "recommendations.json").read_text(encoding="utf-8"))
+    assert set(lists) == {f"user{user}" for user in range(30)}
+    assert lists["user0"][0]["name"].startswith("名")

@@ -1,0 +1,227 @@
+"""The linear half of the model: what is chosen on valid, the cut to columns, and titles placed by their text."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from config import get_config
+from data_loader import Dataset
+from evaluator import evaluate, means
+from tests.helpers.linear import COLD, METRIC, N_ITEMS, SILENT, column_by_column, ones, parted, ridge, texts
+from training import linear_columns
+from training.closed_form import low_pass
+from training.linear_columns import chosen_weights, linear_model, linear_users, place_cold_by_text
+
+CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 64, "calibrate": True})
+
+
+@pytest.fixture(autouse=True)
+def fewer_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Penalties for 60 users in place of thousands."""
+    monkeypatch.setattr(linear_columns, "L2_GRID", (2.0, 10.0, 60.0))
+
+
+def by_hand(dataset: Dataset, l2: float, text: np.ndarray | None = None) -> np.ndarray:
+    """Solve for the item-item weights by least squares; the texts (n_items, L) are further rows."""
+    ratings, sizes = dataset.train.toarray().astype(float), np.diff(dataset.train.indptr)
+    ratings *= np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -linear_columns.USER_POWER)[:, None]
+    penalty = l2 + linear_columns.DROPOUT / (1 - linear_columns.DROPOUT) * np.square(ratings).sum(axis=0)
+    text = None if text is None else text * np.isin(np.arange(N_ITEMS), dataset.warm_items)[:, None]
+    return column_by_column(ratings, penalty, None if text is None else text.T.astype(float))
+
+
+def figure(dataset: Dataset, weights: np.ndarray) -> float:
+    scores = torch.from_numpy(dataset.train.toarray() @ weights).float()
+    return means(evaluate(scores, torch.eye(N_ITEMS), dataset.valid, dataset.train, CONFIG, dataset.warm_items))[METRIC]
+
+
+def bytes_of(found: linear_columns.Linear) -> tuple[Any, ...]:
+    return found.inputs.numpy().tobytes(), found.outputs.numpy().tobytes(), found.user_power, found.decided
+
+
+# --- weights, and what is chosen ---
+
+
+@pytest.mark.parametrize("text", [None, texts()], ids=["no text", "text"])
+def test_uncut_columns_score_as_the_chosen_weights(text: np.ndarray | None) -> None:
+    dataset = parted()
+    found = linear_model(dataset, text, CONFIG)
+    weight = found.decided["text_weight"]
+    expected = by_hand(dataset, found.decided["l2"], None if text is None else text * np.sqrt(weight))
+    scores = linear_users(found.inputs, found.user_power, dataset.train) @ found.outputs.T
+    warm = dataset.warm_items
+    np.testing.assert_allclose(scores[:, warm], (dataset.train @ expected)[:, warm], atol=2e-4)
+    assert np.abs(scores.numpy()).max() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
+    dataset, text = parted(seed), texts(seed)
+    weights, decided = chosen_weights(dataset, text, CONFIG)
+    tried = decided.pop("tried")
+    first, then = tried[: len(linear_columns.L2_GRID)], tried[len(linear_columns.L2_GRID) :]
+    assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear_columns.L2_GRID]
+    assert [one["text_weight"] for one in then] == list(linear_columns.TEXT_WEIGHT_GRID[1:])
+    assert {one["l2"] for one in then} == {max(first, key=lambda one: one[METRIC])["l2"]}
+    for one in tried:
+        made = by_hand(dataset, one["l2"], text * np.sqrt(one["text_weight"]))
+        assert one[METRIC] == pytest.approx(figure(dataset, made), abs=1e-6)
+    best = max(tried, key=lambda one: one[METRIC])
+    assert decided == {"l2": best["l2"], "text_weight": best["text_weight"]}
+    assert figure(dataset, weights.numpy()) == pytest.approx(best[METRIC], abs=1e-6)
+    assert len({round(one[METRIC], 6) for one in tried}) > 1
+
+
+def test_how_much_text_counts_does_not_hang_on_the_length_of_the_vectors() -> None:
+    dataset = parted()
+    short, long = (chosen_weights(dataset, texts() * length, CONFIG)[1]["tried"] for length in (1, 100))
+    for one, other in zip(short, long, strict=True):
+        assert one == pytest.approx(other)
+
+
+def test_it_does_not_look_at_test_parts() -> None:
+    dataset = parted()
+    empty = ones(np.zeros(dataset.train.shape))
+    swapped = dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.test)
+    gone = dataclasses.replace(dataset, test=empty, cold_test=empty, seen=sp.csr_matrix(dataset.train + dataset.valid))
+    found = [bytes_of(linear_model(one, texts(), CONFIG)) for one in (dataset, swapped, gone)]
+    assert found[0] == found[1] == found[2]
+    asked = dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid)
+    assert bytes_of(linear_model(asked, texts(), CONFIG)) != found[0]
+
+
+def test_without_a_valid_part_nothing_is_chosen() -> None:
+    dataset = parted()
+    dataset = dataclasses.replace(dataset, valid=ones(np.zeros(dataset.train.shape)))
+    weights, decided = chosen_weights(dataset, texts(), CONFIG)
+    assert len(decided["tried"]) == 1
+    assert decided["text_weight"] == 0
+    assert decided["l2"] in linear_columns.L2_GRID
+    np.testing.assert_allclose(weights, by_hand(dataset, decided["l2"]), atol=1e-5)
+
+
+def test_text_of_cold_titles_alone_says_nothing_of_the_others() -> None:
+    text = texts() * np.isin(np.arange(N_ITEMS), COLD)[:, None]
+    weights, decided = chosen_weights(parted(), text, CONFIG)
+    np.testing.assert_allclose(weights, by_hand(parted(), decided["l2"]), atol=1e-5)
+
+
+def test_few_columns_are_the_directions_in_which_scores_vary_most() -> None:
+    dataset = parted()
+    found = linear_model(dataset, None, {**CONFIG, "linear_dim": 3})
+    whole = dataset.train @ by_hand(dataset, found.decided["l2"])
+    scores = linear_users(found.inputs, found.user_power, dataset.train) @ found.outputs.T
+    values = np.linalg.svd(whole, compute_uv=False)
+    assert found.inputs.shape == found.outputs.shape == (N_ITEMS, 3)
+    assert np.linalg.norm(scores.numpy() - whole) == pytest.approx(np.linalg.norm(values[3:]), rel=1e-3)
+
+
+# --- users ---
+
+
+def test_users_are_the_sum_of_their_titles_scaled_by_how_many_they_are() -> None:
+    inputs = torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]])
+    collected = ones(np.array([[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1]]))
+    assert linear_users(inputs, 0.0, collected).tolist() == [[4, 7], [7, 11], [0, 0], [11, 18]]
+    expected = np.array([[4, 7], [7, 11], [0, 0], [11, 18]]) / np.sqrt([[2], [1], [1], [3]])
+    np.testing.assert_allclose(linear_users(inputs, 0.5, collected), expected, rtol=1e-6)
+
+
+# --- large catalogues ---
+
+
+@pytest.mark.parametrize("text", [None, texts()], ids=["no text", "text"])
+def test_a_large_catalogue_is_filtered(text: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", N_ITEMS - 1)
+    dataset, rank = parted(), 6
+    found = linear_model(dataset, text, {**CONFIG, "linear_dim": rank})
+    ratings = dataset.train.toarray().astype(float)
+    n_users, sizes = np.maximum(ratings.sum(axis=0), 1), np.maximum(ratings.sum(axis=1), 1)[:, None]
+    _, _, rows = np.linalg.svd(ratings / np.sqrt(n_users * sizes))
+    passed = rows[:rank].T @ rows[:rank] * (n_users[None, :] / n_users[:, None]) ** linear_columns.ITEM_POWER
+    scores = linear_users(found.inputs, found.user_power, dataset.train) @ found.outputs.T
+    warm = dataset.warm_items
+    np.testing.assert_allclose(scores[:, warm], (ratings @ passed / np.sqrt(sizes))[:, warm], atol=1e-3)
+    assert (found.user_power, found.decided) == (0.5, {})
+    assert not scores[:, SILENT].any()
+    assert bool(scores[:, COLD].any()) == (text is not None)
+
+
+def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", N_ITEMS)
+    assert linear_model(parted(), None, CONFIG).decided["tried"]
+
+
+# --- titles placed by their text ---
+
+
+@pytest.mark.parametrize("penalty", [0.5, 20.0])
+def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [penalty])
+    text, warm = texts() * 3, np.arange(13)
+    values = np.random.default_rng(3).normal(size=(N_ITEMS, 2)).astype(np.float32)
+    text[4] = 0  # a title with a history and no text teaches nothing, and keeps its values
+    placed = place_cold_by_text(text, warm, values)
+    assert placed.dtype == np.float32
+    np.testing.assert_array_equal(placed[warm], values[warm])
+    taught = np.delete(warm, 4)
+    np.testing.assert_allclose(placed[COLD], ridge(text[taught], values[taught], text[COLD], penalty), atol=1e-5)
+    assert not placed[SILENT].any()
+    assert values[SILENT].any()
+
+
+def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [0.1, 3.0, 100.0])
+    rng, text, warm, chosen = np.random.default_rng(7), texts(7) * 2, np.arange(13), set()
+    for noise in (0.01, 1.0, 1.0, 10.0, 10.0):
+        values = (text @ rng.normal(size=(5, 1)) + noise * rng.normal(size=(N_ITEMS, 1))).astype(np.float32)
+        errors = {
+            penalty: np.mean(
+                [
+                    np.square(
+                        values[i] - ridge(text[np.delete(warm, i)], values[np.delete(warm, i)], text[[i]], penalty)
+                    )
+                    for i in warm
+                ]
+            )
+            for penalty in linear_columns.RIDGE_GRID
+        }
+        best = min(errors, key=errors.get)
+        chosen.add(best)
+        np.testing.assert_allclose(
+            place_cold_by_text(text, warm, values)[COLD],
+            ridge(text[warm], values[warm], text[COLD], best),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+    assert len(chosen) > 1
+
+
+def test_the_cold_titles_of_a_model_stand_where_titles_of_their_text_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cold title with the very text of a single other one, told apart from all others, scores much like it."""
+    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [1e-6])
+    text = np.eye(N_ITEMS, dtype=np.float32)
+    text[COLD[0]], text[SILENT] = text[2], 0
+    found = linear_model(parted(), text, CONFIG)
+    scores = linear_users(found.inputs, found.user_power, parted().train) @ found.outputs.T
+    np.testing.assert_allclose(scores[:, COLD[0]], scores[:, 2], atol=1e-3)
+    assert not scores[:, SILENT].any()
+
+
+def test_without_text_new_titles_tie_exactly(dataset: Dataset, config: dict[str, Any]) -> None:
+    """Rounding errors of a factorisation would rank them by their place in the file, which may follow popularity."""
+    cold = np.isin(np.arange(dataset.n_items), (0, 7))
+    train = sp.csr_matrix(dataset.train.multiply(~cold))
+    train.eliminate_zeros()
+    thinned = dataclasses.replace(dataset, train=train)
+    for most in (12_000, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", most)
+            found = linear_model(thinned, None, {**config, "linear_dim": 6})
+        assert not found.outputs[torch.from_numpy(cold)].any()
+        assert found.outputs[torch.from_numpy(~cold)].any()
+    assert not low_pass(train, 5)[1][cold].any()

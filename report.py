@@ -16,6 +16,7 @@ READ = ("metrics.json", "history.jsonl", "recommendations.json", "new_titles.jso
 
 
 def main() -> None:
+    """Run the command line."""
     flags = Flags(__doc__)
     flags.add_argument("folder", nargs="?", type=Path, default="saved", metavar="FOLDER", help="the saved_dir of a run")
     folder = flags.parse_args().folder

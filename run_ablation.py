@@ -273,6 +273,7 @@ def picked(settings: dict[str, Settings], only: str) -> tuple[dict[str, Settings
 
 
 def main() -> None:
+    """Run the command line."""
     asked, overrides = FLAGS.read()
     folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
     settings, baselines = picked({**COMBINATIONS, **(FULL if asked.full else {})}, asked.only)

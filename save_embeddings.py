@@ -22,6 +22,7 @@ log = logging.getLogger("aglrec")
 
 
 def main() -> None:
+    """Run the command line."""
     config = get_config(parse_overrides(sys.argv[1:]))
     vectors = text_vectors(load_dataset(config), config, str(resolve_device(config["device"])))
     if vectors.items is None:

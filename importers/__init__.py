@@ -150,7 +150,7 @@ def _apart(path: Path) -> Iterator[Path]:
         # a folder's name may be the user's
         copy = Path(folder) / (path.resolve().parent.name or "list") / path.name.removesuffix(".gz")
         copy.parent.mkdir()
-        with open_bytes(path) as packed, open(copy, "wb") as file:
+        with open_bytes(path) as packed, copy.open("wb") as file:
             for _ in range(EXPORT_MB):
                 file.write(packed.read(2**20))
             if packed.read(1):

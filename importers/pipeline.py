@@ -100,14 +100,14 @@ def _put_in_place(work: Path, folder: Path) -> None:
     """Replace the files of a folder; one that stood there before, and is not among the new ones, goes."""
     for name in FILES:
         if (work / name).exists():
-            with open(work / name, "rb") as file:
+            with (work / name).open("rb") as file:
                 os.fsync(file.fileno())
     for name in reversed(FILES):
         (folder / f"{name}.gz").unlink(missing_ok=True)
     (folder / ROWS).unlink(missing_ok=True)
     for name in FILES:
         if (work / name).exists():
-            os.replace(work / name, folder / name)
+            (work / name).replace(folder / name)
         else:
             (folder / name).unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     if len(kept) < len(users.tally.keys):
         sieve(work / USERS, USER_COLUMNS, lambda table: among(keys_of(table["user_id"], rules.seed), kept))
         before = work / f"{ROWS}.all"
-        os.replace(work / ROWS, before)
+        (work / ROWS).replace(before)
         rows = _write_rows(
             (table[among(keys_of(table["user_id"], rules.seed), kept)] for table in read(before)), work / ROWS
         )
@@ -214,7 +214,7 @@ def _finish_titles(path: Path, titles: Tally, kept: np.ndarray) -> None:
         return wanted & ~repeated
 
     sieve(path, ANIME_COLUMNS, once)
-    with open(path, "a", encoding="utf-8", newline="") as out:
+    with path.open("a", encoding="utf-8", newline="") as out:
         write(out, _merged(pd.concat(repeats)))
 
 

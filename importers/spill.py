@@ -1,7 +1,6 @@
 """Tables on disk, a chunk at a time: tab-separated text in which a row is a line."""
 
 import csv
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ def cleaned(cells: pd.Series) -> np.ndarray:
 @contextmanager
 def create(path: Path, columns: tuple[str, ...]) -> Iterator[TextIO]:
     """Open a new file with a header."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         file.write("\t".join(columns) + "\n")
         yield file
 
@@ -67,7 +66,7 @@ def read(path: Path) -> Iterator[pd.DataFrame]:
 def sieve(path: Path, columns: tuple[str, ...], chosen: Callable[[pd.DataFrame], np.ndarray]) -> None:
     """Leave out of a file all rows but the chosen ones."""
     before = path.with_name(f"{path.name}.all")
-    os.replace(path, before)
+    path.replace(before)
     with create(path, columns) as out:
         for table in read(before):
             write(out, table[chosen(table)])

@@ -81,5 +81,5 @@ def _entries(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -63,6 +63,7 @@ def shares(rows: list[Runs]) -> dict[str, float]:
 
 
 def main() -> None:
+    """Run the command line."""
     asked, overrides = FLAGS.read()
     found = shares(rows_alike(overrides, asked.groups, asked.seeds))
     write_json(Path(get_config(overrides)["saved_dir"]) / "aa" / "results.json", found)

@@ -143,6 +143,7 @@ def read_costs(text: str) -> list[float]:
 
 
 def main() -> None:
+    """Run the command line."""
     flags = Flags(__doc__)
     flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the saved_dir of a run")
     flags.add_argument("--costs", default="0,0.005,0.01,0.02,0.05,0.1", metavar="C,C", help="each from 0 to 1")

@@ -110,6 +110,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     asked, overrides = FLAGS.read()
     results = learning_curve(overrides, asked.rows, asked.seeds)
     saved = Path(get_config(overrides)["saved_dir"])

@@ -183,6 +183,7 @@ def table(runs: list[dict[str, dict[str, float]]]) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     flags = Flags(__doc__)
     flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the saved_dir of a run")
     flags.add_argument("--data_dir", metavar="DIR", help="where the data are, if no longer where the run found them")

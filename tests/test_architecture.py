@@ -101,6 +101,14 @@ def test_no_file_of_the_house_is_longer_than_350_lines() -> None:
     files += [path for ending in ("jinja", "css", "html") for path in ROOT.rglob(f"*.{ending}")]
     lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert not {name: length for name, length in lengths.items() if length > 350}
+    tests = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert not {name: length for name, length in tests.items() if length > 500}
+
+
+def test_no_test_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        named = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        assert not [name for name in named if name and name.rpartition(".")[2].startswith(("test_", "conftest"))], path
 
 
 @each_module

@@ -44,7 +44,7 @@ def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) 
     dataset = load_dataset(config)
     held_out = {(dataset.raw_user_ids[u], dataset.raw_item_ids[i]) for u, i in np.argwhere(getattr(dataset, part))}
     seen = {(dataset.raw_user_ids[u], dataset.raw_item_ids[i]) for u, i in np.argwhere(dataset.seen)}
-    with open(source / "interactions.tsv", encoding="utf-8", newline="") as file:
+    with (source / "interactions.tsv").open(encoding="utf-8", newline="") as file:
         rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
     assert held_out
     for row in rows:
@@ -59,7 +59,7 @@ def rewrite_part(source: Path, target: Path, config: dict[str, Any], part: str) 
 def write_timed(folder: Path) -> Path:
     """Write data in which no two rows of a user share a time, so that the order within a user is certain."""
     write_data(folder)
-    with open(folder / "interactions.tsv", encoding="utf-8", newline="") as file:
+    with (folder / "interactions.tsv").open(encoding="utf-8", newline="") as file:
         rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
     for number, row in enumerate(rows):
         row[4] = str(1_600_000_000 + number * 7919 % 99_991)

@@ -170,6 +170,7 @@ def _text_advice(texts: dict[str, float], comments: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     flags = Flags(__doc__)
     flags.add_argument("folder", type=Path, metavar="DIR", help="the folder with the data")
     flags.add_argument("--json", action="store_true", help="print what was found as JSON")

@@ -111,6 +111,7 @@ def convert_summary(result: Result, folder: Path) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     flags = Flags(__doc__)
     # argparse's own way to print something and leave, before it asks for what is missing
     formats = "\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items())

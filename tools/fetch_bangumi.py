@@ -55,6 +55,7 @@ def summary(counts: dict[str, int], folder: Path) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     flags = Flags(__doc__)
     flags.add_argument("usernames", nargs="*", metavar="USERNAME")
     flags.add_argument("--users_file", type=Path, metavar="FILE", help="a text file with a username a line")

@@ -35,6 +35,7 @@ class Encoder(NamedTuple):
 
     @property
     def is_here(self) -> bool:
+        """Whether it can be loaded without a download."""
         return self.name == "lsa" or Path(self.source).is_dir()
 
 

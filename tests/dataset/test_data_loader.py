@@ -212,7 +212,7 @@ def test_fingerprint_covers_every_part(part: str, data_dir: Path) -> None:
 
 def test_fingerprint_changes_with_the_catalogue(data_dir: Path) -> None:
     before = load(data_dir).fingerprint
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.write("s99\tnew\t\t\n")
     assert load(data_dir).fingerprint != before
 

@@ -22,7 +22,7 @@ def write_tsv(folder: Path, name: str, rows: Iterable[Iterable[Any]]) -> Path:
     """Write rows below the header that DESIGN gives this file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(HEADERS[name])
         writer.writerows(rows)

@@ -1,6 +1,5 @@
 """Runs that are repeated, killed or damaged, and what must come of them."""
 
-import os
 import re
 import resource
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import pytest
 
 import main
 from config import get_config
-from runtime import files
 from tests.faults.artefacts import artefacts, differing
 
 
@@ -95,15 +93,15 @@ def are(expected: dict[str, Any]) -> bool:
 
 def killed_at(name: str, config: dict[str, Any], folder: Path | None = None) -> None:
     """Run until a file of this name is about to take its place, in this folder if one is given."""
-    replace = os.replace
+    replace = Path.replace
 
-    def deadly(source: Any, target: Any) -> None:
-        if Path(target).name == name and folder in (None, Path(target).parent):
+    def deadly(source: Path, target: Path) -> Path:
+        if target.name == name and folder in (None, target.parent):
             raise KeyboardInterrupt
-        replace(source, target)
+        return replace(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files.os, "replace", deadly)
+        patch.setattr(Path, "replace", deadly)
         with pytest.raises(KeyboardInterrupt):
             main.run(config)
 

@@ -37,11 +37,11 @@ def write_served_data(folder: Path) -> Path:
     """Write data with years, several names, hostile ones, and titles that nobody collected."""
     write_data(folder, n_users=60, n_items=NEW, per_user=10)
     rows = list(csv.DictReader((folder / "interactions.tsv").read_text(encoding="utf-8").splitlines(), delimiter="\t"))
-    with open(folder / "interactions.tsv", "w", encoding="utf-8", newline="") as file:
+    with (folder / "interactions.tsv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(row | {"subject_id": raw(int(row["subject_id"][1:]))} for row in rows)
-    with open(folder / "anime.tsv", "w", encoding="utf-8", newline="") as file:
+    with (folder / "anime.tsv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(("subject_id", "name", "tags_name", "summary", "year"))
         writer.writerows(

@@ -50,7 +50,7 @@ def write_timed(folder: Path, n_users: int, per_user: int, n_items: int = 40) ->
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
-    with open(folder / "interactions.tsv", encoding="utf-8", newline="") as file:
+    with (folder / "interactions.tsv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
 

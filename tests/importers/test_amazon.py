@@ -100,7 +100,7 @@ def test_chunks_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_a_bad_line_is_named(tmp_path: Path, bad: str, what: str) -> None:
     path = amazon_2018(tmp_path) / "Movies_and_TV.json"
-    with open(path, "a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write("\n" + bad)
     with pytest.raises(ValueError, match=rf"Movies_and_TV\.json line 4: {what}"):
         all_of(AMAZON["2018"].lists, path)

@@ -465,7 +465,7 @@ def test_a_crawlers_table_is_read(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_long_table_comes_in_chunks_and_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "record.tsv"
-    with open(path, "w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write("uid\tiid\ttyp\tstate\tadddate\trate\ttags\tcomment\n")
         file.writelines(f"{row}\t8\tanime\tdo\t\t\t\t\n" for row in range(CHUNK + 5))
         file.write("1\t8\tanime\tdo\t\tx\t\t\n")

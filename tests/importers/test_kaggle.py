@@ -252,7 +252,7 @@ def test_titles_in_another_encoding_are_refused_in_a_sentence(tmp_path: Path) ->
 
 def test_an_unclosed_quote_is_named_with_the_line_it_starts_on(tmp_path: Path) -> None:
     folder = kaggle_2016(tmp_path)
-    with open(folder / "anime.csv", "a", encoding="utf-8") as file:
+    with (folder / "anime.csv").open("a", encoding="utf-8") as file:
         file.write('30,"Neon Genesis,Action,TV,26,8,9\n31,Other,Action,TV,1,8,9\n')
     with pytest.raises(ValueError, match=r"anime\.csv line 4: .*close(d| every double quote)"):
         titles_of(SET["2016"], folder)
@@ -260,7 +260,7 @@ def test_an_unclosed_quote_is_named_with_the_line_it_starts_on(tmp_path: Path) -
 
 def test_a_name_with_a_comma_that_is_not_quoted_is_refused(tmp_path: Path) -> None:
     folder = kaggle_2016(tmp_path)
-    with open(folder / "anime.csv", "a", encoding="utf-8") as file:
+    with (folder / "anime.csv").open("a", encoding="utf-8") as file:
         file.write("30,Oh, Family,Action,TV,26,8,9\n")
     with pytest.raises(ValueError, match=r"anime\.csv line 4: 8 fields where there should be 7"):
         titles_of(SET["2016"], folder)

@@ -212,7 +212,7 @@ def test_recognition_reads_the_first_kilobytes_only(tmp_path: Path, sample: str)
     folder = SAMPLES[sample](tmp_path)
     n_files = len(list(folder.iterdir()))
     for path in folder.iterdir():
-        with open(path, "ab") as file:
+        with path.open("ab") as file:
             file.write(path.read_bytes().splitlines(keepends=True)[-1] * 100_000)
     made: Format = FORMATS[sample.split()[0]]
     before = bytes_read_by_this_process()

@@ -374,7 +374,7 @@ def test_a_second_conversion_into_a_folder_is_refused_and_the_first_one_ends(tmp
 def test_interactions_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with interactions.tsv has the others, so a kill between two renames shows."""
     replaced: list[str] = []
-    monkeypatch.setattr("os.replace", lambda old, new: (replaced.append(Path(new).name), Path(old).rename(new)))
+    monkeypatch.setattr(Path, "replace", lambda old, new: (replaced.append(Path(new).name), old.rename(new)))
     converted(tmp_path, source([entry("u", "a")]))
     assert replaced[-1] == "interactions.tsv"
 

@@ -277,7 +277,7 @@ def test_help_of_every_script(script: Path) -> None:
     program = (
         "import builtins, runpy, sys\nreal = builtins.__import__\n"
         "def guard(name, *rest):\n    assert not name.startswith(('torch', 'pandas')), name\n"
-        "    return real(name, *rest)\n" + "builtins.__import__ = guard\n" * (script.parent == Path("."))
+        "    return real(name, *rest)\n" + "builtins.__import__ = guard\n" * (script.parent == Path())
     )
     run = f"path({str(script)!r}" if script.parent != Path("benchmarks") else f"module('benchmarks.{script.stem}'"
     program += f"sys.argv = [{str(script)!r}, '--help']\nrunpy.run_{run}, run_name='__main__')\n"
@@ -289,7 +289,7 @@ def test_help_of_every_script(script: Path) -> None:
     shown = re.findall(r"^ +(?:-h, )?--(\w+)", done.stdout, re.MULTILINE)
     assert shown[0] == "help"
     is_setting = [name in (*CONFIG, "preset", "config") for name in shown]
-    assert is_setting == sorted(is_setting) or script.parent != Path(".")
+    assert is_setting == sorted(is_setting) or script.parent != Path()
     tree = ast.parse((ROOT / script).read_text(encoding="utf-8"))
     own = {
         ast.unparse(node.args[0]).strip("'-")

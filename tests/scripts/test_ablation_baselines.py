@@ -137,10 +137,10 @@ def test_baselines_are_fitted_again_with_other_texts(
 @pytest.fixture
 def cold_dataset(data_dir: Path, config: dict[str, Any]) -> Dataset:
     """Titles without a history, rows set aside, and a user with a single row, who has none in test."""
-    with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "interactions.tsv").open("a", encoding="utf-8") as file:
         file.write("untested\ts1\t5\t\t\n")
         file.writelines(f"u{user}\tin_test\t5\t\t2021-01-01\n" for user in range(9))
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.write("in_test\tall of its rows are in test\t\t\n")
     dataset = load_dataset({**config, "cold_item_ratio": 0.2, "split_seed": 1, "min_rate": 3.0})
     assert dataset.excluded.nnz > 0

@@ -51,7 +51,7 @@ def test_data_written_to_while_they_are_read_are_refused(
     def check_and_append(read: Path, *columns: Any) -> None:
         check(read, *columns)
         if read == path:
-            with open(path, "a") as file:
+            with path.open("a") as file:
                 file.write("u1\ts1\t")
 
     with monkeypatch.context() as patch:

@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -101,12 +102,13 @@ def test_a_read_only_disk_is_a_sentence(
         return opened(path, *more, **named)
 
     def refuse_folder(path: Any, *more: Any, **named: Any) -> Any:
-        if os.path.exists(path):
+        if Path(path).exists():
             return folders(path, *more, **named)
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "open", refuse)
+        patch.setattr(io, "open", refuse)  # what Path.open calls
         patch.setattr(os, "mkdir", refuse_folder)
         capsys.readouterr()
         code = script(name)

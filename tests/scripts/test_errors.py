@@ -178,7 +178,7 @@ def test_not_utf8(encoding: str, data_dir: Path, complain: Complain) -> None:
     lines = [*good(3), 'u7\ts7\t5\t"two\nlines"\t\n']
     bad = "u8\ts8\t5\t{}\t\n".format({"gbk": "很好看", "latin-1": "tr\u00e8s bon"}[encoding]).encode(encoding)
     write_interactions(data_dir, *lines)
-    with open(data_dir / "interactions.tsv", "ab") as file:
+    with (data_dir / "interactions.tsv").open("ab") as file:
         file.write(bad + "".join(good(3)).encode())
     error = complain(data_dir)
     assert not mentions(error, "interactions.tsv", "UTF-8")
@@ -249,7 +249,7 @@ def test_row_with_too_few_or_too_many_fields(
 
 
 def test_row_with_too_few_fields_in_anime(data_dir: Path, complain: Complain) -> None:
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.write("s99\tonly a name\n")
     error = complain(data_dir)
     assert not mentions(error, "anime.tsv", "2 fields", "4")
@@ -296,7 +296,7 @@ def test_empty_id_in_interactions(row: str, column: str, data_dir: Path, complai
 
 
 def test_empty_subject_id_in_anime(data_dir: Path, complain: Complain) -> None:
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.write('s98\tname\t\t"a\nb"\n\tname\t\t\n')
     error = complain(data_dir)
     assert not mentions(error, "anime.tsv", "subject_id", "empty")
@@ -305,7 +305,7 @@ def test_empty_subject_id_in_anime(data_dir: Path, complain: Complain) -> None:
 
 @pytest.mark.parametrize("cell", ["[broken", ",;", "[a b]"])
 def test_tags_that_parse_as_nothing(cell: str, data_dir: Path, complain: Complain) -> None:
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.write(f's98\tname\tx\t"a\nb"\ns99\tname\t{cell}\t\n')
     error = complain(data_dir)
     assert not mentions(error, "anime.tsv", "tags_name", cell)

@@ -97,9 +97,9 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
 @pytest.fixture
 def held_out(config: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     """A config with rows set aside, cold titles, and a title that lost all of its rows to test."""
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.write("in_test\tall of its rows are in test\t\t\n")
-    with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "interactions.tsv").open("a", encoding="utf-8") as file:
         file.writelines(f"u{user}\tin_test\t5\t\t2021-01-01\n" for user in range(9))
     return {
         **config,
@@ -226,7 +226,7 @@ def test_inference_takes_a_run_from_before_a_setting_was_added(config: dict[str,
 
 def test_inference_refuses_other_data(config: dict[str, Any], data_dir: Path) -> None:
     main.run(config)
-    with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "interactions.tsv").open("a", encoding="utf-8") as file:
         file.write("a_new_user\ts1\t5\t\t\n")
     with pytest.raises(ValueError, match="trained on other data"):
         main.run({**config, "mode": "inference"})

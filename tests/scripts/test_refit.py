@@ -62,7 +62,7 @@ def test_it_trains_on_every_positive_and_on_nothing_else(refitted: tuple[dict[st
     assert metrics["refit"]["positives"] == positives.nnz
     with np.load(Path(config["saved_dir"]) / "splits.npz") as parts:
         assert len(parts["train"]) == positives.nnz
-    with open(Path(config["data_dir"]) / "interactions.tsv", encoding="utf-8", newline="") as file:
+    with Path(Path(config["data_dir"]) / "interactions.tsv").open(encoding="utf-8", newline="") as file:
         wrote = {row["comment"] for row in csv.DictReader(file, delimiter="\t") if float(row["rate"]) >= 3}
     assert set(whole.user_comments.texts) == wrote - {""}
 
@@ -228,7 +228,7 @@ def test_rows_of_a_comparison_are_not_refitted(config: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_new_titles_keep_the_offset_that_was_decided(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
-    with open(tmp_path / "data" / "anime.tsv", encoding="utf-8", newline="") as file:
+    with (tmp_path / "data" / "anime.tsv").open(encoding="utf-8", newline="") as file:
         rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
     write_tsv(tmp_path / "data", "anime.tsv", [*rows, ("new", "title new", '["tag1"]', "story of 1")])
     config = get_config(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -73,9 +72,9 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
 
 def test_what_a_kill_leaves_in_the_study_stops_nothing(killed: Path, dataset: Dataset, bare: dict[str, Any]) -> None:
     whole = searched(dataset, {**bare, "saved_dir": bare["saved_dir"] + "_whole"}, 4)
-    os.symlink("study.log", killed / "study.log.lock")  # Optuna would wait for half a minute
+    Path(killed / "study.log.lock").symlink_to("study.log")  # Optuna would wait for half a minute
     (killed / "study.log.lock7.rename").touch()
-    with open(killed / "study.log", "a") as file:
+    with (killed / "study.log").open("a") as file:
         file.write('{"op_code":5,"wor')
     start = time.monotonic()
     assert searched(dataset, bare, 4) == whole

@@ -142,7 +142,7 @@ def test_columns_behind_the_offset_are_not_taken_for_it(tmp_path: Path, monkeypa
         after_training, "search_blend_weights", lambda *_: ({"popularity": 0.3, "linear": 1.0}, 0.5, [])
     )
     write_data(tmp_path / "data", n_users=60, n_items=40)
-    with open(tmp_path / "data" / "interactions.tsv", "a", encoding="utf-8") as file:
+    with (tmp_path / "data" / "interactions.tsv").open("a", encoding="utf-8") as file:
         file.writelines(f"new{user}\ts{user}\t1\t\t\n" for user in range(3))
     run(settings(tmp_path, min_rate=2))
     user_emb, item_emb = (

@@ -119,7 +119,7 @@ def test_a_torn_end_is_encoded_again(store: Store, name: str, cut: int) -> None:
 
 def test_rows_without_a_record_are_written_over(store: Store) -> None:
     vectors_of(store, TEXTS[:50], Encoder())
-    with open(store.folder / "vectors.bin", "ab") as file:
+    with Path(store.folder / "vectors.bin").open("ab") as file:
         file.write(b"\xff" * 77)  # a kill between the rows and their records
     np.testing.assert_array_equal(vectors_of(store, TEXTS, Encoder()), expected(TEXTS))
 

@@ -296,7 +296,7 @@ def advised(folder: Path, call: Call, *words: str) -> str:
 def test_the_next_command_has_what_was_given_and_what_is_advised(
     cells: dict[str, str], words: tuple[str, ...], wanted: str, data_dir: Path, call: Call
 ) -> None:
-    with open(data_dir / "interactions.tsv", encoding="utf-8", newline="") as file:
+    with (data_dir / "interactions.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     write_tsv(data_dir, "interactions.tsv", [{**row, **cells}.values() for row in rows])
     code, page, _ = call(check, str(data_dir), *QUICK, "--no_timing", *words)

@@ -171,7 +171,7 @@ def test_from_a_dump_and_lists_to_a_trained_run(tmp_path: Path, call: Any) -> No
     """Bangumi's dump with 40 anime and a book, and the lists of 30 users: the folder trains."""
     rng, source_dir = np.random.default_rng(0), tmp_path / "source"
     source_dir.mkdir()
-    with open(source_dir / "subject.jsonlines", "w", encoding="utf-8") as file:
+    with (source_dir / "subject.jsonlines").open("w", encoding="utf-8") as file:
         for number in range(41):
             file.write(
                 json.dumps(

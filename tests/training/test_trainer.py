@@ -127,9 +127,9 @@ def test_training_stops_only_where_valid_was_looked_at(dataset: Dataset, config:
 @pytest.fixture
 def lost(config: dict[str, Any], data_dir: Path) -> tuple[dict[str, Any], Dataset]:
     """A config and its dataset in which two titles have no train row: one lost all to valid, the other to test."""
-    with open(data_dir / "anime.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "anime.tsv").open("a", encoding="utf-8") as file:
         file.writelines(f"{title}\t{title}\t\tstory of its own\n" for title in ("in_valid", "in_test"))
-    with open(data_dir / "interactions.tsv", "a", encoding="utf-8") as file:
+    with (data_dir / "interactions.tsv").open("a", encoding="utf-8") as file:
         file.writelines(
             f"u{user}\t{title}\t5\t\t2021-01-{day}\n"
             for user in range(0, 40, 2)

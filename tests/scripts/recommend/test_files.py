@@ -42,7 +42,7 @@ def test_lists_in_every_format_are_the_same_lists(
     lines = [json.loads(line) for line in (folder / "lists.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {line["user_id"]: line["titles"] for line in lines} == saved_lists
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
-        with open(folder / f"lists{suffix}", encoding="utf-8", newline="") as file:
+        with (folder / f"lists{suffix}").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter=delimiter))
         assert list(rows[0]) == list(top_k.COLUMNS)
         assert [list(row.values()) for row in rows] == [

@@ -13,7 +13,6 @@ from runtime.cli import Flags, answer_early
 if __name__ == "__main__":
     answer_early(Flags(__doc__, common=True))  # before the imports below, which take seconds
 
-import json
 import logging
 import platform
 import time
@@ -30,6 +29,7 @@ from data_loader import Dataset, check_k, load_dataset
 from evaluator import held_out_metrics
 from inference.finished_run import load_trained
 from inference.outputs import write_outputs
+from inference.terminal import show
 from llm_embedding import TextVectors, text_vectors
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
@@ -247,25 +247,6 @@ def seconds(clock: dict[str, float]) -> dict[str, float]:
     moments = list(clock.values())
     steps = {name: end - start for name, start, end in zip(list(clock)[1:], moments, moments[1:], strict=False)}
     return {**steps, "total_s": moments[-1] - moments[0]}
-
-
-def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
-    """Lay out the test figures and the lists of the first users for the screen."""
-    cutoffs, lines = metrics["config"]["top_k"], []
-    for name, found in (("test, titles with a history", metrics["warm"]), ("test, all titles", metrics["test"])):
-        lines += ["", f"{name:28s}" + "".join(f"{'@' + str(k):>9s}" for k in cutoffs)]
-        lines += [
-            f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs) for key in ("Recall", "NDCG", "Hit")
-        ] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
-    lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
-    for user, titles in list(lists.items())[:n_users]:
-        lines += ["", f"for user {user}:"] + [
-            f"  {rank}. {title['name']}  ({title['score']:.3f})" for rank, title in enumerate(titles[:5], start=1)
-        ]
-    encoder = metrics["encoder"]
-    if encoder["used"] not in (None, encoder["requested"]):
-        lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]
-    return "\n".join(lines + ["", f"everything is in {saved}"])
 
 
 def main() -> None:

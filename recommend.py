@@ -52,7 +52,6 @@ if __name__ == "__main__":
 
 import argparse
 import logging
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,8 @@ from inference.finished_run import FinishedRun, load_finished
 from inference.fold_in import place_user
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, title_row, title_rows, user_row
-from inference.title_search import BETWEEN, search, split_names
+from inference.terminal import printed
+from inference.title_search import search, split_names
 from inference.top_k import check_format, each_list, write_lists
 from inference.user_list import read_user_list
 from runtime import manifest
@@ -75,7 +75,6 @@ from runtime.cli import run_script
 
 log = logging.getLogger("aglrec")
 
-WIDTH = 80
 EXPORTS = (".xml", ".gz", ".json", ".csv", ".tsv")
 SIDES = {"collectors": "by who collects them", "text": "by their text"}
 
@@ -232,51 +231,6 @@ ANSWERS = {
 
 
 # --- the screen ---
-
-
-def printed(heading: str, entries: list[dict[str, Any]]) -> str:
-    """Lay a list of titles or users out for a screen of WIDTH columns, of which a CJK character takes two."""
-    width, lines = len(str(len(entries))) + 2, [clipped(heading, WIDTH)]
-    for rank, entry in enumerate(entries, start=1):
-        name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
-        start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({raw})"
-        lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
-        if "parts" in entry:
-            names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
-            parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()]
-            room = WIDTH - width - 2
-            for words in (["because of", *_joined(names, ";")], _joined(parts, " +")):
-                lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
-    return "\n".join(lines if entries else [*lines, "  there is none"])
-
-
-def _joined(words: list[str], mark: str) -> list[str]:
-    return [*(word + mark for word in words[:-1]), *words[-1:]]
-
-
-def filled(words: list[str], width: int) -> list[str]:
-    """Put words, which stay whole, on lines of at most width columns where they fit."""
-    lines = [""]
-    for word in words:
-        if lines[-1] and columns(f"{lines[-1]} {word}") > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
-
-
-def clipped(text: str, width: int) -> str:
-    """Cut a text that takes more columns of the screen than width."""
-    text = " ".join(text.split())
-    if columns(text) <= width:
-        return text
-    while columns(text) >= width:
-        text = text[:-1]
-    return text + "…"
-
-
-def columns(text: str) -> int:
-    """Return how many columns of the screen a text takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def main() -> None:

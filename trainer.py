@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from runtime.identity import RunIdentity
 from runtime.safe_files import parse_json
 from training.after_training import calibrate
 from training.epoch import Pause, train_epoch
-from training.optimizer import adam, load_state, optimizer_state
+from training.optimizer import adam
 from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
@@ -163,3 +164,35 @@ def _is_stale(state: dict[str, Any], rounds: int) -> bool:
     """Tell whether the epoch that was evaluated last came so many after the best one."""
     evaluated = [line["epoch"] for line in state["history"] if len(line) > len(("epoch", "loss", "seconds"))]
     return rounds > 0 and bool(evaluated) and evaluated[-1] - state["best"]["epoch"] >= rounds
+
+
+def optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
+    state = optimizer.state_dict()
+    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
+
+
+def load_state(
+    state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+) -> None:
+    """Resume from the state of a checkpoint: weights, Adam's moments and the generator, each process with its share."""
+    model.load_state_dict(model.own_state(state["model"]))
+    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
+    optimizer.load_state_dict({**state["optimizer"], "state": moments})
+    rng.bit_generator.state = state["rng"]
+
+
+def _each_moment(
+    model: LightGCN,
+    moments: dict[int, dict[str, torch.Tensor]],
+    convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
+) -> dict[int, dict[str, Any]]:
+    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
+    names = [name for name, _ in model.named_parameters()]
+    return {
+        number: {
+            key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
+            for key, value in of_one.items()
+        }
+        for number, of_one in moments.items()
+    }

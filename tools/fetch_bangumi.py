@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from importers.bangumi_live import BASE, check_username, fetch
+from importers.bangumi_api import BASE, check_username, fetch
 from runtime.cli import Flags, run_script
 
 log = logging.getLogger("aglrec")

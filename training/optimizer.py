@@ -1,10 +1,8 @@
 """Adam over the model's parameters: its learning rates, and its state as a checkpoint holds it."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from model import LightGCN
@@ -34,35 +32,3 @@ def set_lr(optimizer: torch.optim.Optimizer, config: dict[str, Any], epochs_done
     factor = 0.5 * (1 + math.cos(math.pi * share)) if config["lr_schedule"] == "cosine" else 1.0
     for group in optimizer.param_groups:
         group["lr"] = config["lr"] * factor * group["share"]
-
-
-def optimizer_state(model: LightGCN, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return Adam's moments as a single process would hold them, whatever the number of processes."""
-    state = optimizer.state_dict()
-    return {**state, "state": _each_moment(model, state["state"], model.whole_state)}
-
-
-def load_state(
-    state: dict[str, Any], model: LightGCN, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-) -> None:
-    """Go on from a checkpoint, each process with its share."""
-    model.load_state_dict(model.own_state(state["model"]))
-    moments = _each_moment(model, state["optimizer"]["state"], model.own_state)
-    optimizer.load_state_dict({**state["optimizer"], "state": moments})
-    rng.bit_generator.state = state["rng"]
-
-
-def _each_moment(
-    model: LightGCN,
-    moments: dict[int, dict[str, torch.Tensor]],
-    convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
-) -> dict[int, dict[str, Any]]:
-    """Apply whole_state or own_state to the moments of every parameter; the step count is no moment."""
-    names = [name for name, _ in model.named_parameters()]
-    return {
-        number: {
-            key: value.clone() if key == "step" else convert({names[number]: value})[names[number]]
-            for key, value in of_one.items()
-        }
-        for number, of_one in moments.items()
-    }

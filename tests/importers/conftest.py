@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from importers.bangumi_live import fetch
+from importers.bangumi_api import fetch
 from tests.helpers.bangumi_server import Bangumi, Clock
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from importers import bangumi_live
+from importers import bangumi_api
 from runtime.cli import run_script
 from tests.helpers.bangumi_server import Bangumi, titles_in
 from tools import fetch_bangumi
 
-ROOT = Path(bangumi_live.__file__).resolve().parents[1]
+ROOT = Path(bangumi_api.__file__).resolve().parents[1]
 Ask = Callable[..., dict[str, int]]
 
 

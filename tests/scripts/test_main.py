@@ -19,8 +19,9 @@ import save_embeddings
 import trainer
 from config import PRESETS
 from data_loader import load_dataset
+from inference import terminal
 from runtime.cli import run_script
-from runtime.safe_files import read_user_dict
+from runtime.safe_files import load_arrays, read_user_dict
 from tests.helpers.runs import assert_inference_repeats, words
 from text import encoders
 
@@ -194,7 +195,7 @@ def test_cold_items_are_measured_apart(config: dict[str, Any]) -> None:
 
 def test_the_screen_has_both_tables(held_out: dict[str, Any]) -> None:
     metrics = main.run(held_out)
-    lines = main.show(metrics, Path(held_out["saved_dir"])).splitlines()
+    lines = terminal.show(metrics, Path(held_out["saved_dir"])).splitlines()
     for name, part in (("test, titles with a history", "warm"), ("test, all titles", "test")):
         start = next(number for number, line in enumerate(lines) if line.startswith(name))
         assert lines[start].split()[-2:] == ["@3", "@5"]
@@ -466,3 +467,24 @@ def test_sample_on_the_command_line(tmp_path: Path) -> None:
     # far above what a random ranking of 300 titles gets (about 0.03), or something is broken
     assert metrics["test"]["NDCG@20"] > 0.09
     assert torch.isfinite(torch.load(tmp_path / "user_emb.pt", weights_only=True)).all()
+
+
+def test_user_metrics_are_those_of_each_user_with_a_warm_test_pair(config: dict[str, Any]) -> None:
+    metrics, saved, dataset = main.run(config), Path(config["saved_dir"]), load_dataset(config)
+    found = load_arrays(saved / "user_metrics.npz")
+    users = found.pop("user_ids")
+    assert {key: float(values.mean()) for key, values in found.items()} == pytest.approx(metrics["warm"])
+    user_emb, item_emb = (torch.load(saved / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt"))
+    for user, hit, recall in zip(users, found["Hit@20"], found["Recall@20"], strict=True):
+        scores = (user_emb[user] @ item_emb[torch.from_numpy(dataset.warm_items)].T).numpy()
+        scores[dataset.masked_for("test")[[user]].toarray()[0, dataset.warm_items] > 0] = -np.inf
+        target = dataset.test[[user]].toarray()[0, dataset.warm_items] > 0
+        best = target[np.argsort(-scores)[:20]]
+        assert (hit, recall) == (best.any(), pytest.approx(best.sum() / target.sum()))
+    assert len(users) == np.count_nonzero(dataset.warm_pairs("test").sum(axis=1))
+
+
+def test_a_refit_has_no_user_metrics_of_its_own(config: dict[str, Any]) -> None:
+    main.run({**config, "refit": True})
+    assert not (Path(config["saved_dir"]) / "user_metrics.npz").exists()
+    assert (Path(config["saved_dir"]) / "measured" / "user_metrics.npz").exists()

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import recommend
 from data_loader import load_dataset
+from inference import terminal
 from runtime import manifest
 from runtime.identity import OUTPUTS
 from tests.helpers.recommend import ids_of, listed
@@ -147,8 +147,8 @@ def test_the_screen_is_80_columns_wide_whatever_the_script() -> None:
         {"subject_id": "12345", "name": name, "score": 1.0}
         for name in ("進撃の巨人" * 20, "a" * 200, "two\nlines", "e\u0301" * 30, "short")
     ]
-    heading, *lines = recommend.printed("為" * 60, entries).splitlines()
-    assert all(recommend.columns(line) <= 80 for line in (heading, *lines))
+    heading, *lines = terminal.printed("為" * 60, entries).splitlines()
+    assert all(terminal.columns(line) <= 80 for line in (heading, *lines))
     assert all(line.endswith(" (12345)") for line in lines)
-    assert [recommend.columns(line) for line in lines[:2]] == [79, 80]
+    assert [terminal.columns(line) for line in lines[:2]] == [79, 80]
     assert ["…" in line for line in lines] == [True, True, False, False, False]

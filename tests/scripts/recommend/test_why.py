@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-import recommend
 from data_loader import load_dataset
+from inference import terminal
 from runtime import manifest
 from runtime.files import load_torch
 
@@ -55,7 +55,7 @@ def test_reasons_are_wrapped_and_titles_named_once() -> None:
         "parts": {f"part_{n}": n / 7 for n in range(6)},
         "because": [{"name": f"{letter * 40} / other name"} for letter in "abc"],
     }
-    assert recommend.printed("for y:", [entry]).splitlines()[2:] == [
+    assert terminal.printed("for y:", [entry]).splitlines()[2:] == [
         "     because of " + "a" * 40 + ";",
         "     " + "b" * 40 + ";",
         "     " + "c" * 40,

@@ -1,4 +1,4 @@
-"""importers/bangumi_live.py against a server on this machine that behaves like the API."""
+"""importers/bangumi_api.py against a server on this machine that behaves like the API."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from importers.bangumi_live import retry_after
+from importers.bangumi_api import retry_after
 from tests.helpers.bangumi_server import Bangumi, Clock, Instead, titles_in
 
 

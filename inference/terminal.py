@@ -1,0 +1,74 @@
+"""Lists and figures laid out for a terminal, where a CJK character takes two columns."""
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from inference.title_search import BETWEEN
+
+WIDTH = 80
+
+
+def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
+    """Lay out the test figures and the lists of the first users for the screen."""
+    cutoffs, lines = metrics["config"]["top_k"], []
+    for name, found in (("test, titles with a history", metrics["warm"]), ("test, all titles", metrics["test"])):
+        lines += ["", f"{name:28s}" + "".join(f"{'@' + str(k):>9s}" for k in cutoffs)]
+        lines += [
+            f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs) for key in ("Recall", "NDCG", "Hit")
+        ] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
+    lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
+    for user, titles in list(lists.items())[:n_users]:
+        lines += ["", f"for user {user}:"] + [
+            f"  {rank}. {title['name']}  ({title['score']:.3f})" for rank, title in enumerate(titles[:5], start=1)
+        ]
+    encoder = metrics["encoder"]
+    if encoder["used"] not in (None, encoder["requested"]):
+        lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]
+    return "\n".join(lines + ["", f"everything is in {saved}"])
+
+
+def printed(heading: str, entries: list[dict[str, Any]]) -> str:
+    """Lay a list of titles or users out for a screen of WIDTH columns, of which a CJK character takes two."""
+    width, lines = len(str(len(entries))) + 2, [clipped(heading, WIDTH)]
+    for rank, entry in enumerate(entries, start=1):
+        name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
+        start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({raw})"
+        lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
+        if "parts" in entry:
+            names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
+            parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()]
+            room = WIDTH - width - 2
+            for words in (["because of", *_joined(names, ";")], _joined(parts, " +")):
+                lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
+    return "\n".join(lines if entries else [*lines, "  there is none"])
+
+
+def _joined(words: list[str], mark: str) -> list[str]:
+    return [*(word + mark for word in words[:-1]), *words[-1:]]
+
+
+def filled(words: list[str], width: int) -> list[str]:
+    """Put words, which stay whole, on lines of at most width columns where they fit."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and columns(f"{lines[-1]} {word}") > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def clipped(text: str, width: int) -> str:
+    """Cut a text that takes more columns of the screen than width."""
+    text = " ".join(text.split())
+    if columns(text) <= width:
+        return text
+    while columns(text) >= width:
+        text = text[:-1]
+    return text + "…"
+
+
+def columns(text: str) -> int:
+    """Return how many columns of the screen a text takes."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,4 +1,4 @@
-"""Popularity, item-kNN, EASE, denoised EASE, a graph filter and content cosine: what any model must beat.
+"""Popularity, item-kNN, EASE, denoised EASE without and with text, a graph filter, content cosine: what to beat.
 
 Each baseline returns (user_emb, item_emb) such that score = user_emb @ item_emb.T, as a model's vectors do.
 For the item-item methods user_emb is the train matrix itself, kept sparse, and item_emb the transposed similarities,
@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 
 from llm_embedding import whitened
-from training.closed_form import gram, item_weights, low_pass, normalized
+from training.closed_form import gram, item_weights, low_pass, normalized, text_similarity
 
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
@@ -84,6 +84,37 @@ def edlae(
     return train, item_weights(gram(train, user_power), l2, dropout).T.contiguous()
 
 
+def ease_text(
+    train: sp.csr_matrix,
+    item_vectors: np.ndarray,
+    l2: float = 150.0,
+    text_weight: float = 100.0,
+    dropout: float = 0.2,
+    user_power: float = 0.3,
+) -> tuple[sp.csr_matrix, torch.Tensor]:
+    """Score as edlae, by weights that also restore which items have similar texts.
+
+    An item that nobody collected gets weights from its text, so that it is ranked like any other.
+
+    Args:
+        train: CSR (n_users, n_items) of ones.
+        item_vectors: (n_items, L), as the model fuses them.
+        l2: as in edlae.
+        text_weight: how many users the text of an item counts as; 0 is edlae.
+        dropout: as in edlae.
+        user_power: as in edlae.
+
+    Returns:
+        train and B^T, (n_items, n_items) float32 dense.
+
+    Source:
+        Jeunen et al. 2020, Closed-form models for collaborative filtering with side-information (additive CEASE), with
+        the denoising of Steck 2020.
+    """
+    counts, similarity = gram(train, user_power), text_similarity(item_vectors).mul_(text_weight)
+    return train, item_weights(counts, l2, dropout, similarity).T.contiguous()
+
+
 def graph_filter(
     train: sp.csr_matrix, item_power: float = 0.4, low_pass_weight: float = 0.3, rank: int = 256
 ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -150,6 +181,7 @@ BASELINES: dict[str, Callable[..., Factors]] = {
     "item_knn": lambda dataset, item_vectors, **point: item_knn(dataset.train, **point),
     "ease": lambda dataset, item_vectors, l2=200.0: edlae(dataset.train, l2, dropout=0.0, user_power=0.0),
     "edlae": lambda dataset, item_vectors, **point: edlae(dataset.train, **point),
+    "ease_text": lambda dataset, item_vectors, **point: ease_text(dataset.train, item_vectors, **point),
     "graph_filter": lambda dataset, item_vectors, **point: graph_filter(dataset.train, **point),
     "content_cosine": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors),
     "content_whitened": lambda dataset, item_vectors: content_cosine(dataset.train, item_vectors, whiten=True),
@@ -161,5 +193,6 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "item_knn": {"neighbours": (2, 5, 20, 100), "shrink": (0, 10)},
     "ease": {"l2": (10, 30, 100, 200, 500, 1000)},
     "edlae": {"l2": (30, 100, 300), "dropout": (0.2,), "user_power": (0.0, 0.3)},
+    "ease_text": {"l2": (70, 150, 300), "text_weight": (10, 30, 100, 300, 1000)},
     "graph_filter": {"item_power": (0.3, 0.4, 0.5), "low_pass_weight": (0.3, 1.0, 3.0)},
 }

@@ -13,7 +13,8 @@ from llm_embedding import TextVectors, fused_text
 
 log = logging.getLogger("aglrec")
 
-OF_TEXT = ("content_cosine", "content_whitened", "content_blocks")
+OF_TEXT = ("ease_text", "content_cosine", "content_whitened", "content_blocks")
+OF_ALL_TEXT = ("ease_text", "content_blocks")  # these take all blocks, fused as the model fuses them
 
 
 def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
@@ -27,7 +28,7 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
         memory = (
             f"{n:,} titles take about {12 * n**2 / 2**30:,.0f} GiB; EASE_MAX_ITEMS allows {EASE_MAX_ITEMS:,} titles"
         )
-        refused |= dict.fromkeys(("item_knn", "ease", "edlae"), memory)
+        refused |= dict.fromkeys(("item_knn", "ease", "edlae", "ease_text"), memory)
         if np.square(np.diff(dataset.train.indptr).astype(float)).sum() > FILTER_MAX_PAIRS:
             refused["graph_filter"] = f"the users' lists make more than {FILTER_MAX_PAIRS:,} pairs of titles"
     for name, reason in refused.items():
@@ -39,7 +40,7 @@ def text_for(name: str, vectors: TextVectors) -> np.ndarray | None:
     """Return the item text a baseline takes: the encoder's block, or all blocks as the model fuses them."""
     if name not in OF_TEXT or vectors.items is None:
         return None
-    if name == "content_blocks":
+    if name in OF_ALL_TEXT:
         return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users) :]
     return vectors.items[:, : next(iter(vectors.blocks.values()), vectors.items.shape[1])]
 

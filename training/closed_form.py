@@ -52,6 +52,20 @@ def item_weights(
     return inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
 
 
+def text_similarity(item_text: np.ndarray) -> torch.Tensor:
+    """Return the inner products of the items' texts, scaled so that an item with text has 1 with itself on average.
+
+    Args:
+        item_text: (n_items, L); rows of zeros have no text, and a similarity of 0.
+
+    Returns:
+        (n_items, n_items) float32, positive semidefinite: a similarity for item_weights, in users.
+    """
+    text = torch.from_numpy(np.ascontiguousarray(item_text, np.float32))
+    similarity = text @ text.T
+    return similarity / (similarity.diagonal().sum() / max(int(text.any(dim=1).sum()), 1)).clamp_min(1e-12)
+
+
 def low_pass(train: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the smoothest signals on the item-item graph: the largest singular vectors of the normalised train matrix.
 

@@ -9,7 +9,7 @@ import torch
 
 from data_loader import Dataset
 from evaluation import baselines, tuned_baselines
-from evaluation.baselines import BASELINES, GRIDS, content_cosine, edlae, graph_filter, item_knn, popularity
+from evaluation.baselines import BASELINES, GRIDS, content_cosine, ease_text, edlae, graph_filter, item_knn, popularity
 from evaluation.ranking import rank_items
 from evaluation.tuned_baselines import possible_baselines
 from llm_embedding import TextVectors, whitened
@@ -179,6 +179,39 @@ def test_edlae_drops_titles_and_weighs_users(train: sp.csr_matrix, point: dict[s
         assert np.abs(expected - constrained_ridge(train, point["l2"])).max() > 1e-2
 
 
+# --- EASE with text ---
+
+
+@pytest.mark.parametrize(("l2", "text_weight", "dropout"), [(5.0, 3.0, 0.0), (20.0, 30.0, 0.4)])
+def test_ease_text_regresses_on_texts_as_if_they_were_further_users(l2: float, text_weight: float, dropout: float):
+    train, rng = random_train(), np.random.default_rng(1)
+    texts = rng.normal(size=(train.shape[1], 4)).astype(np.float32)
+    texts[3] = 0  # without a text
+    _, item_emb = ease_text(train, texts, l2, text_weight, dropout, user_power=0.0)
+    scale = text_weight / (np.square(texts).sum() / (len(texts) - 1))
+    ratings = np.vstack([train.toarray(), np.sqrt(scale) * texts.T]).astype(float)  # (n_users + L, n_items)
+    penalty = l2 + dropout / (1 - dropout) * train.toarray().sum(axis=0)  # a text is not dropped
+    for item in range(train.shape[1]):
+        others = np.delete(np.arange(train.shape[1]), item)
+        gram = ratings[:, others].T @ ratings[:, others] + np.diag(penalty[others])
+        expected = np.linalg.solve(gram, ratings[:, others].T @ ratings[:, item])
+        np.testing.assert_allclose(item_emb[item, others], expected, rtol=1e-3, atol=1e-5)
+    assert not item_emb.diagonal().any()
+
+
+def test_ease_text_without_weight_is_edlae():
+    train, texts = random_train(), np.random.default_rng(1).normal(size=(23, 4))
+    np.testing.assert_array_equal(ease_text(train, texts, 5.0, 0.0)[1], edlae(train, 5.0)[1])
+
+
+def test_ease_text_places_a_title_that_nobody_collected_like_the_one_with_its_text():
+    texts = np.eye(6, dtype=np.float32)
+    texts[COLD_ITEM] = texts[1]
+    scores = scores_of(ease_text(TOY, texts, 1.0, 10.0))
+    assert (scores[[0, 1], COLD_ITEM] > 0).all()  # those who collected title 1
+    assert np.abs(scores[2:, COLD_ITEM]).max() < scores[:2, COLD_ITEM].min()
+
+
 # --- the graph filter ---
 
 
@@ -210,7 +243,7 @@ def test_large_data_leave_out_what_does_not_fit(monkeypatch: pytest.MonkeyPatch,
     texts = TextVectors(TEXTS, TEXTS, {}, {"encoder": 1, "tags": 1})
     assert possible_baselines(dataset_of(TOY), texts) == list(BASELINES)
     monkeypatch.setattr(tuned_baselines, "EASE_MAX_ITEMS", 5)
-    without = {"item_knn", "ease", "edlae"}
+    without = {"item_knn", "ease", "edlae", "ease_text"}
     for limit, more in ((40, set()), (39, {"graph_filter"})):
         monkeypatch.setattr(tuned_baselines, "FILTER_MAX_PAIRS", limit)
         assert set(BASELINES) - set(possible_baselines(dataset_of(TOY), texts)) == without | more

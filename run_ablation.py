@@ -32,7 +32,7 @@ import numpy as np
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, GRIDS, Factors
+from evaluation.baselines import BASELINES, GRIDS, OPEN_ENDED, Factors
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.significance import holm, paired_test, spread
@@ -166,6 +166,7 @@ def baseline_row(
     """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
     made_of = {
         "grid": GRIDS.get(name, {}),
+        "open_ended": OPEN_ENDED.get(name, ()),
         "data": {"fingerprint": dataset.fingerprint},
         "encoder": {"used": vectors.info["used"] if name in OF_TEXT else None},
         "text": text_origin(vectors.info),

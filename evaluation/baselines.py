@@ -196,3 +196,6 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "ease_text": {"l2": (70, 150, 300), "text_weight": (10, 30, 100, 300, 1000)},
     "graph_filter": {"item_power": (0.3, 0.4, 0.5), "low_pass_weight": (0.3, 1.0, 3.0)},
 }
+
+# values that go on beyond an end of their grid, by the ratio of the last two, while the best point is there
+OPEN_ENDED: dict[str, tuple[str, ...]] = {"ease_text": ("l2", "text_weight")}

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from data_loader import Dataset
-from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, Factors
+from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, OPEN_ENDED, Factors
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 
 log = logging.getLogger("aglrec")
 
+MOST_BEYOND = 6  # steps beyond the ends of an open-ended grid
 OF_TEXT = ("ease_text", "content_cosine", "content_whitened", "content_blocks")
 OF_ALL_TEXT = ("ease_text", "content_blocks")  # these take all blocks, fused as the model fuses them
 
@@ -48,7 +49,7 @@ def text_for(name: str, vectors: TextVectors) -> np.ndarray | None:
 def tuned(
     name: str, dataset: Dataset, item_vectors: np.ndarray | None, config: dict[str, Any]
 ) -> tuple[Factors, dict[str, Any], dict[str, float]]:
-    """Fit a baseline at every point of its grid and keep the one that is best on valid.
+    """Fit a baseline at every point of its grid, and beyond it where that is OPEN_ENDED; keep the best on valid.
 
     Args:
         name: of BASELINES.
@@ -59,13 +60,36 @@ def tuned(
     Returns:
         Its Factors, the point of the grid, and its valid metrics.
     """
-    best, grid, metric = None, GRIDS.get(name, {}), config["early_stop_metric"]
+    grid, metric = {key: sorted(values) for key, values in GRIDS.get(name, {}).items()}, config["early_stop_metric"]
     if grid and not dataset.valid.nnz:
         log.warning(f"{name}: without a valid part {grid} cannot be tuned; the first value of each is taken")
-    for values in itertools.product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
+    best: tuple[Factors, dict[str, Any], float] | None = None
+
+    def attempt(point: dict[str, Any]) -> None:
+        nonlocal best
         factors = BASELINES[name](dataset, item_vectors, **point)
-        valid = means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))
-        if best is None or valid[metric] > best[2][metric]:
+        valid = means(evaluate_warm(*factors, dataset, "valid", config, auc=metric == "AUC"))[metric]
+        if best is None or valid > best[2]:
             best = factors, point, valid
+
+    for values in itertools.product(*grid.values()):
+        attempt(dict(zip(grid, values, strict=True)))
+    for _ in range(MOST_BEYOND if dataset.valid.nnz else 0):
+        beyond = [(key, value) for key in OPEN_ENDED.get(name, ()) if (value := next_value(grid[key], best[1][key]))]
+        if not beyond:
+            break
+        for key, value in beyond:
+            grid[key] = sorted([*grid[key], value])
+            attempt({**best[1], key: value})
+    else:
+        if OPEN_ENDED.get(name) and dataset.valid.nnz:
+            log.warning(f"{name}: the best point {best[1]} may still be at an end of its grid")
     return best[0], best[1], means(evaluate_warm(*best[0], dataset, "valid", config))
+
+
+def next_value(values: list[float], best: float) -> float | None:
+    """Return the value after an end of an ascending grid by the ratio of its last two, None if best is inside it."""
+    if len(values) < 2 or best not in (values[0], values[-1]):
+        return None
+    end, inner = (values[-1], values[-2]) if best == values[-1] else (values[0], values[1])
+    return end * end / inner

@@ -11,7 +11,7 @@ from data_loader import Dataset
 from evaluation import baselines, tuned_baselines
 from evaluation.baselines import BASELINES, GRIDS, content_cosine, ease_text, edlae, graph_filter, item_knn, popularity
 from evaluation.ranking import rank_items
-from evaluation.tuned_baselines import possible_baselines
+from evaluation.tuned_baselines import possible_baselines, tuned
 from llm_embedding import TextVectors, whitened
 from tests.helpers.data import dataset_of
 
@@ -364,3 +364,35 @@ def test_the_defaults_are_points_of_the_grids():
     for function, grid in ((item_knn, GRIDS["item_knn"]), (BASELINES["ease"], GRIDS["ease"])):
         defaults = dict(zip(grid, function.__defaults__, strict=True))
         assert all(value in grid[name] for name, value in defaults.items())
+
+
+# --- tuning ---
+
+
+@pytest.mark.parametrize(
+    ("best_at", "n_fitted"),
+    [(30.0, 3), (300.0, 5), (1.2, 6), (1e9, 3 + tuned_baselines.MOST_BEYOND)],
+    ids=["inside", "one step above", "two steps below", "too far"],
+)
+def test_an_open_ended_grid_goes_on_until_the_best_point_is_inside(
+    best_at: float, n_fitted: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    fitted: list[float] = []
+
+    def fit(dataset: Dataset, item_vectors: None, l2: float) -> baselines.Factors:
+        fitted.append(l2)
+        return torch.full((1, 1), l2), torch.ones(1, 1)
+
+    def valid(user_emb: torch.Tensor, *args: object, **more: object) -> dict[str, np.ndarray]:
+        return {"NDCG@20": -np.abs(np.log(user_emb.numpy().ravel() / best_at))}
+
+    monkeypatch.setitem(BASELINES, "mine", fit)
+    monkeypatch.setitem(GRIDS, "mine", {"l2": (10.0, 30.0, 100.0)})
+    monkeypatch.setitem(baselines.OPEN_ENDED, "mine", ("l2",))
+    monkeypatch.setattr(tuned_baselines, "evaluate_warm", valid)
+    monkeypatch.setattr(tuned_baselines, "means", lambda metrics: {key: value[0] for key, value in metrics.items()})
+    dataset = dataset_of(TOY, valid=sp.csr_matrix(np.eye(6, k=1, dtype=np.float32) * (1 - TOY.toarray())))
+    _, point, _ = tuned("mine", dataset, None, {"early_stop_metric": "NDCG@20"})
+    assert len(fitted) == len(set(fitted)) == n_fitted
+    assert point["l2"] == min(fitted, key=lambda l2: abs(np.log(l2 / best_at)))
+    assert ("may still be at an end" in caplog.text) == (best_at == 1e9)

@@ -211,9 +211,9 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
     if rank() == 0 and not (saved / PAGE).exists():
         write_page(saved, config, dataset)
     if done["config"]["recommend_k"] == k:
-        log.info(f"{saved}: this run is finished and is not run again (--resume never runs it again)")
+        log.info(f"{saved}: this run is finished; nothing is left to do (to run it again: --resume never)")
         return done
-    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (--resume never runs it again)")
+    log.info(f"{saved}: this run is finished; only lists of {k} titles are written (to run it again: --resume never)")
     infer({**config, "mode": "inference"})
     metrics = {**done, "config": {**done["config"], "recommend_k": k}}
     if rank() == 0:

@@ -211,7 +211,7 @@ class LightGCN(nn.Module):
         """Set the linear columns, which are part of the state from then on.
 
         Args:
-            inputs: (n_items, r), by which users unknown to the model are placed; see linear.Linear.
+            inputs: (n_items, r), by which users unknown to the model are placed; see linear_columns.Linear.
             outputs: (n_items, r), the items' columns.
             power: scalar, as Linear.user_power.
             users: (n_users, r), the users'; not part of the state, since they follow from inputs.
@@ -281,8 +281,8 @@ class LightGCN(nn.Module):
 
     def _split_dims(self) -> dict[str, tuple[int, int]]:
         """Name the parameters of which a process owns a share: name -> (dimension, its whole length)."""
-        parted = {"id_emb": (1, self.embedding_dim), "id_weight": (0, self.embedding_dim)}
-        return parted | ({"text_weight": (0, self.text_dim)} if self.fusion_mode != "none" else {})
+        split = {"id_emb": (1, self.embedding_dim), "id_weight": (0, self.embedding_dim)}
+        return split | ({"text_weight": (0, self.text_dim)} if self.fusion_mode != "none" else {})
 
     def _propagate_constant(self, constant: torch.Tensor, columns: int = 64) -> torch.Tensor:
         """Return P constant, a few columns at a time so that only the result is large."""

@@ -41,7 +41,7 @@ one_of.add_argument("--export", metavar="DIR", help="write vectors for an index 
 beside.add_argument("--k", metavar="N", type=whole_number(1), help="how many titles")
 beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .csv, .tsv or .parquet")
 beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
-beside.add_argument("--new", action="store_true", help="only titles nobody has collected")
+beside.add_argument("--new", action="store_true", help="only titles without a pair in train")
 beside.add_argument("--tags", metavar="TAG,TAG", help="only titles with all of these tags")
 beside.add_argument("--not_tags", metavar="TAG,TAG", help="only titles with none of these tags")
 beside.add_argument("--min_year", metavar="YEAR", type=int, help="only titles of this year or later")

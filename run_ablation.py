@@ -124,9 +124,8 @@ def run_rows(
     found, config = {}, get_config(overrides)
     dataset = load_dataset(config)
     vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
-    for name in possible_baselines(dataset, vectors):
-        if name in baselines:
-            found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, config, rerun)
+    for name in possible_baselines(dataset, vectors, baselines):
+        found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, config, rerun)
     for tag, row in settings.items():
         own = {"vectors_dir": str(folder / "vectors" / row["model_name"])} if "model_name" in row else {}
         config = get_config({**row, **overrides, **own, "saved_dir": str(home(tag))})

@@ -202,7 +202,7 @@ def table(found: dict[str, Any], n_trials: int = 10) -> str:
     """Lay out the best trials and the importance of the keys in Markdown."""
     keys, best = best_trials(found, n_trials)
     lines = [["trial", f"valid {found['metric']}", *keys]]
-    lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.3g}" for key in keys)] for trial in best]
+    lines += [[str(trial["number"]), f"{trial['valid']:.4f}", *(f"{trial[key]:.4g}" for key in keys)] for trial in best]
     if found["importance"]:
         lines.append(["importance", "", *(f"{found['importance'][key]:.0%}" for key in keys)])
     return markdown(lines)

@@ -138,7 +138,7 @@ def bytes_each(rows: list[dict[str, Any]], denser: dict[str, Any]) -> dict[str, 
 
     Args:
         rows: of all sizes; the tensors are those of the largest.
-        denser: the row of one size with twice the nodes, without which the two could not be told apart.
+        denser: the row of one size with twice the nodes, without which the two could not be separated.
     """
     peak = np.array([row["peak RSS MiB"] for row in (*rows, denser)]) * common.MIB
     columns = np.array([[1, row["interactions"], row["nodes"]] for row in (*rows, denser)], float)

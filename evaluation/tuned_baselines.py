@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ OF_TEXT = ("ease_text", "content_cosine", "content_whitened", "content_blocks")
 OF_ALL_TEXT = ("ease_text", "content_blocks")  # these take all blocks, fused as the model fuses them
 
 
-def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
-    """Name the baselines these data allow: item-item matrices must fit in memory, and content needs text."""
+def possible_baselines(dataset: Dataset, vectors: TextVectors, asked: Iterable[str] = tuple(BASELINES)) -> list[str]:
+    """Name the asked baselines that the data allow: item-item matrices must fit in memory, and content needs text."""
     n, refused = dataset.n_items, {}
     if vectors.items is None:
         refused |= dict.fromkeys(OF_TEXT, "the titles have no text")
@@ -32,9 +33,10 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors) -> list[str]:
         refused |= dict.fromkeys(("item_knn", "ease", "edlae", "ease_text"), memory)
         if np.square(np.diff(dataset.train.indptr).astype(float)).sum() > FILTER_MAX_PAIRS:
             refused["graph_filter"] = f"the users' lists make more than {FILTER_MAX_PAIRS:,} pairs of titles"
-    for name, reason in refused.items():
-        log.info(f"{name}: left out, {reason}")
-    return [name for name in BASELINES if name not in refused]
+    asked = [name for name in BASELINES if name in asked]
+    for name in refused.keys() & set(asked):
+        log.info(f"{name}: left out, {refused[name]}")
+    return [name for name in asked if name not in refused]
 
 
 def text_for(name: str, vectors: TextVectors) -> np.ndarray | None:

@@ -54,7 +54,7 @@ def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> d
     if state:
         steps = f" and {state['middle']['steps']:,} steps" if state.get("middle") else ""
         log.info(
-            f"resuming after epoch {state['epoch']}{steps} from {folder / CHECKPOINT} (--resume never starts over)"
+            f"resuming after epoch {state['epoch']}{steps} from {folder / CHECKPOINT} (to start over: --resume never)"
         )
     return state
 

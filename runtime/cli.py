@@ -82,7 +82,9 @@ class Flags(argparse.ArgumentParser):
             wrong = f" needs a value, as in {name} {as_argument(example.default)}" if example else f": {error.message}"
             raise ValueError(name + wrong) from None
         if rest and not rest[0].startswith("--"):
-            raise ValueError(f"{rest[0]!r} belongs to no setting; write --key value")
+            name = rest[0].lstrip("-")
+            how = f"write --{name} VALUE, with two dashes" if name in _SETTABLE else "write --key value"
+            raise ValueError(f"{rest[0]!r} belongs to no setting; {how}")
         if rest:
             flag = rest[0].partition("=")[0]
             near = difflib.get_close_matches(flag[2:], [*vars(asked), *_SETTABLE], n=1, cutoff=0.0)
@@ -102,6 +104,8 @@ class Flags(argparse.ArgumentParser):
         return whole
 
     def _help(self, about: str) -> str:
+        if own := [action for action in self._actions if f"--{about}" in action.option_strings]:
+            return f"--{about}\n" + _fill(f"{own[0].help}", initial_indent="  ", subsequent_indent="  ")
         if about not in ("", "all"):
             return explain(about)
         groups = {"common settings, with their defaults": {key: SETTING[key] for key in _COMMON}} if self.common else {}

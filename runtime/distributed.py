@@ -85,11 +85,7 @@ def broadcast_from_rank0(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def broadcast(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not dist.is_initialized():
-            return function(*args, **kwargs)
-        box = [function(*args, **kwargs) if rank() == 0 else None]
-        dist.broadcast_object_list(box)
-        return box[0]
+        return _with_rank0(lambda: function(*args, **kwargs))
 
     return broadcast
 
@@ -99,14 +95,32 @@ def rank0_first(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def in_order(*args: P.args, **kwargs: P.kwargs) -> T:
-        if rank() > 0:
-            dist.barrier()
-        result = function(*args, **kwargs)
-        if dist.is_initialized() and rank() == 0:
-            dist.barrier()
-        return result
+        if rank() == 0:
+            return _with_rank0(lambda: function(*args, **kwargs), shares=False)
+        _with_rank0(lambda: None, shares=False)
+        return function(*args, **kwargs)
 
     return in_order
+
+
+def _with_rank0(compute: Callable[[], T], shares: bool = True) -> T:
+    """Compute in process 0, and in the others wait for that and return the same, or None without shares.
+
+    Raises:
+        SystemExit: in the others, where process 0 failed; it says why.
+    """
+    if not dist.is_initialized():
+        return compute()
+    box: list[Any] = [False, None]  # whether it ended well, and what it returned
+    try:
+        if rank() == 0:
+            result = compute()
+            box = [True, result if shares else None]
+    finally:
+        dist.broadcast_object_list(box)
+    if not box[0]:
+        raise SystemExit(2)
+    return result if rank() == 0 else box[1]
 
 
 def resolve_device(name: str) -> torch.device:

@@ -19,6 +19,7 @@ log = logging.getLogger("aglrec")
 
 LOCK = ".lock"
 FULL, CLOSED = "free some space, or name another disk", "make the folder writable, or name another one"
+FILE = "a file stands where a folder is needed; name another folder"
 REMEDIES = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -26,6 +27,8 @@ REMEDIES = {
     errno.EROFS: CLOSED,
     errno.EACCES: CLOSED,
     errno.EPERM: CLOSED,
+    errno.EEXIST: FILE,
+    errno.ENOTDIR: FILE,
 }
 
 

@@ -45,7 +45,7 @@ def write_matrix(folder: Path, side: str, about: dict[str, Any], parts: list[np.
     """Write the columns of each block, (n, dim) float32, side by side, and the sidecar; see read_matrix."""
     path, sidecar_path = _paths(folder, side)
     if sidecar_path.exists():
-        log.info(f"{path.name} is made again: its texts, encoder, settings or split changed, or it was damaged")
+        log.info(f"{path.name} holds vectors of other texts, settings or another split, and is made again")
     vectors = joined(parts)
     blocks = [{**block, "dim": part.shape[1]} for block, part in zip(about["blocks"], parts, strict=True)]
     sidecar = {**about, "blocks": blocks, "dim": vectors.shape[1], "vectors_sha256": digest(vectors)}

@@ -92,7 +92,7 @@ def similar(run: Served, subject_id: Id, k: Length = 10) -> Similar:
 
 @of_users.get("/user/{user_id:path}", responses=NOT_FOUND)
 def user(run: Served, user_id: Id, k: Length = 20) -> UserLists:
-    """List titles for a user of the data, with what he collected."""
+    """List titles for a user of the data, with what they collected."""
     return answers.lists_for_user(run, user_id, k)
 
 

@@ -20,7 +20,7 @@ class Title(BaseModel):
     """A title of the data."""
 
     subject_id: str
-    name: str = Field(description='all its names, parted by " / "')
+    name: str = Field(description='all its names, separated by " / "')
     tags: list[str]
     year: int | None = Field(description="null where the data do not say")
     is_new: bool = Field(description="whether nobody in the data had collected it when the run was trained")

@@ -299,3 +299,13 @@ def test_help_of_every_script(script: Path) -> None:
         and ast.unparse(node.args[0]).startswith("'--")
     }
     assert own <= set(shown)
+
+
+def test_help_of_an_own_flag_and_a_setting_without_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = Flags("A script.")
+    flags.add_argument("--why", action="store_true", help="give the reasons")
+    with pytest.raises(SystemExit):
+        flags.read(["--help", "why"])
+    assert capsys.readouterr().out.split() == ["--why", "give", "the", "reasons"]
+    with pytest.raises(ValueError, match="write --model_name VALUE, with two dashes"):
+        flags.read(["model_name", "lsa"])

@@ -92,3 +92,10 @@ def test_a_lock_is_lost_with_its_process(mode: str, config: dict[str, Any]) -> N
             main.run({**config, "mode": mode})
         other.kill()
     assert main.run({**config, "mode": mode})
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_sentence(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OSError, match="a file stands where a folder is needed; name another folder"):
+        main.run({**config, "saved_dir": str(tmp_path / "notes.txt")})
+    assert (tmp_path / "notes.txt").read_text() == "mine"

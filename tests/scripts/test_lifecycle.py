@@ -157,7 +157,7 @@ def test_a_finished_run_is_not_run_again_and_says_so(
     before, n_epochs = contents(saved), len(trains)
     with caplog.at_level(logging.INFO, "aglrec"):
         assert main.run(config) == metrics
-    assert "this run is finished and is not run again (--resume never runs it again)" in caplog.text
+    assert "this run is finished; nothing is left to do (to run it again: --resume never)" in caplog.text
     assert len(trains) == n_epochs
     assert contents(saved) == before
     main.run({**config, "resume": "never"})

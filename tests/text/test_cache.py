@@ -317,7 +317,7 @@ def test_a_folder_with_another_model_in_it_re_encodes(
     (folder / "weights").write_bytes(b"others")
     with caplog.at_level(logging.INFO, "aglrec"):
         assert vectors_of(config, model_name=str(folder)).info["texts_encoded"] == first.info["texts_encoded"]
-    assert f"{saved(config).name} is made again: its texts, encoder, settings or split changed" in caplog.text
+    assert f"{saved(config).name} holds vectors of other texts, settings or another split" in caplog.text
 
 
 # --- files ---

@@ -238,9 +238,9 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def experiment(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide a run's numbers: all but RUNTIME_KEYS."""
-    return {key: value for key, value in config.items() if key not in RUNTIME_KEYS}
+def trained_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what is trained, which the length of lists does not: all but CALL_KEYS."""
+    return {key: value for key, value in config.items() if key not in CALL_KEYS}
 
 
 def known(key: str) -> str:

@@ -284,6 +284,8 @@ def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
 
 def check_k(config: dict[str, Any], dataset: Dataset) -> None:
     """Refuse lists longer than the catalogue before anything is encoded or trained."""
-    for key, k in (("top_k", max(config["top_k"])), ("recommend_k", config["recommend_k"])):
-        if k > dataset.n_items:
-            raise ValueError(f"{key} asks for {k} titles, but the data have {dataset.n_items}; lower --{key}")
+    lengths = {"top_k": max(config["top_k"]), "recommend_k": config["recommend_k"]}
+    if too_long := {key: k for key, k in lengths.items() if k > dataset.n_items}:
+        asked = " and ".join(f"{key} asks for {k}" for key, k in too_long.items())
+        flags = " and ".join(f"--{key}" for key in too_long)
+        raise ValueError(f"{asked} titles, but the data have {dataset.n_items}; lower {flags}")

@@ -1,7 +1,7 @@
 """One experiment, start to end: load, split, embed, train, evaluate, recommend.
 
     python main.py [--preset NAME] [--key value ...]
-    torchrun --nproc_per_node=P main.py ...     in P processes, by columns
+    torchrun --nproc_per_node=P main.py ...    in P processes that share columns
 
 Everything a run makes is written to saved_dir; interrupted, the same command goes on.
 """

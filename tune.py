@@ -31,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from config import experiment, get_config
+from config import get_config, trained_settings
 from data_loader import Dataset, load_dataset
 from evaluation.tables import best_trials, markdown
 from llm_embedding import TextVectors, text_vectors
@@ -87,7 +87,7 @@ def search(
     optuna = _optuna()
     with lock_folder(folder):
         study = opened(folder / "study.log")
-        fixed = {key: value for key, value in experiment(config).items() if key not in space}
+        fixed = {key: value for key, value in trained_settings(config).items() if key not in space}
         made_of = {"config": fixed, "data": dataset.fingerprint, "text": vectors.info["digest"], "space": space}
         made_of = json.loads(json.dumps(made_of))  # as it is read back: lists for tuples
         if study.user_attrs.get("made_of", made_of) != made_of:
@@ -176,7 +176,7 @@ def written(study: Any, config: Settings, space: Space, folder: Path) -> dict[st
     found = {
         "metric": config["early_stop_metric"],
         "best": best.value if best else 0.0,
-        "settings": {**experiment(config), "data_dir": config["data_dir"], **best.params} if best else {},
+        "settings": {**trained_settings(config), "data_dir": config["data_dir"], **best.params} if best else {},
         "trials": [
             {"number": number, "state": trial.state.name.lower(), "valid": trial.value, **trial.params}
             for number, trial in enumerate(tried)

@@ -98,7 +98,7 @@ def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFram
         log.warning(
             f"{path.name}: of {facts['rows']:,} rows: "
             + ", ".join(f"{count:,} {name}" for name, count in dropped.items())
-            + " (titles and repeats dropped, times ignored)"
+            + " (unknown titles and repeated pairs are left out, such times ignored)"
         )
     if table.empty:
         raise ValueError(f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids")

@@ -38,7 +38,7 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
         f"name) and {len(found.items):,} count as liked; those wished for, dropped or rated badly are just not listed"
     )
     if not found.items:
-        raise ValueError(f"{summary}; with none there is nothing to go by")
+        raise ValueError(f"{summary}; a list needs at least one")
     return found, summary
 
 

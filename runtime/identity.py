@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import CALL_KEYS
+from config import trained_settings
 from runtime import checkpoints, manifest
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.safe_files import parse_json
@@ -47,11 +47,6 @@ class RunIdentity(NamedTuple):
     def of_metrics(cls, metrics: dict[str, Any], config: dict[str, Any]) -> "RunIdentity":
         """Return the identity of a run with this config on the data and texts that metrics.json names."""
         return cls(config, metrics["data"]["fingerprint"], text_origin(metrics["encoder"]))
-
-
-def trained_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide what is trained, which the length of lists does not."""
-    return {key: value for key, value in config.items() if key not in CALL_KEYS}
 
 
 def resolved(config: dict[str, Any], decided: dict[str, Any]) -> dict[str, Any]:

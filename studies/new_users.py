@@ -24,6 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from config import trained_settings
 from data_loader import Comments, Dataset, pairs_of_items
 from dataset.splits import PARTS
 from evaluation.significance import spread
@@ -36,7 +37,7 @@ from runtime.checkpoints import CHECKPOINT
 from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
-from runtime.identity import RunIdentity, resolved, text_origin, trained_settings
+from runtime.identity import RunIdentity, resolved, text_origin
 from studies.common import finished_run
 from text.store import FOLDER
 from trainer import fit

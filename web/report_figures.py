@@ -21,7 +21,8 @@ def headline(saved: Saved) -> list[Part]:
     ]
     names = [name for name in union(texts) if name.startswith(("warm", "test")) or name.endswith(saved.metric)]
     caption = (
-        f"Epochs and rows are the best by {saved.metric} on valid; ± is the standard deviation over seeds. Warm: test "
+        f"Epochs, and points of baselines, are the best by {saved.metric} on valid; ± is the standard deviation over "
+        "seeds. Warm: test "
         "pairs ranked among the titles that someone collected in train; test: among all titles"
     )
     lines = [[name, *(text.get(name, "-") for text in texts)] for name in names]
@@ -105,5 +106,5 @@ def all_metrics(saved: Saved) -> list[Part]:
     for row, text in zip(saved.rows, texts, strict=True):
         more = [*gain_and_p(row["gain"], row["p"]), f"{row['train_s']['mean']:.1f}", str(row["n_seeds"])]
         lines.append([row["tag"], *(text.get(name, "-") for name in names), *more, row["encoder"] or "none"])
-    caption = "Means, and ± standard deviations over seeds; gain and p as above"
+    caption = "Means, and ± standard deviations over seeds; gain and p as in Comparison"
     return [table(caption, ["row", *names, "gain", "p", "train s", "seeds", "encoder"], lines)]

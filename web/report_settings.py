@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from config import experiment
+from config import trained_settings
 from web.report_files import Saved
 from web.report_parts import Part, as_text, table
 
@@ -26,7 +26,7 @@ def warnings(saved: Saved) -> list[str]:
 def settings(saved: Saved) -> list[Part]:
     """Show in which settings each run differs from the most common value among the runs on this page."""
     configs = {
-        tag: {key: as_text(value) for key, value in experiment(run["config"]).items()}
+        tag: {key: as_text(value) for key, value in trained_settings(run["config"]).items()}
         for tag, run in saved.runs.items()
         if "config" in run
     }

@@ -40,7 +40,7 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
     grouped = {f"{group} {name}": value for group, values in groups.items() for name, value in values.items()}
     chosen = decided.get("selected", {}) | grouped
     if not chosen:
-        return [{"text": "The settings left nothing to valid but the best epoch."}]
+        return [{"text": "With these settings valid chose the best epoch and nothing else."}]
     tried = {
         "short runs": [{**run["choice"], decided["metric"]: run["figure"]} for run in decided.get("by", [])],
         "linear columns": linear.get("tried", []),

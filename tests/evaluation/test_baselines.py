@@ -322,7 +322,7 @@ def test_content_whitens_when_asked():
 # --- all of them ---
 
 
-@pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "graph_filter", "content_cosine"])
+@pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "ease_text", "graph_filter", "content_cosine"])
 def test_a_user_without_rows_scores_zero(name: str):
     scores = scores_of(BASELINES[name](dataset_of(TOY), TEXTS))
     assert np.isfinite(scores).all()
@@ -336,7 +336,7 @@ def test_a_title_without_rows_scores_zero(name: str):
     assert not scores[:, COLD_ITEM].any()
 
 
-@pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "graph_filter", "content_cosine"])
+@pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "ease_text", "graph_filter", "content_cosine"])
 def test_two_tastes_are_told_apart(name: str):
     rng = np.random.default_rng(0)
     taste = np.repeat([0, 1], 20)

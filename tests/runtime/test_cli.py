@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import config as config_module
-from config import CONFIG, PRESETS, RUNTIME_KEYS, SETTINGS, experiment, get_config
+from config import CALL_KEYS, CONFIG, PRESETS, RUNTIME_KEYS, SETTINGS, get_config, trained_settings
 from runtime.cli import Flags, answer_early, explain, parse_overrides, run_script, whole_number
 from runtime.settings import as_argument
 from tests.helpers.config import help_of
@@ -163,7 +163,7 @@ def test_a_runs_metrics_make_that_run_again_elsewhere(tmp_path: Path) -> None:
     once = get_config({"preset": "tuned", "seed": 7, "data_dir": "crawl", "saved_dir": "old", "mode": "inference"})
     (tmp_path / "metrics.json").write_text(json.dumps({"test": {}, "config": once}), encoding="utf-8")
     again = get_config({"config": str(tmp_path / "metrics.json")})
-    assert experiment(again) == experiment(once)
+    assert trained_settings(again) == trained_settings(once)
     assert [again[key] for key in ("data_dir", "saved_dir", "mode")] == ["crawl", "saved", "train"]
 
 
@@ -184,10 +184,10 @@ def test_a_bad_file_of_settings_is_one_sentence(content: str | None, what: str, 
         get_config({"config": str(tmp_path / "mine.json")})
 
 
-def test_experiment_keeps_all_but_the_runtime_keys() -> None:
+def test_trained_settings_are_all_but_those_of_a_call() -> None:
     config = get_config()
-    kept = experiment(config)
-    assert set(kept) == set(CONFIG) - RUNTIME_KEYS
+    kept = trained_settings(config)
+    assert set(kept) == set(CONFIG) - CALL_KEYS
     assert all(kept[key] == config[key] for key in kept)
     assert RUNTIME_KEYS.issubset(CONFIG)
 

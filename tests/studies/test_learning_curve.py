@@ -86,6 +86,7 @@ def test_results_are_those_of_the_runs(made: Path) -> None:
         "item_knn",
         "ease",
         "edlae",
+        "ease_text",
         "graph_filter",
         "content_cosine",
         "content_whitened",

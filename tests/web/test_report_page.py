@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_json(saved: Path) -> None:
         assert figures[row["tag"]]["seeds"] == "2"
     assert figures["sum-both"]["gain"] == "+0.0345"
     assert figures["sum-both"]["p"] == "0.002"
-    head = page.table("Epochs and rows")
+    head = page.table("Epochs, and points")
     for part in ("warm", "test"):
         for key, value in metrics[part].items():
             assert head[f"{part} {key}"][f"this run, epoch {metrics['epoch']}"] == f"{value:.4f}"
@@ -66,7 +66,7 @@ def test_the_best_rows_are_chosen_on_valid(saved: Path) -> None:
     rows = read(saved / "ablation" / "results.json")
     rows[1]["valid"]["NDCG@20"]["mean"] += 0.5  # sum-none, the worse of the two on test
     (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
-    head = page_of(saved)[1].table("Epochs and rows")
+    head = page_of(saved)[1].table("Epochs, and points")
     for part in ("warm", "test"):
         line = head[f"{part} NDCG@20"]
         assert line["best row: sum-none"].startswith(f"{rows[1][part]['NDCG@20']['mean']:.4f}")

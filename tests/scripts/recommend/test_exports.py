@@ -74,7 +74,7 @@ def test_a_list_that_tells_nothing_is_a_sentence(
     code, _, error = call("--new_user", export_of(exported(*rows)))
     assert code == 2
     assert "0 count as liked" in error
-    assert "nothing to go by" in error
+    assert "a list needs at least one" in error
 
 
 def test_an_id_is_no_file_even_where_a_file_is_called_so(

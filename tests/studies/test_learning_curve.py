@@ -92,7 +92,7 @@ def test_results_are_those_of_the_runs(made: Path) -> None:
         "content_whitened",
     ]
     for tag, line in results["series"].items():
-        home = tag if "text" in tag else f"baseline-{tag}"
+        home = tag if tag in ("text", "no-text") else f"baseline-{tag}"
         for n, number in zip(COUNTS, line, strict=True):
             found = [read(folder / "metrics.json")["warm"]["NDCG@20"] for folder in row(made, n, home)]
             assert number == pytest.approx({"mean": np.mean(found), "sd": np.std(found, ddof=1)})

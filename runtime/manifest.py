@@ -36,15 +36,14 @@ def record_again(folder: Path, *names: str) -> None:
 
 
 def recorded_run(folder: Path) -> str | None:
-    """Name the run that wrote the model of a folder; None if an older version did."""
+    """Name the run that wrote the model of a folder; None without a manifest."""
     return _entries(folder).get("best_model.pth", {}).get("run") if (folder / NAME).exists() else None
 
 
 def check(folder: Path, *names: str) -> None:
     """Refuse files that are not of one run, or are no longer what it wrote.
 
-    Files that are missing are left to who needs them; a folder of an older version has no manifest, and is taken as it
-    is.
+    Missing files are left to whoever needs them. A folder without a manifest is taken as it is.
 
     Raises:
         ValueError: the message names the run of each file, and what to do.

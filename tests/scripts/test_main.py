@@ -426,7 +426,7 @@ def test_ablation_has_eight_rows_encodes_once_and_goes_on(
     (folder / "sum-user" / "metrics.json").unlink()
     assert call(run_ablation, monkeypatch, words(config)) == 0
     assert [Path(path).name for path in runs] == ["sum-user"]
-    again = json.loads((folder / "results.json").read_text())[7:]
+    again = json.loads((folder / "results.json").read_text())[8:]
     assert [row["test"] for row in again] == [row["test"] for row in rows]
     assert call(run_ablation, monkeypatch, words(config, "--rerun")) == 0
     assert len(runs) == 1 + 7

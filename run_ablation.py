@@ -32,12 +32,13 @@ import numpy as np
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, GRIDS, OPEN_ENDED, Factors
+from evaluation.baselines import BASELINES, HALF, Factors
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
+from evaluation.rows import BOTH, COMBINATIONS, FULL, SAME, TRAINED, Settings, picked, reads_text, row_config
 from evaluation.significance import holm, paired_test, spread
 from evaluation.tables import ablation_table
-from evaluation.tuned_baselines import OF_TEXT, possible_baselines, text_for, tuned
+from evaluation.tuned_baselines import OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
 from evaluator import held_out_metrics
 from llm_embedding import TextVectors, text_vectors
 from main import run
@@ -51,27 +52,9 @@ from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 
-Settings = dict[str, Any]  # key -> value, as config.py has them
 Result = dict[str, Any]  # metrics.json and comparison.json of a run, and its "folder"
 
-COMBINATIONS: dict[str, Settings] = {
-    f"{fusion_mode}-{text}": {
-        "fusion_mode": fusion_mode,
-        "use_user_llm": text in ("user", "both"),
-        "use_item_llm": text in ("item", "both"),
-    }
-    for fusion_mode in ("sum", "concat")
-    for text in ("none", "user", "item", "both")
-}
-SAME = {"concat-none": "sum-none"}  # without text there is nothing to fuse: one model, which is trained once
-BOTH = COMBINATIONS["sum-both"]
-FULL: dict[str, Settings] = {
-    f"{loss}-{init}-drop{drop:g}-{encoder}": {**BOTH, "loss": loss, "init": init, "id_dropout": drop, **encoder_setting}
-    for loss in ("bpr", "softmax")
-    for init in ("normal", "svd")
-    for drop in (0.0, 0.5)
-    for encoder, encoder_setting in (("lsa", {"model_name": "lsa"}), ("model_name", {}))
-}
+NO_VECTORS = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 
 
@@ -91,17 +74,17 @@ def compare(
         folder: where the rows' folders go.
         seeds: how many seeds, from those of the overrides on; the nth runs of all rows have the same two seeds.
         rerun: run finished rows again as well.
-        baselines: names of BASELINES; those that the data do not allow are left out.
+        baselines: names of BASELINES and HALF; those that the data or the settings do not allow are left out.
 
     Returns:
         A row each, baselines first; see summary.
 
     Raises:
-        ValueError: the overrides ask for refit or refit_valid.
+        ValueError: the overrides ask for refit.
     """
     base = get_config(overrides)
-    if base["refit"] or base["refit_valid"]:
-        raise ValueError("rows are compared by models of the train part alone; leave out --refit and --refit_valid")
+    if base["refit"]:
+        raise ValueError("rows are compared by their test figures, and refit trains on the test part; leave it out")
     results: dict[str, list[Result]] = {}
     for nth in range(seeds):
         seed = {key: base[key] + nth for key in ("seed", "split_seed")}
@@ -121,30 +104,37 @@ def run_rows(
     def home(tag: str) -> Path:
         return folder / tag / f"seed_{nth}" if nth else folder / tag
 
-    found, config = {}, get_config(overrides)
-    dataset = load_dataset(config)
-    vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
-    for name in possible_baselines(dataset, vectors, baselines):
-        found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, config, rerun)
+    base, found, configs = get_config(overrides), {}, {}
+    dataset = load_dataset({**base, "refit_valid": False})
+    tested = load_dataset(base) if base["refit_valid"] else dataset
     for tag, row in settings.items():
         own = {"vectors_dir": str(folder / "vectors" / row["model_name"])} if "model_name" in row else {}
-        config = get_config({**row, **overrides, **own, "saved_dir": str(home(tag))})
-        if any(config[key] != value for key, value in row.items()):
-            log.info(f"{tag}: left out, the command line contradicts it")
-        else:
-            found[tag] = found.get(SAME.get(tag)) or trained_row(config, dataset, vectors, rerun)
+        if config := row_config(tag, row, {**overrides, **own, "saved_dir": str(home(tag))}):
+            configs[tag] = config
+    half = {name: config for name in HALF if name in baselines and (config := row_config(name, {}, overrides))}
+    vectors = NO_VECTORS  # nothing is encoded for the Diversity of lists alone
+    if set(OF_TEXT) & set(baselines) or any(map(reads_text, [*configs.values(), *half.values()])):
+        vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
+    for name in possible_baselines(dataset, vectors, baselines):
+        found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, base, rerun, tested)
+    for name, config in half.items():
+        found[name] = baseline_row(name, home(name), dataset, vectors, config, rerun, tested)
+    for tag, config in configs.items():
+        found[tag] = found.get(SAME.get(tag)) or trained_row(config, dataset, vectors, rerun, tested)
     return found
 
 
 def shared_vectors(dataset: Dataset, config: Settings) -> TextVectors:
     """Fill the cache that all rows read, with one call for both sides; data without text have no vectors."""
     if not any(dataset.item_texts):
-        return TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
+        return NO_VECTORS
     return text_vectors(dataset, config, str(resolve_device(config["device"])))
 
 
-def trained_row(config: Settings, dataset: Dataset, vectors: TextVectors, rerun: bool) -> Result:
-    """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
+def trained_row(
+    config: Settings, dataset: Dataset, vectors: TextVectors, rerun: bool, tested: Dataset | None = None
+) -> Result:
+    """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished; see run_rows."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
     done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin))
@@ -153,37 +143,57 @@ def trained_row(config: Settings, dataset: Dataset, vectors: TextVectors, rerun:
         (folder / "comparison.json").unlink(missing_ok=True)
         done = run({**config, "resume": "never"} if rerun else config)
     compared = read_json(folder / "comparison.json")
-    if compared is None or compared["text"] != vectors.info["digest"]:  # or its Diversity is that of other texts
+    if is_stale(compared, vectors):
         factors = load_torch(folder / "user_emb.pt"), load_torch(folder / "item_emb.pt")
-        compared = comparison(folder, factors, load_arrays(folder / USER_METRICS), dataset, vectors, config)
+        compared = comparison(folder, factors, load_arrays(folder / USER_METRICS), tested or dataset, vectors, config)
     return {**done, **compared, "folder": str(folder)}
+
+
+def is_stale(compared: Result | None, vectors: TextVectors) -> bool:
+    """Tell whether a comparison.json is missing, or its Diversity that of other texts, where any are at hand."""
+    return compared is None or (vectors.items is not None and compared["text"] != vectors.info["digest"])
 
 
 def baseline_row(
-    name: str, folder: Path, dataset: Dataset, vectors: TextVectors, config: Settings, rerun: bool
+    name: str,
+    folder: Path,
+    dataset: Dataset,
+    vectors: TextVectors,
+    config: Settings,
+    rerun: bool,
+    tested: Dataset | None = None,
 ) -> Result:
-    """Return the result of a baseline, tuned on valid over its grid, which is fitted unless it is finished."""
-    made_of = {
-        "grid": GRIDS.get(name, {}),
-        "open_ended": OPEN_ENDED.get(name, ()),
-        "data": {"fingerprint": dataset.fingerprint},
-        "encoder": {"used": vectors.info["used"] if name in OF_TEXT else None},
-        "text": text_origin(vectors.info),
-        **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")},
-    }
-    path = folder / "metrics.json"
+    """Return the result of a baseline, or of HALF, tuned on valid unless that is done.
+
+    Args:
+        name: of the baseline.
+        folder: where its files go.
+        dataset: what it is tuned on.
+        vectors: shared by all rows; none if no row takes text.
+        config: of all rows; that of the model for HALF.
+        rerun: tune it again.
+        tested: where given (with refit_valid), the dataset to whose train part, which has the valid pairs, it is fitted
+            once more with what was decided, and which test is measured with.
+    """
+    text, path, tested = text_for(name, vectors, config), folder / "metrics.json", tested or dataset
+    origin = made_of(name, dataset, text, vectors, config)
     done, compared = (None, None) if rerun else (read_json(path), read_json(folder / "comparison.json"))
-    if not done or not compared or not json.loads(json.dumps(made_of)).items() <= done.items():
+    if not done or not json.loads(json.dumps(origin)).items() <= done.items():
         log.info(f"{folder}: fitting")
         path.unlink(missing_ok=True)
         start = time.perf_counter()
-        factors, point, valid = tuned(name, dataset, text_for(name, vectors), config)
-        done = {**made_of, "point": point, "valid": valid, "train_s": time.perf_counter() - start, "epoch": 0}
-        metrics, warm = held_out_metrics(*factors, dataset, config)
-        done |= metrics
-        compared = comparison(folder, factors, warm, dataset, vectors, config)
-        write_json(path, done)
-    return {**done, **compared, "folder": str(folder)}
+        best = tuned(name, dataset, text, config)
+        done = {**origin, **best.found, "train_s": time.perf_counter() - start, "epoch": 0}
+        factors = best.factors if tested is dataset else None
+    elif is_stale(compared, vectors):
+        factors = None
+    else:
+        return {**done, **compared, "folder": str(folder)}
+    factors = factors or fitted(name, tested, text, config, done["decided"])
+    metrics, warm = held_out_metrics(*factors, tested, config)
+    compared = comparison(folder, factors, warm, tested, vectors, config)
+    write_json(path, done | metrics)
+    return {**done, **metrics, **compared, "folder": str(folder)}
 
 
 def comparison(
@@ -259,32 +269,19 @@ def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[Result]]) -
         row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
 
 
-def picked(settings: dict[str, Settings], only: str) -> tuple[dict[str, Settings], list[str]]:
-    """Pick the rows named in --only, split by commas: settings of models, and baselines; all of them if it is empty.
-
-    Raises:
-        ValueError: there is no row of that name.
-    """
-    rows = [*BASELINES, *settings]
-    names = [name.strip() for name in only.split(",")] if only else rows
-    if unknown := sorted(set(names) - set(rows)):
-        raise ValueError(f"--only names {', '.join(unknown)}; the rows are {', '.join(rows)}")
-    return {tag: row for tag, row in settings.items() if tag in names}, [name for name in BASELINES if name in names]
-
-
 def main() -> None:
     """Run the command line."""
     asked, overrides = FLAGS.read()
     folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
-    settings, baselines = picked({**COMBINATIONS, **(FULL if asked.full else {})}, asked.only)
+    settings, baselines = picked({**COMBINATIONS, **TRAINED, **(FULL if asked.full else {})}, asked.only)
     rows = compare(settings, overrides, folder, asked.seeds, asked.rerun, baselines)
-    if not settings and not rows:
-        raise ValueError(f"these data allow none of the baselines {asked.only}")
-    if settings and not any(row["tag"] in settings for row in rows):
+    if (combined := settings.keys() - TRAINED) and not any(row["tag"] in combined for row in rows):
         raise ValueError(
             "the command line contradicts every combination; leave fusion_mode, use_user_llm and "
             "use_item_llm to the ablation"
         )
+    if not rows:
+        raise ValueError(f"these data and settings allow none of the rows {asked.only}")
     write_json(folder / "results.json", rows)
     with atomic_write(folder / "results.md") as file:
         file.write((ablation_table(rows) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Linear models in closed form: item-item weights (EASE and its kin), and graph filters."""
+"""Models in closed form: item-item weights (EASE and its kin), graph filters, and popularity."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -86,6 +86,11 @@ def low_pass(train: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     # not the rounding errors of the factorisation, which may rank new titles by their place in the file
     there = np.bincount(train.indices, minlength=train.shape[1])[:, None] > 0
     return values.astype(np.float32), np.ascontiguousarray(vectors.T * there, np.float32)
+
+
+def log_popularity(train: sp.csr_matrix) -> np.ndarray:
+    """Return the logarithm of how many users collect each item, (n_items,) float32; 0 for items without train rows."""
+    return np.log(np.maximum(np.bincount(train.indices, minlength=train.shape[1]), 1)).astype(np.float32)
 
 
 def normalized(train: sp.csr_matrix) -> sp.csr_matrix:

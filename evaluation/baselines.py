@@ -139,7 +139,7 @@ def edlae(
 
 
 def ease_text(
-    inputs: Inputs, l2: float = 150.0, text_weight: float = 100.0, dropout: float = 0.2, user_power: float = 0.3
+    inputs: Inputs, l2: float = 150.0, text_weight: float = 30.0, dropout: float = 0.2, user_power: float = 0.3
 ) -> tuple[sp.csr_matrix, torch.Tensor]:
     """Score as edlae, by weights that also restore which items have similar texts.
 
@@ -257,7 +257,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "ease": {"l2": (100.0, 200.0, 400.0)},
     "edlae": {"l2": (50.0, 100.0, 200.0), "dropout": (0.1, 0.2, 0.4), "user_power": (0.0, 0.3, 0.6)},
     "ease_text": {
-        "text_weight": (30.0, 100.0, 300.0),
+        "text_weight": (3.0, 10.0, 30.0, 100.0, 300.0),
         "l2": (75.0, 150.0, 300.0),
         "dropout": (0.1, 0.2, 0.4),
         "user_power": (0.0, 0.3, 0.6),

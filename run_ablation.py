@@ -21,7 +21,6 @@ FLAGS.add_argument("--only", default="", metavar="ROW,ROW", help="baselines or c
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds
 
-import json
 import logging
 import time
 from collections.abc import Collection
@@ -178,7 +177,7 @@ def baseline_row(
     text, path, tested = text_for(name, vectors, config), folder / "metrics.json", tested or dataset
     origin = made_of(name, dataset, text, vectors, config)
     done, compared = (None, None) if rerun else (read_json(path), read_json(folder / "comparison.json"))
-    if not done or not json.loads(json.dumps(origin)).items() <= done.items():
+    if not done or not origin.items() <= done.items():
         log.info(f"{folder}: fitting")
         path.unlink(missing_ok=True)
         start = time.perf_counter()

@@ -91,9 +91,9 @@ def made_of(
     keys += ["cold_cost"] if item_text is not None else []
     keys += ["linear_dim", "fusion_mode", "use_item_llm", "whiten"] if name in HALF else []
     return {
-        "grid": GRIDS.get(name, {}),
+        "grid": {key: list(values) for key, values in GRIDS.get(name, {}).items()},
         "open_ended": list(GRIDS.get(name, {})),
-        "popularity_weights": POPULARITY_WEIGHTS,
+        "popularity_weights": list(POPULARITY_WEIGHTS),
         "budget": BUDGET,
         "data": {"fingerprint": dataset.fingerprint},
         "encoder": {"used": info["used"]},

@@ -1,7 +1,6 @@
 """run_ablation.py: baselines are tuned on valid, fitted once and kept."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,18 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import run_ablation
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, GRIDS
+from evaluation import tuned_baselines
+from evaluation.baselines import BASELINES, GRIDS, Inputs
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
-from evaluation.tuned_baselines import tuned
-from evaluator import evaluate
+from evaluation.tuned_baselines import fitted, text_for, tuned
+from evaluator import evaluate, means
 from llm_embedding import TextVectors
 from run_ablation import baseline_row
 from tests.helpers.ablations import among_warm, read
+from tests.helpers.data import dataset_of
 
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 
@@ -32,20 +34,22 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(
         BASELINES,
         "planted",
-        lambda dataset, item_vectors, knows: (
-            torch.from_numpy(getattr(dataset, knows).toarray()),
-            torch.eye(dataset.n_items),
+        lambda inputs, knows: (
+            torch.from_numpy(getattr(inputs.dataset, knows).toarray()),
+            torch.eye(inputs.dataset.n_items),
         ),
     )
+    monkeypatch.setattr(tuned_baselines, "POPULARITY_WEIGHTS", (0.0,))
     return "planted"
 
 
 def test_a_baseline_is_tuned_on_valid_alone(planted: str, config: dict[str, Any]) -> None:
     dataset = load_dataset({**config, "test_ratio": 0.4})  # so much that it outweighs valid where both are looked at
-    (user_emb, _), point, valid = tuned(planted, dataset, None, config)
-    assert point == {"knows": "valid"}
+    (user_emb, _), found = tuned(planted, dataset, None, config)
+    assert found["point"] == {"popularity": 0.0, "knows": "valid"}
+    user_emb = user_emb[:, :-1]  # without popularity
     np.testing.assert_array_equal(user_emb.numpy(), dataset.valid.toarray())
-    assert valid["NDCG@20"] == 1
+    assert found["valid"]["NDCG@20"] == 1
     oracle = (torch.from_numpy(dataset.test.toarray()), torch.eye(dataset.n_items))
     known = dataset.train + dataset.valid
     ours = evaluate(user_emb, torch.eye(dataset.n_items), dataset.test, known, config)["NDCG@20"].mean()
@@ -54,39 +58,22 @@ def test_a_baseline_is_tuned_on_valid_alone(planted: str, config: dict[str, Any]
 
 def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
     """A list with both targets far down wins by Recall@4, one with a target on top by Hit@1."""
-    target = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0]], np.float32))
-    nothing = sp.csr_matrix((1, 6), dtype=np.float32)
+    target = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [0] * 6], np.float32))
+    nothing = sp.csr_matrix((2, 6), dtype=np.float32)
     scores = {"deep": [1, 2, 5, 4, 0, 0], "top": [9, 0, 5, 4, 3, 2]}
     monkeypatch.setitem(GRIDS, "planted", {"which": ("deep", "top")})
     monkeypatch.setitem(
         BASELINES,
         "planted",
-        lambda dataset, item_vectors, which: (torch.tensor([scores[which]], dtype=torch.float32), torch.eye(6)),
+        lambda inputs, which: (torch.tensor([scores[which], [0] * 6], dtype=torch.float32), torch.eye(6)),
     )
-    toy = SimpleNamespace(
-        valid=target, warm_pairs={"valid": target}.get, masked_for={"valid": nothing}.get, warm_items=np.arange(6)
-    )
+    monkeypatch.setattr(tuned_baselines, "POPULARITY_WEIGHTS", (0.0,))
+    # a second user has collected the titles that the first one has not
+    toy = dataset_of(sp.csr_matrix(np.array([[0, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]], np.float32)), valid=target)
+    monkeypatch.setattr(Dataset, "masked_for", lambda self, part: nothing)
     for metric, which in (("Recall@4", "deep"), ("Hit@1", "top")):
         settings = {**config, "top_k": [1, 4], "early_stop_metric": metric}
-        assert tuned("planted", toy, None, settings)[1] == {"which": which}
-
-
-def test_every_point_of_a_grid_is_tried_and_the_best_kept(
-    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, config: dict[str, Any]
-) -> None:
-    tried: list[tuple[int, str]] = []
-    oracle = torch.from_numpy(dataset.valid.toarray()), torch.eye(dataset.n_items)
-    monkeypatch.setitem(GRIDS, "planted", {"a": (1, 2), "b": ("x", "y", "z")})
-    monkeypatch.setitem(
-        BASELINES,
-        "planted",
-        lambda dataset, item_vectors, a, b: (
-            tried.append((a, b))
-            or (oracle if (a, b) == (2, "x") else (torch.zeros(dataset.n_users, 1), torch.zeros(dataset.n_items, 1)))
-        ),
-    )
-    assert tuned("planted", dataset, None, config)[1] == {"a": 2, "b": "x"}
-    assert sorted(tried) == [(a, b) for a in (1, 2) for b in "xyz"]
+        assert tuned("planted", toy, None, settings).found["point"]["which"] == which
 
 
 @pytest.mark.slow
@@ -118,19 +105,24 @@ def test_a_finished_baseline_is_fitted_again_only_when_something_changed(
 def test_baselines_are_fitted_again_with_other_texts(
     fits: list[str], tmp_path: Path, dataset: Dataset, config: dict[str, Any]
 ) -> None:
-    """Content is made of the vectors, and the Diversity of every baseline's lists is measured with them."""
+    """Content is made of the vectors; of the others, only the Diversity of the lists is measured again with them."""
     names = ["popularity", "content_cosine", "content_whitened"]
-    for number, (used, digest, expected) in enumerate(
-        (("one", "first", names), ("one", "first", []), ("two", "first", names), ("two", "second", names))
+    of_text = names[1:]
+    for used, digest, expected in (
+        ("one", "first", names),
+        ("one", "first", []),
+        ("two", "first", of_text),
+        ("two", "second", of_text),
     ):
         fits.clear()
-        items = np.random.default_rng([number - (expected == [])]).normal(size=(dataset.n_items, 5)).astype(np.float32)
+        seed = digest == "second"  # the digest says what is in the vectors
+        items = np.random.default_rng(int(seed)).normal(size=(dataset.n_items, 5)).astype(np.float32)
         vectors = TextVectors(items, None, {"used": used, "dim": 5, "digest": digest})
         found = {name: baseline_row(name, tmp_path / name, dataset, vectors, config, False) for name in names}
         assert fits == expected
         assert [found[name]["encoder"]["used"] for name in names] == [None, used, used]
         known, users = dataset.masked_for("test"), np.flatnonzero(np.diff(dataset.test.indptr))
-        lists = rank_items(*BASELINES["popularity"](dataset, items), users, known, 20, seed=config["seed"]).items
+        lists = rank_items(*BASELINES["popularity"](Inputs(dataset, None)), users, known, 20, seed=config["seed"]).items
         assert found["popularity"]["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, items))
 
 
@@ -158,7 +150,7 @@ def test_a_baseline_has_the_figures_of_its_best_point(
         among_warm(factors, dataset, "test", config),
         evaluate(*factors, dataset.test, dataset.train + dataset.valid, config),
     )
-    assert found["point"] == {"knows": "valid"}
+    assert found["point"] == {"popularity": 0.0, "knows": "valid"}
     for part, values in (("warm", warm), ("test", test), ("valid", among_warm(factors, dataset, "valid", config))):
         assert found[part] == pytest.approx({key: np.nanmean(of_users) for key, of_users in values.items()})
     assert found["warm"] != pytest.approx(found["test"])
@@ -167,3 +159,47 @@ def test_a_baseline_has_the_figures_of_its_best_point(
     assert list(found["user_test"].values()) == pytest.approx(warm["NDCG@20"].tolist())
     lists = rank_items(*factors, users, dataset.train + dataset.valid + dataset.excluded, 20, seed=config["seed"]).items
     assert found["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, None))
+
+
+def test_without_texts_at_hand_a_finished_baseline_stays_with_its_diversity(
+    fits: list[str], tmp_path: Path, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are not encoded for the Diversity of lists alone; once they are, it is measured without tuning again."""
+    items = np.random.default_rng(0).normal(size=(dataset.n_items, 5)).astype(np.float32)
+    texts = TextVectors(items, None, {"used": "one", "dim": 5, "digest": "first"})
+    alone = baseline_row("ease", tmp_path / "ease", dataset, NO_TEXT, config, False)
+    assert "Diversity" not in alone["beyond"]
+    with_text = baseline_row("ease", tmp_path / "ease", dataset, texts, config, False)
+    assert "Diversity" in with_text["beyond"]
+    assert {**with_text, "beyond": 0, "text": 0} == {**alone, "beyond": 0, "text": 0}
+    assert fits == ["ease"]
+    monkeypatch.setattr(run_ablation, "fitted", lambda *args: pytest.fail("fitted again"))
+    assert baseline_row("ease", tmp_path / "ease", dataset, NO_TEXT, config, False) == with_text
+
+
+@pytest.mark.parametrize("name", ["popularity", "edlae", "ease_text", "content_cosine"])
+def test_a_refitted_baseline_learns_from_valid_too_and_is_measured_with_that(
+    name: str, tmp_path: Path, config: dict[str, Any], cold_dataset: Dataset
+) -> None:
+    config = {**config, "cold_item_ratio": 0.2, "split_seed": 1, "min_rate": 3.0, "refit_valid": True, "cold_cost": 0.1}
+    tested = load_dataset(config)
+    learnt = cold_dataset.train + cold_dataset.valid + cold_dataset.cold_valid
+    assert (tested.train != learnt).nnz == 0
+    items = np.random.default_rng(0).normal(size=(cold_dataset.n_items, 5)).astype(np.float32)
+    users = np.zeros((cold_dataset.n_users, 5), np.float32)
+    texts = TextVectors(items, users, {"used": "one", "dim": 5, "digest": "first"})
+    first, refitted = (
+        baseline_row(
+            name, tmp_path / str(number), cold_dataset, texts, {**config, "refit_valid": number == 1}, False, data
+        )
+        for number, data in enumerate((None, tested))
+    )
+    for key in ("valid", "point", "decided", "tried"):
+        assert refitted[key] == first[key], key
+    factors = fitted(name, tested, text_for(name, texts), config, first["decided"])
+    assert refitted["test"] == means(evaluate(*factors, cold_dataset.test, learnt, config)) != first["test"]
+    assert list(refitted["user_test"]) == [
+        cold_dataset.raw_user_ids[user] for user in np.flatnonzero(np.diff(tested.warm_pairs("test").indptr))
+    ]
+    again = baseline_row(name, tmp_path / "1", cold_dataset, texts, config, False, tested)
+    assert again == refitted

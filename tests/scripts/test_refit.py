@@ -14,7 +14,7 @@ from config import PRESETS, get_config
 from data_loader import load_dataset
 from evaluator import evaluate, means
 from inference.finished_run import load_finished
-from run_ablation import compare
+from run_ablation import COMBINATIONS, compare
 from runtime.identity import resolved
 from tests.helpers.data import write_data, write_tsv
 from tests.helpers.runs import assert_inference_repeats
@@ -217,10 +217,36 @@ def test_with_valid_alone_test_stays_held_out_and_is_measured_with_that_model(
     assert_inference_repeats(config, metrics)
 
 
-def test_rows_of_a_comparison_are_not_refitted(config: dict[str, Any]) -> None:
-    for key in ("refit", "refit_valid"):
-        with pytest.raises(ValueError, match="leave out --refit"):
-            compare({}, {**config, key: True}, Path(config["saved_dir"]))
+@pytest.mark.slow
+def test_rows_of_a_comparison_learn_from_valid_too_where_it_is_asked(config: dict[str, Any]) -> None:
+    keys = ("data_dir", "saved_dir", "model_name", "lsa_dim", "embedding_dim", "batch_size", "device")
+    overrides = {**{key: config[key] for key in keys}, "epochs": 2, "refit_valid": True}
+    folder = Path(config["saved_dir"]) / "ablation"
+    settings = {tag: COMBINATIONS[tag] for tag in ("sum-none", "sum-item")}
+
+    def rows() -> list[dict[str, Any]]:
+        return compare(settings, overrides, folder, baselines=["popularity", "edlae"])
+
+    found = rows()
+    assert [row["tag"] for row in found] == ["popularity", "edlae", *settings]
+    tested = load_dataset({**config, **overrides})
+    for row in found:
+        home = Path(row["folders"][0])
+        compared = json.loads((home / "comparison.json").read_text(encoding="utf-8"))
+        users = np.flatnonzero(np.diff(tested.warm_pairs("test").indptr))
+        assert list(compared["user_test"]) == [tested.raw_user_ids[user] for user in users]
+        assert np.mean(list(compared["user_test"].values())) == pytest.approx(row["warm"]["NDCG@20"]["mean"])
+    emb = [torch.load(folder / "sum-item" / f"{side}_emb.pt", weights_only=True) for side in ("user", "item")]
+    expected = means(evaluate(*emb, tested.test, tested.train, get_config(overrides)))
+    assert {key: figure["mean"] for key, figure in found[-1]["test"].items()} == expected
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    assert rows() == found
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == times, "something was run again"
+
+
+def test_rows_of_a_comparison_do_not_learn_from_test(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="refit trains on the test part"):
+        compare({}, {**config, "refit": True}, Path(config["saved_dir"]))
     with pytest.raises(ValueError, match="set one of them"):
         get_config({"refit": True, "refit_valid": True})
 

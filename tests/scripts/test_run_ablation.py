@@ -19,7 +19,7 @@ from evaluation.baselines import BASELINES
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.significance import paired_test
-from evaluation.tuned_baselines import possible_baselines, text_for
+from evaluation.tuned_baselines import OF_TEXT, possible_baselines, text_for
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, baseline_row, compare
 from runtime.cli import run_script
@@ -28,6 +28,7 @@ from text import encoders
 from text.encoders import lsa_encoder
 
 OF_ONE_BLOCK = [name for name in BASELINES if name != "content_blocks"]  # text_blocks is empty here
+TAKE_TEXT = [name for name in OF_ONE_BLOCK if name in OF_TEXT]
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 ABSENT = "aglrec-tests/not-on-this-disk"
 TWO = {tag: COMBINATIONS[tag] for tag in ("sum-none", "sum-item")}
@@ -153,7 +154,7 @@ def test_changed_texts_are_noticed(overrides: dict[str, Any], runs: list[str], f
     runs.clear(), fits.clear()
     change_a_summary(overrides)
     rows = {row["tag"]: row for row in compare(TWO, overrides, folder)}
-    assert (runs, fits) == ([str(folder / "sum-item")], OF_ONE_BLOCK)
+    assert (runs, fits) == ([str(folder / "sum-item")], TAKE_TEXT)
     config = read(folder / "sum-none" / "metrics.json")["config"]
     dataset = load_dataset(config)
     vectors = llm_embedding.text_vectors(dataset, {**config, "fusion_mode": "sum", "use_item_llm": True}, "cpu")
@@ -186,7 +187,7 @@ def test_rows_that_fell_back_to_lsa_are_run_again_once_the_encoder_is_back(
         reachable[:] = [True] * (used == ABSENT)
         rows = {row["tag"]: row for row in compare(TWO, overrides, folder)}
         assert [Path(path).name for path in runs] == expected
-        assert fits == (OF_ONE_BLOCK if expected else [])
+        assert fits == ([] if not expected else OF_ONE_BLOCK if len(expected) == 2 else TAKE_TEXT)
         assert (rows["sum-item"]["encoder"], rows["content_cosine"]["encoder"]) == (used, used)
         assert rows["sum-none"]["encoder"] is None
 
@@ -351,12 +352,49 @@ def test_only_the_rows_that_are_named_are_run(
     assert [row["tag"] for row in rows] == names + tags
 
 
+def test_rows_without_text_need_no_encoder(
+    overrides: dict[str, Any], runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their lists have no Diversity then."""
+    for name in ("open_encoder", "_assembled"):
+        monkeypatch.setattr(llm_embedding, name, lambda *args: pytest.fail("text is read"))
+    more = {"model_name": ABSENT, "encoder_fallback": "none"}
+    words = [word for key, value in {**overrides, **more}.items() for word in (f"--{key}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--only", "popularity,ease,sum-none", *words])
+    assert run_script(run_ablation.main) == 0
+    rows = read(Path(overrides["saved_dir"]) / "ablation" / "results.json")
+    assert [row["tag"] for row in rows] == ["popularity", "ease", "sum-none"]
+    assert all(row["beyond"].keys() == {"Coverage", "Gini", "Novelty"} for row in rows)
+
+
+@pytest.mark.slow
+def test_the_halves_of_the_model(overrides: dict[str, Any], runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {"linear_dim": 6, "calibrate": "true", "cold_item_ratio": 0.2, "cold_cost": 0.1, "fusion_mode": "concat"}
+    words = [word for key, value in {**overrides, **more}.items() for word in (f"--{key}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["run_ablation.py", "--only", "linear,trained,concat-both", *words])
+    assert run_script(run_ablation.main) == 0
+    folder = Path(overrides["saved_dir"]) / "ablation"
+    assert [Path(path).name for path in runs] == ["concat-both", "trained"]
+    assert [row["tag"] for row in read(folder / "results.json")] == ["linear", "concat-both", "trained"]
+    both, trained, linear = (read(folder / tag / "metrics.json") for tag in ("concat-both", "trained", "linear"))
+    assert {key for key in both["config"] if both["config"][key] != trained["config"][key]} == {
+        "saved_dir",
+        "linear_dim",
+    }
+    assert trained["config"]["linear_dim"] == 0
+    decided = {key: both["decided"]["linear"][key] for key in ("l2", "text_weight")}
+    assert {key: linear["decided"]["linear"][key] for key in decided} == decided
+    assert linear["decided"]["cold_offset"]["offset"]
+    assert linear["encoder"]["used"] == "lsa"
+
+
 @pytest.mark.parametrize(
     ("only", "more", "said"),
     [
         ("ease,eas", {}, "names eas; the rows are popularity"),
         ("sum-none", {"fusion_mode": "concat"}, "contradicts every"),
-        ("content_blocks", {}, "allow none of the baselines content_blocks"),
+        ("linear,trained", {}, "allow none of the rows linear,trained"),
+        ("content_blocks", {}, "allow none of the rows content_blocks"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(

@@ -4,6 +4,8 @@
 
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
+Where linear_dim is above 0, the rows linear and trained are the two halves of the model. With --refit_valid true every
+row, baselines too, is fitted once more to train and valid with what valid decided, and test is measured with that.
 """
 
 import sys
@@ -16,7 +18,7 @@ FLAGS.add_argument(
 )
 FLAGS.add_argument("--full", action="store_true", help="add rows for the loss, the start, id dropout and the encoder")
 FLAGS.add_argument("--rerun", action="store_true", help="run finished rows again")
-FLAGS.add_argument("--only", default="", metavar="ROW,ROW", help="baselines or combinations to run, as sum-both,ease")
+FLAGS.add_argument("--only", default="", metavar="ROW,ROW", help="rows to run, as sum-both,ease,linear")
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds

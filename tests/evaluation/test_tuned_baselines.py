@@ -250,3 +250,12 @@ def test_the_linear_half_is_the_models_linear_columns_and_popularity(monkeypatch
     np.testing.assert_allclose(scores_of(best.factors), scores_of(expected), rtol=1e-4, atol=1e-5)
     assert decided["linear"] == columns.decided
     assert best.found["points_tried"] == len(columns.decided["tried"]) > 1
+
+
+def test_the_linear_half_keeps_what_was_decided_when_it_is_fitted_again() -> None:
+    dataset, text, chosen = parted(), texts(), {"l2": 7.0, "text_weight": 1.0}
+    decided = {"point": {"popularity": 0.0}, "popularity_unit": 1.0, "linear": chosen}
+    columns = linear_model(dataset, text, CONFIG, chosen)
+    expected = linear_users(columns.inputs, columns.user_power, dataset.train) @ columns.outputs.T
+    scores = scores_of(fitted("linear", dataset, text, CONFIG, decided))
+    np.testing.assert_allclose(scores[~EMPTY], expected.numpy()[~EMPTY], rtol=1e-4, atol=1e-5)

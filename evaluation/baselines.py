@@ -262,7 +262,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "dropout": (0.1, 0.2, 0.4),
         "user_power": (0.0, 0.3, 0.6),
     },
-    "graph_filter": {"item_power": (0.3, 0.4, 0.5), "low_pass_weight": (0.1, 0.3, 0.9)},
+    "graph_filter": {"item_power": (0.2, 0.4, 0.6), "low_pass_weight": (0.0, 0.1, 0.3, 1.0, 3.0)},
 }
 
 # of log popularity beside the scores of all but popularity itself, in units in which both are spread alike

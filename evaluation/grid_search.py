@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 Point = dict[str, Any]  # key -> value
 
-MOST_BEYOND = 6  # values added to the grid of a key
+MOST_BEYOND = 8  # values added to the grid of a key
 BOUNDS = {"dropout": (0.0, 1.0)}  # what a key's values must stay between; above 0 where nothing is said
 
 
@@ -17,7 +17,9 @@ class Found(NamedTuple):
     at_end: list[str]  # keys whose best value is the first or last one tried, although others lie beyond it
 
 
-def coordinate_search(grid: dict[str, Sequence[Any]], start: Point, figure: Callable[[Point], float | None]) -> Found:
+def coordinate_search(
+    grid: dict[str, Sequence[Any]], start: Point, figure: Callable[[Point], float | None], nearby: bool = False
+) -> Found:
     """Search the point with the highest figure along one key at a time, until no key changes any more.
 
     In the first round all values of each grid are tried, the other keys being as they are best so far; afterwards those
@@ -28,12 +30,13 @@ def coordinate_search(grid: dict[str, Sequence[Any]], start: Point, figure: Call
         grid: key -> values, numbers in ascending order; others are all tried in each round, and none is beyond them.
         start: a value of each grid.
         figure: of a point; None if it cannot be had any more, which passes the point over.
+        nearby: try no values but those next to the best one in the first round either.
 
     Returns:
         The Found; of points with the same figure the one tried first is best.
     """
     grid, tried = {key: list(values) for key, values in grid.items()}, [(start, figure(start))]
-    best, first_round = tried[0], True
+    best, first_round = tried[0], not nearby
 
     def attempt(key: str, value: Any) -> None:
         nonlocal best
@@ -52,8 +55,7 @@ def coordinate_search(grid: dict[str, Sequence[Any]], start: Point, figure: Call
             for value in _beside(grid[key], current):
                 attempt(key, value)
 
-    most = {key: len(values) + MOST_BEYOND for key, values in grid.items()}
-    before = None
+    most, before = {key: len(values) + MOST_BEYOND for key, values in grid.items()}, None
     while best != before:
         before = best
         for key in grid:

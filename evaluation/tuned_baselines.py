@@ -25,7 +25,7 @@ from evaluation.equal_terms import (
     with_offset,
     with_popularity,
 )
-from evaluation.grid_search import Found, Point, coordinate_search
+from evaluation.grid_search import Point, coordinate_search
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
@@ -57,7 +57,7 @@ def possible_baselines(dataset: Dataset, vectors: TextVectors, asked: Iterable[s
         refused["content_blocks"] = "there are no text_blocks"
     if n > EASE_MAX_ITEMS:
         memory = (
-            f"{n:,} titles take about {24 * n**2 / 2**30:,.0f} GiB; EASE_MAX_ITEMS allows {EASE_MAX_ITEMS:,} titles"
+            f"{n:,} titles take about {32 * n**2 / 2**30:,.0f} GiB; EASE_MAX_ITEMS allows {EASE_MAX_ITEMS:,} titles"
         )
         refused |= dict.fromkeys(("item_knn", "ease", "edlae", "ease_text"), memory)
         if np.square(np.diff(dataset.train.indptr).astype(float)).sum() > FILTER_MAX_PAIRS:
@@ -105,8 +105,8 @@ def made_of(
 def tuned(name: str, dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any]) -> Tuned:
     """Fit a baseline at points of its grid, at most BUDGET of them, and keep the best on valid; see coordinate_search.
 
-    The weight of log popularity beside its scores is searched along with its own keys. Cold items that have a text are
-    placed and lowered as the model's are.
+    Each is measured with the weight of log popularity beside its scores that suits it best. Cold items that have a text
+    are placed and lowered as the model's are.
 
     Args:
         name: of BASELINES or HALF.
@@ -116,16 +116,16 @@ def tuned(name: str, dataset: Dataset, item_text: np.ndarray | None, config: dic
             also what linear_model uses.
     """
     inputs = Inputs(dataset, item_text, config)
-    found, factors, unit = _searched(name, inputs)
-    decided = {"point": found.best, "popularity_unit": unit, **inputs.decided}
+    best, search = _searched(name, inputs)
+    factors, decided = best.factors, {"point": best.point, "popularity_unit": best.unit, **inputs.decided}
     if name == "ease_text" and inputs.cold_with_text.any():
-        decided["cold_placement"], factors = placement_on_valid(factors, found.best["popularity"], unit, inputs)
-    factors = _completed(factors, inputs, decided)
+        decided["cold_placement"], factors = placement_on_valid(factors, best.point["popularity"], best.unit, inputs)
+    factors = _with_popularity(factors, inputs, decided)
     if config["cold_cost"] < 1 and inputs.cold_with_text.any():
         decided["cold_offset"] = offset_on_valid(factors, inputs)
         factors = with_offset(factors, inputs, decided["cold_offset"]["offset"])
     valid = means(evaluate_warm(*factors, dataset, "valid", config))
-    return Tuned(factors, {"point": found.best, "decided": decided, "valid": valid, **_report(name, found, inputs)})
+    return Tuned(factors, {"point": best.point, "decided": decided, "valid": valid, **search})
 
 
 def fitted(
@@ -133,71 +133,75 @@ def fitted(
 ) -> Factors:
     """Fit a baseline to the train part of a dataset, which may be another one, with all that tuned decided."""
     inputs = Inputs(dataset, item_text, config)
+    point = {key: value for key, value in decided["point"].items() if key != "popularity"}
     chosen = {"chosen": decided["linear"]} if name in HALF else {}
-    factors = {**BASELINES, **HALF}[name](inputs, **_own(decided["point"]), **chosen)
+    factors = {**BASELINES, **HALF}[name](inputs, **point, **chosen)
     if decided.get("cold_placement") == "ridge":
         factors = factors[0], weights_by_text(factors[1], inputs)
-    factors = _completed(factors, inputs, decided)
+    factors = _with_popularity(factors, inputs, decided)
     return with_offset(factors, inputs, decided["cold_offset"]["offset"]) if "cold_offset" in decided else factors
 
 
-def _completed(factors: Factors, inputs: Inputs, decided: dict[str, Any]) -> Factors:
-    """Add popularity, to all scores but its own."""
+def _with_popularity(factors: Factors, inputs: Inputs, decided: dict[str, Any]) -> Factors:
+    """Add popularity with the weight that was decided; there is none beside popularity itself."""
     if "popularity" not in decided["point"]:
         return factors
     return with_popularity(factors, decided["point"]["popularity"], decided["popularity_unit"], inputs)
 
 
-def _searched(name: str, inputs: Inputs) -> tuple[Found, Factors, float]:
-    """Search a baseline's point: what was found, the factors there without popularity, and the unit of its weight."""
-    fit, metric = {**BASELINES, **HALF}[name], inputs.config["early_stop_metric"]
-    grid = {**({} if name == "popularity" else {"popularity": POPULARITY_WEIGHTS}), **GRIDS.get(name, {})}
-    # of the best point so far and of the one being measured: (factors, unit)
-    kept: dict[tuple[Any, ...], tuple[Factors, float]] = {}
-    best: tuple[float, tuple[Any, ...]] | None = None
-    n_fits = 0
+class _Fit(NamedTuple):
+    """A fitted point, and the weight of popularity that is best with it."""
+
+    point: Point  # with the weight, where there is one
+    factors: Factors  # without popularity
+    unit: float
+    figure: float  # on valid
+    at_end: list[str]  # "popularity" if a larger weight may be better
+
+
+def _searched(name: str, inputs: Inputs) -> tuple[_Fit, dict[str, Any]]:
+    """Search a baseline's point on valid: the best one, and how the search went, for metrics.json."""
+    fit, grid = {**BASELINES, **HALF}[name], GRIDS.get(name, {})
+    best: _Fit | None = None
+    tried: list[dict[str, Any]] = []
+    metric = inputs.config["early_stop_metric"]
 
     def figure(point: Point) -> float | None:
-        nonlocal best, n_fits
-        key = tuple(_own(point).values())
-        if key not in kept:
-            if n_fits == BUDGET:
-                return None
-            factors = fit(inputs, **_own(point))
-            kept[key] = factors, popularity_unit(factors, inputs)
-            n_fits += 1
-        factors, unit = kept[key]
-        factors = _completed(factors, inputs, {"point": point, "popularity_unit": unit})
-        valid = means(evaluate_warm(*factors, inputs.dataset, "valid", inputs.config, auc=metric == "AUC"))[metric]
-        if best is None or valid > best[0]:
-            best = valid, key
-        for other in kept.keys() - {best[1]}:
-            del kept[other]
-        return valid
+        nonlocal best
+        if len(tried) == BUDGET:
+            return None
+        found = _weighed(name, point, fit(inputs, **point), inputs, best)
+        tried.append({**found.point, metric: found.figure})
+        best = found if best is None or found.figure > best.figure else best
+        return found.figure
 
-    start = {key: 0.0 if key == "popularity" else values[(len(values) - 1) // 2] for key, values in grid.items()}
-    if grid and not inputs.dataset.valid.nnz:
-        log.warning(f"{name}: without a valid part nothing is tuned, and it is fitted with {start}")
+    start = {key: values[(len(values) - 1) // 2] for key, values in grid.items()}
+    if not inputs.dataset.valid.nnz:
+        if name != "popularity":
+            log.warning(f"{name}: without a valid part nothing is tuned, and the defaults hold {start or ''}")
         grid = {}
-    found = coordinate_search(grid, start, figure)
-    return found, *kept[tuple(_own(found.best).values())]
-
-
-def _own(point: Point) -> Point:
-    """Return a point without the weight of popularity, which takes no fit."""
-    return {key: value for key, value in point.items() if key != "popularity"}
-
-
-def _report(name: str, found: Found, inputs: Inputs) -> dict[str, Any]:
-    """Log how the search ended, and return it for metrics.json."""
-    n_points = len({tuple(_own(point).values()) for point, _ in found.tried})
-    n_points = max(n_points, len(inputs.decided.get("linear", {}).get("tried", ())))
-    log.info(f"{name}: {n_points} points fitted, best on valid: {found.best}")
-    if found.at_end:
+    at_end = coordinate_search(grid, start, figure).at_end + best.at_end
+    n_points = max(len(tried), len(inputs.decided.get("linear", {}).get("tried", ())))
+    log.info(f"{name}: {n_points} points fitted, best on valid: {best.point}")
+    if at_end:
         log.warning(
-            f"{name}: the best {' and '.join(found.at_end)} stands at an end of what was tried, and a better one may "
-            f"lie beyond (BUDGET is {BUDGET} points)"
+            f"{name}: the best {' and '.join(at_end)} stands at an end of what was tried, and a better one may lie "
+            f"beyond (BUDGET is {BUDGET} points)"
         )
-    metric = inputs.config["early_stop_metric"]
-    tried = [{**point, metric: figure} for point, figure in found.tried]
-    return {"points_tried": n_points, "at_end": found.at_end, "tried": tried}
+    return best, {"points_tried": n_points, "at_end": at_end, "tried": tried}
+
+
+def _weighed(name: str, point: Point, factors: Factors, inputs: Inputs, best: _Fit | None) -> _Fit:
+    """Search the weight of popularity for a point, which takes no fit; near that of the best one so far."""
+    unit, metric, dataset = popularity_unit(factors, inputs), inputs.config["early_stop_metric"], inputs.dataset
+
+    def figure(weight: Point) -> float:
+        whole = _with_popularity(factors, inputs, {"point": weight, "popularity_unit": unit})
+        return means(evaluate_warm(*whole, dataset, "valid", inputs.config, auc=metric == "AUC"))[metric]
+
+    if name == "popularity":
+        return _Fit(point, factors, unit, figure({}), [])
+    start = {"popularity": best.point["popularity"] if best else 0.0}
+    grid = {"popularity": sorted({*POPULARITY_WEIGHTS, *start.values()})} if dataset.valid.nnz else {}
+    found = coordinate_search(grid, start, figure, nearby=best is not None)
+    return _Fit({**found.best, **point}, factors, unit, max(value for _, value in found.tried), found.at_end)

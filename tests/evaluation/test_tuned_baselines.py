@@ -70,30 +70,46 @@ def test_a_weight_of_0_leaves_the_scores_as_they_are(name: str, monkeypatch: pyt
     np.testing.assert_allclose(scores_of(best.factors)[~EMPTY][:, warm], plain[~EMPTY][:, warm], atol=1e-6)
 
 
-def test_popularity_gets_the_weight_that_is_best_on_valid() -> None:
+def test_popularity_gets_the_weight_that_is_best_on_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of users who all take the popular titles next, whatever they have."""
     rng = np.random.default_rng(0)
     chance = np.linspace(0.9, 0.05, 20)
     likes = rng.random((200, 20)) < chance
     later = rng.random((200, 20)) < 0.4
     dataset = dataset_of(ones(likes & ~later), valid=ones(likes & later))
-    best = tuned("item_knn", dataset, None, CONFIG)
-    weights = {
-        point["popularity"]: point[METRIC]
-        for point in best.found["tried"]
-        if (point["neighbours"], point["shrink"]) == (20, 10)
-    }
-    assert best.found["point"]["popularity"] > 0
-    assert max(weights.values()) > weights[0.0] + 0.005
+    monkeypatch.setitem(GRIDS, "item_knn", {"neighbours": (20,)})
+    best = tuned("item_knn", dataset, None, CONFIG).found
     inputs = Inputs(dataset, None)
-    factors = BASELINES["item_knn"](inputs, neighbours=20, shrink=10.0)
-    unit = popularity_unit(factors, inputs)
-    for weight in (0.0, 0.4, 1.6):
+    factors = BASELINES["item_knn"](inputs, neighbours=20)
+    unit, figures = popularity_unit(factors, inputs), {}
+    for weight in (*tuned_baselines.POPULARITY_WEIGHTS, 3.2, 6.4):  # those beyond the grid
         counts = np.log(dataset.train.toarray().sum(axis=0))
-        expected = scores_of(factors) + weight * unit * counts
         found = with_popularity(factors, weight, unit, inputs)
-        np.testing.assert_allclose(scores_of(found), expected, rtol=1e-4, atol=1e-5)
-        assert weights[weight] == pytest.approx(means(evaluate_warm(*found, dataset, "valid", CONFIG))[METRIC])
+        np.testing.assert_allclose(scores_of(found), scores_of(factors) + weight * unit * counts, rtol=1e-4, atol=1e-5)
+        figures[weight] = means(evaluate_warm(*found, dataset, "valid", CONFIG))[METRIC]
+    assert best["point"] == {"popularity": max(figures, key=figures.get), "neighbours": 20}
+    assert best["valid"][METRIC] == pytest.approx(max(figures.values()))
+    assert max(figures.values()) > figures[0.0] + 0.003
+
+
+def test_each_point_is_measured_with_the_weight_that_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The better values at weight 0 need not be those at their best weights."""
+    values = {1: {0.0: 5.0, 0.05: 4.0}, 2: {0.0: 1.0, 0.05: 6.0, 0.1: 7.0, 0.2: 3.0}, 3: {0.0: 2.0}}
+    monkeypatch.setitem(GRIDS, "planted", {"key": (3, 1, 2)})
+    monkeypatch.setitem(BASELINES, "planted", lambda inputs, key: (key, None))
+    monkeypatch.setattr(tuned_baselines, "popularity_unit", lambda *args: 1.0)
+    monkeypatch.setattr(tuned_baselines, "with_popularity", lambda factors, weight, *args: (factors[0], weight))
+    monkeypatch.setattr(
+        tuned_baselines, "evaluate_warm", lambda key, weight, *args, **more: {METRIC: values[key].get(weight, 0.0)}
+    )
+    monkeypatch.setattr(tuned_baselines, "means", lambda metrics: metrics)
+    found = tuned("planted", parted(), None, CONFIG).found
+    assert found["point"] == {"popularity": 0.1, "key": 2}
+    assert found["tried"] == [
+        {"popularity": 0.0, "key": 1, METRIC: 5.0},
+        {"popularity": 0.0, "key": 3, METRIC: 2.0},
+        {"popularity": 0.1, "key": 2, METRIC: 7.0},
+    ]
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
@@ -136,8 +152,7 @@ def test_weights_of_popularity_take_no_fit(monkeypatch: pytest.MonkeyPatch) -> N
     real = BASELINES["content_cosine"]
     monkeypatch.setitem(BASELINES, "content_cosine", lambda inputs: fits.append("") or real(inputs))
     found = tuned("content_cosine", parted(), texts(), CONFIG).found
-    assert len(fits) == found["points_tried"] == 1
-    assert len(found["tried"]) >= len(tuned_baselines.POPULARITY_WEIGHTS)
+    assert len(fits) == found["points_tried"] == len(found["tried"]) == 1
 
 
 def test_without_valid_the_defaults_hold(caplog: pytest.LogCaptureFixture) -> None:

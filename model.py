@@ -85,8 +85,8 @@ class LightGCN(nn.Module):
     where P T and P 1 are constants, computed once. Nodes without edges keep an id vector of zero: nothing
     trains it, so they are placed by their text only. The final vectors are the fused ones, made unit length if
     normalize, users' divided by temperature; at the defaults that is all. Beside them stand columns that no step
-    trains: with has_bias, 1 for users and item_bias for items; those of add_linear; and with popularity a last one,
-    that for items and 1 for users without edges and text, who have nothing else: popularity ranks for them.
+    trains: with has_bias, 1 for users and item_bias for items; those of set_linear_columns; and with popularity a last
+    one, that for items and 1 for users without edges and text, who have nothing else: popularity ranks for them.
 
     In several processes (torch.distributed) each owns a share of the columns of X and of T, and with them rows of
     W_id and W_text: it propagates its own columns, and only the fused vectors of a step's nodes are added up.
@@ -152,6 +152,7 @@ class LightGCN(nn.Module):
         # (n_users,) users without edges and text
         self.register_buffer("is_unknown", ~(connected | has_text)[:n_users], persistent=False)
         self.register_buffer("popularity", popularity, persistent=False)
+        self.register_buffer("cold_vectors", None)
         for name in LINEAR_BUFFERS:
             self.register_buffer(name, None, persistent=name != "linear_users")
         if self.fusion_mode != "none":
@@ -189,6 +190,8 @@ class LightGCN(nn.Module):
         """Return user_emb (n_users, D) and item_emb (n_items, D), both with the extra columns."""
         everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
         users, items = [everyone[: self.n_users]], [everyone[self.n_users :]]
+        if self.cold_vectors is not None:
+            items[0] = items[0].index_copy(0, self._cold_with_text(), self.cold_vectors)
         if self.item_bias is not None:
             users.append(torch.ones_like(users[0][:, :1]))
             items.append(self.item_bias[:, None])
@@ -203,7 +206,14 @@ class LightGCN(nn.Module):
 
     def cold_items_with_text(self) -> np.ndarray:
         """Return the rows of the items without edges that can be placed by their text."""
-        return (self.is_cold & self.has_item_text[self.n_users :]).nonzero().squeeze(1).cpu().numpy()
+        return self._cold_with_text().cpu().numpy()
+
+    def _cold_with_text(self) -> torch.Tensor:
+        return (self.is_cold & self.has_item_text[self.n_users :]).nonzero().squeeze(1)
+
+    def set_cold_vectors(self, vectors: torch.Tensor) -> None:
+        """Set the final vectors (n, D) of cold_items_with_text, in place of those that their text weights make."""
+        self.cold_vectors = vectors.to(self.norm_adj.device)
 
     def set_linear_columns(
         self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor

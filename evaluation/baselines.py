@@ -17,7 +17,7 @@ import torch
 from data_loader import Dataset
 from llm_embedding import whitened
 from training.closed_form import gram, item_weights, log_popularity, low_pass, normalized, text_similarity
-from training.linear_columns import linear_model, linear_users, place_cold_by_text
+from training.linear_columns import WEIGHTS_GRID, linear_model, linear_users, place_cold_by_text
 
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
@@ -256,12 +256,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "item_knn": {"neighbours": (5, 20, 80), "shrink": (0.0, 10.0, 30.0)},
     "ease": {"l2": (100.0, 200.0, 400.0)},
     "edlae": {"l2": (50.0, 100.0, 200.0), "dropout": (0.1, 0.2, 0.4), "user_power": (0.0, 0.3, 0.6)},
-    "ease_text": {
-        "text_weight": (3.0, 10.0, 30.0, 100.0, 300.0),
-        "l2": (75.0, 150.0, 300.0),
-        "dropout": (0.1, 0.2, 0.4),
-        "user_power": (0.0, 0.3, 0.6),
-    },
+    "ease_text": WEIGHTS_GRID,
     "graph_filter": {"item_power": (0.2, 0.4, 0.6), "low_pass_weight": (0.0, 0.1, 0.3, 1.0, 3.0)},
 }
 

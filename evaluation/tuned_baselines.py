@@ -25,10 +25,10 @@ from evaluation.equal_terms import (
     with_offset,
     with_popularity,
 )
-from evaluation.grid_search import Point, coordinate_search
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
+from training.grid_search import Point, coordinate_search
 
 log = logging.getLogger("aglrec")
 

@@ -105,7 +105,7 @@ def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Ten
             "the encoder knows nothing in the text of this title; give more of its name, tags or summary, in a "
             "language of the other titles"
         )
-    columns = [_trained(run, text)]
+    columns = [_trained(run, known, text)]
     if run.layout.has_bias:
         columns.append(_bias(run, known, text))
     if run.layout.linear:
@@ -116,9 +116,11 @@ def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Ten
     return torch.from_numpy(vector), torch.from_numpy(text[0])
 
 
-def _trained(run: FinishedRun, text: np.ndarray) -> np.ndarray:
-    """Return the trained columns of titles without edges, (n, D); see model.LightGCN."""
+def _trained(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Return the trained columns of titles without edges, (n, D); see model.LightGCN and after_training.calibrate."""
     state = run.checkpoint["state_dict"]
+    if "cold_vectors" in state:
+        return text_regression(known, run.dataset.warm_items, run.item_emb[:, : run.layout.dim].numpy())(text)
     fused = torch.from_numpy(text) @ state["text_weight"]  # (n, L) @ (L, D)
     if run.config["fusion_mode"] == "concat":
         fused = fused + state["bias"]

@@ -12,6 +12,7 @@ from evaluation.ranking import Ranking, rank_items
 from evaluator import evaluate, means, user_metrics
 from model import UNLISTED, LightGCN
 from runtime.distributed import broadcast_from_rank0
+from training.closed_form import log_popularity
 from training.linear_columns import Linear, linear_model, linear_users, place_cold_by_text
 
 log = logging.getLogger("aglrec")
@@ -20,7 +21,7 @@ GRID, HALVINGS, SAMPLE = 64, 10, 10_000
 # weights to try: of log popularity, and of the linear scores scaled to the spread of the trained ones
 POPULARITY_GRID, LINEAR_GRID, ROUNDS = (
     (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0),
-    (0.0, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0),
+    (0.0, 0.12, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0),
     3,
 )
 
@@ -32,7 +33,7 @@ def calibrate(
 
     With config["calibrate"]: the weight of log popularity (which cosines ignore, and sparse data need), and that of the
     linear columns, each in turn while the valid metric rises. Then, with cold_cost below 1, how far cold items are
-    lowered. The popularity of a cold item with text is predicted from its text.
+    lowered. All columns of a cold item with text, the trained ones too, are predicted from its text.
 
     Args:
         model: trained; its item_bias and linear columns are set.
@@ -64,7 +65,9 @@ def _blend(
     """Add weighted log popularity to item_bias and set the linear columns; see calibrate."""
     text = model.whole_item_text()
     text = None if text is None else text.cpu().numpy()
-    popularity, linear, decided = _decide_blend(*model.embeddings(), text, dataset, config, measured)
+    popularity, cold_vectors, linear, decided = _decide_blend(*model.embeddings(), text, dataset, config, measured)
+    if cold_vectors is not None:
+        model.set_cold_vectors(torch.from_numpy(cold_vectors[model.cold_items_with_text()]))
     model.item_bias += decided["weights"]["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
     if linear is not None and decided["weights"]["linear"]:
         inputs, power = linear.inputs * (decided["weights"]["linear"] * decided["unit"]), linear.user_power
@@ -82,9 +85,16 @@ def _decide_blend(
     dataset: Dataset,
     config: dict[str, Any],
     measured: dict[str, Any] | None,
-) -> tuple[np.ndarray, Linear | None, dict[str, Any]]:
-    """Return log popularity, the linear model, and their weights: chosen on valid, or as measured."""
-    popularity = _log_popularity(dataset, text)
+) -> tuple[np.ndarray, np.ndarray | None, Linear | None, dict[str, Any]]:
+    """Return log popularity, items' trained columns with cold items by their text, the linear model, and the weights.
+
+    The weights of popularity and of the linear model are chosen on valid, or as measured.
+    """
+    popularity, cold_vectors = _log_popularity(dataset, text), None
+    if text is not None:
+        cold_vectors = place_cold_by_text(
+            text, dataset.warm_items, item_emb[:, : config["embedding_dim"]].cpu().numpy()
+        )
     chosen = measured and measured["linear"]
     linear = linear_model(dataset, text, config, chosen) if config["linear_dim"] else None
     if measured:
@@ -93,7 +103,7 @@ def _decide_blend(
         columns = linear and (linear_users(linear.inputs, linear.user_power, dataset.train), linear.outputs)
         weights, unit, tried = search_blend_weights(user_emb, item_emb, popularity, columns, dataset, config)
     decided = {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
-    return popularity, linear, decided
+    return popularity, cold_vectors, linear, decided
 
 
 def search_blend_weights(
@@ -158,8 +168,7 @@ def search_blend_weights(
 
 def _log_popularity(dataset: Dataset, text: np.ndarray | None) -> np.ndarray:
     """Return the logarithm of how many users collect each title in train, (n_items,) float32; see calibrate."""
-    counts = np.bincount(dataset.train.indices, minlength=dataset.n_items)
-    logs = np.log(np.maximum(counts, 1)).astype(np.float32)
+    logs = log_popularity(dataset.train)
     return logs if text is None else place_cold_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,24 @@ import torch
 
 from data_loader import Dataset
 from evaluator import evaluate_warm, means
-from training.closed_form import gram, item_weights, low_pass
+from training.closed_form import gram, item_weights, low_pass, text_similarity
+from training.grid_search import Point, coordinate_search
 
 log = logging.getLogger("aglrec")
 
-# what there is to choose on valid, one after the other: the penalty in users, and how much the titles' text counts
-L2_GRID, TEXT_WEIGHT_GRID = (70.0, 150.0, 300.0), (0.0, 3.0, 30.0)
-DROPOUT, USER_POWER, ITEM_POWER = 0.2, 0.3, 0.4
-WEIGHTS_MAX_ITEMS, SVD_USERS = 12_000, 20_000
+# what there is to choose on valid, each key in turn, see closed_form: how many users the titles' text counts as, the
+# penalty in users, the share of titles dropped, and by which power of their number of titles users count less
+WEIGHTS_GRID: dict[str, tuple[float, ...]] = {
+    "text_weight": (3.0, 10.0, 30.0, 100.0, 300.0),
+    "l2": (75.0, 150.0, 300.0),
+    "dropout": (0.1, 0.2, 0.4),
+    "user_power": (0.0, 0.3, 0.6),
+}
+START = {"text_weight": 100.0, "l2": 150.0, "dropout": 0.2, "user_power": 0.6}
+BUDGET = 12  # points that are fitted
+COMMON_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the common taste that is subtracted, by the spread of scores
+ITEM_POWER = 0.4  # of the graph filter
+WEIGHTS_MAX_ITEMS, SVD_USERS, SPREAD_USERS = 12_000, 20_000, 500
 RIDGE_GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
@@ -51,11 +62,12 @@ def linear_model(
         chosen: what a run with a valid part decided, in place of deciding.
 
     Returns:
-        The Linear, on the CPU; decided has l2 and text_weight, with the valid metric of each that was tried.
+        The Linear, on the CPU; decided has the point of WEIGHTS_GRID, the share of the common taste
+        that is subtracted, and the valid metric of all that was tried.
 
     Source:
-        Steck 2020 and Jeunen et al. 2020 for the weights, see item_weights; Shen et al. 2021 for the filter.
-        DROPOUT, USER_POWER and ITEM_POWER were chosen on the valid parts of 5,000 MyAnimeList users and of Gowalla.
+        Steck 2020 and Jeunen et al. 2020 for the weights, see item_weights; Shen et al. 2021 for the filter, whose
+        ITEM_POWER was chosen on the valid part of Gowalla. Subtracting the common taste is ours.
     """
     train, rank = dataset.train, min(config["linear_dim"], *dataset.train.shape)
     if dataset.n_items > WEIGHTS_MAX_ITEMS:
@@ -83,44 +95,99 @@ def score_spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
 def chosen_weights(
     dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any], chosen: dict[str, Any] | None = None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Choose l2, then the weight of text, on valid: the weights (n_items, n_items), and what was tried."""
-    metric, counts = config["early_stop_metric"], gram(dataset.train, USER_POWER)
-    likeness, tried, best = None, [], None
-    if item_text is not None and item_text[dataset.warm_items].any():
-        text = torch.from_numpy(item_text * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None])
-        likeness = text @ text.T
-        likeness /= likeness.diagonal().sum() / len(dataset.warm_items)
+    """Choose a point of WEIGHTS_GRID on valid, then how much of the common taste is subtracted.
 
-    def solved(l2: float, text_weight: float) -> torch.Tensor:
-        return item_weights(counts, l2, DROPOUT, likeness * text_weight if text_weight else None)
+    Args:
+        dataset, item_text, config, chosen: as for linear_model.
 
-    def attempt(l2: float, text_weight: float) -> None:
+    Returns:
+        The weights (n_items, n_items), and what was decided, with "tried".
+    """
+    metric, train, solve = config["early_stop_metric"], dataset.train, _solver(dataset, item_text)
+    tried: list[dict[str, Any]] = []
+    best: tuple[float, torch.Tensor] | None = None
+
+    def figure(weights: torch.Tensor) -> float:
+        columns = weights.T.contiguous()
+        return means(evaluate_warm(train, columns, dataset, "valid", config, auc=metric == "AUC"))[metric]
+
+    def attempt(point: Point) -> float | None:
         nonlocal best
-        weights = solved(l2, text_weight)
-        valid = means(
-            evaluate_warm(dataset.train, weights.T.contiguous(), dataset, "valid", config, auc=metric == "AUC")
-        )[metric]
-        tried.append({"l2": l2, "text_weight": text_weight, metric: valid})
-        if best is None or valid > best[0]:
-            best = valid, weights, {"l2": l2, "text_weight": text_weight}
+        if len(tried) == BUDGET:
+            return None
+        weights = solve(**point)
+        valid = figure(weights)
+        tried.append({**point, metric: valid})
+        best = (valid, weights) if best is None or valid > best[0] else best
+        return valid
 
-    if chosen:
-        return solved(chosen["l2"], chosen["text_weight"]), chosen
-    for l2 in L2_GRID if dataset.valid.nnz else L2_GRID[1:2]:
-        attempt(l2, 0.0)
-    for text_weight in TEXT_WEIGHT_GRID[1:] if likeness is not None and dataset.valid.nnz else ():
-        attempt(best[2]["l2"], text_weight)
-    return best[1], {**best[2], "tried": tried}
+    start = START if has_text(dataset, item_text) else {key: START[key] for key in START if key != "text_weight"}
+    if chosen or not dataset.valid.nnz:
+        found = chosen or {**start, "common": 0.0}
+        return without_common(train, solve(**{key: found[key] for key in start}), found["common"]), found
+    point = coordinate_search({key: WEIGHTS_GRID[key] for key in start}, start, attempt, nearby=True).best
+    weights, figures = best[1], [best[0]]
+    for share in COMMON_GRID[1:]:
+        figures.append(figure(without_common(train, weights, share)))
+        tried.append({**point, "common": share, metric: figures[-1]})
+        if figures[-1] < figures[-2]:
+            break
+    share = COMMON_GRID[int(np.argmax(figures))]
+    return without_common(train, weights, share), {**point, "common": share, "tried": tried}
+
+
+def has_text(dataset: Dataset, item_text: np.ndarray | None) -> bool:
+    """Say whether an item with a history has a text."""
+    return item_text is not None and bool(item_text[dataset.warm_items].any())
+
+
+def _solver(dataset: Dataset, item_text: np.ndarray | None) -> Callable[..., torch.Tensor]:
+    """Return item_weights as a function of a point of WEIGHTS_GRID; what does not depend on the point is kept."""
+    counts_of, similarity = lru_cache(maxsize=2)(partial(gram, dataset.train)), None
+    if has_text(dataset, item_text):
+        similarity = text_similarity(item_text * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None])
+
+    def solve(l2: float, dropout: float, user_power: float, text_weight: float = 0.0) -> torch.Tensor:
+        return item_weights(counts_of(user_power), l2, dropout, similarity * text_weight if text_weight else None)
+
+    return solve
+
+
+def without_common(train: sp.csr_matrix, weights: torch.Tensor, share: float) -> torch.Tensor:
+    """Subtract from item-item weights what all users have in common.
+
+    That is the first singular vector v of the train matrix, about popularity: the weights become W - share unit v v^T,
+    with the unit in which both terms spread a user's scores alike. Who collected much has been near every popular
+    title, and says something by leaving one out; linear weights, where absence is a zero, cannot tell.
+
+    Args:
+        train: CSR (n_users, n_items) of ones.
+        weights: (n_items, n_items).
+        share: 0 or more; 0 returns the weights.
+    """
+    if not share:
+        return weights
+    from sklearn.utils.extmath import randomized_svd
+
+    common = np.abs(randomized_svd(train.astype(np.float32), 1, n_iter=6, random_state=0)[2][0])  # (n_items,)
+    some = train[np.flatnonzero(np.diff(train.indptr))[:SPREAD_USERS]].astype(np.float32)
+    spreads = [(some @ weights.numpy()).std(axis=1).mean(), (some @ common).mean() * common.std()]
+    scaled = torch.from_numpy(common * np.float32(share * spreads[0] / max(spreads[1], 1e-12)))
+    return torch.addr(weights, scaled, torch.from_numpy(common), alpha=-1)
 
 
 def _cut(train: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Project weights to the `rank` directions in which the scores of the users (a sample, if many) vary the most."""
+    """Project weights to the `rank` directions in which the scores of the users (a sample, if many) vary the most.
+
+    A user's scores are divided by the square root of their number of titles, or the few with long lists decide.
+    """
     from sklearn.utils.extmath import randomized_svd
 
     weights = weights.numpy()
     some = train
     if train.shape[0] > SVD_USERS:
         some = train[np.sort(np.random.default_rng(0).choice(train.shape[0], SVD_USERS, replace=False))]
+    some = sp.diags_array(np.maximum(np.diff(some.indptr), 1).astype(np.float32) ** -0.5) @ some
     _, _, vectors = randomized_svd(some @ weights, min(rank, *some.shape), n_iter=2, random_state=0)
     return weights @ vectors.T, vectors.T
 

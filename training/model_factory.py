@@ -53,6 +53,8 @@ def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
 
 def restore(model: LightGCN, state: dict[str, torch.Tensor], dataset: Dataset) -> None:
     """Give a model the state of a finished run."""
+    if "cold_vectors" in state:
+        model.set_cold_vectors(state["cold_vectors"])
     if "linear_inputs" in state:
         inputs, outputs, power = (state[f"linear_{name}"] for name in ("inputs", "outputs", "power"))
         model.set_linear_columns(inputs, outputs, power, linear_users(inputs, power.item(), dataset.train))

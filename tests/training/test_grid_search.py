@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.grid_search import MOST_BEYOND, Found, beyond, coordinate_search
+from training.grid_search import MOST_BEYOND, Found, beyond, coordinate_search
 
 
 def peak_at(**peak: float) -> Callable[[dict[str, Any]], float]:

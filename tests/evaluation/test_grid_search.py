@@ -84,6 +84,13 @@ def test_in_the_end_the_steps_around_the_best_point_are_halved(halvings: int, be
     assert [point["weight"] for point, _ in from_nothing.tried] == [0.0, 1.0, 0.5]
 
 
+def test_nearby_the_rest_of_the_grid_is_left_out() -> None:
+    grid, figure = {"a": (1.0, 2.0, 4.0, 8.0, 16.0)}, {1.0: 9, 2.0: 1, 4.0: 2, 8.0: 3, 16.0: 2}
+    for nearby, best, n_tried in ((True, 8.0, 4), (False, 1.0, 6)):
+        found = coordinate_search(grid, {"a": 4.0}, lambda point: figure.get(point["a"], 0), nearby=nearby)
+        assert (found.best, len(found.tried)) == ({"a": best}, n_tried)
+
+
 def test_of_points_alike_the_first_stays() -> None:
     assert searched({"a": (0.0, 1.0, 2.0)}, lambda point: 7.0).best == {"a": 1.0}
 

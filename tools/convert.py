@@ -89,6 +89,9 @@ def convert_summary(result: Result, folder: Path) -> str:
     ]
     if result.known:
         lines.append(f"{KNOWN}: {result.known:,} rows of other statuses, no positives and not recommended back")
+    if result.parts:
+        parts = ", ".join(f"{n:,} {part or 'in no part'}" for part, n in result.parts.items())
+        lines.append(f"the split of the source is in the column part, and main.py takes it as it is: {parts}")
     for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
         if any(dropped.values()):
             lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
@@ -100,7 +103,7 @@ def convert_summary(result: Result, folder: Path) -> str:
     data = f"--data_dir {shlex.quote(str(folder))}"
     train = ["python main.py", data, "--preset tuned --refit true"]
     train.append("--model_name lsa" if result.described else "--fusion_mode none")
-    if 2 * result.unrated > result.rows:
+    if 2 * result.unrated > result.rows and not result.parts:
         train.append("--min_rate 0")
     following = (
         f"python tools/check.py {shlex.quote(str(folder))}",

@@ -80,9 +80,9 @@ def read_matrix(path: Path, options: Options, counts: dict[str, int]) -> Iterato
     """Read a matrix of scipy.sparse.save_npz; the ids of users and titles are its rows and columns, from 0."""
     if path.suffix == ".pkl":
         raise ValueError(
-            f"{path} is a pickle, and to read one is to run what is in it; if you trust it, write it and those beside it "
-            f"again in Python with scipy.sparse.save_npz('{path.stem}.npz', pickle.load(open('{path.name}', 'rb'))), and "
-            "convert again"
+            f"{path} is a pickle, and to read one is to run what is in it; if you trust it, write it again in Python "
+            f"with scipy.sparse.save_npz('{path.stem}.npz', pickle.load(open('{path.name}', 'rb'))), also those beside "
+            "it, and convert again"
         )
     matrix = _matrix(path)
     count(counts, "zeros of a matrix", (matrix.data == 0).sum())

@@ -118,7 +118,7 @@ def _copy(source: Path, folder: Path, name: str) -> None:
 
 def _write_table(path: Path, table: pd.DataFrame, float_format: str | None = None) -> None:
     # csv quotes of the two kinds of line end only the one that it writes
-    returns = "comment" in table and table["comment"].str.contains("\r").any()
+    returns = any(table[column].str.contains("\r").any() for column in table.select_dtypes(exclude="number"))
     quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as file:
         table.to_csv(file, sep="\t", index=False, lineterminator="\n", float_format=float_format, quoting=quoting)

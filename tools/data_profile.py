@@ -51,8 +51,8 @@ def profile(dataset: Dataset, tables: Tables, min_rate: float) -> dict[str, Any]
     """Compute the figures of a data set; shares are from 0 to 1, lengths in characters.
 
     Returns:
-        {"split", "counts", "rows per user", "rows per title"}, and of TSV files {"rates", "times", "comments", "texts"}; rows
-        per title are those of titles that have any.
+        {"split", "counts", "rows per user", "rows per title"}, and of TSV files {"rates", "times", "comments",
+        "texts"}; rows per title are those of titles that have any.
     """
     pairs = (
         dataset.seen.nonzero()

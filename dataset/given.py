@@ -123,6 +123,8 @@ def take_split(
     _say(source, drawn, config)
     if config["refit"]:
         return np.where(part >= 0, PARTS.index("train"), part)
+    if not np.isin(part, [PARTS.index("test"), PARTS.index("cold_test")]).any():
+        log.warning(f"{source} puts no row into test or cold_test: there will be no test figures")
     train = np.flatnonzero(part == PARTS.index("train"))
     ratios = {"test_ratio": 0, "valid_ratio": config["valid_ratio"] if drawn else 0}
     times = np.full(len(train), np.nan)

@@ -39,7 +39,7 @@ def read_text_files(
     """
     names = (TEXT_FILES[0], VALID_FILE, TEXT_FILES[1]) if find_file(folder, VALID_FILE) else TEXT_FILES
     found = pd.concat([_read_lines(existing_file(folder, name)) for name in names], ignore_index=True)
-    pairs = found.dropna()
+    pairs = found.dropna().astype({"line": int, "part": int})  # an empty file has columns of no type
     raw_user_ids = _in_order(found["user"].unique().tolist())
     raw_item_ids = _in_order(pairs["item"].unique().tolist()) if subject_ids is None else subject_ids.tolist()
     rows = pairs.assign(

@@ -7,6 +7,9 @@ FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder o
 formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
 list holds stays: that new titles can be recommended from their text is the point.
 
+A split as published (MMRec's x_label, RecBole's NAME.train.inter and so on, train.txt and test.txt of LightGCN, the
+matrices of RLMRec) arrives in the column part of interactions.tsv, and main.py takes it as it is.
+
 What a user only wishes for, or dropped, is no positive: such rows go to known.tsv, so that nothing learns from them and
 these titles are not recommended to them either. --statuses decides otherwise.
 """

@@ -225,6 +225,13 @@ def test_a_split_without_train_rows_is_refused(tmp_path: Path) -> None:
         load(write_given(tmp_path, [row for row in ROWS if row[2] != "train"]))
 
 
+def test_a_split_without_test_rows_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="aglrec"):
+        dataset = load(write_given(tmp_path, [row for row in ROWS if "test" not in row[2]]))
+    assert "puts no row into test or cold_test" in infos(caplog)
+    assert dataset.test.nnz == dataset.cold_test.nnz == 0
+
+
 def test_a_pair_twice_in_one_part_is_only_repeated(tmp_path: Path) -> None:
     folder = write_given(tmp_path, [*ROWS, ROWS[0]])
     assert load(folder).facts["repeated pairs"] == 1

@@ -181,13 +181,24 @@ def test_valid_txt_is_the_valid_part(tmp_path: Path) -> None:
     ("valid", "test", "message"),
     [
         ("v c\nu d b\n", "u e\n", r"valid\.txt line 2: user 'u' and title 'b' are here and on line 1 of train\.txt"),
-        ("v c\n", "v e\nw a\nv c\n", r"test\.txt line 3: user 'v' and title 'c' are here and on line 1 of valid\.txt"),
+        (
+            "v c c\n",
+            "v e\nw a\nv c\n",
+            r"test\.txt line 3: user 'v' and title 'c' are here and on line 1 of valid\.txt",
+        ),
     ],
 )
 def test_a_pair_in_two_files_of_three_is_refused(valid: str, test: str, message: str, tmp_path: Path) -> None:
     folder = write_text(tmp_path, "u a b\nv a\n", test)
     (folder / "valid.txt").write_text(valid, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+def test_a_pair_in_valid_and_test_is_refused_before_an_empty_train_file_is(tmp_path: Path) -> None:
+    folder = write_text(tmp_path, "", "u a\n")
+    (folder / "valid.txt").write_text("u a\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"test\.txt line 1: .* on line 1 of valid\.txt"):
         load(folder)
 
 

@@ -97,7 +97,12 @@ def known_codes(path: Path, table: pd.DataFrame) -> np.ndarray:
 
 
 def take_split(
-    source: str, user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, shape: tuple[int, int], config: Any
+    source: str,
+    user_ids: np.ndarray,
+    item_ids: np.ndarray,
+    part: np.ndarray,
+    shape: tuple[int, int],
+    config: dict[str, Any],
 ) -> np.ndarray:
     """Take a given split, and do to it what the settings still ask for.
 
@@ -119,7 +124,8 @@ def take_split(
             f"cold_item_ratio is {config['cold_item_ratio']:g}, but {source} gives the split, with its cold titles if "
             "it has any; set --cold_item_ratio 0, or draw another split of interactions.tsv with --split user_time"
         )
-    drawn = not (part == PARTS.index("valid")).any() and config["valid_ratio"] > 0
+    has_valid = bool((part == PARTS.index("valid")).any())
+    drawn = not has_valid and config["valid_ratio"] > 0 and not config["refit"]
     _say(source, drawn, config)
     if config["refit"]:
         return np.where(part >= 0, PARTS.index("train"), part)

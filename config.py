@@ -33,19 +33,24 @@ BLOCKS = Legal(
 SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
-                            "optionally, user.tsv and known.tsv; or else train.txt and test.txt of LightGCN. Each may "
-                            "end in .gz. FORMAT: README, section Bring your data.", runtime=True),
+                            "optionally, user.tsv and known.tsv; or else train.txt, test.txt and, optionally, "
+                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may end in .gz. FORMAT: README, "
+                            "section Bring your data.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
                                "those of a grid of settings, encode the texts once.", runtime=True),
         "min_rate": Setting(1.0, "smallest rate that counts as a positive", NOT_NEGATIVE, "0 makes every collected row "
                             "one, rated or not. A row below is no positive, is masked in rankings once it is older "
                             "than the test part, and its title is never recommended back."),
-        "split": Setting("user_time", "how positives are split",
-                         one_of("user_time", "leave_one_out", "random", "global_time"), "user_time: each user's newest "
-                         "to test, those before to valid. leave_one_out: the newest one, and the one before. random: "
-                         "per user, by split_seed. global_time: one date cuts everyone. A user with fewer than 3 "
-                         "positives keeps them in train, except with global_time."),
+        "split": Setting("auto", "how positives are split",
+                         one_of("auto", "given", "user_time", "leave_one_out", "random", "global_time"), "auto: given "
+                         "where the data have a split as published, else user_time. given: the column part of "
+                         "interactions.tsv (train, valid, test, cold_valid, cold_test, aside), or train.txt, valid.txt "
+                         "and test.txt; min_rate does not apply. user_time: each user's newest to test, those before "
+                         "to valid. leave_one_out: the newest one, and the one before. random: per user, by "
+                         "split_seed. global_time: one date cuts everyone. A user with fewer than 3 positives keeps "
+                         "them in train, except with global_time and given. The last four merge the parts of a column "
+                         "part, and draw anew."),
         "valid_ratio": Setting(0.1, "share of positives held out to choose epoch and settings", BELOW_1,
                                "With 0 there is nothing to choose by: the last epoch stays, and titles without a "
                                "history are not listed."),

@@ -1,13 +1,12 @@
 """What the report reads from a saved/ folder: runs, rows, histories, vectors and lists."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from evaluation.significance import spread
+from evaluation.rows import largest_ndcg, summary
 from runtime.files import load_torch
 from runtime.safe_files import load_arrays, parse_json
 
@@ -60,14 +59,8 @@ def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
 
 def as_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """Turn a run's metrics.json into the form of a row of results.json."""
-    keys = ("valid", "warm", "test", "listed", "cold", "groups", "train_s")
-    row = {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], "gain": None, "p": None, "beyond": {}}
-    return row | {key: spread([metrics[key]]) for key in keys}
-
-
-def largest_ndcg(keys: Iterable[str]) -> str:
-    """Name the NDCG with the largest cut-off among the keys of metrics."""
-    return max((key for key in keys if key.startswith("NDCG@")), key=lambda key: int(key.split("@")[1]))
+    run = {**metrics, "beyond": {}, "folder": ""}
+    return {**summary(THIS_RUN, {}, [run]), "gain": None, "p": None}
 
 
 def _home(folder: Path, written: str) -> Path:

@@ -1,0 +1,133 @@
+"""The tables of a comparison, and what has to be known to read them."""
+
+import csv
+import io
+from pathlib import Path
+
+from evaluation.rows import Result, Row, best_baseline, every_figure, largest_ndcg
+from evaluation.tables import Bold, Table, as_latex, as_markdown, mean_and_sd, p_text
+from runtime.files import atomic_write
+
+COLUMNS_OF_CSV = ("row", "seed", "split_seed", "part", "metric", "value")
+
+SIGNIFICANT, ENOUGH_RUNS = 0.05, 5  # what is bold
+
+
+def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]]) -> str:
+    """Write results.md, results.tex, and results.csv with every figure of every run.
+
+    Args:
+        folder: where they go.
+        rows: as from summary and add_p_values.
+        results: tag -> runs, of the same rows; see every_figure.
+
+    Returns:
+        The content of results.md.
+    """
+    shown, lines = (tables(rows), notes(rows)), io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows([COLUMNS_OF_CSV, *every_figure(results)])
+    contents = {"results.md": as_markdown(*shown), "results.tex": as_latex(*shown), "results.csv": lines.getvalue()}
+    for name, content in contents.items():
+        with atomic_write(folder / name) as file:
+            file.write(content.encode())
+    return contents["results.md"]
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """Lay out test figures, mean and deviation: of titles with a history, and of cold ones where they are held out.
+
+    Args:
+        rows: as from summary and add_p_values.
+    """
+    with_cold, ndcg = any(row["cold"] for row in rows), largest_ndcg(rows[0]["warm"])
+    warm = [_warm_cells(row, ndcg, {} if with_cold else _lost(row, ndcg)) for row in rows]
+    for column in ("p text", "p rival"):
+        if not any(cells[column] for cells in warm):
+            warm = [{key: cell for key, cell in cells.items() if key != column} for cells in warm]
+    found = [_table("Test, titles with a history", warm)]
+    if with_cold:
+        found.append(_table("New titles, and what listing them costs", [_cold_cells(row, ndcg) for row in rows]))
+    return found
+
+
+def _table(title: str, rows: list[dict[str, str]]) -> Table:
+    return Table(title, [list(rows[0]), *(list(cells.values()) for cells in rows)])
+
+
+def _warm_cells(row: Row, ndcg: str, lost: dict[str, str]) -> dict[str, str]:
+    n = row["n_seeds"]
+    figures = {key: mean_and_sd(row["warm"][key], n) for key in (ndcg.replace("NDCG", "Recall"), ndcg)}
+    if (row.get("gain_rival") or 0) > 0 and passes(row.get("p_rival"), n):
+        figures[ndcg] = Bold(figures[ndcg])
+    p_values = {
+        column: Bold(p_text(p)) if passes(p, n) else p_text(p)
+        for column, p in (("p text", row["p"]), ("p rival", row.get("p_rival")))
+    }
+    seconds = f"{row['fit_s']['mean']:.1f}" if "fit_s" in row else ""
+    return {"row": row["tag"], **figures, **lost, **p_values, "fit s": seconds}
+
+
+def passes(p: float | None, n_seeds: int) -> bool:
+    """Tell whether a corrected p counts as significant; tables mark what passes, and nothing else."""
+    return p is not None and p < SIGNIFICANT and n_seeds >= ENOUGH_RUNS
+
+
+def _cold_cells(row: Row, ndcg: str) -> dict[str, str]:
+    n = row["n_seeds"]
+    cold = {
+        f"cold {ndcg}": row["cold"].get("among_cold", {}),
+        "among all": row["cold"].get("among_all", {}),
+        f"joint {ndcg}": row["listed"]["joint"],
+    }
+    figures = {name: mean_and_sd(found[ndcg], n) if ndcg in found else "" for name, found in cold.items()}
+    return {"row": row["tag"], **_lost(row, ndcg), **figures}
+
+
+def _lost(row: Row, ndcg: str) -> dict[str, str]:
+    """Return the share of the warm NDCG that is lost where cold items are listed as well."""
+    warm, listed = row["warm"][ndcg]["mean"], row["listed"]["warm"][ndcg]["mean"]
+    return {"lost": f"{1 - listed / warm if warm else 0.0:.1%}"}
+
+
+def notes(rows: list[Row]) -> list[str]:
+    """Say what the columns of the tables are, where the figures vary, and what is bold."""
+    ndcg, n = largest_ndcg(rows[0]["warm"]), max(row["n_seeds"] for row in rows)
+    found = [*_deviation(rows, n), f"lost: share of {ndcg} that is lost where new titles are listed as well."]
+    if any(row["cold"] for row in rows):
+        found.append(
+            "cold: new titles, ranked among each other and among all titles; joint: pairs of both kinds, ranked among "
+            "all titles."
+        )
+    found += _about_p(rows, n)
+    seconds = (
+        "fit s: wall seconds from split data and text vectors to final vectors, with all choices on valid; of a "
+        "baseline, for its whole grid. Encoding texts, which all rows share, is not in it"
+    )
+    unknown = [row["tag"] for row in rows if "fit_s" not in row]
+    return [*found, seconds + (f"; not measured for {', '.join(unknown)}." if unknown else ".")]
+
+
+def _deviation(rows: list[Row], n: int) -> list[str]:
+    if n == 1:
+        return ["One seed: no deviations and no p (--seeds 5 gives both)."]
+    if all(row.get("n_splits") == 1 for row in rows):
+        return [f"±: deviation over {n} seeds of the model; the split has none."]
+    return [f"±: standard deviation over {n} seeds, each with a split of its own."]
+
+
+def _about_p(rows: list[Row], n: int) -> list[str]:
+    """Describe the columns of p that are there, and the rule by which something is bold."""
+    rival = rows[0].get("rival")
+    chosen = ", the baseline that is best on valid" if rival == best_baseline(rows) else ""
+    columns = {
+        "p text: against the row without text of the same fusion": "p",
+        f"p rival: against {rival}{chosen}": "p_rival",
+    }
+    there = [words for words, key in columns.items() if any(row.get(key) is not None for row in rows)]
+    if not there:
+        return []
+    test = "two-sided, paired, over users and runs, corrected by Holm's method over all p of the table"
+    rule = f"Bold: p < {SIGNIFICANT}, and the NDCG of a row that is ahead of {rival} by such a p"
+    if n < ENOUGH_RUNS:
+        rule += f"; only with {ENOUGH_RUNS} runs or more, here {n}"
+    return ["; ".join(there) + f". {test[0].upper()}{test[1:]}.", rule + "."]

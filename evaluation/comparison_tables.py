@@ -13,8 +13,8 @@ COLUMNS_OF_CSV = ("row", "seed", "split_seed", "part", "metric", "value")
 SIGNIFICANT, ENOUGH_RUNS = 0.05, 5  # what is bold
 
 
-def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]]) -> str:
-    """Write results.md, results.tex, and results.csv with every figure of every run.
+def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]], name: str = "results") -> str:
+    """Write name.md, name.tex, and name.csv with every figure of every run.
 
     Args:
         folder: where they go.
@@ -22,15 +22,15 @@ def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]]
         results: tag -> runs, of the same rows; see every_figure.
 
     Returns:
-        The content of results.md.
+        The content of name.md.
     """
     shown, lines = (tables(rows), notes(rows)), io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows([COLUMNS_OF_CSV, *every_figure(results)])
-    contents = {"results.md": as_markdown(*shown), "results.tex": as_latex(*shown), "results.csv": lines.getvalue()}
-    for name, content in contents.items():
-        with atomic_write(folder / name) as file:
+    contents = {"md": as_markdown(*shown), "tex": as_latex(*shown), "csv": lines.getvalue()}
+    for ending, content in contents.items():
+        with atomic_write(folder / f"{name}.{ending}") as file:
             file.write(content.encode())
-    return contents["results.md"]
+    return contents["md"]
 
 
 def tables(rows: list[Row]) -> list[Table]:
@@ -41,7 +41,7 @@ def tables(rows: list[Row]) -> list[Table]:
     """
     with_cold, ndcg = any(row["cold"] for row in rows), largest_ndcg(rows[0]["warm"])
     warm = [_warm_cells(row, ndcg, {} if with_cold else _lost(row, ndcg)) for row in rows]
-    for column in ("p text", "p rival"):
+    for column in ("p text", "p rival", "p users"):
         if not any(cells[column] for cells in warm):
             warm = [{key: cell for key, cell in cells.items() if key != column} for cells in warm]
     found = [_table("Test, titles with a history", warm)]
@@ -57,12 +57,14 @@ def _table(title: str, rows: list[dict[str, str]]) -> Table:
 def _warm_cells(row: Row, ndcg: str, lost: dict[str, str]) -> dict[str, str]:
     n = row["n_seeds"]
     figures = {key: mean_and_sd(row["warm"][key], n) for key in (ndcg.replace("NDCG", "Recall"), ndcg)}
-    if (row.get("gain_rival") or 0) > 0 and passes(row.get("p_rival"), n):
+    n_tested = row.get("n_paired", n)
+    if (row.get("gain_rival") or 0) > 0 and passes(row.get("p_rival"), n_tested):
         figures[ndcg] = Bold(figures[ndcg])
     p_values = {
-        column: Bold(p_text(p)) if passes(p, n) else p_text(p)
+        column: Bold(p_text(p)) if passes(p, n_tested) else p_text(p)
         for column, p in (("p text", row["p"]), ("p rival", row.get("p_rival")))
     }
+    p_values["p users"] = p_text(row.get("p_over_users"))
     seconds = f"{row['fit_s']['mean']:.1f}" if "fit_s" in row else ""
     return {"row": row["tag"], **figures, **lost, **p_values, "fit s": seconds}
 
@@ -109,7 +111,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 def _deviation(rows: list[Row], n: int) -> list[str]:
     if n == 1:
-        return ["One seed: no deviations and no p (--seeds 5 gives both)."]
+        return ["One run a row: no deviation, and no p that holds for other runs; five seeds give both."]
     if all(row.get("n_splits") == 1 for row in rows):
         return [f"±: deviation over {n} seeds of the model; the split has none."]
     return [f"±: standard deviation over {n} seeds, each with a split of its own."]
@@ -117,7 +119,15 @@ def _deviation(rows: list[Row], n: int) -> list[str]:
 
 def _about_p(rows: list[Row], n: int) -> list[str]:
     """Describe the columns of p that are there, and the rule by which something is bold."""
-    rival = rows[0].get("rival")
+    rival, unpaired = rows[0].get("rival"), {}
+    for row in rows:
+        unpaired.setdefault(row.get("unpaired"), []).append(row["tag"])
+    found = [f"Not tested against {rival}: {', '.join(tags)} ({why})." for why, tags in unpaired.items() if why]
+    if any(row.get("p_over_users") is not None for row in rows):
+        found.append(
+            f"p users: against {rival}, paired, over users alone, by Holm's method as well. A single run does not show "
+            "how much runs vary: of rows that differ in nothing but their seeds, half can have p < 0.05 by this."
+        )
     chosen = ", the baseline that is best on valid" if rival == best_baseline(rows) else ""
     columns = {
         "p text: against the row without text of the same fusion": "p",
@@ -125,9 +135,9 @@ def _about_p(rows: list[Row], n: int) -> list[str]:
     }
     there = [words for words, key in columns.items() if any(row.get(key) is not None for row in rows)]
     if not there:
-        return []
+        return found
     test = "two-sided, paired, over users and runs, corrected by Holm's method over all p of the table"
     rule = f"Bold: p < {SIGNIFICANT}, and the NDCG of a row that is ahead of {rival} by such a p"
     if n < ENOUGH_RUNS:
         rule += f"; only with {ENOUGH_RUNS} runs or more, here {n}"
-    return ["; ".join(there) + f". {test[0].upper()}{test[1:]}.", rule + "."]
+    return [*found, "; ".join(there) + f". {test[0].upper()}{test[1:]}.", rule + "."]

@@ -40,7 +40,7 @@ class Saved(NamedTuple):
 def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
     """Read the JSON files of a saved/ folder and of the rows below it."""
     metrics, rows = read_json(folder / "metrics.json"), read_json(folder / "ablation" / "results.json") or []
-    homes = {row["tag"]: _home(folder, row["folders"][0]) for row in rows}
+    homes = {row["tag"]: home_of(folder / "ablation", row["folders"][0]) for row in rows}
     runs = {THIS_RUN: metrics, **{tag: read_json(home / "metrics.json") for tag, home in homes.items()}}
     homes = homes or {THIS_RUN: folder}
     histories = {tag: read_json(home / "history.jsonl", by_line=True) for tag, home in homes.items()}
@@ -63,9 +63,9 @@ def as_row(metrics: dict[str, Any]) -> dict[str, Any]:
     return {**summary(THIS_RUN, {}, [run]), "gain": None, "p": None}
 
 
-def _home(folder: Path, written: str) -> Path:
-    """Find a row's folder, which may have moved along with the whole of saved/ since it was written down."""
-    moved = folder / "ablation" / written.rpartition("ablation/")[2]
+def home_of(ablation: Path, written: str) -> Path:
+    """Find a row's folder below that of its ablation, which may have moved since the path was written down."""
+    moved = ablation / written.rpartition("ablation/")[2]
     return moved if moved.exists() else Path(written)
 
 

@@ -63,7 +63,7 @@ def test_figures_are_those_of_the_json(saved: Path) -> None:
                 continue
             assert head[f"{part} {key}"][f"this run, epoch {metrics['epoch']}"] == f"{value:.4f}"
     sparse = page.table("Test NDCG@20 by train rows")
-    assert sparse["with <b>text</b>"] == {"row": "with <b>text</b>", "1": "0.0812 ± 0.0123", "20": "0.1234 ± 0.0123"}
+    assert sparse["with <b>text</b>"] == {"row": "with <b>text</b>", "1": "0.081 ± 0.012", "20": "0.123 ± 0.012"}
 
 
 def test_the_best_rows_are_chosen_on_valid(saved: Path) -> None:

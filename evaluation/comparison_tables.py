@@ -100,7 +100,7 @@ def notes(rows: list[Row]) -> list[str]:
             "cold: new titles, ranked among each other and among all titles; joint: pairs of both kinds, ranked among "
             "all titles."
         )
-    found += _about_p(rows, n)
+    found += _about_p(rows)
     seconds = (
         "fit s: wall seconds from split data and text vectors to final vectors, with all choices on valid; of a "
         "baseline, for its whole grid. Encoding texts, which all rows share, is not in it"
@@ -117,7 +117,7 @@ def _deviation(rows: list[Row], n: int) -> list[str]:
     return [f"±: standard deviation over {n} seeds, each with a split of its own."]
 
 
-def _about_p(rows: list[Row], n: int) -> list[str]:
+def _about_p(rows: list[Row]) -> list[str]:
     """Describe the columns of p that are there, and the rule by which something is bold."""
     rival, unpaired = rows[0].get("rival"), {}
     for row in rows:
@@ -137,7 +137,10 @@ def _about_p(rows: list[Row], n: int) -> list[str]:
     if not there:
         return found
     test = "two-sided, paired, over users and runs, corrected by Holm's method over all p of the table"
-    rule = f"Bold: p < {SIGNIFICANT}, and the NDCG of a row that is ahead of {rival} by such a p"
+    rule = f"Bold: p < {SIGNIFICANT}" + (
+        f", and the NDCG of a row that is ahead of {rival} by such a p" if rival else ""
+    )
+    n = max(row.get("n_paired", row["n_seeds"]) for row in rows)
     if n < ENOUGH_RUNS:
         rule += f"; only with {ENOUGH_RUNS} runs or more, here {n}"
     return [*found, "; ".join(there) + f". {test[0].upper()}{test[1:]}.", rule + "."]

@@ -24,6 +24,8 @@ LATEX = {
 class Bold(str):
     """A cell that stands out."""
 
+    is_bold = True  # which the template of the report asks
+
 
 class Table(NamedTuple):
     """Lines of cells, the first line being the heading, and what the table is about."""

@@ -25,7 +25,7 @@ from evaluation.rows import Result, Row, largest_ndcg
 from evaluation.tables import as_markdown
 from runtime.cli import Flags, run_script
 from runtime.files import atomic_write
-from studies.compared_runs import read_rows, tested_rows
+from studies.compared_runs import read_rows, rows_against
 from web.report_figures import all_metrics, groups
 from web.report_files import Saved, read_json
 from web.report_page import rendered
@@ -49,7 +49,9 @@ def reference(results: dict[str, list[Result]], against: Path | None) -> str:
     for label, runs in results.items():
         if str(against) == label or against.resolve() in [Path(run["folder"]).resolve() for run in runs]:
             return label
-    raise ValueError(f"--against names {against}, which is no row; the rows are {', '.join(results)}")
+    raise ValueError(
+        f"--against names {against}, which is none of the folders nor rows; the rows are {', '.join(results)}"
+    )
 
 
 def write_page(folder: Path, rows: list[Row], results: dict[str, list[Result]]) -> Path:
@@ -90,7 +92,7 @@ def main() -> None:
     flags.add_argument("--out", type=Path, metavar="FOLDER", help="where tables and page go; they are printed anyway")
     asked = flags.parse_args()
     results = read_rows(asked.folders)
-    rows = tested_rows(results, reference(results, asked.against))
+    rows = rows_against(results, reference(results, asked.against))
     if asked.out is None:
         log.info("\n" + as_markdown(tables(rows), notes(rows)))
         log.info("--out FOLDER writes these tables, every figure as CSV, and a page with the learning curves")

@@ -1,6 +1,6 @@
 """Finished runs as rows of a comparison: what is read from their folders, which are seeds of one row, which pair up."""
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,28 @@ def read_rows(folders: list[Path]) -> dict[str, list[Result]]:
         ValueError: a folder holds no finished run, or the runs have no NDCG in common.
     """
     rows: dict[str, list[Result]] = {}
-    settings: dict[str, str] = {}
-    for folder in dict.fromkeys(folders):
-        if ablation := read_json(folder / "results.json"):
-            name = f"{folder}: " if len(folders) > 1 else ""
+    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = short_names(folders)
+    for folder, name in zip(folders, names, strict=True):
+        ablation = read_json(folder / "results.json")
+        if isinstance(ablation, list):
+            prefix = f"{name}: " if len(folders) > 1 else ""
             for row in ablation:
-                rows[name + row["tag"]] = [read_run(home_of(folder, home)) for home in row["folders"]]
-            continue
-        run = read_run(folder)
-        own = settings_of(run)
-        alike = [
-            label for label, one in settings.items() if one == own and seeds_of(run) not in map(seeds_of, rows[label])
-        ]
-        label = alike[0] if alike else str(folder)
-        settings[label] = own
-        rows.setdefault(label, []).append(run)
-    by_seed = {label: sorted(runs, key=lambda run: str(seeds_of(run))) for label, runs in rows.items()}
-    return with_same_metrics(by_seed)
+                rows[prefix + row["tag"]] = [read_run(home_of(folder, home)) for home in row["folders"]]
+        else:
+            run = read_run(folder)
+            alike = [label for label in names if label in rows and is_seed_of(run, rows[label])]
+            rows.setdefault(alike[0] if alike else name, []).append(run)
+    ordered = {
+        label: sorted(runs, key=lambda run: [seed or 0 for seed in seeds_of(run)]) for label, runs in rows.items()
+    }
+    return with_same_metrics(ordered)
+
+
+def short_names(folders: list[Path]) -> list[str]:
+    """Name each folder by its path below the deepest folder that holds all of them."""
+    above = Path(os.path.commonpath([folder.parent for folder in folders]))
+    return [str(folder.relative_to(above)) for folder in folders]
 
 
 def read_run(folder: Path) -> Result:
@@ -84,10 +89,15 @@ def read_per_user(folder: Path, compared: dict[str, Any]) -> dict[str, dict[str,
     return {metric: dict(zip(users, values.tolist(), strict=True)) for metric, values in arrays.items()}
 
 
-def settings_of(run: Result) -> str:
-    """Name all that makes a run but its seeds: settings, data and encoder."""
-    asked = {key: value for key, value in trained_settings(run["config"]).items() if key not in SEEDS}
-    return json.dumps([asked, run["data"].get("collected"), run["encoder"]["used"]], sort_keys=True)
+def is_seed_of(run: Result, runs: list[Result]) -> bool:
+    """Tell whether a run has the settings, data and encoder of others, and seeds that none of them has."""
+
+    def settings(one: Result) -> Any:
+        asked = trained_settings(one.get("config", {"folder": one["folder"]}))  # a baseline has no settings
+        alike = {key: value for key, value in asked.items() if key not in SEEDS}
+        return alike, one["data"].get("collected"), one["encoder"]["used"]
+
+    return settings(run) == settings(runs[0]) and seeds_of(run) not in map(seeds_of, runs)
 
 
 def seeds_of(run: Result) -> tuple[int | None, ...]:
@@ -96,7 +106,7 @@ def seeds_of(run: Result) -> tuple[int | None, ...]:
 
 
 def with_same_metrics(rows: dict[str, list[Result]]) -> dict[str, list[Result]]:
-    """Leave out metrics that some runs lack, as those at another k, and add "user_test", of the NDCG at the largest k."""
+    """Leave out metrics that some runs lack, as those at another k, and add "user_test", of the largest NDCG."""
     runs = [run for found in rows.values() for run in found]
     shared = set.intersection(*(set(run["warm"]) for run in runs))
     if not any(key.startswith("NDCG@") for key in shared):
@@ -115,7 +125,7 @@ def with_same_metrics(rows: dict[str, list[Result]]) -> dict[str, list[Result]]:
     return rows
 
 
-def tested_rows(results: dict[str, list[Result]], against: str) -> list[Row]:
+def rows_against(results: dict[str, list[Result]], against: str) -> list[Row]:
     """Summarise each row, and test it against one of them by the runs that have the same data and split.
 
     Returns:

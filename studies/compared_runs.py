@@ -68,11 +68,11 @@ def read_run(folder: Path) -> Result:
         return read_run(folder / "measured")
     manifest.check(folder, "metrics.json", "history.jsonl", "id_mappings.json", USER_METRICS)
     compared = read_json(folder / "comparison.json") or {}
-    config = metrics.get("config", metrics)  # a baseline has no settings but its seed
+    asked = metrics.get("config", metrics)  # a baseline has no settings but its seed
     return {
         "train_s": 0.0,
         **metrics,
-        **{key: config.get(key) for key in SEEDS},
+        **{key: asked.get(key) for key in SEEDS},
         "folder": str(folder),
         "beyond": compared.get("beyond", {}),
         "per_user": read_per_user(folder, compared),

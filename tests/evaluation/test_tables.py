@@ -137,7 +137,7 @@ def test_the_table_of_one_seed_has_neither_sd_nor_p() -> None:
     assert rows[1]["gain"] is not None
     assert not [column for column in cells(rows)[0] if column.startswith("p ")]
     assert "±" not in as_markdown(tables(rows), notes(rows))
-    assert notes(rows)[0].startswith("One seed")
+    assert notes(rows)[0].startswith("One run a row")
 
 
 @pytest.mark.parametrize(

@@ -243,19 +243,20 @@ def facts(dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
     }
 
 
-def seconds(clock: dict[str, float], earlier_s: float = 0.0) -> dict[str, float]:
+def seconds(clock: dict[str, float], earlier_s: float | None = None) -> dict[str, float]:
     """Turn the moments at which steps ended into the seconds that each took, and their total.
 
     Args:
         clock: step -> moment, the first one being the start.
-        earlier_s: of training before the run was interrupted; it counts as fit_s, and is named if there was any.
-            Choices before training are made again by whoever resumes; what evaluation took before is lost.
+        earlier_s: of training before the run was interrupted, which counts as fit_s. Choices before training are made
+            again by whoever resumes; what evaluation took before is lost.
     """
     moments = list(clock.values())
     steps = {name: end - start for name, start, end in zip(list(clock)[1:], moments, moments[1:], strict=False)}
-    if earlier_s:
-        steps["fit_s"] += earlier_s
-    return {**steps, "total_s": sum(steps.values()), **({"earlier_s": earlier_s} if earlier_s else {})}
+    if earlier_s is None:
+        return {**steps, "total_s": sum(steps.values())}
+    steps["fit_s"] += earlier_s
+    return {**steps, "total_s": sum(steps.values()), "earlier_s": earlier_s}
 
 
 def main() -> None:

@@ -13,7 +13,11 @@ from runtime.cli import Flags, answer_early, whole_number
 
 FLAGS = Flags(__doc__, common=True)
 FLAGS.add_argument(
-    "--seeds", type=whole_number(1), default=1, metavar="N", help="repeat with N seeds, of model and split"
+    "--seeds",
+    type=whole_number(1),
+    default=1,
+    metavar="N",
+    help="repeat with N seeds, of model and split (one by time has none)",
 )
 FLAGS.add_argument("--full", action="store_true", help="add rows for the loss, the start, id dropout and the encoder")
 FLAGS.add_argument("--rerun", action="store_true", help="run finished rows again")

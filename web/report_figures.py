@@ -39,10 +39,11 @@ def comparison(saved: Saved) -> list[Part]:
     charts = [
         row_bars(f"warm {key}", saved.compared, "warm", key) for key in (metric, metric.replace("NDCG", "Recall"))
     ]
+    of_what = "seeds of the model; the split has none" if saved.compared[0].get("n_splits") == 1 else "seeds"
     text = (
         "Test pairs, ranked among the titles that someone collected in train, so that every row ranks the same titles. "
         "Grey bars are baselines, tuned on valid. "
-        + (f"Error bars: ± 1 standard deviation over {n} seeds." if n > 1 else "One seed: no error bars.")
+        + (f"Error bars: ± 1 standard deviation over {n} {of_what}." if n > 1 else "One seed: no error bars.")
     )
     rival = saved.compared[0].get("rival")  # which results of before have not
     caption = (

@@ -34,27 +34,23 @@ def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]]
 
 
 def tables(rows: list[Row]) -> list[Table]:
-    """Lay out test figures, mean and deviation: of titles with a history, and of cold ones where they are held out.
+    """Lay out test figures, mean and deviation: of titles with a history, and what listing the others brings and costs.
 
     Args:
         rows: as from summary and add_p_values.
     """
-    with_cold, ndcg = any(row["cold"] for row in rows), largest_ndcg(rows[0]["warm"])
-    warm = [_warm_cells(row, ndcg, {} if with_cold else _lost(row, ndcg)) for row in rows]
-    for column in ("p text", "p rival", "p users"):
-        if not any(cells[column] for cells in warm):
-            warm = [{key: cell for key, cell in cells.items() if key != column} for cells in warm]
-    found = [_table("Test, titles with a history", warm)]
-    if with_cold:
-        found.append(_table("New titles, and what listing them costs", [_cold_cells(row, ndcg) for row in rows]))
-    return found
+    ndcg = largest_ndcg(rows[0]["warm"])
+    warm, new = ([cells(row, ndcg) for row in rows] for cells in (_warm_cells, _new_cells))
+    return [_table("Test, titles with a history", warm), _table("New titles, and what listing them costs", new)]
 
 
 def _table(title: str, rows: list[dict[str, str]]) -> Table:
-    return Table(title, [list(rows[0]), *(list(cells.values()) for cells in rows)])
+    """Make a table of the columns in which any row has something."""
+    columns = [column for column in rows[0] if any(cells[column] for cells in rows)]
+    return Table(title, [columns, *([cells[column] for column in columns] for cells in rows)])
 
 
-def _warm_cells(row: Row, ndcg: str, lost: dict[str, str]) -> dict[str, str]:
+def _warm_cells(row: Row, ndcg: str) -> dict[str, str]:
     n = row["n_seeds"]
     figures = {key: mean_and_sd(row["warm"][key], n) for key in (ndcg.replace("NDCG", "Recall"), ndcg)}
     n_tested = row.get("n_paired", n)
@@ -66,7 +62,7 @@ def _warm_cells(row: Row, ndcg: str, lost: dict[str, str]) -> dict[str, str]:
     }
     p_values["p users"] = p_text(row.get("p_over_users"))
     seconds = f"{row['fit_s']['mean']:.1f}" if "fit_s" in row else ""
-    return {"row": row["tag"], **figures, **lost, **p_values, "fit s": seconds}
+    return {"row": row["tag"], **figures, **p_values, "fit s": seconds}
 
 
 def passes(p: float | None, n_seeds: int) -> bool:
@@ -74,32 +70,30 @@ def passes(p: float | None, n_seeds: int) -> bool:
     return p is not None and p < SIGNIFICANT and n_seeds >= ENOUGH_RUNS
 
 
-def _cold_cells(row: Row, ndcg: str) -> dict[str, str]:
-    n = row["n_seeds"]
-    cold = {
+def _new_cells(row: Row, ndcg: str) -> dict[str, str]:
+    """Return the share of the warm NDCG that is lost where cold items are listed as well, and what is found of them."""
+    warm, listed = row["warm"][ndcg]["mean"], row["listed"]["warm"][ndcg]["mean"]
+    lost = round(1 - listed / warm if warm else 0.0, 3) + 0.0  # or it could be -0.0
+    found = {
         f"cold {ndcg}": row["cold"].get("among_cold", {}),
         "among all": row["cold"].get("among_all", {}),
         f"joint {ndcg}": row["listed"]["joint"],
     }
-    figures = {name: mean_and_sd(found[ndcg], n) if ndcg in found else "" for name, found in cold.items()}
-    return {"row": row["tag"], **_lost(row, ndcg), **figures}
-
-
-def _lost(row: Row, ndcg: str) -> dict[str, str]:
-    """Return the share of the warm NDCG that is lost where cold items are listed as well."""
-    warm, listed = row["warm"][ndcg]["mean"], row["listed"]["warm"][ndcg]["mean"]
-    return {"lost": f"{1 - listed / warm if warm else 0.0:.1%}"}
+    figures = {name: mean_and_sd(part[ndcg], row["n_seeds"]) if ndcg in part else "" for name, part in found.items()}
+    return {"row": row["tag"], "lost": f"{lost:.1%}", **figures}
 
 
 def notes(rows: list[Row]) -> list[str]:
     """Say what the columns of the tables are, where the figures vary, and what is bold."""
     ndcg, n = largest_ndcg(rows[0]["warm"]), max(row["n_seeds"] for row in rows)
-    found = [*_deviation(rows, n), f"lost: share of {ndcg} that is lost where new titles are listed as well."]
-    if any(row["cold"] for row in rows):
-        found.append(
-            "cold: new titles, ranked among each other and among all titles; joint: pairs of both kinds, ranked among "
-            "all titles."
-        )
+    cold = (
+        "cold: new titles, ranked among each other and among all titles; " if any(row["cold"] for row in rows) else ""
+    )
+    found = [
+        *_deviation(rows, n),
+        f"lost: share of {ndcg} that is lost where new titles are listed as well; {cold}joint: test pairs of both "
+        "kinds of titles, ranked among all.",
+    ]
     found += _about_p(rows)
     seconds = (
         "fit s: wall seconds from split data and text vectors to final vectors, with all choices on valid; of a "

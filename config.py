@@ -24,6 +24,8 @@ from runtime.settings import (
     parse_value,
 )
 
+METRIC_NAMES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")  # of lists, as in evaluator.METRICS
+
 BLOCKS = Legal(
     "some of lsa,names,tags, separated by commas, or empty",
     lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"},
@@ -126,8 +128,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "eval_every": Setting(1, "epochs from one evaluation on valid to the next", AT_LEAST_1, "The last epoch is "
                               "evaluated always."),
         "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
-                                     "NDCG@k or Hit@k for a k of top_k, or AUC; among the titles with a history. Where "
-                                     "top_k alone is given, NDCG at its largest cut-off."),
+                                     "NDCG@k, Hit@k, MRR@k, MAP@k or Precision@k for a k of top_k, or AUC; among the "
+                                     "titles with a history. Where top_k alone is given, NDCG at its largest cut-off."),
         "early_stop_round": Setting(10, "epochs without a better one before training stops; 0: never", NOT_NEGATIVE),
         "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
                              "an offset is found on valid that lowers or raises them all: the best one, and from there "
@@ -144,7 +146,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                           "a finished run is not run again. never: start over and delete what is there.", runtime=True),
     },
     "evaluation and output": {
-        "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
+        "top_k": Setting([10, 20], "cut-offs of Recall, NDCG, Hit, MRR, MAP and Precision", CUTOFFS),
         "recommend_k": Setting(20, "titles in each recommendation list", AT_LEAST_1),
         "eval_memory_mb": Setting(256, "memory a block of users may take while ranking, in MiB", AT_LEAST_1,
                                   runtime=True),
@@ -272,7 +274,7 @@ def _validate(config: dict[str, Any]) -> None:
             "set --calibrate true"
         )
     cutoffs = config["top_k"]
-    legal = [f"{name}@{k}" for k in cutoffs for name in ("Recall", "NDCG", "Hit")] + ["AUC"]
+    legal = [f"{name}@{k}" for k in cutoffs for name in METRIC_NAMES] + ["AUC"]
     if config["early_stop_metric"] not in legal:
         raise ValueError(
             f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {as_argument(cutoffs)} "

@@ -327,7 +327,7 @@ def test_ratios_must_leave_something_to_train_on(valid: float, test: float) -> N
         get_config({"valid_ratio": valid, "test_ratio": test})
 
 
-@pytest.mark.parametrize("metric", ["NDCG@20", "Precision@5", "recall@5", "Recall@", "Recall", "", "auc"])
+@pytest.mark.parametrize("metric", ["NDCG@20", "Accuracy@5", "recall@5", "Recall@", "Recall", "", "auc"])
 def test_early_stop_metric_outside_top_k_names_the_legal_ones(metric: str) -> None:
     with pytest.raises(ValueError, match="early_stop_metric") as error:
         get_config({"top_k": [5, 10], "early_stop_metric": metric})

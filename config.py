@@ -24,6 +24,8 @@ from runtime.settings import (
     parse_value,
 )
 
+METRIC_NAMES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")  # of lists, as in evaluator.METRICS
+
 BLOCKS = Legal(
     "some of lsa,names,tags, separated by commas, or empty",
     lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"},
@@ -33,19 +35,24 @@ BLOCKS = Legal(
 SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
-                            "optionally, user.tsv and known.tsv; or else train.txt and test.txt of LightGCN. Each may "
-                            "end in .gz. FORMAT: README, section Bring your data.", runtime=True),
+                            "optionally, user.tsv and known.tsv; or else train.txt, test.txt and, optionally, "
+                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may end in .gz. FORMAT: README, "
+                            "section Bring your data.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
                                "those of a grid of settings, encode the texts once.", runtime=True),
         "min_rate": Setting(1.0, "smallest rate that counts as a positive", NOT_NEGATIVE, "0 makes every collected row "
                             "one, rated or not. A row below is no positive, is masked in rankings once it is older "
                             "than the test part, and its title is never recommended back."),
-        "split": Setting("user_time", "how positives are split",
-                         one_of("user_time", "leave_one_out", "random", "global_time"), "user_time: each user's newest "
-                         "to test, those before to valid. leave_one_out: the newest one, and the one before. random: "
-                         "per user, by split_seed. global_time: one date cuts everyone. A user with fewer than 3 "
-                         "positives keeps them in train, except with global_time."),
+        "split": Setting("auto", "how positives are split",
+                         one_of("auto", "given", "user_time", "leave_one_out", "random", "global_time"), "auto: given "
+                         "where the data have a split as published, else user_time. given: the column part of "
+                         "interactions.tsv (train, valid, test, cold_valid, cold_test, aside), or train.txt, valid.txt "
+                         "and test.txt; min_rate does not apply. user_time: each user's newest to test, those before "
+                         "to valid. leave_one_out: the newest one, and the one before. random: per user, by "
+                         "split_seed. global_time: one date cuts everyone. A user with fewer than 3 positives keeps "
+                         "them in train, except with global_time and given. The last four merge the parts of a column "
+                         "part, and draw anew."),
         "valid_ratio": Setting(0.1, "share of positives held out to choose epoch and settings", BELOW_1,
                                "With 0 there is nothing to choose by: the last epoch stays, and titles without a "
                                "history are not listed."),
@@ -121,8 +128,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "eval_every": Setting(1, "epochs from one evaluation on valid to the next", AT_LEAST_1, "The last epoch is "
                               "evaluated always."),
         "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
-                                     "NDCG@k or Hit@k for a k of top_k, or AUC; among the titles with a history. Where "
-                                     "top_k alone is given, NDCG at its largest cut-off."),
+                                     "NDCG@k, Hit@k, MRR@k, MAP@k or Precision@k for a k of top_k, or AUC; among the "
+                                     "titles with a history. Where top_k alone is given, NDCG at its largest cut-off."),
         "early_stop_round": Setting(10, "epochs without a better one before training stops; 0: never", NOT_NEGATIVE),
         "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
                              "an offset is found on valid that lowers or raises them all: the best one, and from there "
@@ -139,7 +146,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                           "a finished run is not run again. never: start over and delete what is there.", runtime=True),
     },
     "evaluation and output": {
-        "top_k": Setting([10, 20], "cut-offs of Recall, NDCG and Hit", CUTOFFS),
+        "top_k": Setting([10, 20], "cut-offs of Recall, NDCG, Hit, MRR, MAP and Precision", CUTOFFS),
         "recommend_k": Setting(20, "titles in each recommendation list", AT_LEAST_1),
         "eval_memory_mb": Setting(256, "memory a block of users may take while ranking, in MiB", AT_LEAST_1,
                                   runtime=True),
@@ -267,7 +274,7 @@ def _validate(config: dict[str, Any]) -> None:
             "set --calibrate true"
         )
     cutoffs = config["top_k"]
-    legal = [f"{name}@{k}" for k in cutoffs for name in ("Recall", "NDCG", "Hit")] + ["AUC"]
+    legal = [f"{name}@{k}" for k in cutoffs for name in METRIC_NAMES] + ["AUC"]
     if config["early_stop_metric"] not in legal:
         raise ValueError(
             f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {as_argument(cutoffs)} "

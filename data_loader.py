@@ -14,16 +14,11 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from dataset.readers import (
-    TEXT_FILES,
-    find_file,
-    read_anime,
-    read_interactions,
-    read_known,
-    read_text_files,
-    read_user_names,
-)
+from dataset.given import take_split
+from dataset.readers import read_anime, read_interactions, read_known, read_user_names
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
+from dataset.tables import find_file
+from dataset.text_files import is_text_folder, read_text_files
 
 log = logging.getLogger("aglrec")
 
@@ -43,7 +38,8 @@ class Dataset:
     train, valid, test, cold_valid, cold_test, excluded and seen are CSR (n_users, n_items), float32, of ones. The
     first six are pairwise disjoint and lie within seen, the pairs that must not be recommended back. Those of excluded
     were collected before the test part, but nothing learns from them and nothing asks for them: train rows cut by
-    train_rows_per_user, rows below min_rate, and those of known.tsv. They are masked where rows are compared.
+    train_rows_per_user, rows below min_rate, those of known.tsv, and what a given split puts aside. They are masked
+    where rows are compared.
 
     Raises:
         ValueError: on construction, if any of this does not hold.
@@ -127,101 +123,118 @@ def pairs_of_items(pairs: sp.csr_matrix, members: np.ndarray) -> sp.csr_matrix:
 
 
 def load_dataset(config: dict[str, Any]) -> Dataset:
-    """Read data_dir, drop what can be dropped safely (and say how much), and split.
+    """Read data_dir, drop what can be dropped safely (and say how much), and split or take the split that is given.
 
     A folder holds either anime.tsv and interactions.tsv (user.tsv, if there are names, and known.tsv, if there are
     pairs that are no positives and still never recommended back), or, without an interactions.tsv, the text format of
-    LightGCN: train.txt and test.txt with lines of "user item item ...", any ids separated by spaces or tabs; a user
-    may have no items. There test.txt is the test part and valid is drawn from train.txt, at random; every pair is
-    a positive, an item is named by its id, and nothing has a text.
+    LightGCN: train.txt, test.txt and perhaps valid.txt with lines of "user item item ...", any ids separated by spaces
+    or tabs; a user may have no items.
+
+    A split is given by a column part of interactions.tsv (see dataset.given), or by the text format, whose every pair
+    is a positive. Where nothing is in valid, it is drawn from train, at random.
 
     Args:
         config: as from get_config; uses data_dir, min_rate, refit, refit_valid, split, split_seed, the ratios and
             train_rows_per_user.
 
     Returns:
-        The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. From the text
-        format, both are all that occur in either file, in numeric order if every id is an integer.
+        The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. In the text format
+        users are all that occur in any file, in numeric order if every id is an integer; so are the items if there is
+        no anime.tsv, and then an item is named by its id and nothing has a text.
 
     Raises:
         FileNotFoundError, ValueError: one sentence with file, line, what was found and the remedy.
     """
     folder = Path(config["data_dir"])
-    is_text = not find_file(folder, "interactions.tsv") and any(find_file(folder, name) for name in TEXT_FILES)
-    return (_load_text_files if is_text else _load_tables)(folder, config)
+    return (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config)
 
 
 def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     anime = read_anime(folder)
-    rows, facts = read_interactions(folder, anime["subject_id"])
+    rows, facts = read_interactions(folder, anime["subject_id"], config["split"])
     known, more = read_known(folder, rows, anime["subject_id"])
     rows, facts = pd.concat([rows, known], ignore_index=True) if len(known) else rows, facts | more
     user_ids, raw_user_ids = pd.factorize(rows["user_id"])
     item_ids = pd.Index(anime["subject_id"]).get_indexer(rows["subject_id"])
+    shape = (len(raw_user_ids), len(anime))
+    if is_given := "part" in rows:
+        source = f"the column part of {find_file(folder, 'interactions.tsv')}"
+        part = take_split(source, user_ids, item_ids, rows["part"].to_numpy(), shape, config)
+    else:
+        part = _drawn_split(folder, rows, user_ids, item_ids, shape, config)
+    return _dataset(
+        user_ids,
+        item_ids,
+        part,
+        facts | {"split": _split_name(is_given, config)},
+        raw_user_ids=raw_user_ids.tolist(),
+        user_names=read_user_names(folder, raw_user_ids),
+        user_comments=_comments(rows[part == 0], user_ids[part == 0]),
+        **_titles(anime),
+    )
+
+
+def _drawn_split(
+    folder: Path,
+    rows: pd.DataFrame,
+    user_ids: np.ndarray,
+    item_ids: np.ndarray,
+    shape: tuple[int, int],
+    config: dict[str, Any],
+) -> np.ndarray:
+    """Return the part codes (n,) of a split drawn as the settings say."""
     positive = np.flatnonzero(rows["rate"] >= config["min_rate"])
     if not positive.size:
         raise ValueError(
             f"{folder / 'interactions.tsv'}: no row has a rate of {config['min_rate']:g} or more (the "
             f"highest is {rows['rate'].max():g}); lower --min_rate (0 counts unrated rows too)"
         )
+    config = {**config, "split": _split_name(False, config)}
     part, times = np.full(len(rows), LATER), rows["time"].to_numpy()
-    part[positive] = split_rows(
-        user_ids[positive], item_ids[positive], times[positive], (len(raw_user_ids), len(anime)), config
-    )
+    part[positive] = split_rows(user_ids[positive], item_ids[positive], times[positive], shape, config)
     part[(part == LATER) & older_than_test(user_ids, times, part, config["split"])] = EXCLUDED
-    return _dataset(
-        user_ids,
-        item_ids,
-        part,
-        facts,
-        raw_user_ids=raw_user_ids.tolist(),
-        raw_item_ids=anime["subject_id"].tolist(),
-        user_names=read_user_names(folder, raw_user_ids),
-        item_names=anime["name"].tolist(),
-        item_texts=anime["text"].tolist(),
-        item_tags=anime["tags"].tolist(),
-        user_comments=_comments(rows[part == 0], user_ids[part == 0]),
-        item_years=_years(anime["year"].tolist()),
-    )
+    return part
+
+
+def _split_name(is_given: bool, config: dict[str, Any]) -> str:
+    """Name the split that the setting comes to: "auto" is a given one, and user_time where there is none."""
+    if is_given:
+        return "given"
+    return "user_time" if config["split"] == "auto" else config["split"]
 
 
 def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
-    if config["cold_item_ratio"]:
-        raise ValueError(
-            f"cold_item_ratio is {config['cold_item_ratio']:g}, but the test part of {folder} is fixed by "
-            "its test.txt; set --cold_item_ratio 0, or write the data as interactions.tsv"
-        )
-    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder)
-    log.info(
-        f"{folder}: test.txt is the test part and valid is drawn from train.txt at random; "
-        "split, test_ratio and min_rate are ignored"
-    )
-    user_ids, item_ids, is_test = (rows[column].to_numpy() for column in ("user", "item", "is_test"))
-    part = np.full(len(rows), PARTS.index("train" if config["refit"] else "test"))
-    part[~is_test] = split_rows(
-        user_ids[~is_test],
-        item_ids[~is_test],
-        np.full((~is_test).sum(), np.nan),
-        (len(raw_user_ids), len(raw_item_ids)),
-        {**config, "split": "random", "test_ratio": 0},
-    )
+    anime = read_anime(folder) if find_file(folder, "anime.tsv") else None
+    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder, None if anime is None else anime["subject_id"])
+    user_ids, item_ids, part = (rows[column].to_numpy() for column in ("user", "item", "part"))
+    part = take_split(f"{folder}", user_ids, item_ids, part, (len(raw_user_ids), len(raw_item_ids)), config)
+    empty = [""] * len(raw_item_ids)
+    bare = {"raw_item_ids": raw_item_ids, "item_names": raw_item_ids, "item_texts": empty, "item_tags": empty}
     return _dataset(
         user_ids,
         item_ids,
         part,
-        facts,
+        facts | {"split": "given"},
         raw_user_ids=raw_user_ids,
-        raw_item_ids=raw_item_ids,
-        user_names=raw_user_ids,
-        item_names=raw_item_ids,
-        item_texts=[""] * len(raw_item_ids),
-        item_tags=[""] * len(raw_item_ids),
+        user_names=read_user_names(folder, pd.Index(raw_user_ids)),
         user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)),
+        **(bare if anime is None else _titles(anime)),
     )
 
 
+def _titles(anime: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return what a Dataset says of the titles of anime.tsv."""
+    return {
+        "raw_item_ids": anime["subject_id"].tolist(),
+        "item_names": anime["name"].tolist(),
+        "item_texts": anime["text"].tolist(),
+        "item_tags": anime["tags"].tolist(),
+        "item_years": _years(anime["year"].tolist()),
+    }
+
+
 def _dataset(
-    user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, int], **names: Any
+    user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, Any], **names: Any
 ) -> Dataset:
     """Build the matrices from rows and their part codes, and count what went where."""
     shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
@@ -229,7 +242,8 @@ def _dataset(
     matrices["excluded"] = _matrix(user_ids[part == EXCLUDED], item_ids[part == EXCLUDED], shape)
     facts |= {"users": shape[0], "items": shape[1], "positives": sum(matrices[name].nnz for name in PARTS)}
     facts |= {name: int(matrix.nnz) for name, matrix in matrices.items()}
-    log.info("data: " + ", ".join(f"{count:,} {name}" for name, count in facts.items() if count))
+    counts = {name: count for name, count in facts.items() if name != "split" and count}
+    log.info(f"data, split {facts['split']}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     return Dataset(**matrices, seen=_matrix(user_ids, item_ids, shape), facts=facts, **names)
 
 

@@ -1,5 +1,6 @@
 """Metrics of a full ranking, overall and by group; knows vectors, no model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,57 @@ from evaluation.ranking import Factor, Ranking, rank_items
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
 
 
-def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:
-    """Compute the metrics of each ranked user; T is the set of the user's target items.
+def recall(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """Recall@k = |hits in the first k| / |T|; see METRICS."""
+    return hits[:, :k].sum(axis=1) / counts
 
-    Recall@k = |hits in the first k| / |T|
-    NDCG@k   = sum over hits at rank r <= k of 1 / log2(r + 1), divided by the same sum over r = 1 .. min(|T|, k)
-               (Jarvelin and Kekalainen 2002, with binary gains)
-    Hit@k    = 1 if any of the first k is a hit, else 0
+
+def ndcg(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """NDCG@k = sum over hits at rank r <= k of 1 / log2(r + 1), by that sum over r = 1 .. min(|T|, k); see METRICS.
+
+    Source:
+        Jarvelin and Kekalainen 2002, with binary gains.
+    """
+    discount = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
+    return hits[:, :k] @ discount[:k] / np.cumsum(discount)[np.minimum(counts, k) - 1]
+
+
+def hit(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """Hit@k = 1 if any of the first k is a hit, else 0; see METRICS."""
+    return hits[:, :k].any(axis=1)
+
+
+def reciprocal_rank(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """MRR@k = 1 / rank of the first hit, 0 without a hit in the first k; see METRICS."""
+    return hits[:, :k].any(axis=1) / (hits[:, :k].argmax(axis=1) + 1)
+
+
+def average_precision(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """MAP@k = sum over hits at rank r <= k of |hits in the first r| / r, divided by min(|T|, k); see METRICS."""
+    found = hits[:, :k]
+    precisions = np.cumsum(found, axis=1) / np.arange(1, found.shape[1] + 1)
+    return (precisions * found).sum(axis=1) / np.minimum(counts, k)
+
+
+def precision(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """Precision@k = |hits in the first k| / k, also where fewer than k titles can be listed; see METRICS."""
+    return hits[:, :k].sum(axis=1) / k
+
+
+# name -> function of hits (n, width) bool, counts (n,) of each user's target items T, at least 1, and k: (n,) values;
+# the lists are those of the users in order, best item first. Definitions of all are RecBole's (Zhao et al. 2021).
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
+    "Recall": recall,
+    "NDCG": ndcg,
+    "Hit": hit,
+    "MRR": reciprocal_rank,
+    "MAP": average_precision,
+    "Precision": precision,
+}
+
+
+def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:
+    """Compute each of METRICS, at each cut-off, of every ranked user.
 
     Args:
         ranking: as from rank_items, lists at least max(top_k) long.
@@ -26,22 +71,20 @@ def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> d
         top_k: the cut-offs.
 
     Returns:
-        metric key -> (n,) float64 in the order of ranking.user_ids; NaN for users with an empty T, who
-        belong to no average. "AUC" is included where the ranking has it.
+        metric key, as "Recall@20" -> (n,) float64 in the order of ranking.user_ids; NaN for users without a target
+        item, who belong to no average. "AUC" is included where the ranking has it.
     """
     n_items = target.shape[1]
-    sizes = np.diff(target.indptr)[ranking.user_ids]
+    counts = np.diff(target.indptr)[ranking.user_ids]
     keys = np.repeat(np.arange(target.shape[0]), np.diff(target.indptr)) * n_items + target.indices
     listed = ranking.user_ids[:, None] * n_items + ranking.items
-    hits = np.isin(listed, keys) & (ranking.items >= 0)  # (n, k)
-    discount = 1 / np.log2(np.arange(2, ranking.items.shape[1] + 2))
-    ideal = np.concatenate([[np.nan], np.cumsum(discount)])
-    metrics = {}
-    for k in top_k:
-        found = hits[:, :k].sum(axis=1)
-        metrics[f"Recall@{k}"] = np.where(sizes > 0, found / np.maximum(sizes, 1), np.nan)
-        metrics[f"NDCG@{k}"] = hits[:, :k] @ discount[:k] / ideal[np.minimum(sizes, k)]
-        metrics[f"Hit@{k}"] = np.where(sizes > 0, found > 0, np.nan)
+    hits = np.isin(listed, keys) & (ranking.items >= 0)  # (n, width)
+    at_least_one = np.maximum(counts, 1)
+    metrics = {
+        f"{name}@{k}": np.where(counts > 0, metric(hits, at_least_one, k), np.nan)
+        for k in top_k
+        for name, metric in METRICS.items()
+    }
     if ranking.auc is not None:
         metrics["AUC"] = ranking.auc
     return metrics

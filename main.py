@@ -114,8 +114,9 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     settings = resolved(config, selected)
     model = build_model(dataset, vectors, settings, device)
     fitted = fit(model, dataset, settings, identity, selected, measured=measured)
-    clock["fit_s"] = time.perf_counter()
     user_emb, item_emb = model.embeddings()
+    clock["fit_s"] = time.perf_counter()
+    earlier_s = fitted.pop("earlier_s")
     if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
     metrics = {} if config["refit"] else evaluate_and_keep(user_emb, item_emb, dataset, config)
@@ -124,7 +125,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     if measured:
         metrics = {**measured, **metrics, "refit": refit_facts(fitted, dataset, config)}
     else:
-        metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock)}
+        metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock, earlier_s)}
     metrics |= {"config": config, "run": identity.run_id}
     end(saved, metrics, dataset)
     return metrics
@@ -242,11 +243,20 @@ def facts(dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
     }
 
 
-def seconds(clock: dict[str, float]) -> dict[str, float]:
-    """Turn the moments at which steps ended into the seconds that each took, and their total."""
+def seconds(clock: dict[str, float], earlier_s: float | None = None) -> dict[str, float]:
+    """Turn the moments at which steps ended into the seconds that each took, and their total.
+
+    Args:
+        clock: step -> moment, the first one being the start.
+        earlier_s: of training before the run was interrupted, which counts as fit_s. Choices before training are made
+            again by whoever resumes; what evaluation took before is lost.
+    """
     moments = list(clock.values())
     steps = {name: end - start for name, start, end in zip(list(clock)[1:], moments, moments[1:], strict=False)}
-    return {**steps, "total_s": moments[-1] - moments[0]}
+    if earlier_s is None:
+        return {**steps, "total_s": sum(steps.values())}
+    steps["fit_s"] += earlier_s
+    return {**steps, "total_s": sum(steps.values()), "earlier_s": earlier_s}
 
 
 def main() -> None:

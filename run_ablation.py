@@ -1,11 +1,12 @@
 """Compare the 8 combinations of fusion_mode (sum, concat) and text (none, user, item, both), and the baselines.
 
-    python run_ablation.py [--seeds N] [--full] [--only ROW,ROW] [--rerun]
+    python run_ablation.py [--seeds N] [--full] [--only ROW,ROW] [--against ROW] [--rerun]
 
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
 Where linear_dim is above 0, the rows linear and trained are the two halves of the model. With --refit_valid true every
 row, baselines too, is fitted once more to train and valid with what valid decided, and test is measured with that.
+The tables are results.md and results.tex there; results.json has every pair of rows, results.csv every figure.
 """
 
 import sys
@@ -14,11 +15,18 @@ from runtime.cli import Flags, answer_early, whole_number
 
 FLAGS = Flags(__doc__, common=True)
 FLAGS.add_argument(
-    "--seeds", type=whole_number(1), default=1, metavar="N", help="repeat with N seeds, of model and split"
+    "--seeds",
+    type=whole_number(1),
+    default=1,
+    metavar="N",
+    help="repeat with N seeds, of model and split (one by time has none)",
 )
 FLAGS.add_argument("--full", action="store_true", help="add rows for the loss, the start, id dropout and the encoder")
 FLAGS.add_argument("--rerun", action="store_true", help="run finished rows again")
 FLAGS.add_argument("--only", default="", metavar="ROW,ROW", help="rows to run, as sum-both,ease,linear")
+FLAGS.add_argument(
+    "--against", default="", metavar="ROW", help="row that p is against, instead of the baseline that is best on valid"
+)
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds
@@ -34,18 +42,18 @@ import numpy as np
 from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, HALF, Factors
+from evaluation.comparison_tables import write_tables
+from evaluation.comparisons import Result, Row, add_p_values, summary
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.rows import BOTH, COMBINATIONS, FULL, SAME, TRAINED, Settings, picked, reads_text, row_config
-from evaluation.significance import holm, paired_test, spread
-from evaluation.tables import ablation_table
 from evaluation.tuned_baselines import OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
 from evaluator import held_out_metrics
 from llm_embedding import TextVectors, text_vectors
 from main import run
 from runtime.cli import run_script
 from runtime.distributed import resolve_device
-from runtime.files import atomic_write, load_torch, write_json
+from runtime.files import load_torch, write_json
 from runtime.identity import USER_METRICS, RunIdentity, complete_metrics, text_origin
 from runtime.safe_files import load_arrays
 from web.report_files import read_json
@@ -53,10 +61,7 @@ from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
 
-Result = dict[str, Any]  # metrics.json and comparison.json of a run, and its "folder"
-
 NO_VECTORS = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
-SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
 
 
 def compare(
@@ -66,8 +71,20 @@ def compare(
     seeds: int = 1,
     rerun: bool = False,
     baselines: Collection[str] = tuple(BASELINES),
-) -> list[dict[str, Any]]:
-    """Run every row with every seed, unless it is finished, and gather the results.
+) -> list[Row]:
+    """Run every row with every seed, as gathered does, and return a row each, baselines first; see compared."""
+    return compared(gathered(settings, overrides, folder, seeds, rerun, baselines), settings)
+
+
+def gathered(
+    settings: dict[str, Settings],
+    overrides: Settings,
+    folder: Path,
+    seeds: int,
+    rerun: bool,
+    baselines: Collection[str],
+) -> dict[str, list[Result]]:
+    """Run every row with every seed, unless it is finished.
 
     Args:
         settings: tag -> overrides of the row.
@@ -78,7 +95,7 @@ def compare(
         baselines: names of BASELINES and HALF; those that the data or the settings do not allow are left out.
 
     Returns:
-        A row each, baselines first; see summary.
+        tag -> a result for each seed, with "seed" and "split_seed"; baselines first.
 
     Raises:
         ValueError: the overrides ask for refit.
@@ -91,9 +108,22 @@ def compare(
         seed = {key: base[key] + nth for key in ("seed", "split_seed")}
         shared = {**overrides, **seed, "vectors_dir": base["vectors_dir"] or base["saved_dir"]}
         for tag, result in run_rows(settings, shared, folder, nth, rerun, baselines).items():
-            results.setdefault(tag, []).append(result)
+            results.setdefault(tag, []).append({**result, **seed})
+    return results
+
+
+def compared(results: dict[str, list[Result]], settings: dict[str, Settings], against: str | None = None) -> list[Row]:
+    """Summarise the runs of each row, and test the rows against each other; see summary and add_p_values.
+
+    Args:
+        results: as from gathered.
+        settings: tag -> overrides of the row; a baseline has none.
+        against: the rival of all rows; without it, or where it could not be run, the best baseline on valid.
+    """
+    if against and against not in results:
+        log.warning(f"{against} could not be run; p is against the best baseline on valid")
     rows = [summary(tag, settings.get(tag, {}), runs) for tag, runs in results.items()]
-    add_p_values(rows, results)
+    add_p_values(rows, results, against if against in results else None)
     return rows
 
 
@@ -184,7 +214,8 @@ def baseline_row(
         path.unlink(missing_ok=True)
         start = time.perf_counter()
         best = tuned(name, dataset, text, config)
-        done = {**origin, **best.found, "train_s": time.perf_counter() - start, "epoch": 0}
+        seconds = time.perf_counter() - start
+        done = {**origin, **best.found, "train_s": seconds, "timing": {"fit_s": seconds}, "epoch": 0}
         factors = best.factors if tested is dataset else None
     elif is_stale(compared, vectors):
         factors = None
@@ -236,57 +267,24 @@ def comparison(
     return compared
 
 
-def summary(tag: str, settings: Settings, runs: list[Result]) -> dict[str, Any]:
-    """Summarise the runs of a row over seeds.
-
-    Returns:
-        {"tag", "overrides", "encoder", "folders", "epochs", "points", "n_seeds"}, and each of SUMMARISED as in a
-        run's metrics.json with {"mean", "sd"} for every number; sd is over seeds, with n - 1, and 0 for one seed.
-    """
-    return {
-        "tag": tag,
-        "overrides": settings,
-        "encoder": runs[0]["encoder"]["used"],
-        "n_seeds": len(runs),
-        "folders": [run["folder"] for run in runs],
-        "epochs": [run["epoch"] for run in runs],
-        "points": [run.get("point", {}) for run in runs],
-        **{key: spread([run[key] for run in runs]) for key in SUMMARISED},
-    }
-
-
-def add_p_values(rows: list[dict[str, Any]], results: dict[str, list[Result]]) -> None:
-    """Test each row against the row without text of the same fusion_mode, and add "gain" and "p" to both.
-
-    See paired_test; p is corrected by Holm's method over all rows that are tested, and None for a single run a row.
-    """
-    gains, p_values = {}, {}
-    for tag in results:
-        reference = f"{tag.split('-')[0]}-none"
-        if tag in COMBINATIONS and tag != reference and reference in results:
-            gains[tag], p_values[tag] = paired_test(results[tag], results[reference])
-    corrected = holm(p_values)
-    for row in rows:
-        row["gain"], row["p"] = gains.get(row["tag"]), corrected.get(row["tag"])
-
-
 def main() -> None:
     """Run the command line."""
     asked, overrides = FLAGS.read()
     folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
     settings, baselines = picked({**COMBINATIONS, **TRAINED, **(FULL if asked.full else {})}, asked.only)
-    rows = compare(settings, overrides, folder, asked.seeds, asked.rerun, baselines)
-    if (combined := settings.keys() - TRAINED) and not any(row["tag"] in combined for row in rows):
+    if asked.against and asked.against not in (*settings, *baselines):
+        raise ValueError(f"--against names {asked.against}; the rows are {', '.join([*baselines, *settings])}")
+    results = gathered(settings, overrides, folder, asked.seeds, asked.rerun, baselines)
+    if (combined := settings.keys() - TRAINED) and not combined & results.keys():
         raise ValueError(
             "the command line contradicts every combination; leave fusion_mode, use_user_llm and "
             "use_item_llm to the ablation"
         )
-    if not rows:
+    if not results:
         raise ValueError(f"these data and settings allow none of the rows {asked.only}")
+    rows = compared(results, settings, asked.against)
     write_json(folder / "results.json", rows)
-    with atomic_write(folder / "results.md") as file:
-        file.write((ablation_table(rows) + "\n").encode())
-    log.info("\n" + ablation_table(rows))
+    log.info("\n" + write_tables(folder, rows, results))
     log.info(f"{write_report(folder.parent)} has the charts")
 
 

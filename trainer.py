@@ -48,8 +48,9 @@ def fit(
             until their best epoch, and what they decided is set again.
 
     Returns:
-        {"epoch", "valid", "epochs_run", "decided", "train_s"}: the best epoch, its valid metrics, the number of epochs
-        trained, what was decided on valid, and the seconds spent in training steps.
+        {"epoch", "valid", "epochs_run", "decided", "train_s", "earlier_s"}: the best epoch, its valid metrics, the
+        number of epochs trained, what was decided on valid, the seconds spent in training steps, and how many of these
+        were spent before an interrupted run was resumed.
 
     Raises:
         FloatingPointError: the loss is no longer finite, or exploded; the best epoch stays in checkpoint.pth.
@@ -58,6 +59,7 @@ def fit(
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
     optimizer, rng = adam(model, config["lr"]), np.random.default_rng([config["seed"], 3])
     state = resume(folder, identity.signature, config) or {"epoch": 0, "history": [], "best": None}
+    earlier_s = _result_of(state["history"])["train_s"] + (state.get("middle") or {"seconds": 0.0})["seconds"]
     if "model" in state:
         load_state(state, model, optimizer, rng)
     last = measured["epoch"] if measured else config["epochs"]
@@ -74,7 +76,8 @@ def fit(
     best |= {"state_dict": model.whole_state(model.state_dict()), "decided": (selected or {}) | decided}
     if rank() == 0:
         _write_model(folder, identity, best, state["history"])
-    return {**_result_of(state["history"]), **{key: best[key] for key in ("epoch", "valid", "decided")}}
+    found = {**_result_of(state["history"]), "earlier_s": earlier_s}
+    return {**found, **{key: best[key] for key in ("epoch", "valid", "decided")}}
 
 
 def _write_model(folder: Path, identity: RunIdentity, best: dict[str, Any], history: list[dict[str, Any]]) -> None:

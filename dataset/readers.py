@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataset.tables import TEXT_FILES, existing_file, find_file, line_of, open_text, read_table
+from dataset.given import COLUMN, known_codes, with_parts
+from dataset.tables import find_file, line_of, read_table
 
 log = logging.getLogger("aglrec")
 
@@ -75,15 +76,24 @@ def parse_tags(cell: str) -> list[str]:
     return tags
 
 
-def read_interactions(folder: Path, subject_ids: pd.Series) -> tuple[pd.DataFrame, dict[str, int]]:
+def read_interactions(
+    folder: Path, subject_ids: pd.Series, split: str | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Read interactions.tsv: one row a collected pair of a known title, and counts of what was dropped.
 
+    Args:
+        folder: of the data.
+        subject_ids: of anime.tsv.
+        split: the setting, which decides whether a given split is taken; None where parts are of no interest.
+
     Returns:
-        A table with user_id, subject_id, rate (float, 0 = unrated), comment and time (seconds since 1970,
-        NaN = unknown), and the counts.
+        A table with user_id, subject_id, rate (float, 0 = unrated), comment, time (seconds since 1970, NaN = unknown)
+        and, of a given split that is taken, part (see given.with_parts); and the counts.
     """
-    path, table = read_table(folder, "interactions.tsv", INTERACTION_COLUMNS)
+    path, table = read_table(folder, "interactions.tsv", INTERACTION_COLUMNS, (COLUMN,) if split else ())
     _require_ids(path, table, "user_id", "subject_id")
+    if split:
+        table = with_parts(path, table, split, subject_ids)
     table["rate"] = _parse_rates(path, table["rate"])
     table["time"], bad_times = parse_times(table["updated_at"])
     known = table["subject_id"].isin(subject_ids)
@@ -118,8 +128,10 @@ def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tupl
     """
     if not find_file(folder, "known.tsv"):
         return rows[:0], {}
-    path, table = read_table(folder, "known.tsv", KNOWN_COLUMNS[:2], KNOWN_COLUMNS[2:])
+    path, table = read_table(folder, "known.tsv", KNOWN_COLUMNS[:2], (*KNOWN_COLUMNS[2:], COLUMN))
     _require_ids(path, table, "user_id", "subject_id")
+    if COLUMN in rows:
+        table[COLUMN] = known_codes(path, table)
     table["time"], _ = parse_times(table["updated_at"]) if "updated_at" in table else (np.nan, 0)
     mine = table["user_id"].isin(rows["user_id"]) & table["subject_id"].isin(subject_ids)
     pairs = [pd.MultiIndex.from_frame(some[["user_id", "subject_id"]]) for some in (table, rows)]
@@ -133,52 +145,6 @@ def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tupl
         )
     kept = table[mine & ~again].assign(rate=np.nan)
     return kept.reindex(columns=rows.columns, fill_value="").reset_index(drop=True), facts
-
-
-def read_text_files(folder: Path) -> tuple[pd.DataFrame, dict[str, int], list[str], list[str]]:
-    """Read train.txt and test.txt: one row a distinct pair, and counts of what was dropped.
-
-    Returns:
-        A table with user and item (row numbers) and is_test, the counts, raw_user_ids and raw_item_ids.
-    """
-    found = pd.concat([_read_lines(folder, name).assign(is_test=name == "test.txt") for name in TEXT_FILES])
-    pairs = found.dropna()
-    raw_user_ids, raw_item_ids = (_in_order(column.unique().tolist()) for column in (found["user"], pairs["item"]))
-    rows = pd.DataFrame(
-        {
-            "user": pd.Index(raw_user_ids).get_indexer(pairs["user"]),
-            "item": pd.Index(raw_item_ids).get_indexer(pairs["item"]),
-            "is_test": pairs["is_test"].to_numpy(),
-        }
-    ).drop_duplicates()
-    # train comes first, so of a pair in both files it is the one in test that goes
-    known = rows.duplicated(["user", "item"])
-    dropped = {"repeated pairs": len(pairs) - len(rows), "test pairs that train has": int(known.sum())}
-    if any(dropped.values()):
-        log.warning(
-            f"train.txt and test.txt: of {len(pairs):,} pairs, dropped "
-            + ", ".join(f"{count:,} {name}" for name, count in dropped.items() if count)
-        )
-    rows = rows[~known]
-    for name, empty in zip(TEXT_FILES, (rows["is_test"].all(), not rows["is_test"].any()), strict=True):
-        if empty:
-            raise ValueError(
-                f"{existing_file(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; "
-                "write a user and their items on each line, separated by spaces"
-            )
-    return rows, {"rows": len(pairs), **dropped}, raw_user_ids, raw_item_ids
-
-
-def _read_lines(folder: Path, name: str) -> pd.DataFrame:
-    """Read lines of "user item item ..." into a row a pair; the item of a user without any is NaN."""
-    with open_text(existing_file(folder, name)) as file:
-        lines = [words for words in map(str.split, file) if words]
-    return pd.DataFrame({"user": [words[0] for words in lines], "item": [words[1:] for words in lines]}).explode("item")
-
-
-def _in_order(ids: list[str]) -> list[str]:
-    """Sort ids by number if all are integers, else leave them as they are."""
-    return sorted(ids, key=int) if all(re.fullmatch("-?[0-9]{1,18}", raw) for raw in ids) else ids
 
 
 def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:

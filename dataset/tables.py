@@ -16,7 +16,7 @@ import pandas as pd
 
 from runtime.safe_files import open_gzip
 
-TEXT_FILES = ("train.txt", "test.txt")
+TEXT_FILES = ("train.txt", "test.txt")  # which both must be there; valid.txt may be
 
 
 def find_file(folder: Path, name: str) -> Path | None:

@@ -1,10 +1,15 @@
 """Statistics over runs: means and deviations, and whether a difference would hold for other users and other runs."""
 
 import itertools
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t as student_t
+from scipy.stats import ttest_1samp
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tuple[float, float | None]:
@@ -18,6 +23,21 @@ def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tup
         ours, theirs: a comparison.json each run; "user_test" maps a user to the metric.
 
     Returns:
+        As t_test.
+
+    Raises:
+        ValueError: the runs do not test the same users.
+    """
+    return t_test(user_differences(user_values(ours), user_values(theirs)))
+
+
+def t_test(differences: np.ndarray) -> tuple[float, float | None]:
+    """Test whether differences are other than 0 on average, over users and over runs.
+
+    Args:
+        differences: (n_runs, n_users), as from user_differences.
+
+    Returns:
         The mean difference over users, each averaged over the runs that test them, and p of a two-sided t-test whose
         variance is that over users plus that over runs, with the degrees of freedom of Welch and Satterthwaite; p is
         None for a single run (or user), which does not show how much runs vary.
@@ -25,8 +45,10 @@ def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tup
     Source:
         Clark 1973, The language-as-fixed-effect fallacy (min F', here as t).
     """
-    runs = user_differences(ours, theirs)
-    of_users, of_runs = mean_by_user(runs), np.array([np.mean(list(run.values())) for run in runs])
+    differences = differences[~np.isnan(differences).all(axis=1)]
+    if not differences.size:
+        return 0.0, None
+    of_users, of_runs = mean_by_user(differences), np.nanmean(differences, axis=1)
     gain = float(of_users.mean())
     if min(len(of_runs), len(of_users)) < 2:
         return gain, None
@@ -37,25 +59,43 @@ def paired_test(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> tup
     return gain, float(2 * student_t.sf(abs(gain) / sum(parts) ** 0.5, freedom))
 
 
-def user_differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Return how much better each user's metric is in our runs than in theirs: user -> difference, a dict a run."""
-    pairs = [(one["user_test"], other["user_test"]) for one, other in zip(ours, theirs, strict=True)]
-    return [{user: value - other[user] for user, value in one.items()} for one, other in pairs]
+def p_over_users(differences: np.ndarray) -> float | None:
+    """Return p of a t-test over users alone, which takes the luck of a training for an effect; see paired_test."""
+    of_users = mean_by_user(differences) if differences.size else np.array([])
+    if len(of_users) < 2:
+        return None
+    return float(ttest_1samp(of_users, 0).pvalue) if of_users.any() else 1.0
 
 
-def mean_by_user(runs: list[dict[str, float]]) -> np.ndarray:
-    """Average each user's value over the runs that have them: (n,), users in order of first appearance."""
-    users = dict.fromkeys(user for run in runs for user in run)
-    return np.array([np.mean([run[user] for run in runs if user in run]) for user in users])
+def user_values(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the metric of each user in each run: (n_runs, n_users), a column a user, NaN where a run tests no such."""
+    return pd.DataFrame([run["user_test"] for run in runs], dtype=float)
 
 
-def holm(p_values: dict[str, float | None]) -> dict[str, float | None]:
+def user_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> np.ndarray:
+    """Return how much better each user's metric is in our runs than in theirs: (n_runs, n_users), NaN as there.
+
+    Raises:
+        ValueError: the runs do not test the same users.
+    """
+    theirs = theirs.reindex(columns=ours.columns)
+    if len(ours) != len(theirs) or (ours.isna().to_numpy() != theirs.isna().to_numpy()).any():
+        raise ValueError("the runs of two rows test different users; give both rows the same seeds, data and split")
+    return (ours - theirs).to_numpy()
+
+
+def mean_by_user(differences: np.ndarray) -> np.ndarray:
+    """Average each user's value over the runs that have it: (n_runs, n_users) -> (n_users,)."""
+    return np.nanmean(differences, axis=0)
+
+
+def holm(p_values: dict[Name, float | None]) -> dict[Name, float | None]:
     """Correct p values for their number: name -> p, in the order given; None stays None.
 
     Source:
         Holm 1979, A simple sequentially rejective multiple test procedure.
     """
-    tested = sorted((p, name) for name, p in p_values.items() if p is not None)
+    tested = sorted(((p, name) for name, p in p_values.items() if p is not None), key=lambda found: found[0])
     scaled = [min(1.0, (len(tested) - rank) * p) for rank, (p, _) in enumerate(tested)]
     corrected = dict(zip((name for _, name in tested), itertools.accumulate(scaled, max), strict=True))
     return {name: corrected.get(name) for name in p_values}

@@ -28,11 +28,12 @@ from evaluation.equal_terms import (
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
-from training.grid_search import Point, coordinate_search
+from training.grid_search import MOST_BEYOND, Point, coordinate_search
 
 log = logging.getLogger("aglrec")
 
 BUDGET = 24  # points that are fitted for each baseline; a weight of popularity takes no fit, and does not count
+HALVINGS = 2  # of the steps around the best point, within the budget
 OF_TEXT = ("ease_text", "content_cosine", "content_whitened", "content_blocks")
 OF_ALL_TEXT = ("ease_text", "content_blocks")  # these take all blocks, fused as the model fuses them
 
@@ -95,6 +96,8 @@ def made_of(
         "open_ended": list(GRIDS.get(name, {})),
         "popularity_weights": list(POPULARITY_WEIGHTS),
         "budget": BUDGET,
+        "most_beyond": MOST_BEYOND,
+        "halvings": HALVINGS,
         "data": {"fingerprint": dataset.fingerprint},
         "encoder": {"used": info["used"]},
         "text": text_origin(info),
@@ -180,7 +183,7 @@ def _searched(name: str, inputs: Inputs) -> tuple[_Fit, dict[str, Any]]:
         if name != "popularity":
             log.warning(f"{name}: without a valid part nothing is tuned, and the defaults hold {start or ''}")
         grid = {}
-    at_end = coordinate_search(grid, start, figure).at_end + best.at_end
+    at_end = coordinate_search(grid, start, figure, halvings=HALVINGS).at_end + best.at_end
     n_points = max(len(tried), len(inputs.decided.get("linear", {}).get("tried", ())))
     log.info(f"{name}: {n_points} points fitted, best on valid: {best.point}")
     if at_end:

@@ -18,7 +18,18 @@ from dataset.tables import on_one_line, open_bytes
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
 
 # asked in this order: pairs accepts any table, so it comes last
-MODULES = ("bangumi", "bangumi_tables", "mal", "anilist", "kaggle", "movielens", "recbole", "amazon", "pairs")
+MODULES = (
+    "bangumi",
+    "bangumi_tables",
+    "mal",
+    "anilist",
+    "kaggle",
+    "movielens",
+    "recbole",
+    "published",
+    "amazon",
+    "pairs",
+)
 FORMATS: dict[str, Format] = {
     made.name: made for module in MODULES for made in import_module(f"importers.{module}").FORMATS
 }

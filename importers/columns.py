@@ -3,10 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
+from dataset.given import CODES
+from dataset.tables import on_one_line
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, joined_names, plain, year_of
-from importers.sheets import Sheet, entries, mapped, parsed, rates, read, times, titles
+from importers.sheets import Sheet, bad_row, entries, mapped, parsed, rates, read, times, titles
 
 # names that columns go by, the likeliest first; case, spaces, hyphens and underscores do not count
 USUAL = {
@@ -18,6 +21,7 @@ USUAL = {
     "status": "status",
     "comment": "comment review text review_text content",
     "updated_at": "updated_at timestamp time date datetime created_at unix_review_time",
+    "part": "part x_label",
     "name": "name title movie_title item_name anime_name book_title product_name",
     "tags_name": "tags_name tags genres genre class categories category keywords",
     "summary": "summary synopsis description overview plot",
@@ -30,6 +34,8 @@ STATUS_WORDS = {
     "on_hold": "on_hold paused",
     "dropped": "dropped",
 }
+# MMRec's x_label numbers the parts
+PART_NAMES = {**{name: name for name in CODES}, "0": "train", "1": "valid", "2": "test"}
 _STATUS = {word.replace("_", ""): status for status, words in STATUS_WORDS.items() for word in words.split()}
 
 
@@ -59,7 +65,18 @@ def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator
             cells["updated_at"] = times(cells["updated_at"])
         if "status" in cells:
             cells["status"] = mapped(cells["status"].map(_key), _STATUS)
+        if "part" in cells:
+            cells["part"] = _parts(sheet, columns["part"], cells["part"])
         yield entries(**cells)
+
+
+def _parts(sheet: Sheet, column: str, cells: pd.Series) -> np.ndarray:
+    strange = ~cells.isin(PART_NAMES)
+    if strange.any():
+        cell = cells[strange].iloc[0]
+        what = f"{column} {on_one_line(cell)!r} is no part of a split; write {', '.join(filter(None, PART_NAMES))}"
+        bad_row(sheet, int(cells.index[strange][0]), what)
+    return mapped(cells, PART_NAMES)
 
 
 def titles_by(

@@ -12,8 +12,9 @@ import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes, open_text
 
-# a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times
-ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at")
+# a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times;
+# part is that of a published split (see dataset.given), "" in sources without one
+ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at", "part")
 # a chunk of titles: name holds every name, joined; tags_name is a JSON list; year an int as text or ""; adult "1" or ""
 TITLE_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year", "adult")
 # "" is for sources that know no status: collected, one way or another

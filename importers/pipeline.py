@@ -12,10 +12,8 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from dataset.readers import INTERACTION_COLUMNS as ROW_COLUMNS
-from dataset.readers import KNOWN_COLUMNS, MAX_RATE
+from dataset.readers import KNOWN_COLUMNS
 from dataset.tables import find_file
 from importers.common import (
     CHUNK,
@@ -29,6 +27,7 @@ from importers.common import (
     count,
     joined_names,
 )
+from importers.rows import all_or_none_in_parts, write_rows
 from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
 from importers.tally import Tally, among, keys_of
 from runtime.files import named_write_errors
@@ -64,6 +63,7 @@ class Result(NamedTuple):
     known: int  # pairs of other statuses
     dropped_rows: Dropped
     dropped_titles: Dropped
+    parts: dict[str, int] = {}  # rows of each part of a published split; "" is in none
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
@@ -76,12 +76,13 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
         sources: as from recognise().
         folder: made if missing; files of these names in it are replaced.
         options: what the sources cannot say of themselves.
-        rules: what is kept. A title wished for or dropped is no positive, and goes to known.tsv.
+        rules: what is kept. A title wished for or dropped is no positive, and goes to known.tsv. Where the lists have a
+            split as published, interactions.tsv gets a column part.
 
     Raises:
         OSError: the disk is full, the folder cannot be written to, or another process converts into it; it is as it
             was.
-        ValueError: a source is damaged, none has lists, or nothing is left.
+        ValueError: a source is damaged, none has lists, some lists have a split and others none, or nothing is left.
     """
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
@@ -118,7 +119,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     entries = _batches(
-        (
+        all_or_none_in_parts(
             chunk
             for made, files in sources
             for file in files.lists
@@ -128,7 +129,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     )
     with create(work / USERS, USER_COLUMNS) as names, create(work / KNOWN, KNOWN_COLUMNS) as known:
         users = Users(names, known, rules)
-        rows = _write_rows(
+        rows = write_rows(
             (users.meet(_clean(chunk, titles.keys, hidden, dropped_rows)) for chunk in entries), work / ROWS
         )
     kept = users.chosen(dropped_rows)
@@ -136,7 +137,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         sieve(work / USERS, USER_COLUMNS, lambda table: among(keys_of(table["user_id"], rules.seed), kept))
         before = work / f"{ROWS}.all"
         (work / ROWS).replace(before)
-        rows = _write_rows(
+        rows = write_rows(
             (table[among(keys_of(table["user_id"], rules.seed), kept)] for table in read(before)), work / ROWS
         )
         before.unlink()
@@ -158,9 +159,8 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     count(
         dropped_rows, "of other statuses, of users or titles that are left out", sum(users.excluded.values()) - n_known
     )
-    return Result(
-        len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known, dropped_rows, dropped_titles
-    )
+    counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known)
+    return Result(*counts, dropped_rows, dropped_titles, rows.parts)
 
 
 # --- titles ---
@@ -308,33 +308,6 @@ class Users:
         count(dropped, f"of users with fewer than {self.rules.min_rows} rows", counts[~enough].sum())
         count(dropped, f"of users not among the {self.rules.users:,} drawn", counts[enough & ~drawn].sum())
         return keys[enough & drawn]
-
-
-class Written(NamedTuple):
-    """What is in a file of rows."""
-
-    total: int
-    unrated: int
-    titles: Tally
-
-
-def _write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
-    total, unrated, titles = 0, 0, Tally()
-    with create(path, ROW_COLUMNS) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
-        for table in tables:
-            rates = pd.to_numeric(table["rate"]).to_numpy(float)
-            rates = np.where((rates > 0) & (rates <= MAX_RATE), rates, 0)
-            texts = {column: cleaned(table[column]) for column in ("comment", "updated_at")}
-            write(out, table.assign(rate=_rate_texts(rates), **texts)[list(ROW_COLUMNS)])
-            titles.add(keys_of(table["subject_id"]))
-            total, unrated = total + len(table), unrated + int((rates == 0).sum())
-            bar.update(len(table))
-    return Written(total, unrated, titles)
-
-
-def _rate_texts(rates: np.ndarray) -> np.ndarray:
-    kinds, which = np.unique(rates, return_inverse=True)
-    return np.array([np.format_float_positional(rate, trim="-") for rate in kinds], dtype=object)[which]
 
 
 def _batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:

@@ -1,26 +1,45 @@
-"""RecBole's atomic files: NAME.inter and NAME.item, tab-separated, each field of the header with its type."""
+"""RecBole's atomic files: NAME.inter and NAME.item, tab-separated, each field of the header with its type.
 
+Of benchmark files the name says the part: NAME.train.inter, NAME.valid.inter, NAME.test.inter. MMRec's NAME.inter has
+no types, and the part in its field x_label.
+"""
+
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from dataset.splits import PARTS
 from dataset.tables import on_one_line
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.sheets import Sheet, bare_name, files_in, header
 
+log = logging.getLogger("aglrec")
+
 TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
 
 
 def find(source: Path) -> Files | None:
-    """Find the .inter files of a data set, which may be in parts, and its .item file; of several sets the first."""
+    """Find the .inter files of a data set, which may be in parts, and its .item file; of several sets the first.
+
+    Raises:
+        ValueError: beside the parts of a split stands a file of other rows, perhaps all of them.
+    """
     files = [path for path in files_in(source) if bare_name(path).endswith((".inter", ".item")) and _fields(path)]
     of_first = [path for path in files if _name_of_set(path) == _name_of_set(files[0])]
     found = Files(
         *(tuple(path for path in of_first if bare_name(path).endswith(ending)) for ending in (".inter", ".item"))
     )
+    others = [path.name for path in found.lists if not _part_of(path)]
+    if 0 < len(others) < len(found.lists):
+        parts = ", ".join(path.name for path in found.lists if _part_of(path))
+        raise ValueError(
+            f"{source} has {parts}, which are parts of a split, and {', '.join(others)}; name the files of the one or "
+            "of the other, and the .item file"
+        )
     return found if any(found) else None
 
 
@@ -29,10 +48,21 @@ def _name_of_set(path: Path) -> Path:
     return path.with_name(path.name.split(".")[0])
 
 
+def _part_of(path: Path) -> str:
+    """Return the part that the name of a benchmark file says, "" if it says none."""
+    middle = bare_name(path).split(".")[1:-1]
+    return middle[-1] if middle and middle[-1] in PARTS else ""
+
+
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read a .inter file."""
-    columns = _columns(path, options, ENTRY_COLUMNS, ("user_id", "subject_id"))
-    yield from entries_by(columns, _sheet(path), "a .inter file")
+    columns, part = _columns(path, options, ENTRY_COLUMNS, ("user_id", "subject_id")), _part_of(path)
+    if not part and bare_name(path).count(".") > 1 and "part" not in columns:
+        log.warning(
+            f"{path.name}: its name says no part of a split; should it be one, call it .train, .valid or .test.inter"
+        )
+    for chunk in entries_by(columns, _sheet(path), "a .inter file"):
+        yield chunk.assign(part=part) if part else chunk
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -62,6 +92,8 @@ def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tupl
 def _fields(path: Path) -> dict[str, str]:
     """Return the fields of a header, name -> name:type; none if it is of another format."""
     names = header(_sheet(path))
+    if not any(map(TYPE.search, names)) and {"user_id", "subject_id", "part"} <= set(guess(names, {}, ENTRY_COLUMNS)):
+        return {name: name for name in names}  # MMRec's
     return {TYPE.sub("", name): name for name in names} if all(map(TYPE.search, names)) else {}
 
 
@@ -74,4 +106,12 @@ def _tokens(cell: str) -> list[str]:
     return [token.strip(" '\"") for token in (cell.split(",") if "," in cell else cell.split())]
 
 
-FORMATS = (Format("recbole", "RecBole's atomic files: NAME.inter, NAME.item", find, read_lists, read_titles),)
+FORMATS = (
+    Format(
+        "recbole",
+        "RecBole's atomic files: NAME.inter or its parts, NAME.item; MMRec's .inter",
+        find,
+        read_lists,
+        read_titles,
+    ),
+)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_1samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,7 +28,7 @@ if __name__ == "__main__":
 
 from config import get_config
 from data_loader import load_dataset
-from evaluation.significance import mean_by_user, paired_test, user_differences
+from evaluation.significance import p_over_users, paired_test, user_differences, user_values
 from run_ablation import shared_vectors, trained_row
 from runtime.cli import run_script
 from runtime.files import write_json
@@ -58,7 +57,7 @@ def shares(rows: list[Runs]) -> dict[str, float]:
     """Return the share of the pairs of rows with p below 0.05: by paired_test, and by a t-test over users alone."""
     pairs = list(itertools.combinations(rows, 2))
     ours = [paired_test(*pair)[1] < 0.05 for pair in pairs]
-    alone = [ttest_1samp(mean_by_user(user_differences(*pair)), 0).pvalue < 0.05 for pair in pairs]
+    alone = [p_over_users(user_differences(*map(user_values, pair))) < 0.05 for pair in pairs]
     return {"pairs": len(pairs), "users and runs": float(np.mean(ours)), "users alone": float(np.mean(alone))}
 
 

@@ -49,10 +49,10 @@ def measure(run: FinishedRun, costs: list[float]) -> Rows:
         ValueError: the run has no offset, no cold titles or no valid part.
     """
     decided, dataset, folder = run.checkpoint["decided"].get("cold_offset"), run.dataset, run.config["saved_dir"]
-    if decided is None or not run.config["cold_item_ratio"]:
+    if decided is None or not (run.config["cold_item_ratio"] or dataset.cold_test.nnz):
         raise ValueError(
             f"{folder} has no offset for new titles; train it with text, --cold_cost below 1 and "
-            "--cold_item_ratio above 0"
+            "--cold_item_ratio above 0, or on a given split with cold parts"
         )
     if not dataset.valid.nnz:
         raise ValueError(

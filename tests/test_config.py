@@ -10,7 +10,7 @@ from runtime.cli import Flags, parse_overrides
 from tests.helpers.config import help_of
 
 CHOICES = {
-    "split": ("user_time", "leave_one_out", "random", "global_time"),
+    "split": ("auto", "given", "user_time", "leave_one_out", "random", "global_time"),
     "encoder_fallback": ("lsa", "none"),
     "fusion_mode": ("concat", "sum", "none"),
     "resume": ("auto", "never"),
@@ -46,7 +46,7 @@ FLOAT_KEYS = [key for key, value in CONFIG.items() if type(value) is float]
         ("model_name", "BAAI/bge-m3"),
         ("device", "auto"),
         ("min_rate", 1.0),
-        ("split", "user_time"),
+        ("split", "auto"),
         ("cold_item_ratio", 0.0),
         ("top_k", [10, 20]),
         ("recommend_k", 20),
@@ -327,7 +327,7 @@ def test_ratios_must_leave_something_to_train_on(valid: float, test: float) -> N
         get_config({"valid_ratio": valid, "test_ratio": test})
 
 
-@pytest.mark.parametrize("metric", ["NDCG@20", "Precision@5", "recall@5", "Recall@", "Recall", "", "auc"])
+@pytest.mark.parametrize("metric", ["NDCG@20", "Accuracy@5", "recall@5", "Recall@", "Recall", "", "auc"])
 def test_early_stop_metric_outside_top_k_names_the_legal_ones(metric: str) -> None:
     with pytest.raises(ValueError, match="early_stop_metric") as error:
         get_config({"top_k": [5, 10], "early_stop_metric": metric})

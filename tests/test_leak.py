@@ -166,6 +166,82 @@ def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: st
     assert edges.sum() == dataset.train.nnz == len(trained)
 
 
+HELD_OUT = ("valid", "test", "cold_valid", "cold_test", "aside", "")
+
+
+def write_given(folder: Path, held_out: bool) -> Path:
+    """Write a given split with every part; with held_out the contents of all rows but those of train are others."""
+    write_timed(folder)
+    rng = np.random.default_rng(3)
+    with (folder / "interactions.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
+    cold = {"s0": "cold_valid", "s1": "cold_test", "s2": "cold_valid", "s3": "cold_test"}
+    warm = rng.choice(["train", "valid", "test", "aside", ""], len(rows), p=[0.6, 0.1, 0.1, 0.1, 0.1]).tolist()
+    known = [[*row[:2], row[4]] for row in rows[:40:9]]
+    with (folder / "interactions.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["user_id", "subject_id", "rate", "comment", "updated_at", "part"])
+        for number, row in enumerate(rows):
+            part = cold.get(row[1], warm[number])
+            if part != "train" and held_out:
+                row[2:] = "1" if number % 2 else "10", MARKER, str(1_000_000_000 + 10**7 * (number * 31 % 97))
+            if number % 9 or number >= 40:
+                writer.writerow([*row, part])
+    with (folder / "known.tsv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(
+            [["user_id", "subject_id", "updated_at"], *known]
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"fusion_mode": "concat"}, TUNED, {**TUNED, "refit_valid": True}], ids=["concat", "tuned", "refit_valid"]
+)
+def test_contents_of_held_out_rows_of_a_given_split_reach_nothing(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    """Rates, comments and times of rows beyond train: who collected what is all that a ranking is measured by.
+
+    (With refit_valid the rows of valid are train rows in the end, and are left as they are.)
+    """
+    runs = []
+    for name in ("a", "b"):
+        folder = write_given(tmp_path / name, held_out=name == "b")
+        if recipe.get("refit_valid"):
+            keep_rows_of_valid(tmp_path / "a", folder)
+        config = settings(folder, tmp_path / f"saved_{name}", **recipe)
+        dataset = load_dataset(config)
+        assert all(getattr(dataset, part).nnz for part in ("test", "cold_test", "excluded"))
+        runs.append((run(config), dataset.fingerprint, Path(config["saved_dir"])))
+    assert MARKER in (tmp_path / "b" / "interactions.tsv").read_text()
+    (first, fingerprint, saved), (second, again, beside) = runs
+    assert fingerprint == again
+    for key in ("valid", "test", "cold", "epoch", "decided"):
+        assert first[key] == second[key], key
+    for name in ("user_emb.pt", "item_emb.pt"):
+        assert torch.equal(*(torch.load(folder / name, weights_only=True) for folder in (saved, beside))), name
+    for name in ("user_llm_embeddings.npy", "item_llm_embeddings.npy"):
+        assert np.array_equal(np.load(saved / name), np.load(beside / name)), name
+
+
+def keep_rows_of_valid(source: Path, folder: Path) -> None:
+    """Put the rows of valid and cold_valid of one folder in the place of those of the other."""
+    lines = [(f / "interactions.tsv").read_text(encoding="utf-8").splitlines(keepends=True) for f in (source, folder)]
+    mixed = [ours if ours.endswith("valid\n") else theirs for ours, theirs in zip(*lines, strict=True)]
+    (folder / "interactions.tsv").write_text("".join(mixed), encoding="utf-8")
+
+
+def test_no_pair_held_out_by_a_given_split_is_an_edge_or_a_comment(tmp_path: Path) -> None:
+    dataset = load_dataset(settings(write_given(tmp_path / "a", held_out=True), tmp_path / "saved"))
+    edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users :].numpy() > 0
+    with (tmp_path / "a" / "interactions.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["part"] for row in rows} == {"train", *HELD_OUT}
+    for row in rows:
+        place = dataset.raw_user_ids.index(row["user_id"]), dataset.raw_item_ids.index(row["subject_id"])
+        assert edges[place] == (row["part"] == "train")
+    assert dataset.user_comments.texts
+    assert MARKER not in dataset.user_comments.texts
+
+
 def test_negatives_do_not_shun_held_out_pairs(tmp_path: Path) -> None:
     """To spare them would tell the model where they are."""
     dataset = load_dataset(settings(write_timed(tmp_path / "a"), tmp_path))

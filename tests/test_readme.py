@@ -23,6 +23,7 @@ WRITTEN = {  # by a run, by LightGCN's authors, or by the reader
     "saved/report.html",
     "encoded/",
     "train.txt",
+    "valid.txt",
     "test.txt",
     "ids.txt",
     "names.txt",

@@ -33,6 +33,8 @@ from training.losses import BATCHES
 
 log = logging.getLogger("aglrec")
 
+GIVEN = "--split given (the default): the column part has a split as published, to which min_rate does not apply."
+
 
 def check(folder: Path, overrides: dict[str, Any], timing: bool) -> dict[str, Any]:
     """Look at a data set.
@@ -110,7 +112,8 @@ def advice(found: dict[str, Any], config: dict[str, Any], encoder: Encoder | Non
     """Say which settings suit a data set of this profile, and why."""
     counts, lines = found["counts"], []
     if "texts" in found:
-        lines += [_split_advice(found["times"]), _rate_advice(found["rates"])]
+        is_given = found["split"] == "given"
+        lines += [GIVEN] if is_given else [_split_advice(found["times"]), _rate_advice(found["rates"])]
         lines.append(_text_advice(found["texts"], found["comments"]))
     lines.append("--preset tuned: it chooses on valid what depends on the data.")
     if counts["users with fewer than 3 positives"] > counts["users"] / 2:

@@ -52,7 +52,8 @@ def _counts(figures: dict[str, Any], min_rate: float) -> list[str]:
     counts = figures["counts"]
     parts = ", ".join(f"{counts[name]:,} {name}" for name in PARTS if counts[name])
     used = f", of which {counts['pairs']:,} are used" * (counts["rows"] != counts["pairs"])
-    positive = f"rate {min_rate:g} or more" if "rates" in figures else "all pairs"
+    of_tables = "as the column part says" if figures["split"] == "given" else f"rate {min_rate:g} or more"
+    positive = of_tables if "rates" in figures else "all pairs"
     rows = {
         "users": f"{counts['users']:,}",
         "titles": f"{counts['titles']:,}, {counts['titles without a row']:,} of them without any row",

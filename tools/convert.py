@@ -7,6 +7,9 @@ FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder o
 formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
 list holds stays: that new titles can be recommended from their text is the point.
 
+A split as published (MMRec's x_label, RecBole's NAME.train.inter and so on, train.txt and test.txt of LightGCN, the
+matrices of RLMRec) arrives in the column part of interactions.tsv, and main.py takes it as it is.
+
 What a user only wishes for, or dropped, is no positive: such rows go to known.tsv, so that nothing learns from them and
 these titles are not recommended to them either. --statuses decides otherwise.
 """
@@ -89,6 +92,9 @@ def convert_summary(result: Result, folder: Path) -> str:
     ]
     if result.known:
         lines.append(f"{KNOWN}: {result.known:,} rows of other statuses, no positives and not recommended back")
+    if result.parts:
+        parts = ", ".join(f"{n:,} {part or 'in no part'}" for part, n in result.parts.items())
+        lines.append(f"the split of the source is in the column part, and main.py takes it as it is: {parts}")
     for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
         if any(dropped.values()):
             lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
@@ -100,7 +106,7 @@ def convert_summary(result: Result, folder: Path) -> str:
     data = f"--data_dir {shlex.quote(str(folder))}"
     train = ["python main.py", data, "--preset tuned --refit true"]
     train.append("--model_name lsa" if result.described else "--fusion_mode none")
-    if 2 * result.unrated > result.rows:
+    if 2 * result.unrated > result.rows and not result.parts:
         train.append("--min_rate 0")
     following = (
         f"python tools/check.py {shlex.quote(str(folder))}",

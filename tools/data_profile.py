@@ -51,8 +51,8 @@ def profile(dataset: Dataset, tables: Tables, min_rate: float) -> dict[str, Any]
     """Compute the figures of a data set; shares are from 0 to 1, lengths in characters.
 
     Returns:
-        {"counts", "rows per user", "rows per title"}, and of TSV files {"rates", "times", "comments", "texts"}; rows
-        per title are those of titles that have any.
+        {"split", "counts", "rows per user", "rows per title"}, and of TSV files {"rates", "times", "comments",
+        "texts"}; rows per title are those of titles that have any.
     """
     pairs = (
         dataset.seen.nonzero()
@@ -64,6 +64,7 @@ def profile(dataset: Dataset, tables: Tables, min_rate: float) -> dict[str, Any]
     )
     per_user, per_title = (np.bincount(ids, minlength=n) for ids, n in zip(pairs, dataset.seen.shape, strict=True))
     found = {
+        "split": dataset.facts["split"],
         "counts": counts(dataset, tables, per_title),
         "rows per user": quartiles(per_user),
         "rows per title": quartiles(per_title[per_title > 0]),

@@ -13,16 +13,16 @@ from evaluator import evaluate, means, user_metrics
 from model import UNLISTED, LightGCN
 from runtime.distributed import broadcast_from_rank0
 from training.closed_form import log_popularity
+from training.grid_search import Point, coordinate_search
 from training.linear_columns import Linear, linear_model, linear_users, place_cold_by_text
 
 log = logging.getLogger("aglrec")
 
 GRID, HALVINGS, SAMPLE = 64, 10, 10_000
-# weights to try: of log popularity, and of the linear scores scaled to the spread of the trained ones
-POPULARITY_GRID, LINEAR_GRID, ROUNDS = (
+# weights to try, and beyond the largest: of log popularity, and of linear scores scaled to the spread of trained ones
+POPULARITY_GRID, LINEAR_GRID = (
     (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0),
     (0.0, 0.12, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0),
-    3,
 )
 
 
@@ -141,29 +141,17 @@ def search_blend_weights(
             for a, b in ((mine, item_emb), columns)
         ]
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
-    found: dict[tuple[float, float], float] = {}
 
-    def value(weights: tuple[float, float]) -> float:
-        if weights not in found:
-            pairs = [(mine, item_emb), (torch.ones_like(mine[:, :1]), weights[0] * bias[:, None])]
-            if weights[1]:
-                pairs.append((columns[0] * (weights[1] * unit), columns[1]))
-            factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
-            found[weights] = means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[
-                metric
-            ]
-        return found[weights]
+    def figure(point: Point) -> float:
+        pairs = [(mine, item_emb), (torch.ones_like(mine[:, :1]), point["popularity"] * bias[:, None])]
+        if point["linear"]:
+            pairs.append((columns[0] * (point["linear"] * unit), columns[1]))
+        factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
+        return means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[metric]
 
-    best = (0.0, 0.0)
-    for _ in range(ROUNDS):
-        start = best
-        if linear is not None:
-            best = max([(best[0], weight) for weight in LINEAR_GRID], key=value)
-        best = max([(weight, best[1]) for weight in POPULARITY_GRID], key=value)
-        if best == start:
-            break
-    tried = [{"popularity": pair[0], "linear": pair[1], metric: figure} for pair, figure in sorted(found.items())]
-    return dict(zip(("popularity", "linear"), best, strict=True)), unit, tried
+    grid = {"linear": LINEAR_GRID if linear is not None else (0.0,), "popularity": POPULARITY_GRID}
+    best, tried, _ = coordinate_search(grid, {"linear": 0.0, "popularity": 0.0}, figure)
+    return best, unit, [{**point, metric: value} for point, value in tried]
 
 
 def _log_popularity(dataset: Dataset, text: np.ndarray | None) -> np.ndarray:

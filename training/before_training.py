@@ -17,8 +17,9 @@ from training.validation import valid_metrics
 log = logging.getLogger("aglrec")
 
 # users with tens of items need a low temperature; with a few items a high one, and more items placed by text only
-TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.15, 0.25), 0.5
-SHORT = {"embedding_dim": 128, "epochs": 2, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
+TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3), 0.5
+NEAR = 0.01  # share of the best figure
+EPOCHS, SHORT = 2, {"embedding_dim": 128, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
 def choose_before_training(
@@ -27,7 +28,8 @@ def choose_before_training(
     """Choose on valid what the config leaves open with a temperature of 0.
 
     Short runs of a small model decide: first the temperature of TEMPERATURE_GRID, then, with text, whether id_dropout
-    rises to ID_DROPOUT, and where users wrote something, whether their text is left out.
+    rises to ID_DROPOUT, and where users wrote something, whether their text is left out. Choices whose figures are NEAR
+    to each other are decided by runs of as many epochs as training has.
 
     Args:
         dataset: its test parts are not looked at.
@@ -46,14 +48,22 @@ def choose_before_training(
         return {"selected": selected, "metric": config["early_stop_metric"], "by": []}
     tried: list[dict[str, Any]] = []
 
+    def figure_of(choice: dict[str, Any], epochs: int) -> float:
+        for run in tried:
+            if (run["choice"], run["epochs"]) == (choice, epochs):
+                return run["figure"]
+        figure = short_run(dataset, vectors, {**config, **choice, "epochs": epochs}, device)
+        tried.append({"choice": choice, "epochs": epochs, "figure": figure})
+        return figure
+
     def best(choices: list[dict[str, Any]]) -> dict[str, Any]:
-        figures = []
-        for choice in choices:
-            known = [run["figure"] for run in tried if run["choice"] == choice]
-            figures += known or [short_run(dataset, vectors, {**config, **choice}, device)]
-            if not known:
-                tried.append({"choice": choice, "figure": figures[-1]})
-        return choices[int(np.argmax(figures))]
+        for epochs in (EPOCHS, config["epochs"]):
+            figures = [figure_of(choice, epochs) for choice in choices]
+            near = np.flatnonzero(np.array(figures) >= (1 - NEAR) * max(figures))
+            if len(near) == 1:
+                return choices[near[0]]
+            winner, choices = choices[int(np.argmax(figures))], [choices[place] for place in near]
+        return winner
 
     selected = best([{"temperature": temperature} for temperature in TEMPERATURE_GRID])
     if vectors.items is not None and config["use_item_llm"] and config["id_dropout"] < ID_DROPOUT:
@@ -65,7 +75,7 @@ def choose_before_training(
 
 
 def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
-    """Train a small model for two epochs and return its best valid metric among the titles with a history."""
+    """Train a small model and return its best valid metric among the titles with a history."""
     short = {**config, **SHORT, "embedding_dim": min(SHORT["embedding_dim"], config["embedding_dim"])}
     return best_valid_metric(dataset, vectors, short, device)
 

@@ -1,6 +1,7 @@
 """The search of a baseline's settings: one key after the other, on grids that go on beyond their ends."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 Point = dict[str, Any]  # key -> value
@@ -18,25 +19,31 @@ class Found(NamedTuple):
 
 
 def coordinate_search(
-    grid: dict[str, Sequence[Any]], start: Point, figure: Callable[[Point], float | None], nearby: bool = False
+    grid: dict[str, Sequence[Any]],
+    start: Point,
+    figure: Callable[[Point], float | None],
+    nearby: bool = False,
+    halvings: int = 0,
 ) -> Found:
     """Search the point with the highest figure along one key at a time, until no key changes any more.
 
     In the first round all values of each grid are tried, the other keys being as they are best so far; afterwards those
-    next to the best one. Where that is the first or last of its grid, the grid goes on (see next_value), by MOST_BEYOND
-    values at most.
+    next to the best one. Where that is the first or last of its grid, the grid goes on (see beyond), by MOST_BEYOND
+    values at most. In the end the steps around the best point are halved.
 
     Args:
         grid: key -> values, numbers in ascending order; others are all tried in each round, and none is beyond them.
         start: a value of each grid.
         figure: of a point; None if it cannot be had any more, which passes the point over.
         nearby: try no values but those next to the best one in the first round either.
+        halvings: how often.
 
     Returns:
         The Found; of points with the same figure the one tried first is best.
     """
     grid, tried = {key: list(values) for key, values in grid.items()}, [(start, figure(start))]
-    best, first_round = tried[0], not nearby
+    room = dict.fromkeys(grid, MOST_BEYOND)
+    best = tried[0]
 
     def attempt(key: str, value: Any) -> None:
         nonlocal best
@@ -45,27 +52,46 @@ def coordinate_search(
             tried.append((point, found))
             best = max(best, tried[-1], key=lambda pair: pair[1])
 
-    def climb(key: str, most: int) -> None:
+    def climb(key: str) -> None:
         """Try the values beside the best one until it is the best of them."""
         current = None
         while best[0][key] != current:
             current = best[0][key]
-            more = [value for value in beyond(grid[key], current, key) if len(grid[key]) < most]
+            more = beyond(grid[key], current, key)[: room[key]]
+            room[key] -= len(more)
             grid[key] = sorted([*grid[key], *more]) if more else grid[key]
             for value in _beside(grid[key], current):
                 attempt(key, value)
 
-    most, before = {key: len(values) + MOST_BEYOND for key, values in grid.items()}, None
-    while best != before:
+    for key in () if nearby else grid:
+        for value in grid[key]:
+            attempt(key, value)
+        climb(key)
+    before = None
+    while best != before or halvings:
+        if best == before:
+            halvings -= 1
+            grid = {key: _with_middles(values, best[0][key]) for key, values in grid.items()}
         before = best
         for key in grid:
-            for value in grid[key] if first_round else ():
-                attempt(key, value)
-            climb(key, most[key])
-        first_round = False
+            climb(key)
     values = {key: sorted({point[key] for point, _ in tried}) for key in grid}
     at_end = [key for key in grid if beyond(values[key] if len(values[key]) > 1 else grid[key], best[0][key], key)]
     return Found(best[0], tried, at_end)
+
+
+def _with_middles(values: list[Any], current: Any) -> list[Any]:
+    """Add to an ascending grid of numbers the middles between the current one and those next to it."""
+    if not _are_numbers(values):
+        return values
+    around = _beside(values, current)
+    middles = [(low * high) ** 0.5 if low else high / 2 for low, high in pairwise(around)]
+    return sorted({*values, *(_rounded(middle, values) for middle in middles)})
+
+
+def _rounded(value: float, values: Sequence[float]) -> float:
+    """Round to four digits, or to a whole number where all values are such."""
+    return round(value) if all(isinstance(each, int) for each in values) else float(f"{value:.4g}")
 
 
 def _beside(values: list[Any], current: Any) -> list[Any]:
@@ -91,6 +117,6 @@ def beyond(values: Sequence[Any], current: Any, key: str = "") -> list[float]:
         if current == end:
             value = end * end / inner if inner else 2 * end
             value = (end + high) / 2 if value >= high else value
-            value = round(value) if all(isinstance(each, int) for each in values) else float(f"{value:.4g}")
+            value = _rounded(value, values)
             found += [value] if low < value < high and value != end else []
     return found

@@ -5,7 +5,7 @@ from typing import Any
 from evaluation.baselines import BASELINES
 from evaluation.tables import gain_and_p, mean_and_sd
 from web.report_files import THIS_RUN, Saved
-from web.report_parts import Part, figure_at, missing, row_bars, table, union, written
+from web.report_parts import Part, Row, figure_at, missing, row_bars, table, union, written
 
 
 def headline(saved: Saved) -> list[Part]:
@@ -19,7 +19,8 @@ def headline(saved: Saved) -> list[Part]:
     texts = [
         written({part: row[part] for part in ("warm", "test", "cold")}, row["n_seeds"]) for row in columns.values()
     ]
-    names = [name for name in union(texts) if name.startswith(("warm", "test")) or name.endswith(saved.metric)]
+    short = tuple(f"{part} {metric}" for part in ("warm", "test") for metric in ("Recall", "NDCG", "Hit", "AUC"))
+    names = [name for name in union(texts) if name.startswith(short) or name.endswith(saved.metric)]
     caption = (
         f"Epochs, and points of baselines, are the best by {saved.metric} on valid; ± is the standard deviation over "
         "seeds. Warm: test "
@@ -38,20 +39,30 @@ def comparison(saved: Saved) -> list[Part]:
     charts = [
         row_bars(f"warm {key}", saved.compared, "warm", key) for key in (metric, metric.replace("NDCG", "Recall"))
     ]
+    of_what = "seeds of the model; the split has none" if saved.compared[0].get("n_splits") == 1 else "seeds"
     text = (
         "Test pairs, ranked among the titles that someone collected in train, so that every row ranks the same titles. "
         "Grey bars are baselines, tuned on valid. "
-        + (f"Error bars: ± 1 standard deviation over {n} seeds." if n > 1 else "One seed: no error bars.")
+        + (f"Error bars: ± 1 standard deviation over {n} {of_what}." if n > 1 else "One seed: no error bars.")
     )
+    rival = saved.compared[0].get("rival")  # which results of before have not
     caption = (
-        f"Gain in warm {metric} over the row without text of the same fusion_mode, and p of a paired t-test "
-        "over users and runs, corrected by Holm's method; no p for one seed"
+        f"Gain in warm {metric} over the row without text of the same fusion_mode"
+        + (f", and over {rival}" if rival else "")
+        + ", with p of a paired t-test over users and runs, corrected by Holm's method over all p of this table; no p "
+        "for one seed"
     )
+    header = ["row", metric, "gain", "p", *([f"gain over {rival}", f"p against {rival}"] if rival else [])]
     lines = [
-        [row["tag"], mean_and_sd(row["warm"][metric], row["n_seeds"]), *gain_and_p(row["gain"], row["p"])]
+        [row["tag"], mean_and_sd(row["warm"][metric], row["n_seeds"]), *_gains(row, bool(rival))]
         for row in saved.compared
     ]
-    return [{"charts": charts}, {"text": text}, table(caption, ["row", metric, "gain", "p"], lines)]
+    return [{"charts": charts}, {"text": text}, table(caption, header, lines)]
+
+
+def _gains(row: Row, with_rival: bool) -> list[str]:
+    rival = gain_and_p(row["gain_rival"], row["p_rival"]) if with_rival else []
+    return [*gain_and_p(row["gain"], row["p"]), *rival]
 
 
 def groups(saved: Saved) -> list[Part]:
@@ -104,7 +115,11 @@ def all_metrics(saved: Saved) -> list[Part]:
     names = [name for name in union(texts) if name != "cold n items"]
     lines = []
     for row, text in zip(saved.rows, texts, strict=True):
-        more = [*gain_and_p(row["gain"], row["p"]), f"{row['train_s']['mean']:.1f}", str(row["n_seeds"])]
+        seconds = f"{row['fit_s']['mean']:.1f}" if "fit_s" in row else "-"
+        more = [*gain_and_p(row["gain"], row["p"]), seconds, str(row["n_seeds"])]
         lines.append([row["tag"], *(text.get(name, "-") for name in names), *more, row["encoder"] or "none"])
-    caption = "Means, and ± standard deviations over seeds; gain and p as in Comparison"
-    return [table(caption, ["row", *names, "gain", "p", "train s", "seeds", "encoder"], lines)]
+    caption = (
+        "Means, and ± standard deviations over seeds; gain and p as in Comparison; fit s: wall seconds from data and "
+        "text vectors to final vectors, of a baseline for its whole grid"
+    )
+    return [table(caption, ["row", *names, "gain", "p", "fit s", "seeds", "encoder"], lines)]

@@ -1,13 +1,12 @@
 """What the report reads from a saved/ folder: runs, rows, histories, vectors and lists."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from evaluation.significance import spread
+from evaluation.comparisons import largest_ndcg, summary
 from runtime.files import load_torch
 from runtime.safe_files import load_arrays, parse_json
 
@@ -41,7 +40,7 @@ class Saved(NamedTuple):
 def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
     """Read the JSON files of a saved/ folder and of the rows below it."""
     metrics, rows = read_json(folder / "metrics.json"), read_json(folder / "ablation" / "results.json") or []
-    homes = {row["tag"]: _home(folder, row["folders"][0]) for row in rows}
+    homes = {row["tag"]: home_of(folder / "ablation", row["folders"][0]) for row in rows}
     runs = {THIS_RUN: metrics, **{tag: read_json(home / "metrics.json") for tag, home in homes.items()}}
     homes = homes or {THIS_RUN: folder}
     histories = {tag: read_json(home / "history.jsonl", by_line=True) for tag, home in homes.items()}
@@ -60,19 +59,13 @@ def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
 
 def as_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """Turn a run's metrics.json into the form of a row of results.json."""
-    keys = ("valid", "warm", "test", "listed", "cold", "groups", "train_s")
-    row = {"tag": THIS_RUN, "n_seeds": 1, "encoder": metrics["encoder"]["used"], "gain": None, "p": None, "beyond": {}}
-    return row | {key: spread([metrics[key]]) for key in keys}
+    run = {**metrics, "beyond": {}, "folder": ""}
+    return {**summary(THIS_RUN, {}, [run]), "gain": None, "p": None}
 
 
-def largest_ndcg(keys: Iterable[str]) -> str:
-    """Name the NDCG with the largest cut-off among the keys of metrics."""
-    return max((key for key in keys if key.startswith("NDCG@")), key=lambda key: int(key.split("@")[1]))
-
-
-def _home(folder: Path, written: str) -> Path:
-    """Find a row's folder, which may have moved along with the whole of saved/ since it was written down."""
-    moved = folder / "ablation" / written.rpartition("ablation/")[2]
+def home_of(ablation: Path, written: str) -> Path:
+    """Find a row's folder below that of its ablation, which may have moved since the path was written down."""
+    moved = ablation / written.rpartition("ablation/")[2]
     return moved if moved.exists() else Path(written)
 
 

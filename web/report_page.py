@@ -7,7 +7,7 @@ strangers: the template escapes whatever reaches the page, and the page's own po
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -72,11 +72,17 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
     for section in SECTIONS:
         parts = section.parts(saved) if getattr(saved, section.needs) else []
         sections.append({"title": section.title, "parts": parts or [missing(section.missing, section.command)]})
+    page = rendered("AGLRec report", sections, warnings(saved))
+    with atomic_write(folder / "report.html") as file:
+        file.write(page)
+    return folder / "report.html"
+
+
+def rendered(title: str, sections: list[dict[str, Any]], warned: list[str]) -> bytes:
+    """Lay out a page: its title, its sections {"title", "parts"}, and the warnings above them."""
     environment = Environment(loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined)
     environment.globals |= {"markers": MARKERS, "width": WIDTH, "height": HEIGHT, "left": LEFT, "n_titles": N_TITLES}
     page = environment.get_template("report.html.jinja").render(
-        css=(HOME / "report.css").read_text(encoding="utf-8"), warnings=warnings(saved), sections=sections
+        title=title, css=(HOME / "report.css").read_text(encoding="utf-8"), warnings=warned, sections=sections
     )
-    with atomic_write(folder / "report.html") as file:
-        file.write(page.encode("utf-8", "replace"))  # JSON may hold half a surrogate pair, UTF-8 may not
-    return folder / "report.html"
+    return page.encode("utf-8", "replace")  # JSON may hold half a surrogate pair, UTF-8 may not

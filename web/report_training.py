@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from evaluation.comparisons import largest_ndcg
 from web.charts import lines, ticks
-from web.report_files import Saved, largest_ndcg
+from web.report_files import Saved
 from web.report_parts import Part, as_text, table, union
 
 

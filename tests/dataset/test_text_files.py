@@ -12,6 +12,7 @@ from config import get_config
 from data_loader import load_dataset
 from dataset.splits import PARTS
 from llm_embedding import text_vectors
+from tests.helpers.data import write_tsv
 from tests.helpers.splits import Pairs, load, pairs, per_user, warnings_of
 
 DATASETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
@@ -82,8 +83,12 @@ def test_text_valid_is_random_seeded_and_spares_small_users(tmp_path: Path) -> N
 
 def test_text_files_say_that_the_split_setting_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="aglrec"):
-        load(write_random_text(tmp_path), min_rate=5)
-    assert sum("split" in record.getMessage() and "ignored" in record.getMessage() for record in caplog.records) == 1
+        load(write_random_text(tmp_path), min_rate=5, split="global_time")
+    said = [record.getMessage() for record in caplog.records if "ignored" in record.getMessage()]
+    assert said == [
+        f"{tmp_path} gives the split, and valid is drawn from its train part at random; split 'global_time', "
+        "min_rate and test_ratio are ignored"
+    ]
     assert warnings_of(caplog) == ""
 
 
@@ -153,6 +158,69 @@ def test_text_files_have_no_cold_items(tmp_path: Path) -> None:
 def test_interactions_outrank_text_files(data_dir: Path) -> None:
     before = load(data_dir).fingerprint
     assert load(write_random_text(data_dir)).fingerprint == before
+
+
+# --- valid.txt, and texts beside ---
+
+
+def test_valid_txt_is_the_valid_part(tmp_path: Path) -> None:
+    folder = write_text(tmp_path, "u a b c d\nv a b\n", "u f\n")
+    (folder / "valid.txt").write_text("v  e c\nw a\n", encoding="utf-8")
+    for ratio in (0.4, 0.0):
+        dataset = load(folder, valid_ratio=ratio)
+        assert [pairs(dataset, part) for part in ("train", "valid", "test")] == [
+            {("u", "a"), ("u", "b"), ("u", "c"), ("u", "d"), ("v", "a"), ("v", "b")},
+            {("v", "e"), ("v", "c"), ("w", "a")},
+            {("u", "f")},
+        ]
+    assert dataset.raw_user_ids == ["u", "v", "w"]
+    assert pairs(load(folder, refit=True), "train") == pairs(dataset, *PARTS)
+
+
+@pytest.mark.parametrize(
+    ("valid", "test", "message"),
+    [
+        ("v c\nu d b\n", "u e\n", r"valid\.txt line 2: user 'u' and title 'b' are here and on line 1 of train\.txt"),
+        (
+            "v c c\n",
+            "v e\nw a\nv c\n",
+            r"test\.txt line 3: user 'v' and title 'c' are here and on line 1 of valid\.txt",
+        ),
+    ],
+)
+def test_a_pair_in_two_files_of_three_is_refused(valid: str, test: str, message: str, tmp_path: Path) -> None:
+    folder = write_text(tmp_path, "u a b\nv a\n", test)
+    (folder / "valid.txt").write_text(valid, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+def test_a_pair_in_valid_and_test_is_refused_before_an_empty_train_file_is(tmp_path: Path) -> None:
+    folder = write_text(tmp_path, "", "u a\n")
+    (folder / "valid.txt").write_text("u a\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"test\.txt line 1: .* on line 1 of valid\.txt"):
+        load(folder)
+
+
+def test_anime_tsv_beside_gives_titles_and_texts(tmp_path: Path) -> None:
+    folder = write_text(tmp_path, "u b a\nv a\n", "u c\n")
+    write_tsv(folder, "anime.tsv", [(raw, f"name of {raw}", "tag", f"story of {raw}") for raw in "cdab"])
+    dataset = load(folder)
+    assert dataset.raw_item_ids == ["c", "d", "a", "b"]
+    assert dataset.item_names[0] == "name of c"
+    assert dataset.item_texts[1] == "name of d\ntag\nstory of d"
+    assert pairs(dataset, "train", "valid") == {("u", "b"), ("u", "a"), ("v", "a")}
+    (folder / "test.txt").write_text("u c\nv b z\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"test\.txt line 2: anime\.tsv has no title 'z'; add a line"):
+        load(folder)
+
+
+def test_lines_of_user_item_and_weight_are_not_taken_for_two_items(tmp_path: Path) -> None:
+    lines = "".join(f"{user} {item} 1\n" for user in range(3) for item in range(10, 14))
+    with pytest.raises(ValueError, match=r"train\.txt line 1: .* user, item and weight, as SELFRec writes them"):
+        load(write_text(tmp_path, lines, "0 20 1\n"))
+    two_items_each = "".join(f"{user} {user + 10} 1\n" for user in range(12))
+    assert load(write_text(tmp_path, two_items_each, "0 20\n"), valid_ratio=0).train.nnz == 24
 
 
 @pytest.mark.parametrize("model_name", ["lsa", "BAAI/bge-m3"])

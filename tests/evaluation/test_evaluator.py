@@ -9,8 +9,9 @@ import scipy.sparse as sp
 import torch
 from sklearn.metrics import ndcg_score, roc_auc_score
 
+from config import METRIC_NAMES, get_config
 from evaluation.ranking import Ranking, _columns, rank_blocks, rank_items
-from evaluator import evaluate, means, user_metrics
+from evaluator import METRICS, evaluate, means, user_metrics
 from tests.helpers.rankings import (
     TOP_K,
     assert_metrics_equal,
@@ -102,7 +103,57 @@ def test_user_metrics_of_a_list_written_by_hand() -> None:
     np.testing.assert_allclose(ours["NDCG@2"], [second / (1 + second), math.nan, 0])
     np.testing.assert_allclose(ours["NDCG@3"], [(second + third) / (1 + second + third), math.nan, 0])
     np.testing.assert_allclose(ours["Hit@2"], [1, math.nan, 0])
+    np.testing.assert_allclose(ours["MRR@2"], [1 / 2, math.nan, 0])
+    np.testing.assert_allclose(ours["MAP@2"], [1 / 2 / 2, math.nan, 0])
+    np.testing.assert_allclose(ours["MAP@3"], [(1 / 2 + 2 / 3) / 3, math.nan, 0])
+    np.testing.assert_allclose(ours["Precision@2"], [1 / 2, math.nan, 0])
+    np.testing.assert_allclose(ours["Precision@3"], [2 / 3, math.nan, 0])
     assert "AUC" not in ours
+
+
+# --- each metric of the registry ---
+
+each_metric = pytest.mark.parametrize("name", METRICS)
+
+
+def test_every_metric_can_stop_training_early() -> None:
+    """config.py, which is below evaluator.py, has a list of its own."""
+    assert tuple(METRICS) == METRIC_NAMES
+    for name in METRICS:
+        assert get_config({"early_stop_metric": f"{name}@10"})["early_stop_metric"] == f"{name}@10"
+    with pytest.raises(ValueError, match=r"MAP@10, Precision@10"):
+        get_config({"early_stop_metric": "MRR@11"})
+
+
+@each_metric
+def test_a_metric_is_0_without_a_hit_and_rises_as_a_hit_moves_up(name: str) -> None:
+    hits = np.vstack([np.zeros((1, 10), bool), np.eye(10, dtype=bool)[::-1]])
+    values = METRICS[name](hits, np.full(11, 3), 10).astype(float)
+    assert values[0] == 0
+    assert (values[1:] > 0).all()
+    assert (np.diff(values) >= 0).all()
+    assert values.max() <= 1
+
+
+@each_metric
+def test_a_metric_looks_at_the_first_k_alone(name: str) -> None:
+    hits = np.random.default_rng(0).random((50, 20)) < 0.3
+    beyond = hits.copy()
+    beyond[:, 5:] = ~beyond[:, 5:]
+    counts = np.arange(50) + 1
+    np.testing.assert_array_equal(METRICS[name](hits, counts, 5), METRICS[name](beyond, counts, 5))
+    np.testing.assert_allclose(METRICS[name](hits, counts, 5), METRICS[name](hits[:, :5], counts, 5), rtol=1e-15)
+
+
+@each_metric
+def test_a_metric_of_the_only_title_of_a_list_is_1(name: str) -> None:
+    assert METRICS[name](np.array([[True]]), np.array([1]), 1).tolist() == [1]
+
+
+@each_metric
+def test_a_metric_does_not_overflow_in_a_long_list(name: str) -> None:
+    values = METRICS[name](np.ones((1, 1000), bool), np.array([1000]), 1000)
+    assert values.astype(float) == pytest.approx([1])
 
 
 def test_user_metrics_take_the_users_of_the_ranking_not_their_place() -> None:
@@ -113,6 +164,9 @@ def test_user_metrics_take_the_users_of_the_ranking_not_their_place() -> None:
         "Recall@1": [0.5],
         "NDCG@1": [1.0],
         "Hit@1": [1.0],
+        "MRR@1": [1.0],
+        "MAP@1": [1.0],
+        "Precision@1": [1.0],
         "AUC": [0.5],
     }
 
@@ -136,7 +190,8 @@ def test_an_oracle_scores_one_and_an_anti_oracle_zero(n_items: int) -> None:
     for sign, value in ((1, 1.0), (-1, 0.0)):
         ours = evaluate(*vectors_scoring(sign * truth), to_csr(few), masked, settings([8, 10]))
         for key, values in ours.items():
-            np.testing.assert_allclose(values, value, err_msg=key)
+            best = few.sum(axis=1)[few.any(axis=1)] / int(key.split("@")[1]) if key.startswith("Precision") else 1.0
+            np.testing.assert_allclose(values, value * best, err_msg=key)
 
 
 def test_recall_of_an_oracle_is_bounded_by_k() -> None:
@@ -205,7 +260,7 @@ def test_users_without_targets_have_no_part_in_the_averages() -> None:
     target = to_csr(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 1]]))
     ours = evaluate(*vectors_scoring(np.array([[3, 2, 1]] * 3)), target, nothing(3, 3), settings([1]))
     assert len(ours["Recall@1"]) == 2
-    assert means(ours) == {"Recall@1": 0.5, "NDCG@1": 0.5, "Hit@1": 0.5, "AUC": 0.5}
+    assert means(ours) == {**{f"{name}@1": 0.5 for name in METRICS}, "AUC": 0.5}
 
 
 def test_a_user_whose_every_item_is_a_target_has_no_auc_but_the_other_metrics() -> None:
@@ -213,7 +268,7 @@ def test_a_user_whose_every_item_is_a_target_has_no_auc_but_the_other_metrics() 
     masked = to_csr(np.array([[0, 0, 1], [0, 0, 0]]))
     ours = evaluate(*vectors_scoring(np.array([[3, 2, 1], [3, 2, 1]])), target, masked, settings([2]))
     assert np.isnan(ours["AUC"][0])
-    assert means(ours) == {"Recall@2": 1, "NDCG@2": 1, "Hit@2": 1, "AUC": 1}
+    assert means(ours) == {**{f"{name}@2": 1 for name in METRICS}, "Precision@2": 0.75, "AUC": 1}
 
 
 def test_nobody_with_a_target_gives_empty_metrics_and_means_of_zero() -> None:
@@ -225,7 +280,7 @@ def test_nobody_with_a_target_gives_empty_metrics_and_means_of_zero() -> None:
 def test_auc_can_be_left_out() -> None:
     target = to_csr(np.eye(3))
     ours = evaluate(*vectors_scoring(np.eye(3)), target, nothing(3, 3), settings([1]), auc=False)
-    assert set(ours) == {"Recall@1", "NDCG@1", "Hit@1"}
+    assert set(ours) == {f"{name}@1" for name in METRICS}
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

@@ -5,8 +5,10 @@ import pytest
 from scipy.stats import f as f_distribution
 from scipy.stats import ttest_1samp
 
-from evaluation.significance import holm, paired_test
-from run_ablation import add_p_values
+from evaluation.baselines import BASELINES
+from evaluation.comparisons import add_p_values, best_baseline, summary
+from evaluation.significance import holm, p_over_users, paired_test, user_differences, user_values
+from evaluation.tables import p_text
 from tests.helpers.ablations import run_of, runs_of
 
 # --- Holm ---
@@ -113,18 +115,125 @@ def test_a_real_effect_is_found() -> None:
     assert np.mean(found) > 0.9
 
 
+def test_rows_that_test_different_users_are_refused() -> None:
+    ours = [run_of(0, {"a": 0.5, "b": 0.25}), run_of(0, {"a": 0.5})]
+    for theirs in (ours[::-1], ours[:1], [run_of(0, {"a": 0.5}), run_of(0, {"a": 0.1})]):
+        with pytest.raises(ValueError, match="same seeds, data and split"):
+            paired_test(ours, theirs)
+
+
+def test_a_run_that_tests_nobody_has_no_say() -> None:
+    values = np.random.default_rng(0).random((2, 9))
+    ours, theirs = ([*runs_of(row), run_of(0, {})] for row in (values, values - 0.1))
+    assert paired_test(ours, theirs) == pytest.approx(paired_test(ours[:2], theirs[:2]))
+    assert paired_test([run_of(0, {})] * 2, [run_of(0, {})] * 2) == (0.0, None)
+
+
+def test_over_users_alone_it_is_a_t_test() -> None:
+    ours, theirs = np.random.default_rng(0).random((2, 2, 30))
+    differences = user_differences(*(user_values(runs_of(values)) for values in (ours, theirs)))
+    assert p_over_users(differences) == pytest.approx(ttest_1samp((ours - theirs).mean(axis=0), 0).pvalue)
+    assert p_over_users(0 * differences) == 1.0
+    assert p_over_users(differences[:, :1]) is None
+
+
+@pytest.mark.slow
+def test_three_runs_of_rows_alike_have_a_tiny_p_more_often_than_it_says() -> None:
+    """Which is why no p below 0.001 is printed: at 0.001 the test of three runs is off by an order of magnitude."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(1500):
+        values = rng.normal(scale=0.02, size=(2, 3, 1)) + rng.normal(scale=0.1, size=(2, 3, 100))
+        found.append(paired_test(*map(runs_of, values))[1])
+    assert 0.004 < np.mean(np.array(found) < 0.001) < 0.03
+    assert np.mean(np.array(found) < 0.05) < 0.08
+
+
+# --- which rows are tested ---
+
+
+def made_rows(values: dict[str, np.ndarray], valid: dict[str, float] | None = None) -> tuple[list, dict]:
+    """Make up rows of these values (n_runs, n_users), and of these figures on valid."""
+    results = {tag: runs_of(of_row) for tag, of_row in values.items()}
+    for tag, figure in (valid or {}).items():
+        results[tag] = [{**run, "valid": {"NDCG@10": 1 - figure, "NDCG@20": figure}} for run in results[tag]]
+    return [summary(tag, {}, runs) for tag, runs in results.items()], results
+
+
+TAGS = ("popularity", "ease", "sum-none", "sum-item", "concat-none", "concat-both", "bpr-svd-drop0-lsa")
+VALID = {"popularity": 0.2, "ease": 0.1}  # of which ease is far ahead on test
+
+
 @pytest.mark.parametrize("n_runs", [1, 3])
-def test_rows_are_tested_against_their_fusion_without_text(n_runs: int) -> None:
+@pytest.mark.parametrize("against", [None, "sum-none"])
+def test_rows_are_tested_against_their_fusion_without_text_and_a_rival(n_runs: int, against: str | None) -> None:
     rng = np.random.default_rng(1)
-    values = {
-        tag: rng.random((n_runs, 20))
-        for tag in ("popularity", "sum-none", "sum-item", "concat-none", "concat-both", "bpr-svd-drop0-lsa")
+    values = {tag: rng.random((n_runs, 20)) + 0.2 * (tag == "ease") for tag in TAGS}
+    rows, results = made_rows(values, VALID)
+    add_p_values(rows, results, against)
+    rival, by_tag = against or "popularity", {row["tag"]: row for row in rows}
+    text = {"sum-item": "sum-none", "concat-both": "concat-none"}
+    asked = {(tag, "p"): other for tag, other in text.items()}
+    asked |= {(tag, "p_rival"): rival for tag in TAGS if tag != rival}
+    tested = {
+        (tag, other): clark(values[tag] - values[other]) if n_runs > 1 else None
+        for (tag, _), other in asked.items()  # sum-item against sum-none is one test, in whichever column it stands
     }
-    rows = [{"tag": tag} for tag in values]
-    add_p_values(rows, {tag: runs_of(of_row) for tag, of_row in values.items()})
-    found = {row["tag"]: (row["gain"], row["p"]) for row in rows}
-    differences = {tag: values[tag] - values[f"{tag.split('-')[0]}-none"] for tag in ("sum-item", "concat-both")}
-    tested = {tag: clark(of_row) if n_runs > 1 else None for tag, of_row in differences.items()}
-    for tag, p in holm(tested).items():
-        assert found[tag] == pytest.approx((differences[tag].mean(), p))
-    assert [found[tag] for tag in found if tag not in tested] == [(None, None)] * 4
+    corrected = holm(tested)
+    for tag, row in by_tag.items():
+        assert row["rival"] == rival
+        for column, gain in (("p", "gain"), ("p_rival", "gain_rival")):
+            other = asked.get((tag, column))
+            expected = (values[tag] - values[other]).mean() if other else None
+            assert row[gain] == (pytest.approx(expected) if other else None)
+            assert row[column] == (pytest.approx(corrected[tag, other]) if other else None)
+
+
+def test_every_pair_of_rows_has_its_p() -> None:
+    rng = np.random.default_rng(1)
+    values = {tag: rng.random((3, 20)) for tag in TAGS}
+    rows, results = made_rows(values)
+    add_p_values(rows, results)
+    alone = {frozenset((a, b)): clark(values[a] - values[b]) for a in TAGS for b in TAGS if a < b}
+    corrected = holm(alone)
+    for row in rows:
+        assert list(row["against"]) == [tag for tag in TAGS if tag != row["tag"]]
+        for other, found in row["against"].items():
+            pair = frozenset((row["tag"], other))
+            gain = (values[row["tag"]] - values[other]).mean()
+            assert list(found.values()) == pytest.approx([gain, alone[pair], corrected[pair]])
+
+
+def test_the_rival_is_the_best_baseline_on_valid_and_never_one_by_test() -> None:
+    values = {tag: np.full((2, 3), 0.9 if tag == "ease" else 0.1) for tag in TAGS}
+    rows, _ = made_rows(values, VALID | {"sum-item": 0.8})
+    assert best_baseline(rows) == "popularity"
+    rows, _ = made_rows(values, dict.fromkeys(values, 0.0))  # no valid part, by which nothing can be chosen
+    assert best_baseline(rows) is None
+    rows, results = made_rows(
+        {tag: of_row for tag, of_row in values.items() if tag not in BASELINES}, {"sum-none": 1.0}
+    )
+    add_p_values(rows, results)
+    assert {(row["rival"], row["p_rival"]) for row in rows} == {(None, None)}
+
+
+@pytest.mark.slow
+def test_a_table_of_rows_alike_seldom_has_anything_significant() -> None:
+    """Whole tables: Holm's correction holds over all columns of p, so that few tables have a single false p < 0.05."""
+    rng, wrong, n_tables = np.random.default_rng(2), 0, 150
+    for _ in range(n_tables):
+        values = {
+            tag: 0.5 + rng.normal(scale=0.02, size=(5, 1)) + rng.normal(scale=0.1, size=(5, 60))
+            for tag in ("popularity", "sum-none", "sum-user", "sum-item", "sum-both")
+        }
+        rows, results = made_rows(values, {"popularity": 0.5})
+        add_p_values(rows, results)
+        wrong += any(p is not None and p < 0.05 for row in rows for p in (row["p"], row["p_rival"]))
+    assert wrong <= 0.08 * n_tables
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(None, ""), (0.0, "< 0.001"), (1e-21, "< 0.001"), (0.00099, "< 0.001"), (0.001, "0.001"), (1, "1.000")],
+)
+def test_no_p_is_printed_below_its_floor(p: float | None, text: str) -> None:
+    assert p_text(p) == text

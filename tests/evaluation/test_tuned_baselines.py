@@ -93,9 +93,9 @@ def test_popularity_gets_the_weight_that_is_best_on_valid(monkeypatch: pytest.Mo
 
 
 def test_each_point_is_measured_with_the_weight_that_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The better values at weight 0 need not be those at their best weights."""
-    values = {1: {0.0: 5.0, 0.05: 4.0}, 2: {0.0: 1.0, 0.05: 6.0, 0.1: 7.0, 0.2: 3.0}, 3: {0.0: 2.0}}
-    monkeypatch.setitem(GRIDS, "planted", {"key": (3, 1, 2)})
+    """Of the first point all weights are tried, of others those near the best one so far, while they are better."""
+    values = {"a": {0.0: 5.0, 0.4: 6.0}, "b": {0.0: 9.0, 0.4: 1.0, 0.8: 6.5, 1.6: 7.0}, "c": {0.0: 2.0, 0.4: 1.0}}
+    monkeypatch.setitem(GRIDS, "planted", {"key": ("c", "a", "b")})
     monkeypatch.setitem(BASELINES, "planted", lambda inputs, key: (key, None))
     monkeypatch.setattr(tuned_baselines, "popularity_unit", lambda *args: 1.0)
     monkeypatch.setattr(tuned_baselines, "with_popularity", lambda factors, weight, *args: (factors[0], weight))
@@ -104,11 +104,11 @@ def test_each_point_is_measured_with_the_weight_that_suits_it(monkeypatch: pytes
     )
     monkeypatch.setattr(tuned_baselines, "means", lambda metrics: metrics)
     found = tuned("planted", parted(), None, CONFIG).found
-    assert found["point"] == {"popularity": 0.1, "key": 2}
+    assert found["point"] == {"popularity": 1.6, "key": "b"}
     assert found["tried"] == [
-        {"popularity": 0.0, "key": 1, METRIC: 5.0},
-        {"popularity": 0.0, "key": 3, METRIC: 2.0},
-        {"popularity": 0.1, "key": 2, METRIC: 7.0},
+        {"popularity": 0.4, "key": "a", METRIC: 6.0},
+        {"popularity": 0.4, "key": "c", METRIC: 1.0},
+        {"popularity": 1.6, "key": "b", METRIC: 7.0},
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 # seconds, what this very call had to encode, and sums over files that hold such
-TIMES = {"seconds", "timing", "train_s", "infer_s", "texts_encoded"}
+TIMES = {"seconds", "timing", "train_s", "fit_s", "infer_s", "texts_encoded"}
 TIMED_FILES = {"metrics.json", "history.jsonl"}
 SUMS = {"vectors_sha256"}
 NOT_COMPARED = {"said.txt", ".lock", "study.log"}  # tuning.json has what the study found
@@ -67,7 +67,7 @@ def _read(path: Path) -> Any:
         return _untimed(json.loads(path.read_text(encoding="utf-8")))
     if path.suffix == ".jsonl":
         return [_untimed(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    if path.suffix in (".html", ".md"):
+    if path.suffix in (".html", ".md", ".tex", ".csv"):
         return _without_seconds(path.read_text(encoding="utf-8"))
     return path.read_bytes()
 
@@ -83,7 +83,9 @@ def _untimed(content: Any) -> Any:
 
 
 def _without_seconds(page: str) -> str:
-    """Leave out of a page the rows and cells that tell seconds, and how many texts were encoded."""
+    """Leave out of a page or a table the rows and cells that tell seconds, and how many texts were encoded."""
     page = re.sub(r"<tr><t[dh][^>]*>(\w+_s|seconds|texts_encoded)</t[dh]>.*?</tr>", "", page)
     page = re.sub(r"<td>[^<]*</td>(?=<td>\d+</td><td>[^<]*</td></tr>)", "", page)  # before the seeds and the encoder
+    page = re.sub(r"^.*,(train|fit)_s,.*$", "", page, flags=re.MULTILINE)
+    page = re.sub(r"& [\d.]+ \\\\$", "", page, flags=re.MULTILINE)
     return re.sub(r"\|[ \d.±]+\|$", "|", page, flags=re.MULTILINE)

@@ -26,6 +26,10 @@ def run_of(value: float, user_test: dict[str, float] | None = None, **more: Any)
         "groups": {"users": {"<=5": {"n_users": 4, **figures}}},
         "beyond": {"Coverage": value},
         "train_s": value,
+        "timing": {"fit_s": 3 * value},
+        "data": {"fingerprint": "that of all runs"},
+        "seed": int(value),
+        "split_seed": int(value) + 1,
         "user_test": user_test or {},
         **more,
     }

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from importers.common import Files, Format, Options
 
@@ -234,6 +236,48 @@ def pairs(folder: Path) -> Path:
     )
 
 
+def mmrec(folder: Path) -> Path:
+    return write(
+        folder,
+        baby__inter="userID\titemID\trating\ttimestamp\tx_label\n1\t03\t1.0\t15\t0\n1\t9\t4.0\t16\t1\n2\t9\t5.0\t17\t2\n",
+    )
+
+
+def recbole_parts(folder: Path) -> Path:
+    header = "user_id:token\titem_id:token\n"
+    parts = {"train": "1\t03\n2\t9\n", "valid": "1\t9\n", "test": "2\t03\n", "cold_test": "2\t7\n"}
+    return write(
+        folder,
+        **{f"ml__{part}__inter": header + rows for part, rows in parts.items()},
+        ml__item="item_id:token\tname:token_seq\n03\ta\n9\tb\n7\tc\n",
+    )
+
+
+def lightgcn(folder: Path) -> Path:
+    return write(folder, train__txt="0 03 9\n1 9\n\n2\n", valid__txt="1 7\n", test__txt="0 7\n1 03\n")
+
+
+def selfrec(folder: Path) -> Path:
+    return write(folder, train__txt="0 3 1\n0 9 1\n1 9 1\n1 3 0.5\n", test__txt="0 7 1\n1 7 1\n")
+
+
+def rlmrec(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = {"trn": ([0, 1, 1], [3, 9, 0]), "val": ([0], [9]), "tst": ([1], [3])}
+    makes = {"trn": sp.coo_matrix, "val": sp.csr_matrix, "tst": sp.csc_matrix}
+    for name, (users, items) in pairs.items():
+        matrix = sp.coo_matrix((np.array([1, 2, 0][: len(users)], np.float32), (users, items)), (2, 10))
+        sp.save_npz(folder / f"{name}_mat.npz", makes[name](matrix))
+    return folder
+
+
+PUBLISHED = {
+    "recbole mmrec": mmrec,
+    "recbole parts": recbole_parts,
+    "lightgcn": lightgcn,
+    "lightgcn selfrec": selfrec,
+    "rlmrec": rlmrec,
+}
 SAMPLES = {
     "kaggle-2020": kaggle_2020,
     "kaggle-2018": kaggle_2018,

@@ -47,6 +47,11 @@ def brute_force(scores: np.ndarray, target: np.ndarray, masked: np.ndarray, top_
             found.setdefault(f"Recall@{k}", []).append(len(gains) / len(wanted))
             found.setdefault(f"NDCG@{k}", []).append(sum(gains) / ideal)
             found.setdefault(f"Hit@{k}", []).append(float(len(gains) > 0))
+            ranks = [rank for rank, item in enumerate(order[:k], start=1) if item in wanted]
+            precisions = [sum(other <= rank for other in ranks) / rank for rank in ranks]
+            found.setdefault(f"MRR@{k}", []).append(1 / ranks[0] if ranks else 0.0)
+            found.setdefault(f"MAP@{k}", []).append(sum(precisions) / min(len(wanted), k))
+            found.setdefault(f"Precision@{k}", []).append(len(ranks) / k)
         pairs = [(scores[user, a], scores[user, b]) for a in wanted for b in free if b not in wanted]
         wins = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs)
         found.setdefault("AUC", []).append(wins / len(pairs) if pairs else math.nan)

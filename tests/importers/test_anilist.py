@@ -61,7 +61,7 @@ def test_an_answer_is_known_and_read_wrapped_or_not(tmp_path: Path, wrap: Any) -
     assert files.lists == files.titles == (tmp_path / "ann.json",)
     _, rows = read_export(tmp_path / "ann.json")
     assert rows.to_numpy().tolist() == [
-        ["ann", "ann", "120", 8.0, "done", "It's good", "1400000000", "Fruits Basket / フルーツバスケット", "20"]
+        ["ann", "ann", "120", 8.0, "done", "It's good", "1400000000", "", "Fruits Basket / フルーツバスケット", "20"]
     ]
     titles = pd.concat(made.titles(files.titles[0], NO_OPTIONS, {}))
     assert titles.to_numpy().tolist() == [

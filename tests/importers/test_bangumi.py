@@ -266,7 +266,16 @@ def test_a_page_is_read(tmp_path: Path) -> None:
     assert made.name == "bangumi-collections"
     assert files.lists == files.titles == (path,)
     rows, dropped = all_of(made.lists, path)
-    assert rows.iloc[0].tolist() == ["ann", "ann", "8", 8.0, "done", "It's good\nreally", "2022-07-01T12:00:00+08:00"]
+    assert rows.iloc[0].tolist() == [
+        "ann",
+        "ann",
+        "8",
+        8.0,
+        "done",
+        "It's good\nreally",
+        "2022-07-01T12:00:00+08:00",
+        "",
+    ]
     assert rows["status"].tolist() == ["done", "wish", "doing", "on_hold", "dropped"]
     assert rows["rate"].tolist() == [8, 0, 8, 8, 8]
     assert rows["comment"].tolist()[1] == ""
@@ -397,7 +406,7 @@ def test_a_takeout_is_read(tmp_path: Path, encoding: str) -> None:
     made, files = recognise(path)
     assert made.name == "bangumi-takeout"
     rows, dropped = all_of(made.lists, path)
-    assert rows.iloc[0].tolist() == ["小明", "小明", "8", 8.0, "done", '好看,\n"真的"', "2022-07-01T12:00:00+08:00"]
+    assert rows.iloc[0].tolist() == ["小明", "小明", "8", 8.0, "done", '好看,\n"真的"', "2022-07-01T12:00:00+08:00", ""]
     assert rows["status"].tolist() == ["done", "wish", "doing", "on_hold", "dropped"]
     assert rows["rate"].tolist() == [8, 0, 8, 8, 8]
     assert rows["comment"].tolist()[1:] == [""] * 4
@@ -453,11 +462,11 @@ def test_a_crawlers_table_is_read(tmp_path: Path) -> None:
     assert (made.name, files.titles) == ("bangumi-tsv", ())
     rows, dropped = all_of(made.lists, path)
     assert rows.to_numpy().tolist() == [
-        ["7", "", "8", 9.0, "done", '好" "', "2019-05-06"],
-        ["7", "", "10", 0.0, "doing", "", "2019-05-06"],
-        ["8", "", "8", 0.0, "wish", "", "2019-05-06"],
-        ["8", "", "11", 10.0, "on_hold", "", ""],
-        ["8", "", "12", 1.0, "dropped", "", ""],
+        ["7", "", "8", 9.0, "done", '好" "', "2019-05-06", ""],
+        ["7", "", "10", 0.0, "doing", "", "2019-05-06", ""],
+        ["8", "", "8", 0.0, "wish", "", "2019-05-06", ""],
+        ["8", "", "11", 10.0, "on_hold", "", "", ""],
+        ["8", "", "12", 1.0, "dropped", "", "", ""],
     ]
     assert dropped == {"of other kinds than anime": 1, "of an unknown status": 1}
 

@@ -59,7 +59,7 @@ def test_a_list_is_known_by_its_content_and_gzip_by_its_first_bytes(tmp_path: Pa
     assert files.lists == files.titles == (tmp_path / name,)
     assert all(tuple(chunk.columns) == TITLE_COLUMNS for chunk in made.titles(files.titles[0], NO_OPTIONS, {}))
     _, rows = read_export(tmp_path / name)  # with a single entry
-    assert rows.to_numpy().tolist() == [["ann", "ann", "1", 8.0, "done", "It's good", "", "Tom & <i>", ""]]
+    assert rows.to_numpy().tolist() == [["ann", "ann", "1", 8.0, "done", "It's good", "", "", "Tom & <i>", ""]]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """RecBole's atomic files: fields by their usual names, types in the header."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from importers import recbole as module
 from importers.common import Options
-from tests.helpers.import_samples import all_of, found, lists_of, recbole, titles_of, write
+from tests.helpers.import_samples import all_of, found, lists_of, mmrec, recbole, recbole_parts, titles_of, write
 
 RECBOLE = module.FORMATS[0]
 
@@ -62,6 +63,59 @@ def test_parts_of_a_set_and_of_several_sets_the_first(tmp_path: Path) -> None:
     files = found(RECBOLE, tmp_path)
     assert [path.name for path in files.lists] == ["a.part1.inter", "a.part2.inter"]
     assert [path.name for path in files.titles] == ["a.item"]
+
+
+# --- parts of a published split ---
+
+
+def test_benchmark_files_name_their_parts(tmp_path: Path) -> None:
+    rows = lists_of(RECBOLE, recbole_parts(tmp_path))
+    found_parts = {(row.user_id, row.subject_id): row.part for row in rows.itertuples()}
+    assert found_parts == {
+        ("1", "03"): "train",
+        ("2", "9"): "train",
+        ("1", "9"): "valid",
+        ("2", "03"): "test",
+        ("2", "7"): "cold_test",
+    }
+    assert lists_of(RECBOLE, recbole(tmp_path / "whole"))["part"].tolist() == ["", ""]
+
+
+def test_parts_beside_the_whole_are_refused(tmp_path: Path) -> None:
+    write(recbole_parts(tmp_path), ml__inter="user_id:token\titem_id:token\n1\t9\n")
+    with pytest.raises(
+        ValueError, match=r"has ml\.cold_test\.inter, .*, which are parts of a split, and ml\.inter; name"
+    ):
+        RECBOLE.find(tmp_path)
+    assert found(RECBOLE, tmp_path / "ml.inter").lists == (tmp_path / "ml.inter",)
+
+
+def test_a_name_that_says_no_part_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(
+        tmp_path,
+        a__part1__inter="user_id:token\titem_id:token\n1\t9\n",
+        train__inter="user_id:token\titem_id:token\n1\t9\n",
+    )
+    with caplog.at_level(logging.WARNING, logger="aglrec"):
+        assert all_of(RECBOLE.lists, tmp_path / "a.part1.inter")["part"].tolist() == [""]
+    assert "a.part1.inter: its name says no part of a split" in caplog.text
+    assert all_of(RECBOLE.lists, tmp_path / "train.inter")["part"].tolist() == [""]  # a data set of that name
+
+
+def test_mmrec_numbers_the_parts(tmp_path: Path) -> None:
+    rows = lists_of(RECBOLE, mmrec(tmp_path))
+    assert rows[["user_id", "subject_id", "rate", "updated_at", "part"]].to_numpy().tolist() == [
+        ["1", "03", 1, "15", "train"],
+        ["1", "9", 4, "16", "valid"],
+        ["2", "9", 5, "17", "test"],
+    ]
+    path = write(tmp_path, baby__inter="userID\titemID\tx_label\n1\t3\t0\n1\t9\t3\n") / "baby.inter"
+    with pytest.raises(
+        ValueError, match=r"baby\.inter line 3: x_label '3' is no part of a split; write train, valid, test"
+    ):
+        all_of(RECBOLE.lists, path)
+    write(tmp_path, baby__inter="userID\titemID\n1\t3\n")
+    assert RECBOLE.find(path) is None  # a table like any other
 
 
 def test_wrong_and_broken_files(tmp_path: Path) -> None:

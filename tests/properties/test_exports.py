@@ -14,7 +14,7 @@ from dataset.readers import read_anime, read_interactions
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, STATUSES
 from importers.pipeline import Rules, convert
-from tests.helpers.import_samples import SAMPLES, write
+from tests.helpers.import_samples import PUBLISHED, SAMPLES, write
 from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, put
 
 
@@ -129,6 +129,7 @@ def anilist(home: Path) -> Path:
 
 EXPORTS = {
     **SAMPLES,
+    **PUBLISHED,
     "bangumi-archive": bangumi_archive,
     "bangumi-collections": bangumi_collections,
     "bangumi-takeout": bangumi_takeout,

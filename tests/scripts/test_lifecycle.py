@@ -241,6 +241,23 @@ def test_a_checkpoint_from_before_a_setting_was_added_is_refused(config: dict[st
         main.run(config)
 
 
+def test_the_seconds_of_a_fit_are_all_that_its_vectors_needed(config: dict[str, Any], tmp_path: Path) -> None:
+    """Choices before training and decisions after it, and what was trained before an interruption."""
+    tuned = {**config, "temperature": 0.0, "loss": "softmax", "calibrate": True, "saved_dir": str(tmp_path / "whole")}
+    timing, train_s = (main.run(tuned)[key] for key in ("timing", "train_s"))
+    assert timing["fit_s"] > 2 * train_s  # the short runs alone take longer
+    assert timing["earlier_s"] == 0
+    interrupted(config)
+    path = Path(config["saved_dir"]) / "checkpoint.pth"
+    state = torch.load(path, weights_only=True)
+    for line in state["history"]:
+        line["seconds"] = 1000.0
+    torch.save(state, path)
+    resumed = main.run(config)
+    assert resumed["timing"]["earlier_s"] == resumed["train_s"] == 3000
+    assert 3000 < resumed["timing"]["fit_s"] < resumed["timing"]["total_s"] < 3060
+
+
 @pytest.mark.slow
 def test_inference_brings_the_figures_that_a_killed_run_did_not_come_to(config: dict[str, Any], tmp_path: Path) -> None:
     whole = main.run({**config, "saved_dir": str(tmp_path / "whole")})

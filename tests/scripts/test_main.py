@@ -17,7 +17,7 @@ import main
 import run_ablation
 import save_embeddings
 import trainer
-from config import PRESETS
+from config import METRIC_NAMES, PRESETS
 from data_loader import load_dataset
 from inference import terminal
 from runtime.cli import run_script
@@ -77,7 +77,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
         "versions",
         "run",
     }
-    at_k = {f"{name}@{k}" for name in ("Recall", "NDCG", "Hit") for k in (10, 20)}
+    at_k = {f"{name}@{k}" for name in METRIC_NAMES for k in (10, 20)}
     assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) == at_k | {"AUC"}
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
     dataset = load_dataset(config)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,14 +17,16 @@ import trainer
 from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES
+from evaluation.comparisons import best_baseline
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.significance import paired_test
+from evaluation.tables import mean_and_sd
 from evaluation.tuned_baselines import OF_TEXT, possible_baselines, text_for
 from llm_embedding import TextVectors
 from run_ablation import COMBINATIONS, FULL, baseline_row, compare
 from runtime.cli import run_script
-from tests.helpers.ablations import among_warm, read
+from tests.helpers.ablations import among_warm, read, runs_of
 from text import encoders
 from text.encoders import lsa_encoder
 
@@ -81,7 +84,9 @@ def test_each_seed_has_its_folder_and_data_of_its_own(
         assert [one["data"]["fingerprint"] for one in seeds] == prints
         assert prints[0] != prints[1]
     compared = [[{**read(Path(folder) / "comparison.json")} for folder in row["folders"]] for row in rows[-2:]]
-    assert (rows[-1]["gain"], rows[-1]["p"]) == pytest.approx(paired_test(compared[1], compared[0]))
+    found = rows[-1]["against"]["sum-none"]
+    assert (rows[-1]["gain"], found["p_uncorrected"]) == pytest.approx(paired_test(compared[1], compared[0]))
+    assert found["p_uncorrected"] <= rows[-1]["p"] <= found["p_all_pairs"]
     runs.clear(), fits.clear()
     again = compare(TWO, overrides, tmp_path / "a", seeds=2)
     assert (runs, fits) == ([], [])
@@ -249,7 +254,9 @@ def test_without_text_both_ways_to_fuse_are_one_model(
     tests = [
         [read(Path(path) / "comparison.json") for path in rows[tag]["folders"]] for tag in ("concat-item", "sum-none")
     ]
-    assert (rows["concat-item"]["gain"], rows["concat-item"]["p"]) == pytest.approx(paired_test(*tests))
+    found = rows["concat-item"]["against"]["concat-none"]
+    assert (rows["concat-item"]["gain"], found["p_uncorrected"]) == pytest.approx(paired_test(*tests))
+    assert rows["concat-none"]["against"]["sum-none"]["p_uncorrected"] == 1
     runs.clear()
     alone = compare({tag: COMBINATIONS[tag] for tag in tags}, {**overrides, "fusion_mode": "concat"}, tmp_path / "b")
     assert [Path(path).name for path in runs] == ["concat-none", "concat-item"]
@@ -327,8 +334,18 @@ def test_seeds_on_the_command_line(
     assert [row["n_seeds"] for row in rows] == [2] * (len(OF_ONE_BLOCK) + 1)
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("| sum-item"))
-    ndcg = rows[-1]["warm"]["NDCG@20"]
-    assert f"{ndcg['mean']:.4f} ± {ndcg['sd']:.4f}" in line
+    assert mean_and_sd(rows[-1]["warm"]["NDCG@20"], 2) in line
+    assert "each with a split of its own" in printed  # some rows have no date, and are drawn
+    assert {row["rival"] for row in rows} == {best_baseline(rows)} != {None}
+    assert printed.endswith(f"{folder.parent / 'report.html'} has the charts\n")
+    assert (folder / "results.md").read_text(encoding="utf-8") in printed
+    figures = pd.read_csv(folder / "results.csv")
+    assert set(figures["row"]) == {row["tag"] for row in rows}
+    mine = figures[(figures["row"] == "sum-item") & (figures["part"] == "run") & (figures["metric"] == "fit_s")]
+    assert list(zip(mine["seed"], mine["split_seed"], strict=True)) == [(0, 0), (1, 1)]
+    fitted = [read(folder / home / "metrics.json")["timing"]["fit_s"] for home in ("sum-item", "sum-item/seed_1")]
+    assert mine["value"].tolist() == fitted
+    assert (folder / "results.tex").read_text(encoding="utf-8").count(r"\begin{tabular}") == 2
 
 
 @pytest.mark.slow
@@ -388,9 +405,34 @@ def test_the_halves_of_the_model(overrides: dict[str, Any], runs: list[str], mon
     assert linear["encoder"]["used"] == "lsa"
 
 
+@pytest.mark.slow
+def test_p_is_against_the_row_that_is_named(
+    overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
+    only = ["--only", "popularity,ease,sum-none,sum-item", "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", ["run_ablation.py", *only, "--against", "sum-none", *words])
+    assert run_script(run_ablation.main) == 0
+    rows = {row["tag"]: row for row in read(Path(overrides["saved_dir"]) / "ablation" / "results.json")}
+    assert {tag: row["p_rival"] is not None for tag, row in rows.items()} == {tag: tag != "sum-none" for tag in rows}
+    assert (
+        rows["sum-item"]["gain"] == rows["sum-item"]["gain_rival"] == -rows["sum-none"]["against"]["sum-item"]["gain"]
+    )
+    assert "against sum-none." in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_rival_that_the_data_do_not_allow_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    results = {tag: runs_of(np.random.default_rng(0).random((2, 9))) for tag in ("popularity", "ease")}
+    results["ease"] = [{**run, "valid": {"NDCG@20": 0.5}} for run in results["ease"]]
+    rows = run_ablation.compared(results, {}, "content_blocks")
+    assert {row["rival"] for row in rows} == {"ease"}
+    assert "content_blocks could not be run" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("only", "more", "said"),
     [
+        ("sum-none", {"against": "ease"}, "--against names ease; the rows are sum-none"),
         ("ease,eas", {}, "names eas; the rows are popularity"),
         ("sum-none", {"fusion_mode": "concat"}, "contradicts every"),
         ("linear,trained", {}, "allow none of the rows linear,trained"),

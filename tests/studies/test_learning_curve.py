@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 
 import run_ablation
 from config import get_config
+from evaluation.tables import mean_and_sd
 from runtime.cli import run_script
 from studies import learning_curve
 from tests.helpers.data import write_data
@@ -147,7 +148,7 @@ def test_table_and_chart(made: Path) -> None:
     assert cells[0] == ["train rows", *results["series"], "gain of text", "p"]
     assert all(set(cell) == {"-", ":"} for cell in cells[1][1:])
     assert [line[0] for line in cells[2:]] == ["1", "4"]
-    assert cells[3][2].startswith(f"{results['series']['no-text'][1]['mean']:.4f} ± ")
+    assert cells[3][2] == mean_and_sd(results["series"]["no-text"][1], SEEDS)
     page = (made / "saved" / "report.html").read_text(encoding="utf-8")
     assert "train rows a user keeps" in page
     assert "No runs on thinned data" not in page

@@ -158,9 +158,9 @@ def test_the_table_says_what_is_lost_run_by_run(
     last = new_users.table(runs).splitlines()[-1]
     assert [cell.strip() for cell in last.split("|")[1:-1]] == [
         "left out, placed",
-        "0.2000 ± 0.1414",
+        "0.20 ± 0.14",
         "37.5% ± 17.7",
-        "0.4500 ± 0.0707",
+        "0.45 ± 0.07",
         "10.0% ± 14.1",
         "3.0",
     ]

@@ -309,6 +309,17 @@ def test_the_next_command_has_what_was_given_and_what_is_advised(
     get_config(parse_overrides(command[2:]))
 
 
+def test_no_other_split_is_advised_where_one_is_given(data_dir: Path, call: Call) -> None:
+    header, *lines = (data_dir / "interactions.tsv").read_text(encoding="utf-8").splitlines()
+    parts = [["valid", "test"][n] if n < 2 else "train" for n in range(len(lines))]
+    bare = ["\t".join([*line.split("\t")[:2], "", "", "", part]) for line, part in zip(lines, parts, strict=True)]
+    (data_dir / "interactions.tsv").write_text("\n".join([f"{header}\tpart", *bare]) + "\n", encoding="utf-8")
+    page = call(check, str(data_dir), *QUICK, "--no_timing")[1]
+    assert "(as the column part says): 398 train, 1 valid" in " ".join(page.split())
+    assert "--split given (the default)" in page
+    assert not [word for word in ("--split", "--min_rate") if word in page.split("\nnext\n")[1]]
+
+
 def test_a_time_of_many_rows_is_named(data_dir: Path, call: Call) -> None:
     path = data_dir / "interactions.tsv"
     header, *lines = path.read_text(encoding="utf-8").splitlines()

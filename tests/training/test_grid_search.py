@@ -69,6 +69,28 @@ def test_words_are_all_tried_and_have_nothing_beyond() -> None:
     assert found.at_end == []
 
 
+@pytest.mark.parametrize(("halvings", "best", "n_tried"), [(0, 10.0, 3), (1, 17.32, 6), (2, 22.79, 8)])
+def test_in_the_end_the_steps_around_the_best_point_are_halved(halvings: int, best: float, n_tried: int) -> None:
+    found = coordinate_search(
+        {"l2": (3.0, 10.0, 30.0)}, {"l2": 10.0}, peak_at(l2=20.0 if halvings else 15.0), halvings=halvings
+    )
+    assert found.best == {"l2": pytest.approx(best)}
+    assert len(found.tried) == n_tried
+    whole = coordinate_search({"n": (1, 2, 9)}, {"n": 2}, peak_at(n=2.2), halvings=9)
+    assert [point["n"] for point, _ in whole.tried] == [2, 1, 9, 4, 3]
+    from_nothing = coordinate_search(
+        {"weight": (0.0, 1.0)}, {"weight": 0.0}, lambda point: -point["weight"], halvings=1
+    )
+    assert [point["weight"] for point, _ in from_nothing.tried] == [0.0, 1.0, 0.5]
+
+
+def test_nearby_the_rest_of_the_grid_is_left_out() -> None:
+    grid, figure = {"a": (1.0, 2.0, 4.0, 8.0, 16.0)}, {1.0: 9, 2.0: 1, 4.0: 2, 8.0: 3, 16.0: 2}
+    for nearby, best, n_tried in ((True, 8.0, 4), (False, 1.0, 6)):
+        found = coordinate_search(grid, {"a": 4.0}, lambda point: figure.get(point["a"], 0), nearby=nearby)
+        assert (found.best, len(found.tried)) == ({"a": best}, n_tried)
+
+
 def test_of_points_alike_the_first_stays() -> None:
     assert searched({"a": (0.0, 1.0, 2.0)}, lambda point: 7.0).best == {"a": 1.0}
 

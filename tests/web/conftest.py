@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from config import get_config
+from evaluation.comparisons import summary
 from main import run
-from run_ablation import summary
 from tests.helpers.data import write_data
 
 NASTY = "<script>alert(1)</script>&\"'"

@@ -172,7 +172,9 @@ def test_a_bare_graph_is_exported_without_rates_and_times(tmp_path: Path, monkey
     assert run_script(recommend.main) == 0
     split = tmp_path / "out" / "my-data"
     assert {path.name for path in split.iterdir()} == {
-        f"my-data.{part}" for part in ("train.inter", "valid.inter", "test.inter", "item")
+        "anime.tsv",
+        "interactions.tsv",
+        *(f"my-data.{part}" for part in ("train.inter", "valid.inter", "test.inter", "item")),
     }
     assert (split / "my-data.train.inter").read_text(encoding="utf-8").startswith("user_id:token\titem_id:token\n")
 

@@ -1,0 +1,128 @@
+"""A split in LightGCN's text format: train.txt, test.txt and perhaps valid.txt, lines of "user item item ..."."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dataset.splits import PARTS
+from dataset.tables import TEXT_FILES, existing_file, find_file, on_one_line, open_text
+
+log = logging.getLogger("aglrec")
+
+VALID_FILE = "valid.txt"
+HIGHEST_WEIGHT = 10
+
+
+def is_text_folder(folder: Path) -> bool:
+    """Tell whether a data folder is in the text format; an interactions.tsv outranks it."""
+    return not find_file(folder, "interactions.tsv") and any(find_file(folder, name) for name in TEXT_FILES)
+
+
+def read_text_files(
+    folder: Path, subject_ids: pd.Series | None = None
+) -> tuple[pd.DataFrame, dict[str, int], list[str], list[str]]:
+    """Read train.txt, test.txt and, if it is there, valid.txt: one row a distinct pair, and counts of what was dropped.
+
+    Args:
+        folder: of the data.
+        subject_ids: of anime.tsv, if the folder has one: the items, in its order.
+
+    Returns:
+        A table with user and item (row numbers) and part (index into PARTS), the counts, raw_user_ids and raw_item_ids.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, damaged or without pairs, an item is not in anime.tsv, or,
+            where there is a valid.txt, a pair is in two files.
+    """
+    names = (TEXT_FILES[0], VALID_FILE, TEXT_FILES[1]) if find_file(folder, VALID_FILE) else TEXT_FILES
+    found = pd.concat([_read_lines(existing_file(folder, name)) for name in names], ignore_index=True)
+    pairs = found.dropna().astype({"line": int, "part": int})  # an empty file has columns of no type
+    raw_user_ids = _in_order(found["user"].unique().tolist())
+    raw_item_ids = _in_order(pairs["item"].unique().tolist()) if subject_ids is None else subject_ids.tolist()
+    rows = pairs.assign(
+        user=pd.Index(raw_user_ids).get_indexer(pairs["user"]), item=pd.Index(raw_item_ids).get_indexer(pairs["item"])
+    )
+    unknown = np.flatnonzero(rows["item"] < 0)
+    if len(unknown):
+        pair = pairs.iloc[unknown[0]]
+        raise ValueError(
+            f"{existing_file(folder, _file_of(pair.part))} line {pair.line}: anime.tsv has no title "
+            f"{on_one_line(pair['item'])!r}; add a line for it there, or take anime.tsv away to do without texts"
+        )
+    rows = rows.drop_duplicates(["user", "item", "part"])
+    # train comes first, so of a pair in both files it is the one in test that goes
+    known = rows.duplicated(["user", "item"])
+    if VALID_FILE in names and known.any():
+        _refuse_two_parts(folder, rows, int(np.flatnonzero(known)[0]), raw_user_ids, raw_item_ids)
+    dropped = {"repeated pairs": len(pairs) - len(rows), "test pairs that train has": int(known.sum())}
+    if any(dropped.values()):
+        log.warning(
+            f"{' and '.join(names)}: of {len(pairs):,} pairs, dropped "
+            + ", ".join(f"{count:,} {name}" for name, count in dropped.items() if count)
+        )
+    rows = rows[~known]
+    for name in TEXT_FILES:
+        if not (rows["part"] == PARTS.index(name.removesuffix(".txt"))).any():
+            raise ValueError(
+                f"{existing_file(folder, name)} has no pair{' that train.txt lacks' * (name == 'test.txt')}; "
+                "write a user and their items on each line, separated by spaces"
+            )
+    return rows, {"rows": len(pairs), **dropped}, raw_user_ids, raw_item_ids
+
+
+def are_weighted(lines: list[list[str]]) -> bool:
+    """Tell whether lines, each as its words, are "user item weight" of a single pair, as SELFRec writes them.
+
+    Then each has three words, the last a small number, and users have many lines; in LightGCN's they have one.
+    """
+    return (
+        bool(lines)
+        and all(len(words) == 3 and _is_weight(words[2]) for words in lines)
+        and len(lines) >= 2 * len({words[0] for words in lines})
+    )
+
+
+def _is_weight(word: str) -> bool:
+    try:
+        return 0 <= float(word) <= HIGHEST_WEIGHT
+    except ValueError:
+        return False
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    """Read a file into a row a pair, with its line and part; the item of a user without any is NaN."""
+    with open_text(path) as file:
+        numbered = [(number, words) for number, text in enumerate(file, 1) if (words := text.split())]
+    if are_weighted([words for _, words in numbered]):
+        raise ValueError(
+            f"{path} line {numbered[0][0]}: the lines look like user, item and weight, as SELFRec writes them, not "
+            "like a user and all their items; make a data folder of it with tools/convert.py auto"
+        )
+    columns = {
+        "user": [words[0] for _, words in numbered],
+        "item": [words[1:] for _, words in numbered],
+        "line": [number for number, _ in numbered],
+    }
+    return pd.DataFrame(columns).explode("item").assign(part=PARTS.index(path.name.split(".")[0]))
+
+
+def _in_order(ids: list[str]) -> list[str]:
+    """Sort ids by number if all are integers, else leave them as they are."""
+    return sorted(ids, key=int) if all(re.fullmatch("-?[0-9]{1,18}", raw) for raw in ids) else ids
+
+
+def _file_of(part: int) -> str:
+    return f"{PARTS[part]}.txt"
+
+
+def _refuse_two_parts(folder: Path, rows: pd.DataFrame, row: int, users: list[str], items: list[str]) -> None:
+    here = rows.iloc[row]
+    before = rows[(rows["user"] == here.user) & (rows["item"] == here["item"])].iloc[0]
+    raise ValueError(
+        f"{existing_file(folder, _file_of(here.part))} line {here.line}: user {on_one_line(users[here.user])!r} and "
+        f"title {on_one_line(items[here['item']])!r} are here and on line {before.line} of {_file_of(before.part)}; a "
+        "pair is in one part only, so delete it from one of the files"
+    )

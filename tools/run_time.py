@@ -15,9 +15,9 @@ from evaluator import evaluate
 from llm_embedding import BLOCK_DIMS, TextVectors, further_blocks
 from text.encoders import lsa_encoder, transformer_encoder
 from training.after_training import SAMPLE
-from training.before_training import SHORT, TEMPERATURE_GRID
+from training.before_training import EPOCHS, SHORT, TEMPERATURE_GRID
 from training.closed_form import item_weights
-from training.linear_columns import L2_GRID, TEXT_WEIGHT_GRID, WEIGHTS_MAX_ITEMS
+from training.linear_columns import BUDGET, COMMON_GRID, WEIGHTS_MAX_ITEMS
 from training.losses import BATCHES, id_dropout
 from training.model_factory import build_model
 from training.optimizer import adam
@@ -57,13 +57,13 @@ def estimate(
     if config["temperature"] == 0 and dataset.valid.nnz:
         n_runs = len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
         built, epoch, ranking = _training_seconds(dataset, vectors, {**settings, **SHORT}, device)
-        seconds["short runs"] = n_runs * (built + SHORT["epochs"] * (epoch + ranking))
+        seconds["short runs"] = n_runs * (built + EPOCHS * (epoch + ranking))
     built, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
     seconds["training"] = built + config["epochs"] * (epoch + ranking)
     n_valid, n_rankings = int((np.diff(dataset.valid.indptr) > 0).sum()), RANKINGS_AT_THE_END
     if config["calibrate"] and n_valid:
         n_rankings += RANKINGS_OF_BALANCE * min(1, SAMPLE / 2 / n_valid)
-        seconds["closed form"] = _linear_seconds(dataset, config, has_text)
+        seconds["closed form"] = _linear_seconds(dataset, config)
     return {**seconds, "rankings": n_rankings * ranking}
 
 
@@ -124,7 +124,7 @@ def _training_seconds(
     return built, drawing + _scaled(train, batches, N_STEPS)[0], _scaled(rank, users, N_USERS)[0]
 
 
-def _linear_seconds(dataset: Dataset, config: dict[str, Any], has_text: bool) -> float:
+def _linear_seconds(dataset: Dataset, config: dict[str, Any]) -> float:
     """Time the item-item weights on some titles; their cost grows with the cube of how many there are."""
     n_items, rank = dataset.n_items, min(config["linear_dim"], *dataset.train.shape)
     if not rank:
@@ -136,9 +136,8 @@ def _linear_seconds(dataset: Dataset, config: dict[str, Any], has_text: bool) ->
     cut = 6 * min(dataset.n_users, 20_000) * n_items * (rank + 10) * flop
     if n_items > WEIGHTS_MAX_ITEMS:
         return cut
-    attempts = len(L2_GRID) + (len(TEXT_WEIGHT_GRID) - 1) * has_text
     scores = (dataset.train.nnz * n_items + dataset.n_users * n_items) * flop * 10  # sparse: about a tenth as fast
-    return attempts * (took * (n_items / size) ** 3 + scores) + cut
+    return BUDGET * (took * (n_items / size) ** 3 + scores) + (len(COMMON_GRID) - 1) * scores + cut
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

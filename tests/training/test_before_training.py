@@ -18,6 +18,7 @@ from runtime.identity import resolved
 from tests.helpers.data import dataset_of
 from training import before_training
 from training.before_training import (
+    EPOCHS,
     ID_DROPOUT,
     SHORT,
     TEMPERATURE_GRID,
@@ -41,6 +42,7 @@ def asked(config: dict[str, Any]) -> dict[str, Any]:
         "batch_size": 8,
         "lr": 0.05,
         "id_dropout": 0.1,
+        "epochs": 5,
         "linear_dim": 4,
         "calibrate": True,
         "cold_cost": 0.1,

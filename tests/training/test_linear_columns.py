@@ -22,16 +22,22 @@ CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 64
 @pytest.fixture(autouse=True)
 def fewer_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """Penalties for 60 users in place of thousands."""
-    monkeypatch.setattr(linear_columns, "L2_GRID", (2.0, 10.0, 60.0))
+    monkeypatch.setitem(linear_columns.WEIGHTS_GRID, "l2", (2.0, 10.0, 60.0))
+    monkeypatch.setitem(linear_columns.START, "l2", 10.0)
 
 
-def by_hand(dataset: Dataset, l2: float, text: np.ndarray | None = None) -> np.ndarray:
+def by_hand(dataset: Dataset, point: dict[str, Any], text: np.ndarray | None = None) -> np.ndarray:
     """Solve for the item-item weights by least squares; the texts (n_items, L) are further rows."""
-    ratings, sizes = dataset.train.toarray().astype(float), np.diff(dataset.train.indptr)
-    ratings *= np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -linear_columns.USER_POWER)[:, None]
-    penalty = l2 + linear_columns.DROPOUT / (1 - linear_columns.DROPOUT) * np.square(ratings).sum(axis=0)
-    text = None if text is None else text * np.isin(np.arange(N_ITEMS), dataset.warm_items)[:, None]
-    return column_by_column(ratings, penalty, None if text is None else text.T.astype(float))
+    train, sizes = dataset.train.toarray().astype(float), np.diff(dataset.train.indptr)
+    ratings = train * np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -point["user_power"])[:, None]
+    penalty = point["l2"] + point["dropout"] / (1 - point["dropout"]) * np.square(ratings).sum(axis=0)
+    if text is not None:
+        text = text * np.isin(np.arange(N_ITEMS), dataset.warm_items)[:, None]
+        text = np.sqrt(point["text_weight"] / np.square(text[dataset.warm_items]).sum(axis=1).mean()) * text.T
+    weights = column_by_column(ratings, penalty, text)
+    common = np.abs(np.linalg.svd(train)[2][0])
+    unit = (train[sizes > 0] @ weights).std(axis=1).mean() / np.outer(train[sizes > 0] @ common, common).std(1).mean()
+    return weights - point.get("common", 0.0) * unit * np.outer(common, common)
 
 
 def figure(dataset: Dataset, weights: np.ndarray) -> float:
@@ -50,8 +56,7 @@ def bytes_of(found: linear_columns.Linear) -> tuple[Any, ...]:
 def test_uncut_columns_score_as_the_chosen_weights(text: np.ndarray | None) -> None:
     dataset = parted()
     found = linear_model(dataset, text, CONFIG)
-    weight = found.decided["text_weight"]
-    expected = by_hand(dataset, found.decided["l2"], None if text is None else text * np.sqrt(weight))
+    expected = by_hand(dataset, found.decided, text)
     scores = linear_users(found.inputs, found.user_power, dataset.train) @ found.outputs.T
     warm = dataset.warm_items
     np.testing.assert_allclose(scores[:, warm], (dataset.train @ expected)[:, warm], atol=2e-4)
@@ -63,17 +68,30 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     dataset, text = parted(seed), texts(seed)
     weights, decided = chosen_weights(dataset, text, CONFIG)
     tried = decided.pop("tried")
-    first, then = tried[: len(linear_columns.L2_GRID)], tried[len(linear_columns.L2_GRID) :]
-    assert [(one["l2"], one["text_weight"]) for one in first] == [(l2, 0) for l2 in linear_columns.L2_GRID]
-    assert [one["text_weight"] for one in then] == list(linear_columns.TEXT_WEIGHT_GRID[1:])
-    assert {one["l2"] for one in then} == {max(first, key=lambda one: one[METRIC])["l2"]}
+    fits = [one for one in tried if "common" not in one]
+    assert (
+        len(fits) == linear_columns.BUDGET
+        or {key: fits[0][key] for key in linear_columns.START} == linear_columns.START
+    )
     for one in tried:
-        made = by_hand(dataset, one["l2"], text * np.sqrt(one["text_weight"]))
-        assert one[METRIC] == pytest.approx(figure(dataset, made), abs=1e-6)
-    best = max(tried, key=lambda one: one[METRIC])
-    assert decided == {"l2": best["l2"], "text_weight": best["text_weight"]}
-    assert figure(dataset, weights.numpy()) == pytest.approx(best[METRIC], abs=1e-6)
+        assert one[METRIC] == pytest.approx(figure(dataset, by_hand(dataset, one, text)), abs=1e-6)
+    best = max(fits, key=lambda one: one[METRIC])
+    assert {**decided, "common": None} == {**{key: best[key] for key in linear_columns.START}, "common": None}
+    of_common = {0.0: best[METRIC], **{one["common"]: one[METRIC] for one in tried[len(fits) :]}}
+    assert of_common[decided["common"]] == max(of_common.values())
+    assert figure(dataset, weights.numpy()) == pytest.approx(max(of_common.values()), abs=1e-6)
     assert len({round(one[METRIC], 6) for one in tried}) > 1
+
+
+def test_what_all_have_in_common_is_subtracted_where_that_is_better_on_valid() -> None:
+    """Valid asks for what is seldom collected, which the common taste ranks last."""
+    dataset = parted()
+    seldom = np.bincount(dataset.train.indices, minlength=N_ITEMS)
+    rare = np.isin(np.arange(N_ITEMS), np.argsort(seldom + 1000 * (seldom == 0))[:4])
+    wanted = dataclasses.replace(dataset, valid=ones((dataset.train.toarray() == 0) & rare))
+    often = dataclasses.replace(dataset, valid=ones((dataset.train.toarray() == 0) & ~rare & (seldom > 0)))
+    assert chosen_weights(wanted, None, CONFIG)[1]["common"] > 0
+    assert chosen_weights(often, None, CONFIG)[1]["common"] == 0
 
 
 def test_how_much_text_counts_does_not_hang_on_the_length_of_the_vectors() -> None:
@@ -98,26 +116,26 @@ def test_without_a_valid_part_nothing_is_chosen() -> None:
     dataset = parted()
     dataset = dataclasses.replace(dataset, valid=ones(np.zeros(dataset.train.shape)))
     weights, decided = chosen_weights(dataset, texts(), CONFIG)
-    assert len(decided["tried"]) == 1
-    assert decided["text_weight"] == 0
-    assert decided["l2"] in linear_columns.L2_GRID
-    np.testing.assert_allclose(weights, by_hand(dataset, decided["l2"]), atol=1e-5)
+    assert decided == {**linear_columns.START, "common": 0.0}
+    np.testing.assert_allclose(weights, by_hand(dataset, decided, texts()), atol=1e-5)
 
 
 def test_text_of_cold_titles_alone_says_nothing_of_the_others() -> None:
     text = texts() * np.isin(np.arange(N_ITEMS), COLD)[:, None]
     weights, decided = chosen_weights(parted(), text, CONFIG)
-    np.testing.assert_allclose(weights, by_hand(parted(), decided["l2"]), atol=1e-5)
+    assert "text_weight" not in decided
+    np.testing.assert_allclose(weights, by_hand(parted(), decided), atol=1e-5)
 
 
 def test_few_columns_are_the_directions_in_which_scores_vary_most() -> None:
     dataset = parted()
     found = linear_model(dataset, None, {**CONFIG, "linear_dim": 3})
-    whole = dataset.train @ by_hand(dataset, found.decided["l2"])
+    even = np.maximum(np.diff(dataset.train.indptr), 1)[:, None] ** -0.5  # long lists count no more than short ones
+    whole = dataset.train @ by_hand(dataset, found.decided)
     scores = linear_users(found.inputs, found.user_power, dataset.train) @ found.outputs.T
-    values = np.linalg.svd(whole, compute_uv=False)
+    values = np.linalg.svd(even * whole, compute_uv=False)
     assert found.inputs.shape == found.outputs.shape == (N_ITEMS, 3)
-    assert np.linalg.norm(scores.numpy() - whole) == pytest.approx(np.linalg.norm(values[3:]), rel=1e-3)
+    assert np.linalg.norm(even * (scores.numpy() - whole)) == pytest.approx(np.linalg.norm(values[3:]), rel=1e-3)
 
 
 # --- users ---

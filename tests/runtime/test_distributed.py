@@ -29,7 +29,7 @@ from model import LightGCN
 from runtime import checkpoints, distributed
 from runtime.cli import run_script
 from tests import ranks
-from training import losses, model_factory
+from training import bpr, model_factory
 
 ROOT = Path(__file__).parents[2]
 DIM, LSA_DIM, EPOCHS, STEPS = 9, 7, 11, 10  # lengths that two processes cannot part evenly
@@ -155,7 +155,7 @@ def bytes_of_a_step(n_more: int) -> list[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dist, "all_reduce", lambda tensor: reduced.append(tensor.nbytes) or all_reduce(tensor))
         users = torch.arange(5)
-        loss, penalty = losses.bpr_loss(model, users, users, (users + 1) % 5, 0.1)
+        loss, penalty = bpr.bpr_loss(model, users, users, (users + 1) % 5, {"reg_lambda": 0.1})
         (loss + penalty).backward()
     return reduced
 
@@ -176,7 +176,7 @@ def gradients() -> dict[str, list[Any]]:
             generator=generator,
         )
         users = torch.arange(5)
-        loss, penalty = losses.bpr_loss(model, users, users, users + 2, 0.1)
+        loss, penalty = bpr.bpr_loss(model, users, users, users + 2, {"reg_lambda": 0.1})
         (loss + penalty).backward()
         whole = model.whole_state({name: parameter.grad for name, parameter in model.named_parameters()})
         found |= {f"{fusion_mode} {name}": gradient.tolist() for name, gradient in whole.items()}
@@ -185,7 +185,7 @@ def gradients() -> dict[str, list[Any]]:
 
 def be_killed(words: list[str]) -> int:
     """Do what main.py does with these words, but kill the second process in the middle of epoch 2."""
-    bpr_loss, steps = losses.bpr_loss, [0]
+    bpr_loss, steps = bpr.bpr_loss, [0]
 
     def deadly(*args: Any) -> Any:
         steps[0] += 1
@@ -193,7 +193,7 @@ def be_killed(words: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         return bpr_loss(*args)
 
-    losses.bpr_loss = deadly
+    bpr.bpr_loss = deadly
     sys.argv = ["main.py", *words]
     return run_script(main.main)
 

@@ -182,12 +182,12 @@ class LightGCN(nn.Module):
             has its own columns.
         """
         propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
-        return self._final(propagated, node_ids, text_only), id_rows
+        return self.final_vectors(propagated, node_ids, text_only), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return user_emb (n_users, D) and item_emb (n_items, D), both with the extra columns."""
-        everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
+        everyone = self.final_vectors(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
         users, items = [everyone[: self.n_users]], [everyone[self.n_users :]]
         if self.item_bias is not None:
             users.append(torch.ones_like(users[0][:, :1]))
@@ -219,7 +219,7 @@ class LightGCN(nn.Module):
         for name, columns in zip(LINEAR_BUFFERS, (inputs, outputs, power, users), strict=True):
             setattr(self, name, columns.to(self.norm_adj.device))
 
-    def _final(
+    def final_vectors(
         self, propagated: torch.Tensor, rows: torch.Tensor | None, text_only: torch.Tensor | None
     ) -> torch.Tensor:
         """Fuse rows (all of them if None) of P X with their text, those at `text_only` without their edges."""

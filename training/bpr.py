@@ -35,10 +35,20 @@ def bpr_loss(
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
     nodes, place, times = distinct(nodes)  # (n,), (3B,), (n,)
     final, id_rows = model(nodes, chosen(drop, nodes))  # (n, D) each
-    users, positives, negatives = final.index_select(0, place).chunk(3)  # (B, D) each
-    margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
-    return softplus(-margin).mean(), config["reg_lambda"] * penalty
+    return bpr_of(final, place), config["reg_lambda"] * penalty
+
+
+def bpr_of(final: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the mean of -log sigmoid(positive score - negative score) of triples.
+
+    Args:
+        final: (n, D) vectors.
+        places: (3B,) where in them the users, the positives and the negatives stand.
+    """
+    users, positives, negatives = final.index_select(0, places).chunk(3)  # (B, D) each
+    margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
+    return softplus(-margin).mean()
 
 
 def bpr_batches(

@@ -19,10 +19,12 @@ import scipy.sparse as sp
 import torch
 
 from training.bpr import bpr_batches
+from training.simplex import simplex_batches
 from training.softmax import softmax_batches
 from training.steps import Batches
+from training.xsimgcl import xsimgcl_batches
 
-BATCHES = {"bpr": bpr_batches, "softmax": softmax_batches}
+BATCHES = {"bpr": bpr_batches, "softmax": softmax_batches, "xsimgcl": xsimgcl_batches, "simplex": simplex_batches}
 
 
 def epoch_batches(

@@ -49,6 +49,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "none": {"fusion_mode": "none"},
     "sum": {"fusion_mode": "sum", "id_dropout": 0.3},
     "concat": {"fusion_mode": "concat"},
+    "xsimgcl": {"fusion_mode": "concat", "loss": "xsimgcl", "id_dropout": 0.3},
+    "simplex": {"fusion_mode": "sum", "loss": "simplex", "normalize": True, "negatives": 20, "margin": 0.2},
     "softmax": {
         "fusion_mode": "sum",
         "loss": "softmax",
@@ -107,7 +109,7 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
     epochs: list[int] = []
     steps: list[dict[str, Any]] = []
     in_epoch = [False]
-    train_epoch, forward, all_reduce = trainer.train_epoch, LightGCN.forward, dist.all_reduce
+    train_epoch, fused, all_reduce = trainer.train_epoch, LightGCN.final_vectors, dist.all_reduce
 
     def noted_epoch(*args: Any, **kwargs: Any) -> float:
         epochs.append(args[-1])
@@ -116,9 +118,10 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
         in_epoch[0] = False
         return loss
 
-    def noted_forward(self: LightGCN, nodes: torch.Tensor, alone: torch.Tensor | None = None) -> Any:
-        steps.append({"n": len(nodes), "distinct": len(nodes.unique()), "reduced": []})
-        return forward(self, nodes, alone)
+    def noted_vectors(self: LightGCN, propagated: torch.Tensor, nodes: torch.Tensor | None, alone: Any) -> Any:
+        if nodes is not None:
+            steps.append({"n": len(nodes), "distinct": len(nodes.unique()), "reduced": []})
+        return fused(self, propagated, nodes, alone)
 
     def noted_all_reduce(tensor: torch.Tensor, *args: Any, **more: Any) -> Any:
         if in_epoch[0]:
@@ -128,7 +131,7 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         keep_checkpoint(patch)
         patch.setattr(trainer, "train_epoch", noted_epoch)
-        patch.setattr(LightGCN, "forward", noted_forward)
+        patch.setattr(LightGCN, "final_vectors", noted_vectors)
         patch.setattr(dist, "all_reduce", noted_all_reduce)
         main.run(config)
     return {"epochs": epochs, "steps": steps}
@@ -424,7 +427,9 @@ def test_a_step_reduces_the_vectors_of_its_nodes_and_nothing_else(double: Path) 
         assert len(run["steps"]) == len(run["epochs"]) * STEPS
         for step in run["steps"]:
             assert step["n"] == step["distinct"] < n_nodes, name
-            assert step["reduced"] == [step["n"] * DIM * 4], name
+            of_nodes, *of_views = step["reduced"]
+            assert of_nodes == step["n"] * DIM * 4, name
+            assert [size < 2 * of_nodes for size in of_views] == [True] * (name == "xsimgcl"), name
         assert run == notes_of(double, 1)["runs"][name]
 
 

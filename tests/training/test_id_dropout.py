@@ -19,12 +19,13 @@ from training.losses import BATCHES
 def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Train an epoch and return (node_ids, alone) of every step."""
     asked: list[Any] = []
-    forward = LightGCN.forward
-    monkeypatch.setattr(
-        LightGCN,
-        "forward",
-        lambda self, nodes, text_only=None: asked.append((nodes, text_only)) or forward(self, nodes, text_only),
-    )
+    final_vectors = LightGCN.final_vectors
+
+    def noted(self: LightGCN, propagated: torch.Tensor, *which: Any) -> torch.Tensor:
+        asked.append(which)
+        return final_vectors(self, propagated, *which)
+
+    monkeypatch.setattr(LightGCN, "final_vectors", noted)
     model = built(dataset, config)
     trainer.train_epoch(model, optimizer_module.adam(model, config["lr"]), dataset, config, np.random.default_rng(0), 1)
     return asked
@@ -32,7 +33,7 @@ def placed_alone(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.7])
-@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize("loss", BATCHES)
 def test_id_dropout_places_its_share_of_the_items_alone(
     loss: str, share: float, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,7 +56,7 @@ def test_without_id_dropout_or_text_nothing_is_placed_alone(
         assert all(alone is None for _, alone in placed_alone(dataset, {**config, **more}, monkeypatch))
 
 
-@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize("loss", BATCHES)
 def test_titles_without_text_are_never_placed_alone(
     loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,17 +91,20 @@ def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Datase
     assert everything.item() != pytest.approx(nothing.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize("loss", BATCHES)
 def test_a_step_has_the_same_loss_and_gradients_in_the_form_for_a_gpu(
     loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There nodes are repeated and `alone` is a mask; which titles are placed alone is here no matter of chance."""
     model = built(dataset, {**config, "normalize": True})
     loss_of, batches = BATCHES[loss](dataset.train, {**config, "batch_size": 50}, np.random.default_rng(0), CPU)
-    forms, found, forward = [], [], LightGCN.forward
-    monkeypatch.setattr(
-        LightGCN, "forward", lambda self, nodes, alone: forms.append(alone.dtype) or forward(self, nodes, alone)
-    )
+    forms, found, final_vectors = [], [], LightGCN.final_vectors
+
+    def noted(self: LightGCN, propagated: torch.Tensor, nodes: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
+        forms.append(alone.dtype)
+        return final_vectors(self, propagated, nodes, alone)
+
+    monkeypatch.setattr(LightGCN, "final_vectors", noted)
     for on_cpu in (True, False):
         monkeypatch.setattr(steps, "_is_on_cpu", lambda nodes, on_cpu=on_cpu: on_cpu)
         model.zero_grad()

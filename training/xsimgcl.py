@@ -18,7 +18,7 @@ from training.steps import Batches, Drop, chosen
 class NoisyPropagation(torch.autograd.Function):
     """Rows of a propagation with noise, of one of its layers, and of X.
 
-    With H_0 = X and H_k = A H_(k-1) + noise_k, the first is that of (1 / (K + 1)) sum_k H_k, the second of H_layer.
+    With H_0 = X and H_k = A H_(k-1) + noise_k, the first is the mean of all H_k, or of all but H_0, the second H_layer.
     The noise is a constant to the gradient, which is therefore that of the propagation without it: A is symmetric, so
     the gradients of both outputs go back in K products, and no layer is kept.
     """
@@ -29,34 +29,35 @@ class NoisyPropagation(torch.autograd.Function):
         x: torch.Tensor,
         norm_adj: torch.Tensor,
         num_layers: int,
+        input_layer: bool,
         layer: int,
         add_noise: Callable[[torch.Tensor], torch.Tensor],
         rows: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the rows (n, D) of the mean of the layers, of one layer, and of X."""
-        ctx.constants = norm_adj, num_layers, layer, rows
-        h, total = x, x.clone()
+        ctx.constants = norm_adj, num_layers, input_layer, layer, rows
+        h, total = x, x * input_layer
         for k in range(1, num_layers + 1):
             h = add_noise(spmm(norm_adj, h))  # (N, D)
             total += h
             if k == layer:
                 of_layer = h.index_select(0, rows)  # (n, D)
-        return total.index_select(0, rows) / (num_layers + 1), of_layer, x.index_select(0, rows)
+        return total.index_select(0, rows) / (num_layers + input_layer), of_layer, x.index_select(0, rows)
 
     @staticmethod
     def backward(
         ctx, grad: torch.Tensor, grad_layer: torch.Tensor, grad_x: torch.Tensor
-    ) -> tuple[torch.Tensor, None, None, None, None, None]:
+    ) -> tuple[torch.Tensor, None, None, None, None, None, None]:
         """Return the gradient of X, (N, D)."""
-        norm_adj, num_layers, layer, rows = ctx.constants
-        every = grad.new_zeros(norm_adj.shape[0], grad.shape[1]).index_add_(0, rows, grad / (num_layers + 1))  # (N, D)
-        h = every.clone()
-        for k in range(num_layers, -1, -1):
-            if k < num_layers:
-                h = spmm(norm_adj, h).add_(every)
+        norm_adj, num_layers, input_layer, layer, rows = ctx.constants
+        share = grad / (num_layers + input_layer)
+        h = grad.new_zeros(norm_adj.shape[0], grad.shape[1])  # (N, D)
+        for k in range(num_layers, 0, -1):
+            h.index_add_(0, rows, share)
             if k == layer:
                 h.index_add_(0, rows, grad_layer)
-        return h.index_add_(0, rows, grad_x), None, None, None, None, None
+            h = spmm(norm_adj, h)
+        return h.index_add_(0, rows, grad_x + share * input_layer), None, None, None, None, None, None
 
 
 def xsimgcl_loss(
@@ -84,11 +85,12 @@ def xsimgcl_loss(
         The BPR loss of the noisy vectors plus cl_weight times the contrast, and the penalty; two scalars.
 
     Source:
-        Yu et al. 2023, XSimGCL, arXiv 2209.02544, equations 6 to 8; https://github.com/Coder-Yu/SELFRec. Unlike
-        there, the mean of the layers has layer 0 in it, as LightGCN's has, and the penalty is LightGCN's.
+        Yu et al. 2023, XSimGCL, arXiv 2209.02544, and its authors' code, https://github.com/Coder-Yu/SELFRec, where
+        input_layer is false. The penalty is LightGCN's.
     """
+    how = model.norm_adj, model.num_layers, model.input_layer, config["cl_layer"]
     mean, layer, id_rows = NoisyPropagation.apply(
-        model.id_emb, model.norm_adj, model.num_layers, config["cl_layer"], _noise(model, config["noise"], seed), nodes
+        model.id_emb, *how, _noise(model, config["noise"], seed), nodes
     )  # (n, D) each
     final = model.final_vectors(mean, nodes, chosen(drop, nodes))  # (n, D)
     contrasted = sum(n_contrasted)

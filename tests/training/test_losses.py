@@ -82,11 +82,20 @@ def test_titles_that_drop_picks_are_placed_by_their_text_only(
 
 
 @each_loss
-@pytest.mark.parametrize("fusion_mode", ["none", "sum", "concat"])
+@pytest.mark.parametrize("model_of", ["none", "none without layer 0", "sum", "concat"])
 def test_gradients_are_those_of_finite_differences(
-    loss: str, fusion_mode: str, dataset: Dataset, config: dict[str, Any]
+    loss: str, model_of: str, dataset: Dataset, config: dict[str, Any]
 ) -> None:
-    config = {**config, "loss": loss, "fusion_mode": fusion_mode, "reg_lambda": 0.1, "batch_size": 16, "margin": 0.1}
+    fusion_mode, has_input = model_of.partition(" ")[0], "without" not in model_of
+    config = {
+        **config,
+        "loss": loss,
+        "fusion_mode": fusion_mode,
+        "input_layer": has_input,
+        "reg_lambda": 0.1,
+        "batch_size": 16,
+        "margin": 0.1,
+    }
     model, (loss_of, batch) = built(dataset, config).double(), first_batch(dataset, config)
     text = model.has_item_text
 

@@ -27,7 +27,7 @@ def of_layers(
         drawn = torch.rand(h.shape, generator=generator, dtype=h.dtype)
         unit = drawn / drawn.square().sum(dim=1, keepdim=True).sqrt()
         layers.append(h + torch.sign(h) * unit * config["noise"])
-    final, other = torch.stack(layers).mean(dim=0), layers[config["cl_layer"]]
+    final, other = torch.stack(layers[0 if config["input_layer"] else 1 :]).mean(dim=0), layers[config["cl_layer"]]
     users, positives, negatives = triples
     terms = [
         -logsigmoid(final[u] @ final[model.n_users + i] - final[u] @ final[model.n_users + j])
@@ -52,7 +52,9 @@ def triples_of(batch: tuple[Any, ...], n_users: int) -> list[list[int]]:
     return [users.tolist(), *((part - n_users).tolist() for part in items)]
 
 
-@pytest.mark.parametrize("more", [{}, {"num_layers": 3, "cl_layer": 2}, {"num_layers": 1}, {"noise": 0.0}])
+@pytest.mark.parametrize(
+    "more", [{}, {"num_layers": 3, "cl_layer": 2}, {"num_layers": 1}, {"noise": 0.0}, {"input_layer": True}]
+)
 def test_loss_and_gradients_are_those_of_the_published_form(
     more: dict[str, Any], dataset: Dataset, config: dict[str, Any]
 ) -> None:
@@ -101,6 +103,21 @@ def test_views_that_agree_cost_less_than_views_of_others() -> None:
     views = torch.eye(5)
     assert info_nce(views, views, 0.2).item() == pytest.approx(np.log(np.exp(5) + 4) - 5, rel=1e-5)
     assert info_nce(views, views.roll(1, 0), 0.2).item() == pytest.approx(np.log(np.exp(5) + 4), rel=1e-5)
+
+
+def test_what_ranks_is_the_mean_of_the_layers_without_noise(dataset: Dataset, config: dict[str, Any]) -> None:
+    config = {**config, **PLAIN, "num_layers": 3}
+    model = built(dataset, config)
+    layers = [model.id_emb.detach()]
+    for _ in range(3):
+        layers.append(model.norm_adj.to_dense() @ layers[-1])
+    torch.testing.assert_close(torch.cat(model.embeddings()), torch.stack(layers[1:]).mean(dim=0))
+
+
+def test_the_input_layer_stays_where_there_is_text_or_no_other_layer() -> None:
+    for more in ({"fusion_mode": "sum"}, {"fusion_mode": "none", "num_layers": 0}):
+        with pytest.raises(ValueError, match="input_layer false"):
+            get_config({"input_layer": False, **more})
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:

@@ -46,6 +46,7 @@ from runtime.distributed import resolve_device
 from runtime.files import atomic_write, load_torch, write_json
 from runtime.identity import USER_METRICS, RunIdentity, complete_metrics, text_origin
 from runtime.safe_files import load_arrays
+from runtime.source import run_digests, source_digests
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -147,7 +148,7 @@ def trained_row(config: Settings, dataset: Dataset, vectors: TextVectors, rerun:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
-    done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin))
+    done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin, run_digests(config)))
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)
@@ -169,6 +170,7 @@ def baseline_row(
         "data": {"fingerprint": dataset.fingerprint},
         "encoder": {"used": vectors.info["used"] if name in OF_TEXT else None},
         "text": text_origin(vectors.info),
+        "code": source_digests("evaluation.tuned_baselines"),
         **{key: config[key] for key in ("seed", "top_k", "early_stop_metric")},
     }
     path = folder / "metrics.json"

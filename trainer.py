@@ -25,6 +25,8 @@ from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
 
+RESULT = ("epoch", "valid", "decided", "other_code")  # of best_model.pth, that metrics.json has as well
+
 
 def fit(
     model: LightGCN,
@@ -49,7 +51,8 @@ def fit(
 
     Returns:
         {"epoch", "valid", "epochs_run", "decided", "train_s"}: the best epoch, its valid metrics, the number of epochs
-        trained, what was decided on valid, and the seconds spent in training steps.
+        trained, what was decided on valid, and the seconds spent in training steps; "other_code" if a part of it was
+        trained before these modules were changed.
 
     Raises:
         FloatingPointError: the loss is no longer finite, or exploded; the best epoch stays in checkpoint.pth.
@@ -72,16 +75,17 @@ def fit(
         best["valid"] = valid_metrics(model, dataset, config)
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")
     best |= {"state_dict": model.whole_state(model.state_dict()), "decided": (selected or {}) | decided}
+    best |= {"other_code": state["other_code"]} if state.get("other_code") else {}
     if rank() == 0:
         _write_model(folder, identity, best, state["history"])
-    return {**_result_of(state["history"]), **{key: best[key] for key in ("epoch", "valid", "decided")}}
+    return {**_result_of(state["history"]), **{key: best[key] for key in RESULT if key in best}}
 
 
 def _write_model(folder: Path, identity: RunIdentity, best: dict[str, Any], history: list[dict[str, Any]]) -> None:
     with atomic_write(folder / "history.jsonl") as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in history)
     origin = {"config": identity.config, "text": identity.text, "dataset_fingerprint": identity.fingerprint}
-    save_torch(folder / "best_model.pth", {**best, **origin})
+    save_torch(folder / "best_model.pth", {**best, **origin, "code": identity.code})
     manifest.record(folder, identity.run_id, "history.jsonl", "best_model.pth")
 
 
@@ -89,7 +93,7 @@ def saved_result(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return what fit returned when it trained the model of a checkpoint; without its history, as far as is known."""
     path = folder / "history.jsonl"
     history = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    return {**_result_of(history), **{key: checkpoint[key] for key in ("epoch", "valid", "decided")}}
+    return {**_result_of(history), **{key: checkpoint[key] for key in RESULT if key in checkpoint}}
 
 
 def _result_of(history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int) -> 
     """Train with trainer.fit up to an epoch, resuming from what lies in folder; the losses of all epochs."""
     config = {**setup.config, "saved_dir": str(folder), "epochs": epochs}
     with mock.patch.object(checkpoints, "SHARE", 1e9):  # so that every epoch is kept
-        trainer.fit(build(setup, device), setup.dataset, config, RunIdentity({}, "", {"encoder": None}))
+        trainer.fit(build(setup, device), setup.dataset, config, RunIdentity({}, "", {"encoder": None}, {}))
     return torch.tensor([line["loss"] for line in load_torch(folder / CHECKPOINT)["history"]], dtype=torch.float64)
 
 

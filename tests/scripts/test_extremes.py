@@ -167,7 +167,7 @@ def test_a_chart_of_losses_that_differ_by_a_rounding_is_drawn() -> None:
 def fitted(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     vectors = text_vectors(dataset, config, "cpu")
     model = model_factory.build_model(dataset, vectors, config, torch.device("cpu"))
-    return trainer.fit(model, dataset, config, RunIdentity({}, "", {}))
+    return trainer.fit(model, dataset, config, RunIdentity({}, "", {}, {}))
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, factor: float, per_epoch: int) -> None:

@@ -159,6 +159,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                                   runtime=True),
     },
     "run": {
+        "log_dir": Setting("", "folder for a stream of each run's epochs; empty: none", TEXT, "JSON lines, and events "
+                           "of TensorBoard if that package is installed. CONTRIBUTING says how trackers read them.",
+                           runtime=True),
         "mode": Setting("train", "whether to train, or to use what was trained", one_of("train", "inference"),
                         "train: the whole experiment. inference: reload best_model.pth "
                         "and write vectors and lists again.", runtime=True),

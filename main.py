@@ -47,6 +47,7 @@ from runtime.identity import (
     resolved,
     text_origin,
 )
+from runtime.log_streams import add_result
 from runtime.safe_files import parse_json
 from runtime.source import run_digests
 from trainer import fit, saved_result
@@ -128,6 +129,8 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
         metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock)}
     metrics |= {"config": config, "run": identity.run_id, "code": identity.code}
     end(saved, metrics, dataset)
+    if not config["refit"]:  # whose figures are those of measured
+        add_result(config, metrics)
     return metrics
 
 

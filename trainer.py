@@ -17,6 +17,7 @@ from runtime.checkpoints import CHECKPOINT, CheckpointWriter, resume
 from runtime.distributed import deferred_interrupt, rank
 from runtime.files import atomic_write, save_torch
 from runtime.identity import RunIdentity
+from runtime.log_streams import open_stream
 from runtime.safe_files import parse_json
 from training.after_training import calibrate
 from training.epoch import Pause, train_epoch
@@ -66,8 +67,11 @@ def fit(
     last = measured["epoch"] if measured else config["epochs"]
     with deferred_interrupt() as is_asked:
         writer = CheckpointWriter(folder, identity.signature, is_asked)
+        stream = open_stream(config, identity.run_id, state["history"])
         while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
             _one_epoch(state, model, optimizer, dataset, config, rng, writer, last)
+            stream.add_epoch(state["history"][-1])
+        stream.close()
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
     decided = calibrate(model, dataset, config, measured and measured["decided"])

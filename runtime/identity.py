@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import trained_settings
+from config import get_config, trained_settings
 from runtime import checkpoints, manifest
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.safe_files import parse_json
@@ -123,7 +123,8 @@ def _metrics_of_same_settings(config: dict[str, Any]) -> dict[str, Any] | None:
     try:
         metrics = parse_json((folder / "metrics.json").read_text(encoding="utf-8"))
         RunIdentity.of_metrics(metrics, config)  # it has what a finished run is compared by
-        return metrics if trained_settings(metrics["config"]) == trained_settings(config) else None
+        then = {**get_config(), **metrics["config"]}  # a setting that there was not yet did what its default does
+        return metrics if trained_settings(then) == trained_settings(config) else None
     except (ValueError, KeyError, TypeError) as error:
         log.warning(f"{folder / 'metrics.json'} cannot be read ({error!r}); the run is taken for unfinished")
         return None

@@ -188,6 +188,19 @@ def test_a_finished_run_of_other_code_is_named_and_run_again(
 
 
 @pytest.mark.slow
+def test_a_setting_that_is_new_since_leaves_a_finished_run_finished(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = Path(config["saved_dir"])
+    metrics = main.run({**config, "epochs": 1})
+    del metrics["config"]["margin"]
+    (saved / "metrics.json").write_text(json.dumps(metrics))
+    (saved / "manifest.json").unlink()
+    assert "nothing is left to do" in rerun({**config, "epochs": 1}, caplog)
+    assert "nothing is left to do" not in rerun({**config, "epochs": 1, "margin": 0.5}, caplog)
+
+
+@pytest.mark.slow
 def test_a_run_that_recorded_no_code_is_run_again_and_can_be_used_before(
     config: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,6 +22,7 @@ from runtime.settings import (
     check,
     one_of,
     parse_value,
+    within,
 )
 
 METRIC_NAMES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")  # of lists, as in evaluator.METRICS
@@ -92,6 +93,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "embedding_dim": Setting(64, "length of the id vectors, and of the final ones", AT_LEAST_1),
         "num_layers": Setting(1, "rounds of propagation over the graph", NOT_NEGATIVE, "0 is matrix factorisation. "
                               "Source: He et al. 2020, LightGCN, arXiv 2002.02126."),
+        "input_layer": Setting(True, "count the id vectors themselves as a layer of the mean", BOOL, "As LightGCN does "
+                               "and XSimGCL does not. false goes with fusion_mode none only."),
         "fusion_mode": Setting("concat", "how text joins the id vectors", one_of("concat", "sum", "none"),
                                "concat: [id ; text] W + b. sum: id + text W. none: LightGCN alone. The fusions are "
                                "AGLRec's own."),
@@ -114,10 +117,21 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "seed": Setting(0, "seed of the model", NOT_NEGATIVE, "It governs initial vectors, batches, negatives, drops "
                         "and the tie breaks of rankings; split_seed governs the data."),
         "epochs": Setting(20, "most passes over the training pairs", AT_LEAST_1),
-        "loss": Setting("bpr", "what is minimised", one_of("bpr", "softmax"), "bpr: each pair against a random "
-                        "negative (Rendle et al. 2009). softmax: each user's titles against the whole catalogue (Liang "
-                        "et al. 2018)."),
-        "batch_size": Setting(2048, "pairs a step with bpr, users a step with softmax", AT_LEAST_1),
+        "loss": Setting("bpr", "what is minimised", one_of("bpr", "softmax", "xsimgcl", "simplex"), "bpr: each pair "
+                        "against a random negative (Rendle et al. 2009). softmax: each user's titles against the whole "
+                        "catalogue (Liang et al. 2018). xsimgcl: bpr with noise in the layers and a contrast between "
+                        "two of them (Yu et al. 2023, arXiv 2209.02544). simplex: cosines of each pair against many "
+                        "random titles (Mao et al. 2021, arXiv 2109.12613); it needs normalize."),
+        "cl_weight": Setting(0.2, "weight of the contrast of xsimgcl", NOT_NEGATIVE),
+        "cl_temperature": Setting(0.2, "what the cosines of that contrast are divided by", POSITIVE),
+        "cl_layer": Setting(1, "layer that is contrasted with the mean of all layers", AT_LEAST_1),
+        "noise": Setting(0.2, "length of the random vectors that xsimgcl adds in each layer", NOT_NEGATIVE),
+        "negatives": Setting(1000, "random titles a pair of simplex is set against", AT_LEAST_1),
+        "negative_weight": Setting(10.0, "what the mean of their costs counts", NOT_NEGATIVE, "To be tuned on valid: "
+                                   "SimpleX has 150 for Yelp2018; on small data 10 is far better."),
+        "margin": Setting(0.9, "cosine up to which such a title costs nothing", within(
+                          "from -1 to 1", lambda value: -1 <= value <= 1)),
+        "batch_size": Setting(2048, "pairs a step; with softmax users a step", AT_LEAST_1),
         "lr": Setting(0.001, "learning rate of Adam", POSITIVE, "The id matrix of concat has lr / embedding_dim (Yang "
                       "et al. 2021, arXiv 2203.03466)."),
         "lr_schedule": Setting("constant", "course of the learning rate over the epochs", one_of("constant", "cosine"),
@@ -152,6 +166,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                                   runtime=True),
     },
     "run": {
+        "log_dir": Setting("", "folder for a stream of each run's epochs; empty: none", TEXT, "JSON lines, and events "
+                           "of TensorBoard if that package is installed. CONTRIBUTING says how trackers read them.",
+                           runtime=True),
         "mode": Setting("train", "whether to train, or to use what was trained", one_of("train", "inference"),
                         "train: the whole experiment. inference: reload best_model.pth "
                         "and write vectors and lists again.", runtime=True),
@@ -165,6 +182,19 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
         "reg_lambda": 0.0001, "epochs": 1000, "eval_every": 10, "early_stop_round": 50,
+    },
+    # XSimGCL: the settings of its authors' code for Yelp2018, with the temperature of the paper's section 4.1
+    "xsimgcl": {
+        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 2, "lr": 0.001, "batch_size": 2048,
+        "reg_lambda": 0.0001, "loss": "xsimgcl", "cl_weight": 0.2, "cl_temperature": 0.2, "cl_layer": 1, "noise": 0.2,
+        "input_layer": False, "init_std": 0.01, "epochs": 1000, "eval_every": 10, "early_stop_round": 100,
+    },
+    # SimpleX: the settings of its authors' code for Yelp2018, but for negative_weight (150 there), which they tune for
+    # each data set; one layer gathers a user's titles
+    "simplex": {
+        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 1, "lr": 0.0001, "batch_size": 512,
+        "reg_lambda": 1e-8, "loss": "simplex", "normalize": True, "negatives": 1000, "negative_weight": 10.0,
+        "margin": 0.9, "init_std": 0.0001, "epochs": 200, "early_stop_round": 20,
     },
     # what the README recommends
     "tuned": {
@@ -272,6 +302,18 @@ def _validate(config: dict[str, Any]) -> None:
         raise ValueError(
             f"linear_dim is {config['linear_dim']}, but only calibrate decides what its columns count; "
             "set --calibrate true"
+        )
+    if config["loss"] == "simplex" and not config["normalize"]:
+        raise ValueError("loss simplex compares cosines, and lists have to as well; set --normalize true")
+    if config["loss"] == "xsimgcl" and config["cl_layer"] > config["num_layers"]:
+        raise ValueError(
+            f"cl_layer is {config['cl_layer']}, but num_layers is {config['num_layers']}; loss xsimgcl contrasts "
+            "one of these layers, so set cl_layer to one of them"
+        )
+    if not config["input_layer"] and (config["fusion_mode"] != "none" or not config["num_layers"]):
+        raise ValueError(
+            "input_layer false leaves what has no edges without a vector, so it needs num_layers of 1 or more and goes "
+            "without text; set --fusion_mode none, or --input_layer true"
         )
     cutoffs = config["top_k"]
     legal = [f"{name}@{k}" for k in cutoffs for name in METRIC_NAMES] + ["AUC"]

@@ -47,7 +47,9 @@ from runtime.identity import (
     resolved,
     text_origin,
 )
+from runtime.log_streams import add_result
 from runtime.safe_files import parse_json
+from runtime.source import run_digests
 from trainer import fit, saved_result
 from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
@@ -107,7 +109,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     clock["load_s"] = time.perf_counter()
     vectors = text_vectors(dataset, config, str(device))
     clock["encode_s"] = time.perf_counter()
-    identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info))
+    identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info), run_digests(config))
     if done := finished_metrics(RunIdentity.of_metrics(measured, config) if measured else identity):
         return end_again(done, config, dataset)
     selected = selection_of(measured) if measured else choose_before_training(dataset, vectors, config, device)
@@ -126,8 +128,10 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
         metrics = {**measured, **metrics, "refit": refit_facts(fitted, dataset, config)}
     else:
         metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock, earlier_s)}
-    metrics |= {"config": config, "run": identity.run_id}
+    metrics |= {"config": config, "run": identity.run_id, "code": identity.code}
     end(saved, metrics, dataset)
+    if not config["refit"]:  # whose figures are those of measured
+        add_result(config, metrics)
     return metrics
 
 
@@ -153,6 +157,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     metrics |= evaluate_and_keep(user_emb, item_emb, dataset, asked)
     clock["infer_s"] = time.perf_counter()
     metrics |= {"timing": seconds(clock), "config": asked, "run": manifest.recorded_run(saved)}
+    metrics["code"] = trained.checkpoint.get("code", {})
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
     write_page(saved, asked, dataset)

@@ -24,31 +24,35 @@ class Propagate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int, rows: torch.Tensor
+        ctx, x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int, input_layer: bool, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rows (n, D) of P X and of X."""
-        ctx.constants = norm_adj, num_layers, rows
-        return propagate(x, norm_adj, num_layers).index_select(0, rows), x.index_select(0, rows)  # (n, D) each
+        ctx.constants = norm_adj, num_layers, input_layer, rows
+        propagated = propagate(x, norm_adj, num_layers, input_layer)
+        return propagated.index_select(0, rows), x.index_select(0, rows)  # (n, D) each
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor, grad_x: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx, grad: torch.Tensor, grad_x: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         """Return the gradient of X, (N, D)."""
-        norm_adj, num_layers, rows = ctx.constants
-        scattered = grad.new_zeros(norm_adj.shape[0], grad.shape[1]).index_add_(0, rows, grad)  # (N, D)
-        return propagate(scattered, norm_adj, num_layers).index_add_(0, rows, grad_x), None, None, None
+        *how, rows = ctx.constants
+        scattered = grad.new_zeros(how[0].shape[0], grad.shape[1]).index_add_(0, rows, grad)  # (N, D)
+        return propagate(scattered, *how).index_add_(0, rows, grad_x), None, None, None, None
 
 
-def propagate(x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int) -> torch.Tensor:
+def propagate(x: torch.Tensor, norm_adj: torch.Tensor, num_layers: int, input_layer: bool = True) -> torch.Tensor:
     """Return P x without recording a gradient.
 
     Args:
         x: (N, C) dense.
         norm_adj: A, (N, N) sparse CSR, symmetric.
         num_layers: K; 0 returns x.
+        input_layer: whether x itself is one of the layers of the mean; else P = (1 / K) sum_(k = 1)^K A^k.
 
     Returns:
         (N, C), a new tensor.
     """
+    if not input_layer:
+        return spmm(norm_adj, propagate(x, norm_adj, num_layers - 1))
     if num_layers == 0:
         return x.clone()
     h = x
@@ -107,6 +111,7 @@ class LightGCN(nn.Module):
             outside. At first it is 0, and -UNLISTED for items without edges and text.
         popularity: (n_items,) the scores of items for users without edges and text, or None, which leaves these
             users with vectors of zero.
+        input_layer: whether X itself counts as a layer, as in LightGCN; it has to where there is text.
 
     Source:
         He et al. 2020, LightGCN, https://arxiv.org/abs/2002.02126; Wu et al. 2024, On the effectiveness of sampled
@@ -128,11 +133,12 @@ class LightGCN(nn.Module):
         temperature: float = 1.0,
         has_bias: bool = False,
         popularity: torch.Tensor | None = None,
+        input_layer: bool = True,
     ) -> None:
         super().__init__()
         n_nodes = norm_adj.shape[0]
         self.n_users, self.num_layers, self.embedding_dim = n_users, num_layers, embedding_dim
-        self.normalize, self.temperature = normalize, temperature
+        self.input_layer, self.normalize, self.temperature = input_layer, normalize, temperature
         self.fusion_mode = "none" if text is None else fusion_mode
         self.columns = own_share(embedding_dim)
         self.register_buffer("norm_adj", norm_adj, persistent=False)
@@ -182,13 +188,14 @@ class LightGCN(nn.Module):
             The final vectors, (n, D), without the extra columns; and the (n, D) id vectors, of which a process
             has its own columns.
         """
-        propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, node_ids)
-        return self._final(propagated, node_ids, text_only), id_rows
+        propagated, id_rows = Propagate.apply(self.id_emb, self.norm_adj, self.num_layers, self.input_layer, node_ids)
+        return self.final_vectors(propagated, node_ids, text_only), id_rows
 
     @torch.no_grad()
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return user_emb (n_users, D) and item_emb (n_items, D), both with the extra columns."""
-        everyone = self._final(propagate(self.id_emb, self.norm_adj, self.num_layers), None, None)  # (N, D)
+        propagated = propagate(self.id_emb, self.norm_adj, self.num_layers, self.input_layer)
+        everyone = self.final_vectors(propagated, None, None)  # (N, D)
         users, items = [everyone[: self.n_users]], [everyone[self.n_users :]]
         if self.cold_vectors is not None:
             items[0] = items[0].index_copy(0, self._cold_with_text(), self.cold_vectors)
@@ -229,7 +236,7 @@ class LightGCN(nn.Module):
         for name, columns in zip(LINEAR_BUFFERS, (inputs, outputs, power, users), strict=True):
             setattr(self, name, columns.to(self.norm_adj.device))
 
-    def _final(
+    def final_vectors(
         self, propagated: torch.Tensor, rows: torch.Tensor | None, text_only: torch.Tensor | None
     ) -> torch.Tensor:
         """Fuse rows (all of them if None) of P X with their text, those at `text_only` without their edges."""

@@ -56,6 +56,7 @@ from runtime.distributed import resolve_device
 from runtime.files import load_torch, write_json
 from runtime.identity import USER_METRICS, RunIdentity, complete_metrics, text_origin
 from runtime.safe_files import load_arrays
+from runtime.source import run_digests
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -168,7 +169,7 @@ def trained_row(
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished; see run_rows."""
     folder = Path(config["saved_dir"])
     origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
-    done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin))
+    done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin, run_digests(config)))
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from runtime.checkpoints import CHECKPOINT, CheckpointWriter, resume
 from runtime.distributed import deferred_interrupt, rank
 from runtime.files import atomic_write, save_torch
 from runtime.identity import RunIdentity
+from runtime.log_streams import open_stream
 from runtime.safe_files import parse_json
 from training.after_training import calibrate
 from training.epoch import Pause, train_epoch
@@ -24,6 +25,8 @@ from training.optimizer import adam
 from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
+
+RESULT = ("epoch", "valid", "decided", "other_code")  # of best_model.pth, that metrics.json has as well
 
 
 def fit(
@@ -50,7 +53,8 @@ def fit(
     Returns:
         {"epoch", "valid", "epochs_run", "decided", "train_s", "earlier_s"}: the best epoch, its valid metrics, the
         number of epochs trained, what was decided on valid, the seconds spent in training steps, and how many of these
-        were spent before an interrupted run was resumed.
+        were spent before an interrupted run was resumed; "other_code" if a part of it was trained before these modules
+        were changed.
 
     Raises:
         FloatingPointError: the loss is no longer finite, or exploded; the best epoch stays in checkpoint.pth.
@@ -65,8 +69,11 @@ def fit(
     last = measured["epoch"] if measured else config["epochs"]
     with deferred_interrupt() as is_asked:
         writer = CheckpointWriter(folder, identity.signature, is_asked)
+        stream = open_stream(config, identity.run_id, state["history"])
         while state["epoch"] < last and not _is_stale(state, config["early_stop_round"]):
             _one_epoch(state, model, optimizer, dataset, config, rng, writer, last)
+            stream.add_epoch(state["history"][-1])
+        stream.close()
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
     decided = calibrate(model, dataset, config, measured and measured["decided"])
@@ -74,17 +81,18 @@ def fit(
         best["valid"] = valid_metrics(model, dataset, config)
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")
     best |= {"state_dict": model.whole_state(model.state_dict()), "decided": (selected or {}) | decided}
+    best |= {"other_code": state["other_code"]} if state.get("other_code") else {}
     if rank() == 0:
         _write_model(folder, identity, best, state["history"])
     found = {**_result_of(state["history"]), "earlier_s": earlier_s}
-    return {**found, **{key: best[key] for key in ("epoch", "valid", "decided")}}
+    return {**found, **{key: best[key] for key in RESULT if key in best}}
 
 
 def _write_model(folder: Path, identity: RunIdentity, best: dict[str, Any], history: list[dict[str, Any]]) -> None:
     with atomic_write(folder / "history.jsonl") as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in history)
     origin = {"config": identity.config, "text": identity.text, "dataset_fingerprint": identity.fingerprint}
-    save_torch(folder / "best_model.pth", {**best, **origin})
+    save_torch(folder / "best_model.pth", {**best, **origin, "code": identity.code})
     manifest.record(folder, identity.run_id, "history.jsonl", "best_model.pth")
 
 
@@ -92,7 +100,7 @@ def saved_result(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return what fit returned when it trained the model of a checkpoint; without its history, as far as is known."""
     path = folder / "history.jsonl"
     history = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    return {**_result_of(history), **{key: checkpoint[key] for key in ("epoch", "valid", "decided")}}
+    return {**_result_of(history), **{key: checkpoint[key] for key in RESULT if key in checkpoint}}
 
 
 def _result_of(history: list[dict[str, Any]]) -> dict[str, Any]:

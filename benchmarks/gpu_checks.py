@@ -32,7 +32,8 @@ from runtime.identity import RunIdentity
 from training import model_factory
 from training import optimizer as optimizer_module
 from training.after_training import calibrate, cold_offset
-from training.losses import BATCHES, Drop, id_dropout
+from training.losses import BATCHES, epoch_batches
+from training.steps import Drop, id_dropout
 
 CPU = torch.device("cpu")
 VECTORS, LOSSES = 1e-5, 1e-4  # by how much, relatively, the device may differ in vectors and scores, and in losses
@@ -115,13 +116,11 @@ def training(
 ) -> Iterator[torch.Tensor]:
     """Take a training step for each value asked for, its loss, which is not waited for."""
     device, optimizer = model.id_emb.device, optimizer_module.adam(model, config["lr"])
-    loss_of, batches = BATCHES[config["loss"]](
-        pairs, config["batch_size"], np.random.default_rng(config["seed"]), device
-    )
+    loss_of, batches = epoch_batches(pairs, config, np.random.default_rng(config["seed"]), device)
     generator = torch.Generator(device).manual_seed(config["seed"])
     drop = drop or id_dropout(model, config["id_dropout"], generator)
     for batch, _ in itertools.cycle(batches):
-        loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
+        loss, penalty = loss_of(model, *batch, config, drop)
         optimizer.zero_grad(set_to_none=True)
         (loss + penalty).backward()
         optimizer.step()
@@ -283,7 +282,7 @@ def fit_until(setup: Setup, device: torch.device, folder: Path, epochs: int) -> 
     """Train with trainer.fit up to an epoch, resuming from what lies in folder; the losses of all epochs."""
     config = {**setup.config, "saved_dir": str(folder), "epochs": epochs}
     with mock.patch.object(checkpoints, "SHARE", 1e9):  # so that every epoch is kept
-        trainer.fit(build(setup, device), setup.dataset, config, RunIdentity({}, "", {"encoder": None}))
+        trainer.fit(build(setup, device), setup.dataset, config, RunIdentity({}, "", {"encoder": None}, {}))
     return torch.tensor([line["loss"] for line in load_torch(folder / CHECKPOINT)["history"]], dtype=torch.float64)
 
 
@@ -300,7 +299,7 @@ def check_resume(setup: Setup) -> str:
 
 
 def check_no_wait(setup: Setup) -> str:
-    """Take steps of both losses, with and without id_dropout, while torch refuses to wait for the GPU."""
+    """Take steps of every loss, with and without id_dropout, while torch refuses to wait for the GPU."""
     if setup.device.type == "cpu":
         raise Skipped("on a CPU there is no queue to wait for")
     for loss, share, more in itertools.product(BATCHES, (0.0, 0.3), ({}, {"fusion_mode": "sum", **FEATURES})):
@@ -315,7 +314,7 @@ def check_no_wait(setup: Setup) -> str:
             raise Disagreement(f"with {config}: {error}") from error
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return "8 settings"
+    return f"{4 * len(BATCHES)} settings"
 
 
 def check_group(setup: Setup) -> str:

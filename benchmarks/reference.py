@@ -6,6 +6,7 @@ computed user by user. Where those differ among themselves, it follows LightGCN'
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -54,15 +55,19 @@ class PlainLightGCN(nn.Module):
 
 
 def plain_loss(
-    model: PlainLightGCN, user_ids: torch.Tensor, pos_items: torch.Tensor, neg_items: torch.Tensor, reg_lambda: float
+    model: PlainLightGCN,
+    user_ids: torch.Tensor,
+    pos_items: torch.Tensor,
+    neg_items: torch.Tensor,
+    config: dict[str, Any],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the BPR loss of a batch and its L2 penalty; the same quantities as losses.bpr_loss."""
+    """Compute the BPR loss of a batch and its L2 penalty; the same quantities as bpr.bpr_loss."""
     user_emb, item_emb = model()
     users, positives, negatives = user_emb[user_ids], item_emb[pos_items], item_emb[neg_items]  # (B, D) each
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
     penalty = model.id_emb[nodes].square().sum() / (2 * len(user_ids))
     loss = softplus((users * negatives).sum(dim=1) - (users * positives).sum(dim=1)).mean()
-    return loss, reg_lambda * penalty
+    return loss, config["reg_lambda"] * penalty
 
 
 def plain_adjacency(train: sp.csr_matrix) -> torch.Tensor:

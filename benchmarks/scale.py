@@ -20,7 +20,7 @@ from benchmarks import common
 from benchmarks.graphs import GOWALLA_ITEMS, GOWALLA_TRAIN, GOWALLA_USERS, csr_of_parts, synthetic_graph
 from benchmarks.train import Side, aglrec, settings, take_step
 from data_loader import normalized_adjacency
-from training.losses import sample_triples
+from training.bpr import sample_triples
 
 log = logging.getLogger("aglrec")
 
@@ -68,8 +68,7 @@ def time_steps(side: Side, triples: np.ndarray, config: dict[str, Any], steps: i
     """Return the median seconds of a step on triples (3, n), and the bytes of weights, gradients and Adam."""
     batches = torch.from_numpy(triples).to(device).split(config["batch_size"], dim=1)
     seconds = [
-        common.seconds_of(lambda batch=batch: take_step(side, batch, config["reg_lambda"]), device)
-        for batch in batches[: steps + 2]
+        common.seconds_of(lambda batch=batch: take_step(side, batch, config), device) for batch in batches[: steps + 2]
     ]
     tensors = [
         *side.model.parameters(),

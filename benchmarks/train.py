@@ -21,8 +21,8 @@ from config import get_config
 from data_loader import normalized_adjacency
 from evaluator import evaluate, means
 from model import LightGCN
+from training.bpr import bpr_loss, sample_triples
 from training.epoch import train_epoch
-from training.losses import bpr_loss, sample_triples
 from training.optimizer import adam
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -72,9 +72,9 @@ def reference(coo_adj: torch.Tensor, start: LightGCN, config: dict[str, Any], te
     return Side("reference", model, torch.optim.Adam(model.parameters(), lr=config["lr"]), plain_loss)
 
 
-def take_step(side: Side, batch: Batch, reg_lambda: float) -> torch.Tensor:
+def take_step(side: Side, batch: Batch, config: dict[str, Any]) -> torch.Tensor:
     """Train on one batch and return its BPR loss."""
-    loss, penalty = side.loss(side.model, *batch, reg_lambda)
+    loss, penalty = side.loss(side.model, *batch, config)
     side.optimizer.zero_grad(set_to_none=True)
     (loss + penalty).backward()
     side.optimizer.step()
@@ -88,13 +88,10 @@ def batches_of(bench: Bench, batch_size: int) -> Iterator[Batch]:
     return itertools.cycle(batches[:-1] or batches)
 
 
-def compare_losses(sides: list[Side], batches: Iterator[Batch], steps: int, reg_lambda: float) -> dict[str, float]:
+def compare_losses(sides: list[Side], batches: Iterator[Batch], steps: int, config: dict[str, Any]) -> dict[str, float]:
     """Train all sides on the same batches; the largest difference between their losses, and how far these fell."""
     losses = torch.stack(
-        [
-            torch.stack([take_step(side, batch, reg_lambda) for side in sides])
-            for batch in itertools.islice(batches, steps)
-        ]
+        [torch.stack([take_step(side, batch, config) for side in sides]) for batch in itertools.islice(batches, steps)]
     )  # (steps, sides)
     return {
         f"loss diff in {steps}": (losses.amax(dim=1) - losses.amin(dim=1)).max().item(),
@@ -102,14 +99,14 @@ def compare_losses(sides: list[Side], batches: Iterator[Batch], steps: int, reg_
     }
 
 
-def step_seconds(sides: list[Side], batches: Iterator[Batch], bench: Bench, reg_lambda: float) -> dict[str, float]:
+def step_seconds(sides: list[Side], batches: Iterator[Batch], bench: Bench, config: dict[str, Any]) -> dict[str, float]:
     """Alternate between the sides, a block of steps each, and return the median seconds a step of each."""
     blocks: dict[str, list[float]] = {side.name: [] for side in sides}
     for measured in [False, *[True] * bench.repeats]:  # the first round warms up
         for side in sides:
             start = common.clock(bench.device)
             for batch in itertools.islice(batches, bench.steps):
-                take_step(side, batch, reg_lambda)
+                take_step(side, batch, config)
             if measured:
                 blocks[side.name].append((common.clock(bench.device) - start) / bench.steps)
     return {name: statistics.median(seconds) for name, seconds in blocks.items()}
@@ -137,10 +134,10 @@ def compare(
     ours = aglrec(bench.norm_adj, n_users, config, text)
     sides = [ours, reference(bench.coo_adj, ours.model, config, text)]
     batches = batches_of(bench, batch_size)
-    losses = compare_losses(sides, batches, bench.loss_steps, config["reg_lambda"])
+    losses = compare_losses(sides, batches, bench.loss_steps, config)
     if text_dim:
         sides.append(aglrec(bench.norm_adj, n_users, config, name="no text"))
-    step = step_seconds(sides, batches, bench, config["reg_lambda"])
+    step = step_seconds(sides, batches, bench, config)
     n_steps = -(-bench.graph.train.nnz // batch_size)
     epoch = {
         name: n_steps * seconds + sampling["reference_s_scaled" if name == "reference" else "aglrec_s"]
@@ -202,7 +199,7 @@ def plain_epoch(
     triples = np.stack(plain_sample(train, collected, rng.permutation(train.nnz), rng))
     total = 0.0
     for batch in torch.from_numpy(triples).to(bench.device).split(config["batch_size"], dim=1):
-        total += take_step(side, batch, config["reg_lambda"]).item() * batch.shape[1]
+        total += take_step(side, batch, config).item() * batch.shape[1]
     return total / triples.shape[1]
 
 

@@ -28,6 +28,7 @@ from evaluation.equal_terms import (
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
+from runtime.source import source_digests
 from training.grid_search import MOST_BEYOND, Point, coordinate_search
 
 log = logging.getLogger("aglrec")
@@ -101,6 +102,7 @@ def made_of(
         "data": {"fingerprint": dataset.fingerprint},
         "encoder": {"used": info["used"]},
         "text": text_origin(info),
+        "code": source_digests("evaluation.tuned_baselines"),
         **{key: config[key] for key in keys},
     }
 

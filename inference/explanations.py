@@ -92,12 +92,12 @@ def sources(
         before["own"] = before["own"] @ state["id_weight"] + state["bias"]
     if text is not None:
         before["own_text"] = torch.from_numpy(text) @ state["text_weight"]  # (N, D)
-    norm_adj, of_titles = normalized_adjacency(dataset.train), {}
+    norm_adj, of_titles, n_layers = normalized_adjacency(dataset.train), {}, depth + config["input_layer"]
     for name, over_graph in (("own", "history"), ("own_text", "graph_text")):
         if name in before and depth:
-            g = propagate(before[name], norm_adj, depth - 1)[n_users:] * (depth / (depth + 1))  # (n_items, D)
+            g = propagate(before[name], norm_adj, depth - 1)[n_users:] * (depth / n_layers)  # (n_items, D)
             of_titles[over_graph] = g.numpy()
-    own = {name: (part[:n_users] / (depth + 1)).numpy() for name, part in before.items()}
+    own = {name: (part[:n_users] * (config["input_layer"] / n_layers)).numpy() for name, part in before.items()}
     has_text = np.zeros(n_users, bool) if text is None else text[:n_users].any(axis=1)
     is_unknown = ~has_text & (np.diff(dataset.train.indptr) == 0)
     item_scale = np.maximum(np.bincount(dataset.train.indices, minlength=dataset.n_items), 1) ** -0.5

@@ -11,6 +11,7 @@ from typing import Any
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.files import load_torch, save_torch
 from runtime.manifest import run_id
+from runtime.source import changed_modules, told
 
 log = logging.getLogger("aglrec")
 
@@ -47,15 +48,25 @@ class CheckpointWriter:
 def resume(folder: Path, signature: dict[str, Any], config: dict[str, Any]) -> dict[str, Any] | None:
     """Return the state of the checkpoint, which an interrupted run leaves, if there is one.
 
+    One of other code is taken as well, so that a bug can be fixed in the middle of a run; "other_code" in the state
+    names the modules that have changed since, and a warning does.
+
     Raises:
         ValueError: it belongs to another experiment; the message says what differs.
     """
     state = refuse_other(folder, signature, config)
     if state:
+        changed = changed_modules(state.pop("code"), signature["code"])
+        state["other_code"] = sorted({*state.get("other_code", []), *changed})
         steps = f" and {state['middle']['steps']:,} steps" if state.get("middle") else ""
         log.info(
             f"resuming after epoch {state['epoch']}{steps} from {folder / CHECKPOINT} (to start over: --resume never)"
         )
+        if changed:
+            log.warning(
+                f"the epochs in {folder / CHECKPOINT} were trained by other code ({told(changed)}), and the rest will "
+                "be by this one; for a run of this code alone: --resume never"
+            )
     return state
 
 
@@ -77,8 +88,9 @@ def refuse_other(folder: Path, signature: dict[str, Any], config: dict[str, Any]
     if config["resume"] == "never" or not path.exists():
         return None
     state = load_torch(path)
-    changed = differences(state.pop("signature"), signature)
-    if changed:
+    before = state.pop("signature")
+    state["code"] = before.get("code", {})
+    if changed := differences(before, signature):
         raise ValueError(
             f"{path} is that of an interrupted run of other settings or data: {'; '.join(changed)}. "
             "Give that run's command to resume it, --resume never to delete it, or another --saved_dir"

@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import trained_settings
+from config import get_config, trained_settings
 from runtime import checkpoints, manifest
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.safe_files import parse_json
+from runtime.source import changed_modules, told
 
 log = logging.getLogger("aglrec")
 
@@ -27,16 +28,18 @@ PAGE = "report.html"  # written last, once the outputs are recorded in the manif
 
 
 class RunIdentity(NamedTuple):
-    """The settings as asked for, the data with their split, and the text vectors."""
+    """The settings as asked for, the data with their split, the text vectors, and the code."""
 
     config: dict[str, Any]  # as from get_config; what valid decides is not in it, see resolved
     fingerprint: str  # Dataset.fingerprint
     text: dict[str, Any]  # as from text_origin
+    code: dict[str, str]  # as from source.run_digests; empty for a run that recorded none
 
     @property
     def signature(self) -> dict[str, Any]:
-        """All that decides what is trained; a checkpoint with another signature is refused."""
-        return {"config": trained_settings(self.config), "dataset": self.fingerprint, "text": self.text}
+        """All that decides what is trained; a checkpoint of another is refused, unless they differ in code alone."""
+        decides = {"config": trained_settings(self.config), "dataset": self.fingerprint, "text": self.text}
+        return {**decides, "code": self.code}
 
     @property
     def run_id(self) -> str:
@@ -45,8 +48,8 @@ class RunIdentity(NamedTuple):
 
     @classmethod
     def of_metrics(cls, metrics: dict[str, Any], config: dict[str, Any]) -> "RunIdentity":
-        """Return the identity of a run with this config on the data and texts that metrics.json names."""
-        return cls(config, metrics["data"]["fingerprint"], text_origin(metrics["encoder"]))
+        """Return the identity of a run with this config on the data and texts, and of the code, in metrics.json."""
+        return cls(config, metrics["data"]["fingerprint"], text_origin(metrics["encoder"]), metrics.get("code", {}))
 
 
 def resolved(config: dict[str, Any], decided: dict[str, Any]) -> dict[str, Any]:
@@ -63,11 +66,16 @@ def text_origin(info: dict[str, Any]) -> dict[str, Any]:
 def finished_metrics(identity: RunIdentity) -> dict[str, Any] | None:
     """Return the metrics of this run if its saved_dir holds it finished, else None.
 
-    A checkpoint that a kill left behind after the end of this very run is deleted.
+    A run of other code is not this run. A checkpoint that a kill left behind after the end of this very run is deleted.
     """
     folder = Path(identity.config["saved_dir"])
     metrics = _metrics_of_same_settings(identity.config)
-    if not metrics or RunIdentity.of_metrics(metrics, identity.config) != identity:
+    found = RunIdentity.of_metrics(metrics, identity.config) if metrics else None
+    if found is None or found._replace(code=identity.code) != identity:
+        return None
+    if changed := changed_modules(found.code, identity.code):
+        which = told(changed) if found.code else "which, it did not record"
+        log.warning(f"{folder}: finished by other code ({which}); running again")
         return None
     try:
         manifest.check(folder, *OUTPUTS)
@@ -115,7 +123,8 @@ def _metrics_of_same_settings(config: dict[str, Any]) -> dict[str, Any] | None:
     try:
         metrics = parse_json((folder / "metrics.json").read_text(encoding="utf-8"))
         RunIdentity.of_metrics(metrics, config)  # it has what a finished run is compared by
-        return metrics if trained_settings(metrics["config"]) == trained_settings(config) else None
+        then = {**get_config(), **metrics["config"]}  # a setting that there was not yet did what its default does
+        return metrics if trained_settings(then) == trained_settings(config) else None
     except (ValueError, KeyError, TypeError) as error:
         log.warning(f"{folder / 'metrics.json'} cannot be read ({error!r}); the run is taken for unfinished")
         return None

@@ -38,6 +38,7 @@ from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
 from runtime.identity import RunIdentity, resolved, text_origin
+from runtime.source import run_digests
 from studies.common import finished_run
 from text.store import FOLDER
 from trainer import fit
@@ -117,7 +118,8 @@ def trained(known: FinishedRun, dataset: Dataset, config: dict[str, Any]) -> Fin
         selected = choose_before_training(dataset, vectors, config, device)
         settings = resolved(config, selected)
         model = build_model(dataset, vectors, settings, device)
-        fit(model, dataset, settings, RunIdentity(config, dataset.fingerprint, text_origin(vectors.info)), selected)
+        identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info), run_digests(config))
+        fit(model, dataset, settings, identity, selected)
         (saved / CHECKPOINT).unlink()
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):
             save_torch(saved / name, emb.cpu().clone())

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import llm_embedding
-from config import PRESETS, get_config
+from config import PRESETS, SETTING, get_config
 from data_loader import load_dataset, normalized_adjacency
 from main import run
 from tests.helpers.data import write_data, write_tsv
 from text import encoders
-from training.losses import sample_triples, softmax_batches
+from training.bpr import sample_triples
+from training.softmax import softmax_batches
 
 MARKER = "marker of a held-out row"
 
@@ -147,7 +148,7 @@ def test_no_comment_but_of_a_train_row_is_encoded(
     assert not [text for text in encoded if MARKER in text]
 
 
-@pytest.mark.parametrize("split", ["user_time", "leave_one_out", "random", "global_time"])
+@pytest.mark.parametrize("split", SETTING["split"].legal.choices)
 @pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
 def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: str, cold_item_ratio: float) -> None:
     config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio, **EXCLUDED)
@@ -156,7 +157,9 @@ def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: st
     edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users :].numpy() > 0
     users, positives, _ = sample_triples(dataset.train, np.random.default_rng(0))
     trained = set(zip(users.tolist(), positives.tolist(), strict=True))
-    for (users, items, (places, wanted)), _ in softmax_batches(dataset.train, 7, np.random.default_rng(0), "cpu")[1]:
+    for (users, items, (places, wanted)), _ in softmax_batches(
+        dataset.train, {"batch_size": 7}, np.random.default_rng(0), "cpu"
+    )[1]:
         pairs = set(zip(users[places].tolist(), items[wanted].tolist(), strict=True))
         assert pairs <= trained
     for part in ("valid", "test", "cold_valid", "cold_test", "excluded"):

@@ -29,7 +29,7 @@ from tools.check_page import page, percent
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
 from tools.suspects import suspicious_pairs, suspicious_rows, wrong_lines
-from training.losses import BATCHES
+from training.losses import epoch_batches
 
 log = logging.getLogger("aglrec")
 
@@ -89,7 +89,7 @@ def admit(config: dict[str, Any]) -> tuple[Dataset, Encoder | None, float]:
     load_s = time.perf_counter() - start
     check_k(config, dataset)
     encoder = chosen_encoder(dataset, config) if uses_text(dataset, config) else None
-    BATCHES[config["loss"]](dataset.train, config["batch_size"], np.random.default_rng(0), device)
+    epoch_batches(dataset.train, config, np.random.default_rng(0), device)
     return dataset, encoder, load_s
 
 

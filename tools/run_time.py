@@ -18,9 +18,10 @@ from training.after_training import SAMPLE
 from training.before_training import EPOCHS, SHORT, TEMPERATURE_GRID
 from training.closed_form import item_weights
 from training.linear_columns import BUDGET, COMMON_GRID, WEIGHTS_MAX_ITEMS
-from training.losses import BATCHES, id_dropout
+from training.losses import epoch_batches
 from training.model_factory import build_model
 from training.optimizer import adam
+from training.steps import id_dropout
 
 N_TEXTS, N_ENCODED, N_STEPS, N_USERS, N_ITEMS = 600, 32, 3, 500, 1000  # what is timed
 # of rankings of the valid users: pairs of weights that calibration tries, and what is measured at the end
@@ -100,14 +101,12 @@ def _training_seconds(
     """Time the making of a model, an epoch by a few of its steps, and a ranking of valid by a few of its users."""
     built, model = _timed(lambda: build_model(dataset, vectors, config, device))
     optimizer, rng = adam(model, config["lr"]), np.random.default_rng(0)
-    drawing, (loss_of, batches) = _timed(
-        lambda: BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
-    )
+    drawing, (loss_of, batches) = _timed(lambda: epoch_batches(dataset.train, config, rng, device))
     drop = id_dropout(model, config["id_dropout"], torch.Generator(device).manual_seed(0))
 
     def train(some: list[Any]) -> None:
         for batch, _ in some:
-            loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
+            loss, penalty = loss_of(model, *batch, config, drop)
             optimizer.zero_grad(set_to_none=True)
             (loss + penalty).backward()
             optimizer.step()

@@ -14,8 +14,9 @@ from data_loader import Dataset
 from model import LightGCN
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.memory import explains_out_of_memory
-from training.losses import BATCHES, id_dropout
+from training.losses import epoch_batches
 from training.optimizer import set_lr
+from training.steps import id_dropout
 
 # of training that a kill can cost, in epochs that last longer
 SAVE_SECONDS = 300.0
@@ -46,7 +47,7 @@ def train_epoch(
     the start of that epoch.
     """
     device = model.id_emb.device
-    loss_of, batches = BATCHES[config["loss"]](dataset.train, config["batch_size"], rng, device)
+    loss_of, batches = epoch_batches(dataset.train, config, rng, device)
     generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
     drop = id_dropout(model, config["id_dropout"], generator)
     done, total, n_pairs, saved_at = 0, torch.zeros((), device=device), 0, time.monotonic()
@@ -67,7 +68,7 @@ def train_epoch(
         if step < done:
             continue
         set_lr(optimizer, config, epoch - 1 + step / len(batches))
-        loss, penalty = loss_of(model, *batch, config["reg_lambda"], drop)
+        loss, penalty = loss_of(model, *batch, config, drop)
         optimizer.zero_grad(set_to_none=True)
         (loss + penalty).backward()
         optimizer.step()

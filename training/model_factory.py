@@ -34,6 +34,7 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
         temperature=config["temperature"],
         has_bias=config["calibrate"] or config["cold_cost"] < 1 and bool((popularity == 0).any()),
         popularity=None if np.diff(dataset.train.indptr).all() else popularity.float().log1p(),
+        input_layer=config["input_layer"],
     )
 
 

@@ -90,10 +90,9 @@ def test_plain_training_has_our_losses(graph: Graph, text_dim: int) -> None:
     ours = train.aglrec(shared.norm_adj, graph.train.shape[0], config, text)
     sides = [ours, train.reference(shared.coo_adj, ours.model, config, text)]
     batches = train.batches_of(shared, 64)
-    reg_lambda = config["reg_lambda"]
-    assert train.compare_losses(sides, batches, 15, reg_lambda)["loss diff in 15"] < 1e-5
-    train.take_step(ours, next(batches), reg_lambda)
-    assert train.compare_losses(sides, batches, 1, reg_lambda)["loss diff in 1"] > 1e-5  # it sees one a step ahead
+    assert train.compare_losses(sides, batches, 15, config)["loss diff in 15"] < 1e-5
+    train.take_step(ours, next(batches), config)
+    assert train.compare_losses(sides, batches, 1, config)["loss diff in 1"] > 1e-5  # it sees one a step ahead
 
 
 def test_plain_sampling_gives_each_pair_a_negative(graph: Graph) -> None:

@@ -17,7 +17,7 @@ from model import LightGCN
 from runtime.identity import RunIdentity
 from training import model_factory
 
-IDENTITY = RunIdentity({"of": "the test"}, "this one", {"encoder": "lsa", "digest": "of the test"})
+IDENTITY = RunIdentity({"of": "the test"}, "this one", {"encoder": "lsa", "digest": "of the test"}, {"model.py": "1"})
 CPU = torch.device("cpu")
 SOFTMAX = {"loss": "softmax", "lr_schedule": "cosine", "calibrate": True, "linear_dim": 4, "batch_size": 7}
 

@@ -74,7 +74,12 @@ def drawn_model(
 
 
 def sources_by(model: LightGCN, text: np.ndarray | None, train: sp.csr_matrix) -> Sources:
-    config = {"num_layers": model.num_layers, "normalize": model.normalize, "temperature": model.temperature}
+    config = {
+        "num_layers": model.num_layers,
+        "input_layer": model.input_layer,
+        "normalize": model.normalize,
+        "temperature": model.temperature,
+    }
     return sources(model.whole_state(model.state_dict()), dataset_of(train), text, config)
 
 
@@ -158,6 +163,19 @@ def test_for_a_user_of_whom_nothing_is_known_popularity_ranks() -> None:
     [reason] = explain(composition(sources_by(model, text, train), UNKNOWN), model.embeddings()[1], [4])
     assert len(reason.titles) == len(reason.contributions) == 0
     assert reason.parts == {"popularity": pytest.approx(float(model.popularity[4]))}
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_without_the_input_layer_a_score_is_all_of_the_history(depth: int) -> None:
+    train = drawn_train()
+    model, text = drawn_model(train, "none", depth, False, input_layer=False)
+    made_of, (user_emb, item_emb) = sources_by(model, text, train), model.embeddings()
+    for user in np.flatnonzero(np.diff(train.indptr)):
+        apart = composition(made_of, user)
+        np.testing.assert_allclose(summed(apart, item_emb.shape[1]), user_emb[user], atol=1e-5)
+        for reason in explain(apart, item_emb, list(range(N_ITEMS))):
+            assert reason.contributions.sum() == pytest.approx(reason.parts["history"], abs=1e-9)
+            assert reason.parts["own"] == 0
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["trained", "newcomer"])

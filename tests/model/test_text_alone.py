@@ -27,8 +27,8 @@ from tests.helpers.graphs import (
     toy_train,
 )
 from training.epoch import train_epoch
-from training.losses import id_dropout
 from training.optimizer import adam
+from training.steps import id_dropout
 
 FUSIONS = ("none", "sum", "concat")
 

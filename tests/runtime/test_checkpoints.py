@@ -1,5 +1,6 @@
 """Checkpoints: a killed run goes on bit for bit, and what does not match is refused."""
 
+import logging
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,31 @@ def test_a_checkpoint_of_something_else_is_refused_with_what_differs(
     with pytest.raises(ValueError, match=f"{said}.*--resume never"):
         trainer.fit(built(dataset, config), dataset, config, IDENTITY._replace(**change))
     assert path.read_bytes() == before
+
+
+def test_a_checkpoint_of_other_code_is_gone_on_with_and_says_so(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed_before(3, dataset, config, monkeypatch)
+    fixed = IDENTITY._replace(code={"model.py": "2", "trainer.py": "1"})
+    with caplog.at_level(logging.WARNING):
+        result = trainer.fit(built(dataset, config), dataset, config, fixed)
+    assert "trained by other code (model.py, trainer.py changed since)" in caplog.text
+    assert "--resume never" in caplog.text
+    assert result["other_code"] == ["model.py", "trainer.py"]
+    saved = files.load_torch(Path(config["saved_dir"]) / "best_model.pth")
+    assert (saved["code"], saved["other_code"]) == (fixed.code, result["other_code"])
+    caplog.clear()
+    assert trainer.fit(built(dataset, config), dataset, config, fixed)["other_code"] == result["other_code"]
+    assert "other code" not in caplog.text  # said once
+
+
+def test_a_run_of_one_code_says_nothing_of_other_code(
+    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed_before(3, dataset, config, monkeypatch)
+    assert "other_code" not in fitted(dataset, config)[1]
+    assert "other code" not in caplog.text
 
 
 def test_resume_never_starts_anew(dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from model import LightGCN
 from runtime import checkpoints, distributed
 from runtime.cli import run_script
 from tests import ranks
-from training import losses, model_factory
+from training import bpr, model_factory
 
 ROOT = Path(__file__).parents[2]
 DIM, LSA_DIM, EPOCHS, STEPS = 9, 7, 11, 10  # lengths that two processes cannot part evenly
@@ -49,6 +49,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "none": {"fusion_mode": "none"},
     "sum": {"fusion_mode": "sum", "id_dropout": 0.3},
     "concat": {"fusion_mode": "concat"},
+    "xsimgcl": {"fusion_mode": "concat", "loss": "xsimgcl", "id_dropout": 0.3},
+    "simplex": {"fusion_mode": "sum", "loss": "simplex", "normalize": True, "negatives": 20, "margin": 0.2},
     "softmax": {
         "fusion_mode": "sum",
         "loss": "softmax",
@@ -107,7 +109,7 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
     epochs: list[int] = []
     steps: list[dict[str, Any]] = []
     in_epoch = [False]
-    train_epoch, forward, all_reduce = trainer.train_epoch, LightGCN.forward, dist.all_reduce
+    train_epoch, fused, all_reduce = trainer.train_epoch, LightGCN.final_vectors, dist.all_reduce
 
     def noted_epoch(*args: Any, **kwargs: Any) -> float:
         epochs.append(args[-1])
@@ -116,9 +118,10 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
         in_epoch[0] = False
         return loss
 
-    def noted_forward(self: LightGCN, nodes: torch.Tensor, alone: torch.Tensor | None = None) -> Any:
-        steps.append({"n": len(nodes), "distinct": len(nodes.unique()), "reduced": []})
-        return forward(self, nodes, alone)
+    def noted_vectors(self: LightGCN, propagated: torch.Tensor, nodes: torch.Tensor | None, alone: Any) -> Any:
+        if nodes is not None:
+            steps.append({"n": len(nodes), "distinct": len(nodes.unique()), "reduced": []})
+        return fused(self, propagated, nodes, alone)
 
     def noted_all_reduce(tensor: torch.Tensor, *args: Any, **more: Any) -> Any:
         if in_epoch[0]:
@@ -128,7 +131,7 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         keep_checkpoint(patch)
         patch.setattr(trainer, "train_epoch", noted_epoch)
-        patch.setattr(LightGCN, "forward", noted_forward)
+        patch.setattr(LightGCN, "final_vectors", noted_vectors)
         patch.setattr(dist, "all_reduce", noted_all_reduce)
         main.run(config)
     return {"epochs": epochs, "steps": steps}
@@ -155,7 +158,7 @@ def bytes_of_a_step(n_more: int) -> list[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dist, "all_reduce", lambda tensor: reduced.append(tensor.nbytes) or all_reduce(tensor))
         users = torch.arange(5)
-        loss, penalty = losses.bpr_loss(model, users, users, (users + 1) % 5, 0.1)
+        loss, penalty = bpr.bpr_loss(model, users, users, (users + 1) % 5, {"reg_lambda": 0.1})
         (loss + penalty).backward()
     return reduced
 
@@ -176,7 +179,7 @@ def gradients() -> dict[str, list[Any]]:
             generator=generator,
         )
         users = torch.arange(5)
-        loss, penalty = losses.bpr_loss(model, users, users, users + 2, 0.1)
+        loss, penalty = bpr.bpr_loss(model, users, users, users + 2, {"reg_lambda": 0.1})
         (loss + penalty).backward()
         whole = model.whole_state({name: parameter.grad for name, parameter in model.named_parameters()})
         found |= {f"{fusion_mode} {name}": gradient.tolist() for name, gradient in whole.items()}
@@ -185,7 +188,7 @@ def gradients() -> dict[str, list[Any]]:
 
 def be_killed(words: list[str]) -> int:
     """Do what main.py does with these words, but kill the second process in the middle of epoch 2."""
-    bpr_loss, steps = losses.bpr_loss, [0]
+    bpr_loss, steps = bpr.bpr_loss, [0]
 
     def deadly(*args: Any) -> Any:
         steps[0] += 1
@@ -193,7 +196,7 @@ def be_killed(words: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         return bpr_loss(*args)
 
-    losses.bpr_loss = deadly
+    bpr.bpr_loss = deadly
     sys.argv = ["main.py", *words]
     return run_script(main.main)
 
@@ -424,7 +427,9 @@ def test_a_step_reduces_the_vectors_of_its_nodes_and_nothing_else(double: Path) 
         assert len(run["steps"]) == len(run["epochs"]) * STEPS
         for step in run["steps"]:
             assert step["n"] == step["distinct"] < n_nodes, name
-            assert step["reduced"] == [step["n"] * DIM * 4], name
+            of_nodes, *of_views = step["reduced"]
+            assert of_nodes == step["n"] * DIM * 4, name
+            assert [size < 2 * of_nodes for size in of_views] == [True] * (name == "xsimgcl"), name
         assert run == notes_of(double, 1)["runs"][name]
 
 

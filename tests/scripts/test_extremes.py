@@ -26,7 +26,7 @@ from runtime.files import load_torch
 from runtime.identity import RunIdentity
 from tests.helpers.data import write_data, write_tsv
 from text import encoders
-from training import losses, model_factory
+from training import bpr, model_factory
 from web.charts import lines
 
 Pairs = Iterable[tuple[int, int]]
@@ -167,19 +167,19 @@ def test_a_chart_of_losses_that_differ_by_a_rounding_is_drawn() -> None:
 def fitted(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     vectors = text_vectors(dataset, config, "cpu")
     model = model_factory.build_model(dataset, vectors, config, torch.device("cpu"))
-    return trainer.fit(model, dataset, config, RunIdentity({}, "", {}))
+    return trainer.fit(model, dataset, config, RunIdentity({}, "", {}, {}))
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, factor: float, per_epoch: int) -> None:
     """Multiply the loss of a batch of an epoch, both counted from 1."""
-    bpr_loss, steps = losses.bpr_loss, []
+    bpr_loss, steps = bpr.bpr_loss, []
 
     def spoiled(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         steps.append(1)
         loss, penalty = bpr_loss(*args)
         return (loss * factor if len(steps) == (epoch - 1) * per_epoch + batch else loss), penalty
 
-    monkeypatch.setattr(losses, "bpr_loss", spoiled)
+    monkeypatch.setattr(bpr, "bpr_loss", spoiled)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_training_without_memory_names_what_to_lower(
     def full(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(losses if place == "bpr_loss" else model_factory, place, full)
+    monkeypatch.setattr(bpr if place == "bpr_loss" else model_factory, place, full)
     monkeypatch.setattr(logging.getLogger("aglrec"), "handlers", [])
     monkeypatch.setattr(
         sys,

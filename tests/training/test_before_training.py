@@ -18,7 +18,6 @@ from runtime.identity import resolved
 from tests.helpers.data import dataset_of
 from training import before_training
 from training.before_training import (
-    EPOCHS,
     ID_DROPOUT,
     SHORT,
     TEMPERATURE_GRID,

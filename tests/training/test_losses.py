@@ -1,133 +1,165 @@
-"""The softmax loss, whole and by chunks, and its batches."""
+"""What every loss of the registry has to do; the formulas are in the test file of each."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 
+from config import SETTING
 from data_loader import Dataset
-from llm_embedding import text_vectors
 from model import LightGCN
 from tests.helpers.training import CPU, built, fitted, history
-from training import losses, model_factory
-from training.losses import LogSumExp, softmax_batches
+from training import epoch as training_epoch
+from training.losses import BATCHES, epoch_batches
+
+each_loss = pytest.mark.parametrize("loss", BATCHES)
 
 
-@pytest.mark.parametrize("most", [7, 40, 10_000])
-def test_chunks_give_the_sum_and_the_gradients_of_the_whole(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "MAX_SCORES", most)
-    users, items = (torch.randn(n, 5, dtype=torch.float64, requires_grad=True) for n in (4, 23))
-    assert torch.autograd.gradcheck(LogSumExp.apply, (users, items))
-    torch.testing.assert_close(LogSumExp.apply(users, items), (users @ items.T).logsumexp(dim=1))
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings with which every loss is allowed, some of them cosines."""
+    return {**config, "normalize": True, "fusion_mode": "sum", "num_layers": 2, "negatives": 20}
 
 
-def test_a_loss_by_chunks_is_that_of_all_scores(
-    dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def first_batch(dataset: Dataset, config: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    loss_of, batches = epoch_batches(dataset.train, config, np.random.default_rng(0), CPU)
+    return loss_of, batches[0][0]
+
+
+def test_the_setting_names_the_losses_that_there_are() -> None:
+    assert set(SETTING["loss"].legal.choices) == set(BATCHES)
+
+
+@each_loss
+def test_steps_lower_the_loss(loss: str, dataset: Dataset, config: dict[str, Any]) -> None:
+    config = {**config, "loss": loss}
+    model, (loss_of, batch) = built(dataset, config), first_batch(dataset, config)
+    optimizer, found = torch.optim.Adam(model.parameters(), lr=0.02), []
+    for _ in range(15):
+        value, penalty = loss_of(model, *batch, config)
+        optimizer.zero_grad()
+        (value + penalty).backward()
+        optimizer.step()
+        found.append(value.item())
+    assert found[-1] < 0.97 * found[0]
+
+
+@each_loss
+def test_an_epoch_covers_every_train_pair(loss: str, dataset: Dataset, config: dict[str, Any]) -> None:
+    batches = epoch_batches(dataset.train, {**config, "loss": loss, "batch_size": 7}, np.random.default_rng(0), CPU)[1]
+    assert sum(n_pairs for _, n_pairs in batches) == dataset.train.nnz
+    assert len(batches) > 3
+
+
+@each_loss
+def test_the_penalty_alone_has_reg_lambda(loss: str, dataset: Dataset, config: dict[str, Any]) -> None:
+    config = {**config, "loss": loss}
+    model, (loss_of, batch) = built(dataset, config), first_batch(dataset, config)
+    found = [loss_of(model, *batch, {**config, "reg_lambda": weight}) for weight in (0.0, 0.01, 0.02)]
+    assert found[0][0].item() == found[1][0].item()
+    assert found[0][1].item() == 0
+    assert 0 < 2 * found[1][1].item() == pytest.approx(found[2][1].item())
+
+
+@each_loss
+def test_titles_that_drop_picks_are_placed_by_their_text_only(
+    loss: str, dataset: Dataset, config: dict[str, Any]
 ) -> None:
-    model = model_factory.build_model(dataset, text_vectors(dataset, config, "cpu"), config, torch.device("cpu"))
-    loss_of, batches = softmax_batches(dataset.train, 16, np.random.default_rng(0), torch.device("cpu"))
-    found = []
-    for most in (2**25, 50):
-        monkeypatch.setattr(losses, "MAX_SCORES", most)
-        model.zero_grad()
-        loss, penalty = loss_of(model, *batches[0][0], 0.01)
-        (loss + penalty).backward()
-        found.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
-    for whole, chunked in zip(*found, strict=True):
-        torch.testing.assert_close(whole, chunked, rtol=1e-4, atol=1e-7)
+    """The text that titles get over their edges (propagated_text) is of no use to a title placed by its own."""
+    config = {**config, "loss": loss}
+    model, (loss_of, batch) = built(dataset, config), first_batch(dataset, config)
+    drop = {"none": None, "all": lambda nodes: nodes >= dataset.n_users}
+    before = {name: loss_of(model, *batch, config, each)[0].item() for name, each in drop.items()}
+    assert before["all"] != pytest.approx(before["none"], rel=1e-6)
+    by_edges, by_text = built(dataset, config), built(dataset, config)
+    by_edges.propagated_text[dataset.n_users :] += 1
+    by_text.item_text += torch.randn(by_text.item_text.shape, generator=torch.Generator().manual_seed(0))
+    assert loss_of(by_edges, *batch, config, drop["all"])[0].item() == before["all"]
+    assert loss_of(by_edges, *batch, config)[0].item() != pytest.approx(before["none"], rel=1e-6)
+    assert loss_of(by_text, *batch, config, drop["all"])[0].item() != pytest.approx(before["all"], rel=1e-6)
 
 
-def test_no_more_scores_than_the_limit_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "MAX_SCORES", 12)
-    sizes = []
-    product = torch.Tensor.__matmul__
+@each_loss
+@pytest.mark.parametrize("model_of", ["none", "none without layer 0", "sum", "concat"])
+def test_gradients_are_those_of_finite_differences(
+    loss: str, model_of: str, dataset: Dataset, config: dict[str, Any]
+) -> None:
+    fusion_mode, has_input = model_of.partition(" ")[0], "without" not in model_of
+    config = {
+        **config,
+        "loss": loss,
+        "fusion_mode": fusion_mode,
+        "input_layer": has_input,
+        "reg_lambda": 0.1,
+        "batch_size": 16,
+        "margin": 0.1,
+    }
+    model, (loss_of, batch) = built(dataset, config).double(), first_batch(dataset, config)
+    text = model.has_item_text
 
-    def counted(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        result = product(one, other)
-        sizes.append(result.shape[0] * result.shape[1] if one.shape[0] == 4 else 0)
-        return result
+    def total() -> torch.Tensor:
+        return sum(loss_of(model, *batch, config, lambda nodes: text[nodes] & (nodes % 3 == 0)))
 
-    monkeypatch.setattr(torch.Tensor, "__matmul__", counted)
-    users, items = torch.randn(4, 3, requires_grad=True), torch.randn(29, 3, requires_grad=True)
-    LogSumExp.apply(users, items).sum().backward()
-    assert 0 < max(sizes) <= 12
-
-
-# --- softmax ---
-
-
-def catalogue_of(dataset: Dataset) -> list[int]:
-    return [item for item in range(dataset.n_items) if dataset.train[:, [item]].nnz]
-
-
-def test_softmax_loss_is_a_cross_entropy_over_the_catalogue(cold: tuple[dict[str, Any], Dataset]) -> None:
-    config, dataset = cold
-    model = built(dataset, config)
-    loss_of, batches = losses.softmax_batches(dataset.train, 16, np.random.default_rng(0), CPU)
-    loss, penalty = loss_of(model, *batches[0][0], 0.01)
-    loss.backward()
-    gradient = model.id_emb.grad.clone()
-    catalogue, users = catalogue_of(dataset), batches[0][0][0].tolist()
-    assert len(catalogue) < dataset.n_items
-    final, _ = model(torch.arange(dataset.n_users + dataset.n_items))
-    terms = []
-    for user in users:
-        scores = torch.stack([final[user] @ final[dataset.n_users + item] for item in catalogue])
-        terms += [
-            torch.nn.functional.cross_entropy(scores[None], torch.tensor([catalogue.index(item)]))
-            for item in dataset.train[[user]].indices.tolist()
-        ]
-    expected = torch.stack(terms).mean()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert penalty.item() == pytest.approx(
-        0.01 * sum(model.id_emb[user].norm().item() ** 2 for user in users) / (2 * len(users)), rel=1e-5
-    )
-    model.zero_grad()
-    expected.backward()
-    torch.testing.assert_close(gradient, model.id_emb.grad, rtol=1e-4, atol=1e-7)
+    total().backward()
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        way = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        ends = []
+        with torch.no_grad():
+            for step in (1e-6, -2e-6, 1e-6):
+                ends.append(total().item())
+                parameter += step * way
+        slope = (ends[1] - ends[2]) / 2e-6
+        assert (parameter.grad * way).sum().item() == pytest.approx(slope, rel=1e-5, abs=1e-8), name
 
 
-def test_softmax_batches_cover_every_train_pair_once_and_nothing_held_out(cold: tuple[dict[str, Any], Dataset]) -> None:
-    _, dataset = cold
-    rng = np.random.default_rng(0)
-    epochs = [losses.softmax_batches(dataset.train, 16, rng, CPU)[1] for _ in range(2)]
-    for batches in epochs:
-        found: list[tuple[int, int]] = []
-        for (user_ids, item_ids, (places, items)), weight in batches:
-            assert item_ids.tolist() == catalogue_of(dataset)
-            assert len(user_ids) <= 16
-            pairs = list(zip(user_ids[places].tolist(), item_ids[items].tolist(), strict=True))
-            assert len(pairs) == weight
-            found += pairs
-        assert sorted(found) == [tuple(pair) for pair in np.argwhere(dataset.train).tolist()]
-    first, second = (torch.cat([batch[0] for batch, _ in batches]) for batches in epochs)
-    assert not torch.equal(first, second)
-    assert not torch.equal(first, first.sort().values)
+@each_loss
+def test_a_training_stopped_inside_an_epoch_goes_on_bit_for_bit(
+    loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**config, "loss": loss, "epochs": 2, "batch_size": 9, "id_dropout": 0.3, "lr": 0.05}
+    whole, _ = fitted(dataset, {**config, "saved_dir": config["saved_dir"] + "/whole"})
+    set_lr, steps = training_epoch.set_lr, []
+
+    def killed(*args: Any) -> None:
+        set_lr(*args)
+        steps.append(args[-1])
+        if len(steps) == 4:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_epoch, "set_lr", killed)
+        patch.setattr(training_epoch, "SAVE_SECONDS", 0.0)
+        with pytest.raises(SystemExit):
+            fitted(dataset, config)
+    assert torch.load(Path(config["saved_dir"]) / "checkpoint.pth", weights_only=True)["middle"]["steps"] == 3
+    resumed, _ = fitted(dataset, config)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_softmax_batches_leave_out_users_without_a_train_pair() -> None:
-    train = sp.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 0, 1]], np.float32))
-    (((user_ids, item_ids, _), weight),) = losses.softmax_batches(train, 9, np.random.default_rng(0), CPU)[1]
-    assert sorted(user_ids.tolist()) == [0, 2]
-    assert (item_ids.tolist(), weight) == ([0, 2], 3)
-
-
-@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@each_loss
 def test_the_history_has_the_mean_loss_a_pair(
     loss: str, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terms: list[tuple[float, int]] = []
-    computed = getattr(losses, f"{loss}_loss")
 
-    def recorded(model: LightGCN, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, penalty = computed(model, *batch)
-        terms.append((mean.item(), len(batch[0]) if loss == "bpr" else batch[2].shape[1]))
-        return mean, penalty
+    def recorded(*args: Any) -> Any:
+        computed, batches = epoch_batches(*args)
+        weights = iter([n_pairs for _, n_pairs in batches])
 
-    monkeypatch.setattr(losses, f"{loss}_loss", recorded)
+        def loss_of(model: LightGCN, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            mean, penalty = computed(model, *batch)
+            terms.append((mean.item(), next(weights)))
+            return mean, penalty
+
+        return loss_of, batches
+
+    monkeypatch.setattr(training_epoch, "epoch_batches", recorded)
     # uneven batches, so that a mean over batches is another number
-    fitted(dataset, {**config, "loss": loss, "epochs": 1, "batch_size": {"bpr": 300, "softmax": 37}[loss], "lr": 0.1})
+    batch_size = 37 if loss == "softmax" else 300
+    fitted(dataset, {**config, "loss": loss, "epochs": 1, "batch_size": batch_size, "lr": 0.1})
     assert history(config)[0]["loss"] == pytest.approx(sum(m * n for m, n in terms) / sum(n for _, n in terms))
-    assert history(config)[0]["loss"] != pytest.approx(np.mean([m for m, _ in terms]), rel=1e-4)
+    assert history(config)[0]["loss"] != pytest.approx(np.mean([m for m, _ in terms]), rel=1e-5)

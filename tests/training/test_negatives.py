@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from data_loader import Dataset
 from tests.helpers.splits import random_train
-from training.losses import sample_triples
+from training.bpr import sample_triples
 
 Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -13,8 +13,8 @@ from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
 from runtime import distributed, files
 from tests.helpers.training import CPU, IDENTITY, among_warm, built, fitted, history, without_seconds
-from training import losses, model_factory
-from training.losses import sample_triples
+from training import bpr, model_factory, steps
+from training.bpr import sample_triples
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
@@ -42,7 +42,7 @@ def test_loss_equals_the_textbook_form(dataset: Dataset, config: dict[str, Any])
     users, positives, negatives = (
         torch.from_numpy(part[:50]) for part in sample_triples(dataset.train, np.random.default_rng(0))
     )
-    loss, penalty = losses.bpr_loss(model, users, positives, negatives, reg_lambda=0.01)
+    loss, penalty = bpr.bpr_loss(model, users, positives, negatives, config={"reg_lambda": 0.01})
     user_emb, item_emb = model.embeddings()
     margin = (user_emb[users] * (item_emb[positives] - item_emb[negatives])).sum(1)
     assert loss.item() == pytest.approx(-torch.log(torch.sigmoid(margin)).mean().item(), rel=1e-5)
@@ -58,10 +58,10 @@ def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(
     model = built(dataset, config)
     triples = [torch.from_numpy(part[:200]) for part in sample_triples(dataset.train, np.random.default_rng(0))]
     found = []
-    for form in (losses.distinct, lambda nodes: (nodes, torch.arange(len(nodes)), torch.ones_like(nodes))):
-        monkeypatch.setattr(losses, "distinct", form)
+    for form in (steps.distinct, lambda nodes: (nodes, torch.arange(len(nodes)), torch.ones_like(nodes))):
+        monkeypatch.setattr(bpr, "distinct", form)
         model.zero_grad()
-        loss, penalty = losses.bpr_loss(model, *triples, reg_lambda=0.01)
+        loss, penalty = bpr.bpr_loss(model, *triples, config={"reg_lambda": 0.01})
         (loss + penalty).backward()
         found.append([loss.detach(), penalty.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
     for once, often in zip(*found, strict=True):
@@ -70,9 +70,9 @@ def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(
 
 def test_only_the_cpu_looks_for_repeated_nodes() -> None:
     nodes = torch.tensor([3, 1, 3])
-    unique, place, times = losses.distinct(nodes)
+    unique, place, times = steps.distinct(nodes)
     assert (unique.tolist(), place.tolist(), times.tolist()) == ([1, 3], [1, 0, 1], [1, 2])
-    assert losses.distinct(nodes.to("meta"))[0].shape == (3,)
+    assert steps.distinct(nodes.to("meta"))[0].shape == (3,)
 
 
 def test_training_lowers_the_loss_and_writes_a_line_an_epoch(dataset: Dataset, config: dict[str, Any]) -> None:

@@ -1,0 +1,95 @@
+"""The softmax loss over the whole catalogue, and its batches."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from model import LightGCN
+from training.steps import MAX_SCORES, Batches, Drop, chosen
+
+
+def softmax_loss(
+    model: LightGCN,
+    user_ids: torch.Tensor,
+    item_ids: torch.Tensor,
+    positives: torch.Tensor,
+    config: dict[str, Any],
+    drop: Drop | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the multinomial loss of some users over a catalogue, and the L2 penalty of the users' id vectors.
+
+    Args:
+        user_ids: (B,) row numbers.
+        item_ids: (n,) row numbers of the catalogue.
+        positives: (2, p), for each of the users' train pairs its place in user_ids and in item_ids.
+        config: its reg_lambda is the weight of half the squared length of the users' id vectors, a user.
+        drop: as in bpr_loss.
+
+    Returns:
+        The mean over pairs of -log softmax over the catalogue of the user's scores, and the penalty; two scalars.
+
+    Source:
+        Liang et al. 2018, Variational autoencoders for collaborative filtering, equation 2 (the likelihood).
+    """
+    nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
+    final, id_rows = model(nodes, chosen(drop, nodes))
+    users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids) :], positives
+    if len(users) * len(catalogue) > MAX_SCORES:
+        wanted = (users[places] * catalogue[items]).sum(dim=1)  # (p,)
+        loss = LogSumExp.apply(users, catalogue)[places].mean() - wanted.mean()
+    else:
+        scores = users @ catalogue.T  # (B, n)
+        loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
+    penalty = id_rows[: len(user_ids)].square().sum() / (2 * len(user_ids))
+    return loss, config["reg_lambda"] * penalty
+
+
+class LogSumExp(torch.autograd.Function):
+    """log sum_i exp(user . item), (B,), in chunks of the catalogue: memory is bounded whatever its size.
+
+    The scores of a chunk are computed again for the gradient, which makes four products of three.
+    """
+
+    @staticmethod
+    def forward(ctx, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Return the logarithms (B,) for users (B, D) and items (n_items, D)."""
+        width = max(1, MAX_SCORES // len(users))
+        parts = [(users @ chunk.T).logsumexp(dim=1) for chunk in items.split(width)]
+        total = torch.stack(parts).logsumexp(dim=0)
+        ctx.save_for_backward(users, items, total)
+        ctx.width = width
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the gradients of users and items."""
+        users, items, total = ctx.saved_tensors
+        grad_users, grad_items = torch.zeros_like(users), []
+        for chunk in items.split(ctx.width):
+            share = (users @ chunk.T - total[:, None]).exp_().mul_(grad[:, None])  # (B, c)
+            grad_users.addmm_(share, chunk)
+            grad_items.append(share.T @ users)
+        return grad_users, torch.cat(grad_items)
+
+
+def softmax_batches(
+    train: sp.csr_matrix, config: dict[str, Any], rng: np.random.Generator, device: torch.device
+) -> Batches:
+    """Part the users in random order: (loss function, [((user_ids, item_ids, positives), pairs), ...]).
+
+    The catalogue is the items with a train pair: a new title is not a negative of anyone.
+    """
+    catalogue = np.flatnonzero(np.bincount(train.indices, minlength=train.shape[1]))
+    place = np.full(train.shape[1], -1)
+    place[catalogue] = np.arange(len(catalogue))
+    items = torch.from_numpy(catalogue).to(device)
+    users = rng.permutation(np.flatnonzero(np.diff(train.indptr)))
+    batches = []
+    for start in range(0, len(users), config["batch_size"]):
+        mine = users[start : start + config["batch_size"]]
+        rows = train[mine]
+        positives = np.stack([np.repeat(np.arange(len(mine)), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
+        batches.append(((torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device)), rows.nnz))
+    return softmax_loss, batches

@@ -1,6 +1,6 @@
 """Compare finished runs and ablations: test metrics, paired tests and learning curves, side by side.
 
-    python studies/compare.py FOLDER [FOLDER ...] [--against FOLDER] [--out FOLDER]
+    python studies/compare.py FOLDER ... [--against FOLDER] [--out FOLDER]
 
 FOLDER is the saved_dir of a finished run of main.py, or the folder ablation in one. Runs with the same settings and
 other seeds are one row. Every row is tested against that of --against (a folder, or a row's name; the first row unless

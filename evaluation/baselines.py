@@ -259,6 +259,3 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "ease_text": WEIGHTS_GRID,
     "graph_filter": {"item_power": (0.2, 0.4, 0.6), "low_pass_weight": (0.0, 0.1, 0.3, 1.0, 3.0)},
 }
-
-# of log popularity beside the scores of all but popularity itself, in units in which both are spread alike
-POPULARITY_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)

@@ -7,16 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_loader import Dataset
-from evaluation.baselines import (
-    BASELINES,
-    EASE_MAX_ITEMS,
-    FILTER_MAX_PAIRS,
-    GRIDS,
-    HALF,
-    POPULARITY_WEIGHTS,
-    Factors,
-    Inputs,
-)
+from evaluation.baselines import BASELINES, EASE_MAX_ITEMS, FILTER_MAX_PAIRS, GRIDS, HALF, Factors, Inputs
 from evaluation.equal_terms import (
     offset_on_valid,
     placement_on_valid,
@@ -30,6 +21,7 @@ from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
 from runtime.source import source_digests
 from training.grid_search import MOST_BEYOND, Point, coordinate_search
+from training.linear_columns import POPULARITY_WEIGHTS
 
 log = logging.getLogger("aglrec")
 

@@ -11,7 +11,7 @@ import torch
 
 from data_loader import Dataset
 from evaluator import evaluate_warm, means
-from training.closed_form import gram, item_weights, low_pass, text_similarity
+from training.closed_form import gram, item_weights, log_popularity, low_pass, text_similarity
 from training.grid_search import Point, coordinate_search
 
 log = logging.getLogger("aglrec")
@@ -25,7 +25,9 @@ WEIGHTS_GRID: dict[str, tuple[float, ...]] = {
     "user_power": (0.0, 0.3, 0.6),
 }
 START = {"text_weight": 100.0, "l2": 150.0, "dropout": 0.2, "user_power": 0.6}
-BUDGET = 12  # points that are fitted
+BUDGET = 16  # points that are fitted
+# of log popularity beside the scores, in units in which both are spread alike
+POPULARITY_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 COMMON_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the common taste that is subtracted, by the spread of scores
 ITEM_POWER = 0.4  # of the graph filter
 WEIGHTS_MAX_ITEMS, SVD_USERS, SPREAD_USERS = 12_000, 20_000, 500
@@ -97,6 +99,8 @@ def chosen_weights(
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """Choose a point of WEIGHTS_GRID on valid, then how much of the common taste is subtracted.
 
+    Each is measured with the weight of log popularity beside it that suits it best, as it is weighed afterwards.
+
     Args:
         dataset, item_text, config, chosen: as for linear_model.
 
@@ -106,10 +110,20 @@ def chosen_weights(
     metric, train, solve = config["early_stop_metric"], dataset.train, _solver(dataset, item_text)
     tried: list[dict[str, Any]] = []
     best: tuple[float, torch.Tensor] | None = None
+    weight, inputs = {"popularity": 0.0}, sp.hstack([train, np.ones((dataset.n_users, 1), np.float32)], format="csr")
 
     def figure(weights: torch.Tensor) -> float:
-        columns = weights.T.contiguous()
-        return means(evaluate_warm(train, columns, dataset, "valid", config, auc=metric == "AUC"))[metric]
+        """Return the valid metric with the weight of popularity that suits it, which starts from the last one."""
+        nonlocal weight
+        popularity = popularity_column(dataset, weights)
+
+        def with_popularity(point: Point) -> float:
+            columns = torch.cat([weights, point["popularity"] * popularity[None]]).T.contiguous()
+            return means(evaluate_warm(inputs, columns, dataset, "valid", config, auc=metric == "AUC"))[metric]
+
+        grid = {"popularity": sorted({*POPULARITY_WEIGHTS, *weight.values()})}
+        weight, values, _ = coordinate_search(grid, weight, with_popularity, nearby=True)
+        return max(value for _, value in values)
 
     def attempt(point: Point) -> float | None:
         nonlocal best
@@ -117,7 +131,7 @@ def chosen_weights(
             return None
         weights = solve(**point)
         valid = figure(weights)
-        tried.append({**point, metric: valid})
+        tried.append({**point, **weight, metric: valid})
         best = (valid, weights) if best is None or valid > best[0] else best
         return valid
 
@@ -129,11 +143,23 @@ def chosen_weights(
     weights, figures = best[1], [best[0]]
     for share in COMMON_GRID[1:]:
         figures.append(figure(without_common(train, weights, share)))
-        tried.append({**point, "common": share, metric: figures[-1]})
+        tried.append({**point, "common": share, **weight, metric: figures[-1]})
         if figures[-1] < figures[-2]:
             break
     share = COMMON_GRID[int(np.argmax(figures))]
     return without_common(train, weights, share), {**point, "common": share, "tried": tried}
+
+
+def popularity_column(dataset: Dataset, weights: torch.Tensor) -> torch.Tensor:
+    """Return log popularity, spread over the warm items as the scores of item-item weights are: (n_items,)."""
+    logs, warm = log_popularity(dataset.train), dataset.warm_items
+    spread = _scores_of_some(dataset.train, weights)[:, warm].std(axis=1).mean()
+    return torch.from_numpy(logs * np.float32(spread / max(logs[warm].std(), 1e-12)))
+
+
+def _scores_of_some(train: sp.csr_matrix, weights: torch.Tensor) -> np.ndarray:
+    """Return the scores of the first SPREAD_USERS users with train rows, (n, n_items)."""
+    return train[np.flatnonzero(np.diff(train.indptr))[:SPREAD_USERS]].astype(np.float32) @ weights.numpy()
 
 
 def has_text(dataset: Dataset, item_text: np.ndarray | None) -> bool:
@@ -170,10 +196,9 @@ def without_common(train: sp.csr_matrix, weights: torch.Tensor, share: float) ->
     from sklearn.utils.extmath import randomized_svd
 
     common = np.abs(randomized_svd(train.astype(np.float32), 1, n_iter=6, random_state=0)[2][0])  # (n_items,)
-    some = train[np.flatnonzero(np.diff(train.indptr))[:SPREAD_USERS]].astype(np.float32)
-    spreads = [(some @ weights.numpy()).std(axis=1).mean(), (some @ common).mean() * common.std()]
-    scaled = torch.from_numpy(common * np.float32(share * spreads[0] / max(spreads[1], 1e-12)))
-    return torch.addr(weights, scaled, torch.from_numpy(common), alpha=-1)
+    column = torch.from_numpy(common)
+    spreads = [_scores_of_some(train, part).std(axis=1).mean() for part in (weights, torch.outer(column, column))]
+    return torch.addr(weights, column * float(share * spreads[0] / max(spreads[1], 1e-12)), column, alpha=-1)
 
 
 def _cut(train: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,8 @@ def bpr_loss(
     """Compute the BPR loss of a batch and its L2 penalty.
 
     Args:
-        user_ids, pos_items, neg_items: (B,) row numbers.
+        user_ids, pos_items: (B,) row numbers.
+        neg_items: (B,), or (m, B) candidates, of which each pair gets the one that scores highest.
         config: its reg_lambda is the weight of half the squared length of the batch's id vectors, a triple.
         drop: chooses, among nodes, the items that are placed by text only in this step: (n,) -> (n,) bool.
 
@@ -30,13 +31,24 @@ def bpr_loss(
         The mean of -log sigmoid(positive score - negative score), and the penalty; two scalars.
 
     Source:
-        Rendle et al. 2009, BPR-Opt; the penalty as in LightGCN, on the vectors before propagation.
+        Rendle et al. 2009, BPR-Opt; the penalty as in LightGCN, on the vectors before propagation. Zhang et al. 2013,
+        Optimizing top-N collaborative filtering via dynamic negative item sampling, for candidates.
     """
-    nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)
-    nodes, place, times = distinct(nodes)  # (n,), (3B,), (n,)
+    nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items.flatten() + model.n_users])  # ((2 + m) B,)
+    nodes, place, times = distinct(nodes)  # (n,), ((2 + m) B,), (n,)
     final, id_rows = model(nodes, chosen(drop, nodes))  # (n, D) each
+    if len(place) > 3 * len(user_ids):
+        place = _hardest(final.detach(), place, len(user_ids))  # (3B,)
+        times = torch.zeros_like(times).index_add_(0, place, torch.ones_like(place))
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
     return bpr_of(final, place), config["reg_lambda"] * penalty
+
+
+def _hardest(final: torch.Tensor, places: torch.Tensor, n: int) -> torch.Tensor:
+    """Leave one candidate for each of n pairs, that with the highest score: (3n,) of places, as bpr_of takes them."""
+    users, candidates = final.index_select(0, places[:n]), places[2 * n :].view(-1, n)  # (n, D), (m, n)
+    scores = torch.stack([(users * final.index_select(0, some)).sum(dim=1) for some in candidates])  # (m, n)
+    return torch.cat([places[: 2 * n], candidates.gather(0, scores.argmax(dim=0, keepdim=True))[0]])
 
 
 def bpr_of(final: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -55,12 +67,16 @@ def bpr_batches(
     train: sp.csr_matrix, config: dict[str, Any], rng: np.random.Generator, device: torch.device
 ) -> Batches:
     """Draw an epoch's triples and part them: (loss function, [((user_ids, pos_items, neg_items), pairs), ...])."""
-    triples = torch.from_numpy(np.stack(sample_triples(train, rng))).to(device)  # (3, n)
-    return bpr_loss, [(tuple(batch), batch.shape[1]) for batch in triples.split(config["batch_size"], dim=1)]
+    users, items, negatives = sample_triples(train, rng, config["hard_negatives"])
+    rows = torch.from_numpy(np.vstack([users, items, negatives])).to(device)  # (2 + m, n)
+    batches = rows.split(config["batch_size"], dim=1)
+    return bpr_loss, [((batch[0], batch[1], batch[2:]), batch.shape[1]) for batch in batches]
 
 
-def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw an epoch of BPR triples: every train pair once, in random order, with one negative each.
+def sample_triples(
+    train: sp.csr_matrix, rng: np.random.Generator, m: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw an epoch of BPR triples: every train pair once, in random order, with m negatives each.
 
     Negatives are uniform over the items with a train interaction that the user has none with in train;
     held-out pairs are not excluded, for that would leak them. Users who collected
@@ -71,7 +87,7 @@ def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.n
         rng: the random source.
 
     Returns:
-        user_ids, pos_items, neg_items: (n,) int64 row numbers.
+        user_ids, pos_items, neg_items: (n,) int64 row numbers; the last is (m, n) for more than one.
 
     Raises:
         ValueError: nobody has a negative.
@@ -80,18 +96,19 @@ def sample_triples(train: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.n
     pool = np.flatnonzero(np.bincount(train.indices, minlength=n_items))
     degrees = np.diff(train.indptr)
     users = np.repeat(np.arange(len(degrees)), degrees)
-    keys = users * n_items + train.indices
-    negatives = pool[rng.integers(len(pool), size=len(users))]
-    drawn = np.flatnonzero(degrees[users] < len(pool))
+    keys, owners = users * n_items + train.indices, np.tile(users, m)
+    negatives = pool[rng.integers(len(pool), size=len(owners))]
+    drawn = np.flatnonzero(degrees[owners] < len(pool))
     if not drawn.size:
         raise ValueError(
             f"bpr needs titles a user has not collected, but every user has all {len(pool):,} that train "
             "knows; use --loss softmax, or more data"
         )
-    kept = rng.permutation(drawn)
+    kept = rng.permutation(drawn[: len(drawn) // m])
     while drawn.size:
-        wanted = users[drawn] * n_items + negatives[drawn]
+        wanted = owners[drawn] * n_items + negatives[drawn]
         found = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
         drawn = drawn[found]
         negatives[drawn] = pool[rng.integers(len(pool), size=len(drawn))]
-    return users[kept], train.indices[kept].astype(np.int64), negatives[kept]
+    each = negatives[kept] if m == 1 else negatives.reshape(m, -1)[:, kept]
+    return users[kept], train.indices[kept].astype(np.int64), each

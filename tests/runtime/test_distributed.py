@@ -105,11 +105,13 @@ def watch_writes(folder: str, found: list[str]) -> None:
 
 
 def watched_run(config: dict[str, Any]) -> dict[str, Any]:
-    """Run an experiment; return its epochs and, for each step, the nodes asked for and the bytes all-reduced."""
+    """Run an experiment; return its epochs, the nodes and bytes all-reduced of each step, and new titles' vectors."""
     epochs: list[int] = []
     steps: list[dict[str, Any]] = []
+    cold: list[list[float]] = []  # the vectors set for new titles
     in_epoch = [False]
     train_epoch, fused, all_reduce = trainer.train_epoch, LightGCN.final_vectors, dist.all_reduce
+    set_cold_vectors = LightGCN.set_cold_vectors
 
     def noted_epoch(*args: Any, **kwargs: Any) -> float:
         epochs.append(args[-1])
@@ -128,13 +130,18 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
             steps[-1]["reduced"].append(tensor.numel() * tensor.element_size())
         return all_reduce(tensor, *args, **more)
 
+    def noted_cold_vectors(self: LightGCN, vectors: torch.Tensor) -> None:
+        cold.extend(vectors.tolist())
+        set_cold_vectors(self, vectors)
+
     with pytest.MonkeyPatch.context() as patch:
         keep_checkpoint(patch)
+        patch.setattr(LightGCN, "set_cold_vectors", noted_cold_vectors)
         patch.setattr(trainer, "train_epoch", noted_epoch)
         patch.setattr(LightGCN, "final_vectors", noted_vectors)
         patch.setattr(dist, "all_reduce", noted_all_reduce)
         main.run(config)
-    return {"epochs": epochs, "steps": steps}
+    return {"epochs": epochs, "steps": steps, "cold": cold}
 
 
 def keep_checkpoint(patch: pytest.MonkeyPatch) -> None:
@@ -409,6 +416,17 @@ def test_a_run_begun_by_two_is_gone_on_with_alone(
     main.run(get_config(overrides_of("concat", killed[2], data)))
     assert epochs == list(range(2, EPOCHS + 1))
     assert_same_run(killed[2], single / "concat")
+
+
+@pytest.mark.slow
+def test_new_titles_stand_in_both_processes_where_they_do_in_one(single: Path, double: Path) -> None:
+    """The regression that places them chooses its penalty once, in the first process."""
+    expected = read(single / "softmax", "best_model.pth")["state_dict"]["cold_vectors"]
+    assert expected.shape[0] >= 3
+    for rank in (0, 1):
+        found = torch.tensor(notes_of(double, rank)["runs"]["softmax"]["cold"])
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+        assert notes_of(double, rank)["runs"]["sum"]["cold"] == []
 
 
 # --- who does what ---

@@ -71,7 +71,8 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     tried = decided.pop("tried")
     fits = [one for one in tried if "common" not in one]
     assert {key: fits[0][key] for key in linear_columns.START} == linear_columns.START
-    assert 1 < len(fits) <= linear_columns.BUDGET
+    assert [one["text_weight"] for one in fits[:3]] == [100.0, 30.0, 300.0]  # the start, and what stands beside it
+    assert 3 < len(fits) <= linear_columns.BUDGET
     assert fits == tried[: len(fits)]
     for one in tried:
         assert one[METRIC] == pytest.approx(figure(dataset, by_hand(dataset, one, text)), abs=1e-6)

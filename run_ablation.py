@@ -1,6 +1,7 @@
 """Compare the 8 combinations of fusion_mode (sum, concat) and text (none, user, item, both), and the baselines.
 
-    python run_ablation.py [--seeds N] [--full] [--only ROW,...] [--against ROW] [--rerun]
+    python run_ablation.py [--seeds N] [--full] [--only ROW,...] [--against ROW]
+                           [--rerun]
 
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.

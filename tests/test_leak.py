@@ -148,10 +148,19 @@ def test_no_comment_but_of_a_train_row_is_encoded(
     assert not [text for text in encoded if MARKER in text]
 
 
-@pytest.mark.parametrize("split", SETTING["split"].legal.choices)
-@pytest.mark.parametrize("cold_item_ratio", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("split", "cold_item_ratio"),
+    # a given split has the cold items that it has
+    [
+        (split, ratio)
+        for split in SETTING["split"].legal.choices
+        for ratio in (0.0, 0.3)
+        if split != "given" or not ratio
+    ],
+)
 def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: str, cold_item_ratio: float) -> None:
-    config = settings(write_timed(tmp_path / "a"), tmp_path, split=split, cold_item_ratio=cold_item_ratio, **EXCLUDED)
+    folder = write_given(tmp_path / "a", held_out=False) if split == "given" else write_timed(tmp_path / "a")
+    config = settings(folder, tmp_path, split=split, cold_item_ratio=cold_item_ratio, **EXCLUDED)
     dataset = load_dataset(config)
     assert dataset.excluded.nnz > 50
     edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users :].numpy() > 0
@@ -221,6 +230,10 @@ def test_contents_of_held_out_rows_of_a_given_split_reach_nothing(tmp_path: Path
         assert first[key] == second[key], key
     for name in ("user_emb.pt", "item_emb.pt"):
         assert torch.equal(*(torch.load(folder / name, weights_only=True) for folder in (saved, beside))), name
+    if recipe.get("calibrate"):
+        placed = [torch.load(folder / "best_model.pth", weights_only=True)["state_dict"] for folder in (saved, beside)]
+        assert len(placed[0]["cold_vectors"]) >= (2 if recipe.get("refit_valid") else 4)
+        assert torch.equal(*(state["cold_vectors"] for state in placed))
     for name in ("user_llm_embeddings.npy", "item_llm_embeddings.npy"):
         assert np.array_equal(np.load(saved / name), np.load(beside / name)), name
 

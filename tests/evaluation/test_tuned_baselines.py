@@ -268,7 +268,8 @@ def test_the_linear_half_is_the_models_linear_columns_and_popularity(monkeypatch
 
 
 def test_the_linear_half_keeps_what_was_decided_when_it_is_fitted_again() -> None:
-    dataset, text, chosen = parted(), texts(), {"l2": 7.0, "text_weight": 1.0}
+    dataset, text = parted(), texts()
+    chosen = {"text_weight": 1.0, "l2": 7.0, "dropout": 0.3, "user_power": 0.2, "common": 0.1}
     decided = {"point": {"popularity": 0.0}, "popularity_unit": 1.0, "linear": chosen}
     columns = linear_model(dataset, text, CONFIG, chosen)
     expected = linear_users(columns.inputs, columns.user_power, dataset.train) @ columns.outputs.T

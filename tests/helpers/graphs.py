@@ -141,7 +141,7 @@ def build_scaled(num_layers: int, fusion: str, text: torch.Tensor | None, scaled
 
 
 def linear_columns() -> tuple[torch.Tensor, ...]:
-    """Return inputs, outputs, power and users, as add_linear takes them."""
+    """Return inputs, outputs, power and users, as set_linear_columns takes them."""
     generator = torch.Generator().manual_seed(6)
     inputs, outputs, users = (torch.randn(n, N_LINEAR, generator=generator) for n in (N_ITEMS, N_ITEMS, N_USERS))
     return inputs, outputs, torch.tensor(0.5), users

@@ -251,7 +251,11 @@ def test_a_finished_run_is_explained_from_its_files(finished: FinishedRun) -> No
     dataset, saved = finished.dataset, Path(finished.config["saved_dir"])
     user_emb, item_emb = (load_torch(saved / f"{side}_emb.pt") for side in ("user", "item"))
     made_of, rng = sources_of(finished), np.random.default_rng(0)
-    for user, item in rng.integers((dataset.n_users, dataset.n_items), size=(1000, 2)).tolist():
+    pairs = rng.integers((dataset.n_users, dataset.n_items), size=(1000, 2)).tolist()
+    cold = torch.from_numpy(finished.cold_items)
+    assert torch.equal(finished.checkpoint["state_dict"]["cold_vectors"], item_emb[cold, :8])
+    pairs += [[user, item] for user in range(5) for item in finished.cold_items.tolist()]  # placed by regression
+    for user, item in pairs:
         [reason] = explain(composition(made_of, user), item_emb, [item])
         assert sum(reason.parts.values()) == pytest.approx(
             float(user_emb[user].double() @ item_emb[item].double()), abs=1e-4

@@ -101,9 +101,13 @@ def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("run")
     write_dated(folder / "data")
     config = settings_of(folder, **RUNS[request.param])
+    search_weights = after_training.search_blend_weights
+
+    def decided(*args: Any) -> tuple[dict[str, float], float, list[dict[str, float]]]:
+        return {"popularity": 0.45, "linear": 0.5}, search_weights(*args)[1], []
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(after_training, "POPULARITY_GRID", (0.45,))
-        patch.setattr(after_training, "LINEAR_GRID", (0.5,))
+        patch.setattr(after_training, "search_blend_weights", decided)
         main.run(config)
     return load_finished(config)
 
@@ -144,6 +148,11 @@ def test_the_test_above_reaches_every_part_of_a_vector(each: FinishedRun) -> Non
         assert each.checkpoint["decided"]["weights"] == {"popularity": 0.45, "linear": 0.5}
         assert each.item_emb.shape[1] == 8 + 1 + 6
         assert each.item_emb[torch.from_numpy(each.cold_items)][:, 8:].std(dim=0).min() > 0
+        # the trained columns are not those that the text weights make
+        state, text = each.checkpoint["state_dict"], each.item_text[torch.from_numpy(each.cold_items)]
+        by_weights = torch.nn.functional.normalize(text @ state["text_weight"])
+        assert (each.item_emb[torch.from_numpy(each.cold_items), :8] - by_weights).abs().max() > 0.05
+    assert ("cold_vectors" in each.checkpoint["state_dict"]) == each.config["calibrate"]
     assert each.layout.has_bias == (each.config["cold_cost"] < 1)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 import torch.distributed as dist
 
@@ -24,15 +23,15 @@ import main
 import model as model_module
 import trainer
 from config import get_config
-from data_loader import normalized_adjacency
 from model import LightGCN
 from runtime import checkpoints, distributed
 from runtime.cli import run_script
 from tests import ranks
+from tests.helpers.steps import DIM, LSA_DIM, bytes_of_a_step, gradients
 from training import bpr, model_factory
 
 ROOT = Path(__file__).parents[2]
-DIM, LSA_DIM, EPOCHS, STEPS = 9, 7, 11, 10  # lengths that two processes cannot part evenly
+EPOCHS, STEPS = 11, 10
 BASE = {
     "model_name": "lsa",
     "lsa_dim": LSA_DIM,
@@ -105,11 +104,13 @@ def watch_writes(folder: str, found: list[str]) -> None:
 
 
 def watched_run(config: dict[str, Any]) -> dict[str, Any]:
-    """Run an experiment; return its epochs and, for each step, the nodes asked for and the bytes all-reduced."""
+    """Run an experiment; return its epochs, the nodes and bytes all-reduced of each step, and new titles' vectors."""
     epochs: list[int] = []
     steps: list[dict[str, Any]] = []
+    cold: list[list[float]] = []  # the vectors set for new titles
     in_epoch = [False]
     train_epoch, fused, all_reduce = trainer.train_epoch, LightGCN.final_vectors, dist.all_reduce
+    set_cold_vectors = LightGCN.set_cold_vectors
 
     def noted_epoch(*args: Any, **kwargs: Any) -> float:
         epochs.append(args[-1])
@@ -128,13 +129,18 @@ def watched_run(config: dict[str, Any]) -> dict[str, Any]:
             steps[-1]["reduced"].append(tensor.numel() * tensor.element_size())
         return all_reduce(tensor, *args, **more)
 
+    def noted_cold_vectors(self: LightGCN, vectors: torch.Tensor) -> None:
+        cold.extend(vectors.tolist())
+        set_cold_vectors(self, vectors)
+
     with pytest.MonkeyPatch.context() as patch:
         keep_checkpoint(patch)
+        patch.setattr(LightGCN, "set_cold_vectors", noted_cold_vectors)
         patch.setattr(trainer, "train_epoch", noted_epoch)
         patch.setattr(LightGCN, "final_vectors", noted_vectors)
         patch.setattr(dist, "all_reduce", noted_all_reduce)
         main.run(config)
-    return {"epochs": epochs, "steps": steps}
+    return {"epochs": epochs, "steps": steps, "cold": cold}
 
 
 def keep_checkpoint(patch: pytest.MonkeyPatch) -> None:
@@ -147,43 +153,6 @@ def keep_checkpoint(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(main, "end", keep)
     patch.setattr(checkpoints, "SHARE", 1e9)
-
-
-def bytes_of_a_step(n_more: int) -> list[int]:
-    """Return the bytes all-reduced in a step on the same ten nodes of a graph with n_more nodes on each side."""
-    train = sp.csr_matrix(np.pad(np.ones((5, 5), np.float32), ((0, n_more), (0, n_more))))
-    model = LightGCN(normalized_adjacency(train), 5 + n_more, DIM, 2, "concat", torch.ones(10 + 2 * n_more, LSA_DIM))
-    reduced: list[int] = []
-    all_reduce = dist.all_reduce
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dist, "all_reduce", lambda tensor: reduced.append(tensor.nbytes) or all_reduce(tensor))
-        users = torch.arange(5)
-        loss, penalty = bpr.bpr_loss(model, users, users, (users + 1) % 5, {"reg_lambda": 0.1})
-        (loss + penalty).backward()
-    return reduced
-
-
-def gradients() -> dict[str, list[Any]]:
-    """Return the gradients of a step of each fusion, whole; Adam hides their scale, so vectors cannot tell of it."""
-    found = {}
-    for fusion_mode in ("none", "sum", "concat"):
-        generator = torch.Generator().manual_seed(0)
-        train = sp.csr_matrix(np.tri(6, 8, 1, dtype=np.float32))
-        model = LightGCN(
-            normalized_adjacency(train),
-            6,
-            DIM,
-            2,
-            fusion_mode,
-            torch.randn(14, LSA_DIM, generator=generator),
-            generator=generator,
-        )
-        users = torch.arange(5)
-        loss, penalty = bpr.bpr_loss(model, users, users, users + 2, {"reg_lambda": 0.1})
-        (loss + penalty).backward()
-        whole = model.whole_state({name: parameter.grad for name, parameter in model.named_parameters()})
-        found |= {f"{fusion_mode} {name}": gradient.tolist() for name, gradient in whole.items()}
-    return found
 
 
 def be_killed(words: list[str]) -> int:
@@ -358,7 +327,9 @@ def forms(content: Any) -> Any:
 def test_two_processes_train_what_one_trains(name: str, single: Path, double: Path) -> None:
     assert len(notes_of(double, 0)["runs"][name]["steps"]) >= 100
     begun = model_factory.build_model(*built_from(single / name))
-    assert not torch.allclose(begun.embeddings()[1], read(single / name, "item_emb.pt"), atol=0.05)
+    trained = read(single / name, "item_emb.pt")
+    assert trained.shape[1] == begun.embeddings()[1].shape[1] + RUNS[name].get("linear_dim", 0)
+    assert not torch.allclose(begun.embeddings()[1][:, :DIM], trained[:, :DIM], atol=0.05)
     assert_same_run(double / name, single / name)
 
 
@@ -383,7 +354,8 @@ def test_what_two_processes_save_looks_like_that_of_one(name: str, file: str, si
     ]
     torch.testing.assert_close(*beside, **OF_OFFSET)
     if name == "softmax" and file == "best_model.pth":
-        assert all(column.any() for column in beside[0].values())
+        assert set(beside[0]) == {"item_bias", "linear_inputs", "linear_outputs", "linear_power"}
+        assert all(column.any() for key, column in beside[0].items() if key != "linear_power")  # which is 0 for weights
         assert set(ours["decided"]) == {"weights", "unit", "tried", "linear", "cold_offset"}
     torch.testing.assert_close(ours[key], theirs[key], **TOLERANCE)
     if file == "last.pth":
@@ -409,6 +381,17 @@ def test_a_run_begun_by_two_is_gone_on_with_alone(
     main.run(get_config(overrides_of("concat", killed[2], data)))
     assert epochs == list(range(2, EPOCHS + 1))
     assert_same_run(killed[2], single / "concat")
+
+
+@pytest.mark.slow
+def test_new_titles_stand_in_both_processes_where_they_do_in_one(single: Path, double: Path) -> None:
+    """The regression that places them chooses its penalty once, in the first process."""
+    expected = read(single / "softmax", "best_model.pth")["state_dict"]["cold_vectors"]
+    assert expected.shape[0] >= 3
+    for rank in (0, 1):
+        found = torch.tensor(notes_of(double, rank)["runs"]["softmax"]["cold"])
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+        assert notes_of(double, rank)["runs"]["sum"]["cold"] == []
 
 
 # --- who does what ---

@@ -12,6 +12,7 @@ import torch
 
 from config import get_config
 from data_loader import load_dataset
+from evaluator import evaluate, means
 from main import run
 from runtime import manifest
 from runtime.cli import run_script
@@ -74,7 +75,11 @@ def test_the_cost_of_training_gives_the_figures_of_training(made: Path, rows: co
     assert row["test"] == pytest.approx(metrics["listed"]["warm"]["NDCG@5"], **close)
     assert row["joint_test"] == pytest.approx(metrics["listed"]["joint"]["NDCG@5"], **close)
     assert row["cold_test"] == pytest.approx(metrics["cold"]["among_all"]["NDCG@5"], **close)
-    assert row["cold_valid"] == pytest.approx(metrics["cold_valid"]["among_all"]["NDCG@5"], **close)
+    # metrics.json measures cold_valid with valid masked as well, as it does cold_test
+    made_of = finished_run(made / "saved", None)
+    factors, known = (made_of.user_emb, made_of.item_emb), made_of.dataset.train
+    of_cold = means(evaluate(*factors, made_of.dataset.cold_valid, known, made_of.config))["NDCG@5"]
+    assert row["cold_valid"] == pytest.approx(of_cold, **close)
 
 
 def test_the_valid_figures_are_those_the_offset_was_decided_by(made: Path, rows: cold_cost.Rows) -> None:

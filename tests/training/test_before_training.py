@@ -18,6 +18,7 @@ from runtime.identity import resolved
 from tests.helpers.data import dataset_of
 from training import before_training
 from training.before_training import (
+    EPOCHS,
     ID_DROPOUT,
     SHORT,
     TEMPERATURE_GRID,
@@ -58,10 +59,10 @@ class Figures:
 
     def __init__(self, best: float, more_drops: float = 0.0, without_users: float = 0.0) -> None:
         self.best, self.gains = best, {"id_dropout": more_drops, "use_user_llm": without_users}
-        self.asked: list[tuple[float, float, bool]] = []
+        self.asked: list[tuple[float, float, bool, int]] = []
 
     def __call__(self, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
-        self.asked.append((config["temperature"], config["id_dropout"], config["use_user_llm"]))
+        self.asked.append(tuple(config[key] for key in ("temperature", "id_dropout", "use_user_llm", "epochs")))
         return (
             0.5
             - abs(config["temperature"] - self.best)
@@ -107,12 +108,12 @@ def test_the_best_figure_decides(
     monkeypatch.setattr(before_training, "short_run", figures)
     told = choose_before_training(dataset, vectors, asked, CPU)
     found = resolved(asked, told)
-    dropout = ID_DROPOUT if drops > 0 else asked["id_dropout"]
-    assert figures.asked == [
-        *((temperature, 0.1, True) for temperature in TEMPERATURE_GRID),
-        (best, ID_DROPOUT, True),
-        (best, dropout, False),
-    ]
+    dropout, long = ID_DROPOUT if drops > 0 else asked["id_dropout"], asked["epochs"]
+    runs = [*((temperature, 0.1, True, EPOCHS) for temperature in TEMPERATURE_GRID), (best, ID_DROPOUT, True, EPOCHS)]
+    runs += [(best, 0.1, True, long), (best, ID_DROPOUT, True, long)] * (drops == 0)  # what is alike is run at length
+    runs += [(best, dropout, False, EPOCHS)]
+    runs += [(best, dropout, users_text, long) for users_text in (True, False)] * (users == 0)
+    assert figures.asked == list(dict.fromkeys(runs))  # none of them twice
     selected = {
         "temperature": best,
         **({"id_dropout": ID_DROPOUT} if drops > 0 else {}),
@@ -122,12 +123,65 @@ def test_the_best_figure_decides(
     assert asked == before
     assert (told["selected"], told["metric"]) == (selected, asked["early_stop_metric"])
     expected = [
-        *(0.5 - abs(temperature - best) for temperature in TEMPERATURE_GRID),
-        0.5 + drops,
-        0.5 + max(drops, 0) + users,
+        0.5 - abs(temperature - best) + (drops if drop == ID_DROPOUT else 0) + (0 if users_text else users)
+        for temperature, drop, users_text, _ in figures.asked
     ]
     assert [run["figure"] for run in told["by"]] == pytest.approx(expected)
-    assert [run["choice"]["temperature"] for run in told["by"]] == [*TEMPERATURE_GRID, best, best]
+    for run, (temperature, drop, users_text, epochs) in zip(told["by"], figures.asked, strict=True):
+        assert run["epochs"] == epochs
+        of_run = {**asked, **run["choice"]}
+        assert (of_run["temperature"], of_run["id_dropout"], of_run["use_user_llm"]) == (temperature, drop, users_text)
+
+
+def figures_of(short: list[float], long: list[float], asked: list[tuple[float, int]]) -> Any:
+    """Return what stands in the place of short_run: a figure for each of TEMPERATURE_GRID, by how long a run is."""
+
+    def figure(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
+        asked.append((config["temperature"], config["epochs"]))
+        return (short if config["epochs"] == EPOCHS else long)[TEMPERATURE_GRID.index(config["temperature"])]
+
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "run_at_length", "best"),
+    [
+        ([0.50, 0.49, 0.30, 0.48], [0.60, 0.70, 0.90, 0.65], [0, 1, 3], 1),  # 0.2 would be best, but began too badly
+        ([0.50, 0.49, 0.30, 0.48], [0.60, 0.69, 0.90, 0.70], [0, 1, 3], 3),  # near to each other after all
+        ([0.50, 0.49, 0.30, 0.48], [0.10, 0.08, 0.90, 0.09], [0, 1, 3], 0),  # figures of as many epochs are compared
+        ([0.50, 0.474, 0.30, 0.30], [0.10, 0.90, 0.90, 0.90], [], 0),  # 0.052 below the best is not near
+        ([0.50, 0.476, 0.30, 0.30], [0.10, 0.90, 0.90, 0.95], [0, 1], 1),  # 0.048 is
+        ([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0, 1, 2, 3], 0),
+    ],
+)
+def test_near_temperatures_are_decided_by_runs_of_all_epochs(
+    dataset: Dataset,
+    asked: dict[str, Any],
+    short: list[float],
+    long: list[float],
+    run_at_length: list[int],
+    best: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: list[tuple[float, int]] = []
+    monkeypatch.setattr(before_training, "short_run", figures_of(short, long, runs))
+    told = choose_before_training(dataset, TextVectors(None, None, {}), asked, CPU)
+    assert told["selected"] == {"temperature": TEMPERATURE_GRID[best]}
+    expected = [(temperature, 2) for temperature in TEMPERATURE_GRID]
+    expected += [(TEMPERATURE_GRID[place], asked["epochs"]) for place in run_at_length]
+    assert runs == expected
+    assert [(run["choice"]["temperature"], run["epochs"]) for run in told["by"]] == expected
+    assert [run["figure"] for run in told["by"]] == [*short, *(long[place] for place in run_at_length)]
+
+
+def test_where_training_is_as_short_no_run_is_repeated(
+    dataset: Dataset, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[tuple[float, int]] = []
+    monkeypatch.setattr(before_training, "short_run", figures_of([0.49, 0.5, 0.5, 0.3], [], runs))
+    told = choose_before_training(dataset, TextVectors(None, None, {}), {**asked, "epochs": EPOCHS}, CPU)
+    assert told["selected"] == {"temperature": TEMPERATURE_GRID[1]}
+    assert runs == [(temperature, EPOCHS) for temperature in TEMPERATURE_GRID]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +203,7 @@ def test_only_what_is_there_is_asked_about(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Users' text where they wrote something, whatever titles have; id dropout where it could rise."""
-    figures = Figures(TEMPERATURE_GRID[0])
+    figures = Figures(TEMPERATURE_GRID[0], -0.1, -0.1)
     monkeypatch.setattr(before_training, "short_run", figures)
     assert dataset.user_comments.texts
     if case == "no comment":
@@ -160,12 +214,12 @@ def test_only_what_is_there_is_asked_about(
     asked["id_dropout"] = 0.6 if case == "dropout is high" else 0.1
     told = choose_before_training(dataset, vectors, asked, CPU)
     found = resolved(asked, told)
-    assert figures.asked[3:] == more
+    assert figures.asked[len(TEMPERATURE_GRID) :] == [(*of_run, EPOCHS) for of_run in more]
     assert found["use_user_llm"] == asked["use_user_llm"]
     assert set(told["selected"]) == {"temperature"}
 
 
-def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
+def test_without_a_valid_part_one_of_the_middle_is_taken_and_that_is_said(
     dataset: Dataset,
     vectors: TextVectors,
     asked: dict[str, Any],
@@ -176,7 +230,8 @@ def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
     dataset = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.train.shape, dtype=np.float32))
     told = choose_before_training(dataset, vectors, asked, CPU)
     found = resolved(asked, told)
-    middle = sorted(TEMPERATURE_GRID)[len(TEMPERATURE_GRID) // 2]
+    middle = 0.12
+    assert TEMPERATURE_GRID[0] < middle < TEMPERATURE_GRID[-1]
     assert found == {**asked, "temperature": middle}
     assert (told["selected"], told["by"]) == ({"temperature": middle}, [])
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -188,13 +243,17 @@ def test_without_a_valid_part_the_middle_is_taken_and_that_is_said(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("near", [0.0, 1.0])
 def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(
-    dataset: Dataset, vectors: TextVectors, asked: dict[str, Any]
+    near: float, dataset: Dataset, vectors: TextVectors, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By runs of two epochs alone, and by those of all epochs."""
+    monkeypatch.setattr(before_training, "NEAR", near)
     first = choose_before_training(dataset, vectors, asked, CPU)
     assert choose_before_training(dataset, vectors, asked, CPU) == first
     assert choose_before_training(other_parts(dataset), vectors, asked, CPU) == first
     assert len({run["figure"] for run in first["by"]}) > 1
+    assert {run["epochs"] for run in first["by"]} == ({EPOCHS, asked["epochs"]} if near else {EPOCHS})
     swapped = dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid)
     assert choose_before_training(swapped, vectors, asked, CPU)["by"] != first["by"]
     assert not (Path(asked["saved_dir"]) / "checkpoint.pth").exists()
@@ -210,7 +269,7 @@ def test_a_short_run_is_small_and_its_best_epoch_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trained: list[tuple[LightGCN, dict[str, Any]]] = []
-    figures = iter([0.25, 0.125])
+    figures = iter([0.125, 0.25, 0.0625])
 
     def train(model: LightGCN, optimizer: Any, data: Dataset, config: dict[str, Any], rng: Any, epoch: int) -> float:
         trained.append((model, config))
@@ -220,10 +279,10 @@ def test_a_short_run_is_small_and_its_best_epoch_counts(
     monkeypatch.setattr(
         before_training, "valid_metrics", lambda *args, **more: {asked["early_stop_metric"]: next(figures)}
     )
-    assert short_run(dataset, vectors, {**asked, "temperature": 0.2, "embedding_dim": dim, "epochs": 9}, CPU) == 0.25
-    assert len(trained) == 2
+    assert short_run(dataset, vectors, {**asked, "temperature": 0.2, "embedding_dim": dim, "epochs": 3}, CPU) == 0.25
+    assert len(trained) == 3
     for model, config in trained:
-        assert (model.embedding_dim, config["epochs"], config["temperature"]) == (expected, 2, 0.2)
+        assert (model.embedding_dim, config["epochs"], config["temperature"]) == (expected, 3, 0.2)
         assert (config["calibrate"], config["linear_dim"], config["cold_cost"]) == (False, 0, 1.0)
         assert model.item_bias is None
 

@@ -89,12 +89,23 @@ def test_the_best_of_what_was_tried_is_taken(seed: int, scale: float) -> None:
     assert set(POPULARITY_GRID) <= {one["popularity"] for one in tried}
 
 
-def test_a_weight_at_the_end_of_its_grid_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(after_training, "POPULARITY_GRID", (0.0, 0.001, 0.002))
-    dataset = parted()
-    popular = dataset.valid.toarray().sum(axis=0)
-    weights, _, _ = search_blend_weights(*drawn(dataset, 3, 0, 1.0), popular, None, dataset, CONFIG)
-    assert weights["popularity"] > 0.002
+@pytest.mark.parametrize("key", ["popularity", "linear"])
+def test_a_weight_at_the_end_of_its_grid_goes_on(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Valid asks for title 0 alone, which what is added ranks first where it counts a lot; figures are then 1."""
+    monkeypatch.setattr(after_training, f"{key.upper()}_GRID", (0.0, 0.1, 0.2))
+    train = parted().train
+    dataset = dataset_of(train, valid=ones((train.toarray() == 0) & (np.arange(train.shape[1]) == 0)))
+    trained, first = drawn(dataset, 3, 0, 1.0), np.eye(1, dataset.n_items, dtype=np.float32)
+    popular = 5 * first[0] if key == "popularity" else np.zeros(dataset.n_items, np.float32)
+    beside = (torch.ones(dataset.n_users, 1), torch.from_numpy(first.T)) if key == "linear" else None
+    weights, unit, tried = search_blend_weights(*trained, popular, beside, dataset, CONFIG)
+    values = sorted(one[key] for one in tried)
+    assert values[:5] == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.8])
+    assert weights[key] >= 0.4
+    more = weights["popularity"] * popular + weights["linear"] * unit * first[0]
+    found = figure(trained[0] @ trained[1].T + torch.from_numpy(more), dataset)
+    assert found == pytest.approx(max(one[METRIC] for one in tried), abs=1e-6)
+    assert found > max(one[METRIC] for one in tried if one[key] <= 0.2)
 
 
 def test_what_helps_is_weighed_and_what_does_not_is_left_out() -> None:
@@ -220,7 +231,10 @@ def test_linear_columns_that_count_nothing_are_not_kept(monkeypatch: pytest.Monk
     assert model.embeddings()[0].shape[1] == width
 
 
-def test_what_is_decided_is_best_on_valid_as_the_model_scores() -> None:
+def test_what_is_decided_is_best_on_valid_as_the_model_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    # for 60 users in place of thousands
+    monkeypatch.setattr(linear_columns, "START", {**linear_columns.START, "l2": 10.0, "text_weight": 3.0})
+    monkeypatch.setitem(linear_columns.WEIGHTS_GRID, "l2", (2.0, 10.0, 60.0))
     dataset = parted(2)
     model, config = model_of(dataset, texts(2))
     decided = calibrate(model, dataset, config)

@@ -1,4 +1,4 @@
-"""What is decided on valid after training: how far titles without a history are lowered; weights: test_balance."""
+"""What is decided on valid after training: how far titles without a history are lowered; weights: test_blend_weights."""
 
 import dataclasses
 import logging
@@ -366,5 +366,7 @@ def test_inference_writes_the_same_with_all_that_can_be_decided(
     assert state["item_bias"].any()
     assert state["linear_inputs"].shape == (30, 4)
     assert state["linear_inputs"].any()
+    assert state["cold_vectors"].shape == (cold_titles(cold[1]).sum(), config["embedding_dim"])
+    assert state["cold_vectors"].any()
     monkeypatch.undo()
     assert_inference_repeats(config, metrics)

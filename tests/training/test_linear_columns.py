@@ -11,6 +11,7 @@ import torch
 from config import get_config
 from data_loader import Dataset
 from evaluator import evaluate, means
+from tests.helpers.data import dataset_of
 from tests.helpers.linear import COLD, METRIC, N_ITEMS, SILENT, column_by_column, ones, parted, ridge, texts
 from training import linear_columns
 from training.closed_form import low_pass
@@ -69,30 +70,58 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     weights, decided = chosen_weights(dataset, text, CONFIG)
     tried = decided.pop("tried")
     fits = [one for one in tried if "common" not in one]
-    assert (
-        len(fits) == linear_columns.BUDGET
-        or {key: fits[0][key] for key in linear_columns.START} == linear_columns.START
-    )
+    assert {key: fits[0][key] for key in linear_columns.START} == linear_columns.START
+    assert [one["text_weight"] for one in fits[:3]] == [100.0, 30.0, 300.0]  # the start, and what stands beside it
+    assert 3 < len(fits) <= linear_columns.BUDGET
+    assert fits == tried[: len(fits)]
     for one in tried:
         assert one[METRIC] == pytest.approx(figure(dataset, by_hand(dataset, one, text)), abs=1e-6)
     best = max(fits, key=lambda one: one[METRIC])
-    assert {**decided, "common": None} == {**{key: best[key] for key in linear_columns.START}, "common": None}
+    assert {key: best[key] for key in linear_columns.START} | {"common": decided["common"]} == decided
     of_common = {0.0: best[METRIC], **{one["common"]: one[METRIC] for one in tried[len(fits) :]}}
     assert of_common[decided["common"]] == max(of_common.values())
+    # as far as it does not fall
+    assert tuple(of_common) == linear_columns.COMMON_GRID[: len(of_common)]
+    falls = np.diff(list(of_common.values())) < 0
+    assert not falls[:-1].any()
+    assert falls[-1] or len(of_common) == len(linear_columns.COMMON_GRID)
     assert figure(dataset, weights.numpy()) == pytest.approx(max(of_common.values()), abs=1e-6)
     assert len({round(one[METRIC], 6) for one in tried}) > 1
 
 
-def test_what_all_have_in_common_is_subtracted_where_that_is_better_on_valid() -> None:
-    """Valid asks for what is seldom collected, which the common taste ranks last; and for what is collected often."""
+@pytest.mark.parametrize("seed", range(3))
+def test_what_all_have_in_common_is_subtracted_where_that_is_better_on_valid(seed: int) -> None:
+    """Valid asks for the titles that fewest collected, which popularity ranks last; and then for those of the most."""
+    train = parted(seed).train
+    counts = train.toarray().sum(axis=0)
+    order, decided = np.argsort(counts)[(counts == 0).sum() :], []
+    for asked in (order[:4], order[-4:]):
+        free = (train.toarray() == 0) & np.isin(np.arange(N_ITEMS), asked)
+        decided.append(chosen_weights(dataset_of(train, valid=ones(free)), None, CONFIG)[1])
+    seldom, often = decided
+    assert seldom["common"] > 0 == often["common"]
+    figures = [one[METRIC] for one in seldom["tried"] if "common" in one]
+    assert max(figures) > 1.02 * max(one[METRIC] for one in seldom["tried"] if "common" not in one)
+
+
+def test_no_more_points_are_fitted_than_the_budget_has(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = parted()
-    counts = np.bincount(dataset.train.indices, minlength=N_ITEMS)
-    order = np.argsort(counts)[(counts == 0).sum() :]
-    shares = []
-    for some in (order[:4], order[-4:]):
-        free = (dataset.train.toarray() == 0) & np.isin(np.arange(N_ITEMS), some)
-        shares.append(chosen_weights(dataclasses.replace(dataset, valid=ones(free)), None, CONFIG)[1]["common"])
-    assert shares[0] > 0 == shares[1]
+    for budget in (1, 3, 1000):
+        monkeypatch.setattr(linear_columns, "BUDGET", budget)
+        weights, decided = chosen_weights(dataset, texts(), CONFIG)
+        fits = [one for one in decided["tried"] if "common" not in one]
+        assert len(fits) == budget if budget < 1000 else len(fits) > 3
+        best = max(fits, key=lambda one: one[METRIC])
+        assert {key: decided[key] for key in linear_columns.START} == {key: best[key] for key in linear_columns.START}
+        np.testing.assert_allclose(weights, by_hand(dataset, decided, texts()), atol=1e-5)
+    # in the end all that stands beside the best one was tried
+    for key, values in linear_columns.WEIGHTS_GRID.items():
+        place = values.index(best[key]) if best[key] in values else None
+        beside = [] if place is None else values[max(place - 1, 0) : place + 2]
+        tried = [
+            one[key] for one in fits if all(one[other] == best[other] for other in best if other not in (key, METRIC))
+        ]
+        assert set(beside) <= set(tried)
 
 
 def test_how_much_text_counts_does_not_hang_on_the_length_of_the_vectors() -> None:

@@ -98,9 +98,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "fusion_mode": Setting("concat", "how text joins the id vectors", one_of("concat", "sum", "none"),
                                "concat: [id ; text] W + b. sum: id + text W. none: LightGCN alone. The fusions are "
                                "AGLRec's own."),
-        "init": Setting("normal", "initial id vectors", one_of("normal", "svd"), "normal: random. svd: a truncated SVD "
+        "init": Setting("svd", "initial id vectors", one_of("normal", "svd"), "normal: random. svd: a truncated SVD "
                         "of the normalised train matrix (Halko et al. 2011)."),
-        "init_std": Setting(0.1, "standard deviation of the initial id vectors", POSITIVE),
+        "init_std": Setting(0.3, "standard deviation of the initial id vectors", POSITIVE),
         "normalize": Setting(False, "a score is the cosine of the vectors, not their dot product", BOOL, "Source: Wu "
                              "et al. 2024, On the effectiveness of sampled softmax loss, arXiv 2201.02327."),
         "temperature": Setting(1.0, "what scores are divided by; 0: what short runs find best on valid", NOT_NEGATIVE,
@@ -126,8 +126,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "cl_temperature": Setting(0.2, "what the cosines of that contrast are divided by", POSITIVE),
         "cl_layer": Setting(1, "layer that is contrasted with the mean of all layers", AT_LEAST_1),
         "noise": Setting(0.2, "length of the random vectors that xsimgcl adds in each layer", NOT_NEGATIVE),
-        "hard_negatives": Setting(1, "random titles of which bpr takes the highest scored as negative", AT_LEAST_1, "1 "
-                                  "is BPR as published. Source: Zhang et al. 2013, dynamic negative sampling."),
+        "hard_negatives": Setting(16, "random titles of which bpr takes the highest scored", AT_LEAST_1, "As its negative; "
+                                  "1 is BPR as published. Source: Zhang et al. 2013, dynamic negative sampling."),
         "negatives": Setting(1000, "random titles a pair of simplex is set against", AT_LEAST_1),
         "negative_weight": Setting(10.0, "what the mean of their costs counts", NOT_NEGATIVE, "To be tuned on valid: "
                                    "SimpleX has 150 for Yelp2018; on small data 10 is far better."),
@@ -183,26 +183,28 @@ PRESETS: dict[str, dict[str, Any]] = {
     # LightGCN as published: He et al. 2020, section 4.1
     "paper": {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
-        "reg_lambda": 0.0001, "epochs": 1000, "eval_every": 10, "early_stop_round": 50,
+        "reg_lambda": 0.0001, "epochs": 1000, "eval_every": 10, "early_stop_round": 50, "init": "normal",
+        "init_std": 0.1, "hard_negatives": 1,
     },
     # XSimGCL: the settings of its authors' code for Yelp2018, with the temperature of the paper's section 4.1
     "xsimgcl": {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 2, "lr": 0.001, "batch_size": 2048,
         "reg_lambda": 0.0001, "loss": "xsimgcl", "cl_weight": 0.2, "cl_temperature": 0.2, "cl_layer": 1, "noise": 0.2,
-        "input_layer": False, "init_std": 0.01, "epochs": 1000, "eval_every": 10, "early_stop_round": 100,
+        "input_layer": False, "init": "normal", "init_std": 0.01, "epochs": 1000, "eval_every": 10,
+        "early_stop_round": 100,
     },
     # SimpleX: the settings of its authors' code for Yelp2018, but for negative_weight (150 there), which they tune for
     # each data set; one layer gathers a user's titles
     "simplex": {
         "fusion_mode": "none", "embedding_dim": 64, "num_layers": 1, "lr": 0.0001, "batch_size": 512,
         "reg_lambda": 1e-8, "loss": "simplex", "normalize": True, "negatives": 1000, "negative_weight": 10.0,
-        "margin": 0.9, "init_std": 0.0001, "epochs": 200, "early_stop_round": 20,
+        "margin": 0.9, "init": "normal", "init_std": 0.0001, "epochs": 200, "early_stop_round": 20,
     },
     # what the README recommends
     "tuned": {
-        "loss": "softmax", "normalize": True, "temperature": 0.0, "init": "svd", "fusion_mode": "sum", "whiten": True,
-        "text_blocks": "lsa,names,tags", "embedding_dim": 256, "num_layers": 2, "batch_size": 256, "lr": 0.03,
-        "lr_schedule": "cosine", "epochs": 6, "reg_lambda": 0.0, "id_dropout": 0.1, "calibrate": True,
+        "loss": "softmax", "normalize": True, "temperature": 0.0, "init": "svd", "init_std": 0.1, "fusion_mode": "sum",
+        "whiten": True, "text_blocks": "lsa,names,tags", "embedding_dim": 256, "num_layers": 2, "batch_size": 256,
+        "lr": 0.03, "lr_schedule": "cosine", "epochs": 6, "reg_lambda": 0.0, "id_dropout": 0.1, "calibrate": True,
         "linear_dim": 2048, "cold_cost": 0.005,
     },
 }

@@ -17,7 +17,7 @@ from training.validation import valid_metrics
 log = logging.getLogger("aglrec")
 
 # users with tens of items need a low temperature; with a few items a high one, and more items placed by text only
-TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3), 0.5
+TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45), 0.5
 NEAR = 0.05  # share of the best figure
 EPOCHS, SHORT = 2, {"embedding_dim": 128, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 

@@ -68,9 +68,10 @@ def bpr_batches(
 ) -> Batches:
     """Draw an epoch's triples and part them: (loss function, [((user_ids, pos_items, neg_items), pairs), ...])."""
     users, items, negatives = sample_triples(train, rng, config["hard_negatives"])
-    rows = torch.from_numpy(np.vstack([users, items, negatives])).to(device)  # (2 + m, n)
-    batches = rows.split(config["batch_size"], dim=1)
-    return bpr_loss, [((batch[0], batch[1], batch[2:]), batch.shape[1]) for batch in batches]
+    parts = [
+        torch.from_numpy(part).to(device).split(config["batch_size"], dim=-1) for part in (users, items, negatives)
+    ]
+    return bpr_loss, [(batch, len(batch[0])) for batch in zip(*parts, strict=True)]
 
 
 def sample_triples(
@@ -87,7 +88,7 @@ def sample_triples(
         rng: the random source.
 
     Returns:
-        user_ids, pos_items, neg_items: (n,) int64 row numbers; the last is (m, n) for more than one.
+        user_ids, pos_items, neg_items: (n,) int64 row numbers; the last is (m, n) int32 for m above 1.
 
     Raises:
         ValueError: nobody has a negative.
@@ -96,19 +97,28 @@ def sample_triples(
     pool = np.flatnonzero(np.bincount(train.indices, minlength=n_items))
     degrees = np.diff(train.indptr)
     users = np.repeat(np.arange(len(degrees)), degrees)
-    keys, owners = users * n_items + train.indices, np.tile(users, m)
-    negatives = pool[rng.integers(len(pool), size=len(owners))]
-    drawn = np.flatnonzero(degrees[owners] < len(pool))
+    keys = users * n_items + train.indices
+    negatives = pool[rng.integers(len(pool), size=len(users))]
+    drawn = np.flatnonzero(degrees[users] < len(pool))
     if not drawn.size:
         raise ValueError(
             f"bpr needs titles a user has not collected, but every user has all {len(pool):,} that train "
             "knows; use --loss softmax, or more data"
         )
-    kept = rng.permutation(drawn[: len(drawn) // m])
-    while drawn.size:
-        wanted = owners[drawn] * n_items + negatives[drawn]
-        found = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
-        drawn = drawn[found]
-        negatives[drawn] = pool[rng.integers(len(pool), size=len(drawn))]
-    each = negatives[kept] if m == 1 else negatives.reshape(m, -1)[:, kept]
+    kept = rng.permutation(drawn)
+
+    def without_positives(negatives: np.ndarray) -> np.ndarray:
+        """Draw those again that their users have collected; only the negatives of kept pairs count."""
+        left = drawn
+        while left.size:
+            wanted = users[left] * n_items + negatives[left]
+            found = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
+            left = left[found]
+            negatives[left] = pool[rng.integers(len(pool), size=len(left))]
+        return negatives[kept]
+
+    each = without_positives(negatives)
+    if m > 1:  # 4 bytes a number, for these are the largest arrays of an epoch
+        more = (without_positives(pool[rng.integers(len(pool), size=len(users))]) for _ in range(m - 1))
+        each = np.stack([each.astype(np.int32), *(one.astype(np.int32) for one in more)])
     return users[kept], train.indices[kept].astype(np.int64), each

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from data_loader import Dataset
+from llm_embedding import TextVectors
 from tests.helpers.splits import random_train
-from training.bpr import sample_triples
+from training.bpr import bpr_loss, sample_triples
+from training.model_factory import build_model
 
 Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -139,3 +142,24 @@ def test_global_random_state_is_neither_used_nor_changed(dataset: Dataset) -> No
     before = json.dumps(np.random.get_state(legacy=False), default=str)  # noqa: NPY002
     sample_triples(dataset.train, np.random.default_rng(1))
     assert json.dumps(np.random.get_state(legacy=False), default=str) == before  # noqa: NPY002
+
+
+@pytest.mark.parametrize("m", [2, 5])
+def test_candidates_are_all_negatives(dataset: Dataset, m: int) -> None:
+    users, positives, candidates = sample_triples(dataset.train, np.random.default_rng(0), m)
+    assert candidates.shape == (m, len(users)) == (m, dataset.train.nnz)
+    assert not np.asarray(dataset.train[np.tile(users, m), candidates.ravel()]).any()
+    assert np.asarray(dataset.train[users, positives]).all()
+    assert len({row.tobytes() for row in candidates}) == m
+
+
+def test_of_several_candidates_the_highest_scored_is_the_negative(dataset: Dataset, config: dict[str, Any]) -> None:
+    model = build_model(dataset, TextVectors(None, None, {}), {**config, "init_std": 1.0}, torch.device("cpu"))
+    users, positives, candidates = map(torch.from_numpy, sample_triples(dataset.train, np.random.default_rng(0), 4))
+    user_emb, item_emb = model.embeddings()
+    scores = (user_emb[users] * item_emb[candidates.long()]).sum(dim=2)  # (4, n)
+    hardest = candidates.gather(0, scores.argmax(dim=0, keepdim=True))[0]
+    assert (scores.argmax(dim=0) > 0).any()
+    found, expected = (bpr_loss(model, users, positives, some, config) for some in (candidates, hardest.long()))
+    assert [one.item() for one in found] == pytest.approx([one.item() for one in expected])
+    assert found[0].item() > bpr_loss(model, users, positives, candidates[0].long(), config)[0].item()

@@ -1,4 +1,4 @@
-"""What is decided on valid after training: how far titles without a history are lowered; weights: test_blend_weights."""
+"""What is decided on valid after training: how far titles without a history are lowered; weights: test_blend_weights"""
 
 import dataclasses
 import logging

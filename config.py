@@ -126,8 +126,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "cl_temperature": Setting(0.2, "what the cosines of that contrast are divided by", POSITIVE),
         "cl_layer": Setting(1, "layer that is contrasted with the mean of all layers", AT_LEAST_1),
         "noise": Setting(0.2, "length of the random vectors that xsimgcl adds in each layer", NOT_NEGATIVE),
-        "hard_negatives": Setting(16, "random titles of which bpr takes the highest scored", AT_LEAST_1, "As its negative; "
-                                  "1 is BPR as published. Source: Zhang et al. 2013, dynamic negative sampling."),
+        "hard_negatives": Setting(16, "random titles of which bpr takes the highest scored", AT_LEAST_1, "As "
+                                  "negative; 1 is BPR as published. Source: Zhang et al. 2013, dynamic negative "
+                                  "sampling."),
         "negatives": Setting(1000, "random titles a pair of simplex is set against", AT_LEAST_1),
         "negative_weight": Setting(10.0, "what the mean of their costs counts", NOT_NEGATIVE, "To be tuned on valid: "
                                    "SimpleX has 150 for Yelp2018; on small data 10 is far better."),

@@ -26,6 +26,7 @@ import torch
 
 from config import CALL_KEYS, get_config
 from data_loader import Dataset, check_k, load_dataset
+from evaluation.plain import plain_baselines
 from evaluator import held_out_metrics
 from inference.finished_run import load_trained
 from inference.outputs import write_outputs
@@ -122,6 +123,8 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
     metrics = {} if config["refit"] else evaluate_and_keep(user_emb, item_emb, dataset, config)
+    if metrics and not config["calibrate"]:  # where it is on, the model has both of them in it
+        metrics["beside"] = plain_baselines(dataset, config)
     write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
     if measured:

@@ -88,9 +88,10 @@ class LightGCN(nn.Module):
         concat:  P ([X ; T] [W_id ; W_text] + 1 bias)       = (P X) W_id + (P T) W_text + (P 1) bias
     where P T and P 1 are constants, computed once. Nodes without edges keep an id vector of zero: nothing
     trains it, so they are placed by their text only. The final vectors are the fused ones, made unit length if
-    normalize, users' divided by temperature; at the defaults that is all. Beside them stand columns that no step
-    trains: with has_bias, 1 for users and item_bias for items; those of set_linear_columns; and with popularity a last
-    one, that for items and 1 for users without edges and text, who have nothing else: popularity ranks for them.
+    normalize, users' divided by temperature; at the defaults that is all. After training set_cold_vectors may give
+    items without edges others. Beside them stand columns that no step trains: with has_bias, 1 for users and
+    item_bias for items; those of set_linear_columns; and with popularity a last one, that for items and 1 for users
+    without edges and text, who have nothing else: popularity ranks for them.
 
     In several processes (torch.distributed) each owns a share of the columns of X and of T, and with them rows of
     W_id and W_text: it propagates its own columns, and only the fused vectors of a step's nodes are added up.

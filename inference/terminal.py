@@ -23,6 +23,14 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
         lines += ["", f"for user {user}:"] + [
             f"  {rank}. {title['name']}  ({title['score']:.3f})" for rank, title in enumerate(titles[:5], start=1)
         ]
+    if beside := metrics.get("beside"):
+        metric = f"NDCG@{max(cutoffs)}"
+        figures = ", ".join(f"{name} {found[metric]:.4f}" for name, found in beside.items())
+        lines += [
+            "",
+            f"{metric} of titles with a history by plain baselines: {figures}.",
+            "--preset tuned joins both with the trained vectors, weighed on valid; it takes longer.",
+        ]
     encoder = metrics["encoder"]
     if encoder["used"] not in (None, encoder["requested"]):
         lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]

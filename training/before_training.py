@@ -38,7 +38,7 @@ def choose_before_training(
         device: where to train.
 
     Returns:
-        {"selected": the choices, "metric", "by": the figure of every short run}, empty where nothing was open.
+        {"selected": the choices, "metric", "by": choice, epochs and figure of every run}, empty where nothing was open.
     """
     if config["temperature"]:
         return {}

@@ -1,4 +1,4 @@
-"""The search of a baseline's settings: one key after the other, on grids that go on beyond their ends."""
+"""The search of settings on valid: one key after the other, on grids that go on beyond their ends."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

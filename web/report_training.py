@@ -43,7 +43,11 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
     if not chosen:
         return [{"text": "With these settings valid chose the best epoch and nothing else."}]
     tried = {
-        "short runs": [{**run["choice"], decided["metric"]: run["figure"]} for run in decided.get("by", [])],
+        "short runs": [
+            # an earlier version told no epochs
+            {**run["choice"], **{key: run[key] for key in ("epochs",) if key in run}, decided["metric"]: run["figure"]}
+            for run in decided.get("by", [])
+        ],
         "linear columns": linear.get("tried", []),
         "weights": decided.get("tried", []),
     }

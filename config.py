@@ -111,7 +111,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                               "Their weight is decided on valid, so they need calibrate."),
         "calibrate": Setting(False, "weigh popularity and the linear columns on valid", BOOL, "After training; 0 may "
                              "come out. Cosines ignore popularity, which matters most where users have few titles. "
-                             "Without a valid part nothing is weighed."),
+                             "New titles get all columns from their text. Without a valid part nothing is weighed."),
     },
     "training": {
         "seed": Setting(0, "seed of the model", NOT_NEGATIVE, "It governs initial vectors, batches, negatives, drops "

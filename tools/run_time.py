@@ -23,6 +23,7 @@ from training.model_factory import build_model
 from training.optimizer import adam
 from training.steps import id_dropout
 
+LONG_RUNS = 2  # about so many decide between choices that are near to each other
 N_TEXTS, N_ENCODED, N_STEPS, N_USERS, N_ITEMS = 600, 32, 3, 500, 1000  # what is timed
 # of rankings of the valid users: pairs of weights that calibration tries, and what is measured at the end
 RANKINGS_OF_BALANCE, RANKINGS_AT_THE_END = 32, 10
@@ -58,7 +59,8 @@ def estimate(
     if config["temperature"] == 0 and dataset.valid.nnz:
         n_runs = len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
         built, epoch, ranking = _training_seconds(dataset, vectors, {**settings, **SHORT}, device)
-        seconds["short runs"] = n_runs * (built + EPOCHS * (epoch + ranking))
+        n_epochs = n_runs * EPOCHS + LONG_RUNS * config["epochs"]
+        seconds["short runs"] = (n_runs + LONG_RUNS) * built + n_epochs * (epoch + ranking)
     built, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
     seconds["training"] = built + config["epochs"] * (epoch + ranking)
     n_valid, n_rankings = int((np.diff(dataset.valid.indptr) > 0).sum()), RANKINGS_AT_THE_END

@@ -49,8 +49,8 @@ def test_what_was_timed_is_extrapolated(data_dir: Path) -> None:
     # 40 users in steps of 8: a second to draw, and 3 steps in a second; then a ranking
     epoch = 1 + 5 / 3
     assert found["training"] == pytest.approx(1 + 10 * (epoch + 1))
-    # four temperatures, id dropout and users' text, of two epochs each
-    assert found["short runs"] == pytest.approx(6 * (1 + 2 * (epoch + 1)))
+    # five temperatures, id dropout and users' text, of two epochs each, and two runs of all ten epochs
+    assert found["short runs"] == pytest.approx(7 * (1 + 2 * (epoch + 1)) + 2 * (1 + 10 * (epoch + 1)))
     assert found["rankings"] == 32 + 10
     assert seconds_of(data_dir, epochs=20, batch_size=8)["training"] == pytest.approx(1 + 20 * (epoch + 1))
 

@@ -27,7 +27,7 @@ from training.before_training import (
     short_run,
 )
 
-CPU = torch.device("cpu")
+CPU, FOUR = torch.device("cpu"), TEMPERATURE_GRID[:4]
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_the_best_figure_decides(
 
 
 def figures_of(short: list[float], long: list[float], asked: list[tuple[float, int]]) -> Any:
-    """Return what stands in the place of short_run: a figure for each of TEMPERATURE_GRID, by how long a run is."""
+    """Return what stands in the place of short_run: a figure for each of FOUR, by how long a run is."""
 
     def figure(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
         asked.append((config["temperature"], config["epochs"]))
@@ -164,10 +164,11 @@ def test_near_temperatures_are_decided_by_runs_of_all_epochs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs: list[tuple[float, int]] = []
+    monkeypatch.setattr(before_training, "TEMPERATURE_GRID", FOUR)
     monkeypatch.setattr(before_training, "short_run", figures_of(short, long, runs))
     told = choose_before_training(dataset, TextVectors(None, None, {}), asked, CPU)
     assert told["selected"] == {"temperature": TEMPERATURE_GRID[best]}
-    expected = [(temperature, 2) for temperature in TEMPERATURE_GRID]
+    expected = [(temperature, 2) for temperature in FOUR]
     expected += [(TEMPERATURE_GRID[place], asked["epochs"]) for place in run_at_length]
     assert runs == expected
     assert [(run["choice"]["temperature"], run["epochs"]) for run in told["by"]] == expected
@@ -178,10 +179,11 @@ def test_where_training_is_as_short_no_run_is_repeated(
     dataset: Dataset, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[tuple[float, int]] = []
+    monkeypatch.setattr(before_training, "TEMPERATURE_GRID", FOUR)
     monkeypatch.setattr(before_training, "short_run", figures_of([0.49, 0.5, 0.5, 0.3], [], runs))
     told = choose_before_training(dataset, TextVectors(None, None, {}), {**asked, "epochs": EPOCHS}, CPU)
     assert told["selected"] == {"temperature": TEMPERATURE_GRID[1]}
-    assert runs == [(temperature, EPOCHS) for temperature in TEMPERATURE_GRID]
+    assert runs == [(temperature, EPOCHS) for temperature in FOUR]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
         "versions",
         "run",
         "code",
+        "beside",
     }
     at_k = {f"{name}@{k}" for name in METRIC_NAMES for k in (10, 20)}
     assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) == at_k | {"AUC"}

@@ -74,7 +74,9 @@ def test_titles_without_text_are_never_placed_alone(
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Dataset, config: dict[str, Any]) -> None:
     model = built(dataset, config)
-    loss_of, batches = BATCHES[loss](dataset.train, {**config, "batch_size": 20}, np.random.default_rng(0), CPU)
+    loss_of, batches = BATCHES[loss](
+        dataset.train, {**config, "batch_size": 20, "hard_negatives": 1}, np.random.default_rng(0), CPU
+    )
     everything, _ = loss_of(model, *batches[0][0], config, lambda nodes: nodes >= dataset.n_users)
     nothing, _ = loss_of(model, *batches[0][0], config, lambda nodes: nodes < 0)
     nodes = torch.arange(dataset.n_users + dataset.n_items)

@@ -123,8 +123,6 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
     metrics = {} if config["refit"] else evaluate_and_keep(user_emb, item_emb, dataset, config)
-    if metrics and not config["calibrate"]:  # where it is on, the model has both of them in it
-        metrics["beside"] = plain_baselines(dataset, config)
     write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
     if measured:
@@ -178,6 +176,8 @@ def evaluate_and_keep(
     users = np.flatnonzero(np.diff(dataset.warm_pairs("test").indptr))
     with atomic_write(Path(config["saved_dir"]) / USER_METRICS) as file:
         np.savez_compressed(file, user_ids=users.astype(np.int32), **warm)
+    if not config["calibrate"]:  # where it is on, the model has both of them in it
+        metrics["beside"] = plain_baselines(dataset, config)
     return metrics
 
 

@@ -28,8 +28,8 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
         figures = ", ".join(f"{name} {found[metric]:.4f}" for name, found in beside.items())
         lines += [
             "",
-            f"{metric} of titles with a history by plain baselines: {figures}.",
-            "--preset tuned joins both with the trained vectors, weighed on valid; it takes longer.",
+            f"{metric} by plain baselines (titles with a history): {figures}",
+            "--preset tuned weighs both with the trained vectors; it takes longer.",
         ]
     encoder = metrics["encoder"]
     if encoder["used"] not in (None, encoder["requested"]):

@@ -107,7 +107,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                                "About 0.1 goes with normalize, more where users have few titles."),
         "linear_dim": Setting(0, "columns of a linear model, added to the trained ones", NOT_NEGATIVE, "Item-item "
                               "weights in closed form, denoised (Steck 2020) and with text (Jeunen et al. 2020), "
-                              "cut down to this many columns; beyond 12,000 titles a graph filter (Shen et al. 2021). "
+                              "cut down to this many columns; beyond 25,000 titles a graph filter (Shen et al. 2021). "
                               "Their weight is decided on valid, so they need calibrate."),
         "calibrate": Setting(False, "weigh popularity and the linear columns on valid", BOOL, "After training; 0 may "
                              "come out. Cosines ignore popularity, which matters most where users have few titles. "

@@ -16,14 +16,28 @@ import torch
 
 from data_loader import Dataset
 from llm_embedding import whitened
-from training.closed_form import gram, item_weights, log_popularity, low_pass, normalized, text_similarity
-from training.linear_columns import WEIGHTS_GRID, linear_model, linear_users, place_cold_by_text
+from training.closed_form import (
+    filter_weights,
+    gram,
+    item_weights,
+    log_popularity,
+    low_pass,
+    normalized,
+    text_similarity,
+)
+from training.linear_columns import (
+    FILTER_RANK,
+    WEIGHTS_GRID,
+    WEIGHTS_MAX_ITEMS,
+    linear_model,
+    linear_users,
+    place_cold_by_text,
+)
 
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
-EASE_MAX_ITEMS = 25_000  # of dense item-item matrices
+EASE_MAX_ITEMS = WEIGHTS_MAX_ITEMS  # of dense item-item matrices
 FILTER_MAX_PAIRS = 400_000_000  # of titles, in graph_filter; 8 bytes each
-FILTER_RANK = 256
 
 
 class Inputs:
@@ -165,15 +179,11 @@ def ease_text(
 
 
 def graph_filter(inputs: Inputs, item_power: float = 0.4, low_pass_weight: float = 0.3) -> Factors:
-    """Score by smoothing what a user collected over the item-item graph, without any training.
-
-    s_u = r_u D^-item_power (R~^T R~ + low_pass_weight V V^T) D^item_power, with R~ the normalised train matrix, D the
-    titles' counts and V the items' FILTER_RANK largest singular vectors.
+    """Score by smoothing what a user collected over the item-item graph, without any training; see filter_weights.
 
     Args:
         inputs: uses train.
-        item_power: 0.5 as published; less lets popular titles count more.
-        low_pass_weight: 0 or more; 0 leaves the second term out.
+        item_power, low_pass_weight: as for filter_weights.
 
     Returns:
         As edlae; beyond EASE_MAX_ITEMS titles sparse factors, (n_users, n_items + FILTER_RANK) and (n_items,
@@ -187,8 +197,8 @@ def graph_filter(inputs: Inputs, item_power: float = 0.4, low_pass_weight: float
     counts = np.maximum(np.bincount(train.indices, minlength=train.shape[1]), 1).astype(np.float32)
     fewer, more = (counts[:, None] ** power for power in (-item_power, item_power))
     if train.shape[1] <= EASE_MAX_ITEMS:
-        weights = inputs.smooth.toarray() + low_pass_weight * vectors @ vectors.T
-        return train, torch.from_numpy(more * weights * fewer.T)
+        smooth = torch.from_numpy(inputs.smooth.toarray())
+        return train, filter_weights(smooth, vectors, counts, item_power, low_pass_weight).T.contiguous()
     scaled = sp.csr_matrix(train.multiply(fewer.T))
     user_emb = sp.hstack([scaled, sp.csr_matrix(scaled @ vectors)])
     item_emb = sp.hstack([inputs.smooth.multiply(more), sp.csr_matrix(low_pass_weight * more * vectors)])

@@ -138,7 +138,7 @@ def _linear_seconds(dataset: Dataset, config: dict[str, Any]) -> float:
     if n_items > WEIGHTS_MAX_ITEMS:
         return cut
     scores = (dataset.train.nnz * n_items + dataset.n_users * n_items) * flop * 10  # sparse: about a tenth as fast
-    return BUDGET * (took * (n_items / size) ** 3 + scores) + (len(COMMON_GRID) - 1) * scores + cut
+    return BUDGET * took * (n_items / size) ** 3 + (2 * BUDGET + len(COMMON_GRID) - 1) * scores + cut
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

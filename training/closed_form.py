@@ -88,6 +88,29 @@ def low_pass(train: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     return values.astype(np.float32), np.ascontiguousarray(vectors.T * there, np.float32)
 
 
+def filter_weights(
+    smooth: torch.Tensor, vectors: np.ndarray, counts: np.ndarray, item_power: float, low_pass_weight: float
+) -> torch.Tensor:
+    """Return the graph filter as item-item weights: D^-item_power (R~^T R~ + low_pass_weight V V^T) D^item_power.
+
+    Args:
+        smooth: R~^T R~ of the normalised train matrix R~, (n_items, n_items); see normalized.
+        vectors: V, (n_items, rank), see low_pass.
+        counts: the diagonal of D, (n_items,), 1 or more.
+        item_power: 0.5 as published; less lets popular titles count more.
+        low_pass_weight: 0 or more; 0 leaves the second term out.
+
+    Returns:
+        (n_items, n_items) float32; scores are R times it.
+
+    Source:
+        Shen et al. 2021, How powerful is graph convolution for recommendation? (GF-CF, equation 17).
+    """
+    fewer, more = (torch.from_numpy(counts.astype(np.float32) ** power) for power in (-item_power, item_power))
+    low = torch.from_numpy(vectors)
+    return torch.addmm(smooth, low, low.T, alpha=low_pass_weight).mul_(fewer[:, None]).mul_(more[None])
+
+
 def log_popularity(train: sp.csr_matrix) -> np.ndarray:
     """Return the logarithm of how many users collect each item, (n_items,) float32; 0 for items without train rows."""
     return np.log(np.maximum(np.bincount(train.indices, minlength=train.shape[1]), 1)).astype(np.float32)

@@ -11,7 +11,15 @@ import torch
 
 from data_loader import Dataset
 from evaluator import evaluate_warm, means
-from training.closed_form import gram, item_weights, log_popularity, low_pass, text_similarity
+from training.closed_form import (
+    filter_weights,
+    gram,
+    item_weights,
+    log_popularity,
+    low_pass,
+    normalized,
+    text_similarity,
+)
 from training.grid_search import Point, coordinate_search
 
 log = logging.getLogger("aglrec")
@@ -26,11 +34,15 @@ WEIGHTS_GRID: dict[str, tuple[float, ...]] = {
 }
 START = {"text_weight": 100.0, "l2": 150.0, "dropout": 0.2, "user_power": 0.6}
 BUDGET = 16  # points that are fitted
+# the other form of the weights, a graph filter, of which as many points are tried; see closed_form.filter_weights
+FILTER_GRID = {"item_power": (0.1, 0.2, 0.4), "low_pass_weight": (0.0, 0.1, 0.3, 1.0)}
+FILTER_START = {"item_power": 0.2, "low_pass_weight": 0.3}
+FILTER_RANK = 256
 # of log popularity beside the scores, in units in which both are spread alike
 POPULARITY_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 COMMON_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the common taste that is subtracted, by the spread of scores
 ITEM_POWER = 0.4  # of the graph filter
-WEIGHTS_MAX_ITEMS, SVD_USERS, SPREAD_USERS = 12_000, 20_000, 500
+WEIGHTS_MAX_ITEMS, SVD_USERS, SPREAD_USERS = 25_000, 20_000, 500
 RIDGE_GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
@@ -97,7 +109,7 @@ def score_spreads(train: sp.csr_matrix, inputs: np.ndarray) -> np.ndarray:
 def chosen_weights(
     dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any], chosen: dict[str, Any] | None = None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Choose a point of WEIGHTS_GRID on valid, then how much of the common taste is subtracted.
+    """Choose on valid a point of WEIGHTS_GRID or of FILTER_GRID, then how much of the common taste is subtracted.
 
     Each is measured with the weight of log popularity beside it that suits it best, as it is weighed afterwards.
 
@@ -108,46 +120,58 @@ def chosen_weights(
         The weights (n_items, n_items), and what was decided, with "tried".
     """
     metric, train, solve = config["early_stop_metric"], dataset.train, _solver(dataset, item_text)
-    tried: list[dict[str, Any]] = []
-    best: tuple[float, torch.Tensor] | None = None
-    weight, inputs = {"popularity": 0.0}, sp.hstack([train, np.ones((dataset.n_users, 1), np.float32)], format="csr")
-
-    def figure(weights: torch.Tensor) -> float:
-        """Return the valid metric with the weight of popularity that suits it, which starts from the last one."""
-        nonlocal weight
-        popularity = popularity_column(dataset, weights)
-
-        def with_popularity(point: Point) -> float:
-            columns = torch.cat([weights, point["popularity"] * popularity[None]]).T.contiguous()
-            return means(evaluate_warm(inputs, columns, dataset, "valid", config, auc=metric == "AUC"))[metric]
-
-        grid = {"popularity": sorted({*POPULARITY_WEIGHTS, *weight.values()})}
-        weight, values, _ = coordinate_search(grid, weight, with_popularity, nearby=True)
-        return max(value for _, value in values)
-
-    def attempt(point: Point) -> float | None:
-        nonlocal best
-        if len(tried) == BUDGET:
-            return None
-        weights = solve(**point)
-        valid = figure(weights)
-        tried.append({**point, **weight, metric: valid})
-        best = (valid, weights) if best is None or valid > best[0] else best
-        return valid
-
     start = START if has_text(dataset, item_text) else {key: START[key] for key in START if key != "text_weight"}
     if chosen or not dataset.valid.nnz:
         found = chosen or {**start, "common": 0.0}
-        return without_common(train, solve(**{key: found[key] for key in start}), found["common"]), found
-    point = coordinate_search({key: WEIGHTS_GRID[key] for key in start}, start, attempt, nearby=True).best
-    weights, figures = best[1], [best[0]]
+        point = {key: value for key, value in found.items() if key in (*WEIGHTS_GRID, *FILTER_GRID)}
+        return without_common(train, solve(**point), found["common"]), found
+    figure, tried, best = _ValidFigure(dataset, config), [], None
+
+    def attempt(point: Point, most: int) -> float | None:
+        nonlocal best
+        if len(tried) == most:
+            return None
+        weights = solve(**point)
+        valid = figure(weights)
+        tried.append({**point, **figure.weight, metric: valid})
+        best = (valid, point, weights) if best is None or valid > best[0] else best
+        return valid
+
+    for grid, first in ((WEIGHTS_GRID, start), (FILTER_GRID, FILTER_START)):
+        search = partial(attempt, most=len(tried) + BUDGET)
+        coordinate_search({key: grid[key] for key in first}, first, search, nearby=True)
+    valid, point, weights = best
+    figures = [valid]
     for share in COMMON_GRID[1:]:
         figures.append(figure(without_common(train, weights, share)))
-        tried.append({**point, "common": share, **weight, metric: figures[-1]})
+        tried.append({**point, "common": share, **figure.weight, metric: figures[-1]})
         if figures[-1] < figures[-2]:
             break
     share = COMMON_GRID[int(np.argmax(figures))]
     return without_common(train, weights, share), {**point, "common": share, "tried": tried}
+
+
+class _ValidFigure:
+    """Returns the valid metric of item-item weights with the weight of log popularity that suits them.
+
+    The search of that weight, which is kept as {"popularity": weight}, starts from the last one.
+    """
+
+    def __init__(self, dataset: Dataset, config: dict[str, Any]):
+        self.dataset, self.config, self.weight = dataset, config, {"popularity": 0.0}
+        self.inputs = sp.hstack([dataset.train, np.ones((dataset.n_users, 1), np.float32)], format="csr")
+
+    def __call__(self, weights: torch.Tensor) -> float:
+        metric, popularity = self.config["early_stop_metric"], popularity_column(self.dataset, weights)
+
+        def with_popularity(point: Point) -> float:
+            columns = torch.cat([weights, point["popularity"] * popularity[None]]).T.contiguous()
+            found = evaluate_warm(self.inputs, columns, self.dataset, "valid", self.config, auc=metric == "AUC")
+            return means(found)[metric]
+
+        grid = {"popularity": sorted({*POPULARITY_WEIGHTS, *self.weight.values()})}
+        self.weight, values, _ = coordinate_search(grid, self.weight, with_popularity, nearby=True)
+        return max(value for _, value in values)
 
 
 def popularity_column(dataset: Dataset, weights: torch.Tensor) -> torch.Tensor:
@@ -168,13 +192,32 @@ def has_text(dataset: Dataset, item_text: np.ndarray | None) -> bool:
 
 
 def _solver(dataset: Dataset, item_text: np.ndarray | None) -> Callable[..., torch.Tensor]:
-    """Return item_weights as a function of a point of WEIGHTS_GRID; what does not depend on the point is kept."""
-    counts_of, similarity = lru_cache(maxsize=2)(partial(gram, dataset.train)), None
-    if has_text(dataset, item_text):
-        similarity = text_similarity(item_text * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None])
+    """Return the weights as a function of a point of WEIGHTS_GRID or FILTER_GRID; what no point changes is kept.
 
-    def solve(l2: float, dropout: float, user_power: float, text_weight: float = 0.0) -> torch.Tensor:
-        return item_weights(counts_of(user_power), l2, dropout, similarity * text_weight if text_weight else None)
+    Only the warm items are solved for; the others have rows and columns of zeros.
+    """
+    warm = torch.from_numpy(dataset.warm_items)
+    train = sp.csr_matrix(dataset.train[:, dataset.warm_items])
+    counts_of, similarity = lru_cache(maxsize=2)(partial(gram, train)), None
+    if has_text(dataset, item_text):
+        similarity = text_similarity(item_text[dataset.warm_items])
+
+    @lru_cache(maxsize=1)
+    def graph() -> tuple[torch.Tensor, np.ndarray]:
+        smooth = normalized(train).astype(np.float32)
+        return torch.from_numpy((smooth.T @ smooth).toarray()), low_pass(train, FILTER_RANK)[1]
+
+    def solve(**point: float) -> torch.Tensor:
+        if "item_power" in point:
+            found = filter_weights(*graph(), np.bincount(train.indices), **point)
+        else:
+            likeness = similarity * point["text_weight"] if point.get("text_weight") else None
+            found = item_weights(counts_of(point["user_power"]), point["l2"], point["dropout"], likeness)
+        if len(warm) == dataset.n_items:
+            return found
+        weights = torch.zeros(dataset.n_items, dataset.n_items)
+        weights[warm[:, None], warm] = found
+        return weights
 
     return solve
 

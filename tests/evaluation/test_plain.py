@@ -30,7 +30,7 @@ def test_they_are_popularity_and_ease_of_the_train_part(config: dict[str, Any]) 
 
 def test_a_large_catalogue_has_no_item_item_matrix(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load_dataset(config)
-    monkeypatch.setattr(plain, "WEIGHTS_MAX_ITEMS", dataset.n_items - 1)
+    monkeypatch.setattr(plain, "MAX_ITEMS", dataset.n_items - 1)
     assert list(plain_baselines(dataset, config)) == ["popularity"]
 
 

@@ -28,17 +28,31 @@ def fewer_users(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_hand(dataset: Dataset, point: dict[str, Any], text: np.ndarray | None = None) -> np.ndarray:
-    """Solve for the item-item weights by least squares; the texts (n_items, L) are further rows."""
+    """Make the item-item weights of a point, less the common taste."""
+    train, sizes = dataset.train.toarray().astype(float), np.diff(dataset.train.indptr)
+    weights = filtered(train, point) if "item_power" in point else least_squares(dataset, point, text)
+    common = np.abs(np.linalg.svd(train)[2][0])
+    unit = (train[sizes > 0] @ weights).std(axis=1).mean() / np.outer(train[sizes > 0] @ common, common).std(1).mean()
+    return weights - point.get("common", 0.0) * unit * np.outer(common, common)
+
+
+def filtered(train: np.ndarray, point: dict[str, Any]) -> np.ndarray:
+    """Smooth over the item-item graph; with so few titles all of its signals pass the filter."""
+    users, items = np.maximum(train.sum(axis=1), 1), np.maximum(train.sum(axis=0), 1)
+    even = train / np.sqrt(np.outer(users, items))
+    smooth = even.T @ even + point["low_pass_weight"] * np.linalg.pinv(even) @ even
+    return smooth * (items[None, :] / items[:, None]) ** point["item_power"]
+
+
+def least_squares(dataset: Dataset, point: dict[str, Any], text: np.ndarray | None) -> np.ndarray:
+    """Solve for the item-item weights; the texts (n_items, L) are further rows."""
     train, sizes = dataset.train.toarray().astype(float), np.diff(dataset.train.indptr)
     ratings = train * np.sqrt((np.maximum(sizes, 1) / sizes[sizes > 0].mean()) ** -point["user_power"])[:, None]
     penalty = point["l2"] + point["dropout"] / (1 - point["dropout"]) * np.square(ratings).sum(axis=0)
     if text is not None:
         text = text * np.isin(np.arange(N_ITEMS), dataset.warm_items)[:, None]
         text = np.sqrt(point["text_weight"] / np.square(text[dataset.warm_items]).sum(axis=1).mean()) * text.T
-    weights = column_by_column(ratings, penalty, text)
-    common = np.abs(np.linalg.svd(train)[2][0])
-    unit = (train[sizes > 0] @ weights).std(axis=1).mean() / np.outer(train[sizes > 0] @ common, common).std(1).mean()
-    return weights - point.get("common", 0.0) * unit * np.outer(common, common)
+    return column_by_column(ratings, penalty, text)
 
 
 def figure(dataset: Dataset, weights: np.ndarray, popularity: float = 0.0) -> float:
@@ -74,15 +88,21 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     weights, decided = chosen_weights(dataset, text, CONFIG)
     tried = decided.pop("tried")
     fits = [one for one in tried if "common" not in one]
-    assert {key: fits[0][key] for key in linear_columns.START} == linear_columns.START
-    assert [one["text_weight"] for one in fits[:3]] == [100.0, 30.0, 300.0]  # the start, and what stands beside it
-    assert 3 < len(fits) <= linear_columns.BUDGET
     assert fits == tried[: len(fits)]
+    filters = [one for one in fits if "item_power" in one]
+    weighted = fits[: len(fits) - len(filters)]
+    assert filters == fits[len(weighted) :]
+    assert {key: weighted[0][key] for key in linear_columns.START} == linear_columns.START
+    assert [one["text_weight"] for one in weighted[:3]] == [100.0, 30.0, 300.0]  # the start, and what stands beside it
+    assert {key: filters[0][key] for key in linear_columns.FILTER_START} == linear_columns.FILTER_START
+    assert all(3 < len(form) <= linear_columns.BUDGET for form in (weighted, filters))
     for one in tried:
         made = by_hand(dataset, one, text)
         assert one[METRIC] == pytest.approx(figure(dataset, made, one["popularity"]), abs=1e-6)
     best = max(fits, key=lambda one: one[METRIC])
-    assert {key: best[key] for key in linear_columns.START} | {"common": decided["common"]} == decided
+    assert {key: best[key] for key in best if key not in (METRIC, "popularity")} == {
+        key: decided[key] for key in decided if key != "common"
+    }
     of_common = {0.0: best[METRIC], **{one["common"]: one[METRIC] for one in tried[len(fits) :]}}
     assert of_common[decided["common"]] == max(of_common.values())
     # as far as it does not fall
@@ -122,15 +142,36 @@ def test_popularity_stands_beside_the_weights_where_that_is_better() -> None:
     assert all(one["popularity"] == 0 for one in decided[1])
 
 
+def test_the_form_that_is_better_on_valid_is_chosen() -> None:
+    """Valid asks for what least squares find, and then for what a walk over the graph does."""
+    dataset, chosen = parted(), []
+    point = {"l2": 2.0, "dropout": 0.1, "user_power": 0.0}
+    for weights in (
+        least_squares(dataset, point, None),
+        filtered(dataset.train.toarray(), linear_columns.FILTER_START),
+    ):
+        scores = np.where(dataset.train.toarray() > 0, -np.inf, dataset.train @ weights)[:, :13]
+        asked = np.zeros(dataset.train.shape)
+        np.put_along_axis(asked, np.argsort(-scores, axis=1)[:, :3], 1, axis=1)
+        chosen.append(chosen_weights(dataset_of(dataset.train, valid=ones(asked)), None, CONFIG)[1])
+    assert "l2" in chosen[0]
+    assert "item_power" not in chosen[0]
+    assert "l2" not in chosen[1]
+    assert chosen[1]["item_power"] == pytest.approx(linear_columns.FILTER_START["item_power"], rel=0.5)
+
+
 def test_no_more_points_are_fitted_than_the_budget_has(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = parted()
     for budget in (1, 3, 1000):
         monkeypatch.setattr(linear_columns, "BUDGET", budget)
         weights, decided = chosen_weights(dataset, texts(), CONFIG)
-        fits = [one for one in decided["tried"] if "common" not in one]
-        assert len(fits) == budget if budget < 1000 else len(fits) > 3
+        both = [one for one in decided["tried"] if "common" not in one]
+        fits = [one for one in both if "l2" in one]
+        for form in (fits, [one for one in both if "item_power" in one]):
+            assert len(form) == budget if budget < 1000 else len(form) > 3
+        best = max(both, key=lambda one: one[METRIC])
+        assert {key: best[key] for key in decided if key in best and key != "common"}.items() <= decided.items()
         best = max(fits, key=lambda one: one[METRIC])
-        assert {key: decided[key] for key in linear_columns.START} == {key: best[key] for key in linear_columns.START}
         np.testing.assert_allclose(weights, by_hand(dataset, decided, texts()), atol=1e-5)
     # in the end all that stands beside the best one was tried
     for key, values in linear_columns.WEIGHTS_GRID.items():

@@ -1,125 +1,25 @@
 """TSV files, or LightGCN's text files -> Dataset: cleaned, split, checked; and its normalised graph."""
 
-import hashlib
-import json
 import logging
 import warnings
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
 
+from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
 from dataset.given import take_split
 from dataset.readers import read_anime, read_interactions, read_known, read_user_names
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
 from dataset.text_files import is_text_folder, read_text_files
 
+__all__ = ["Comments", "Dataset", "check_k", "load_dataset", "normalized_adjacency", "pairs_of_items", "sorted_csr"]
+
 log = logging.getLogger("aglrec")
-
-
-class Comments(NamedTuple):
-    """What users wrote in their train rows: three aligned sequences, one entry a comment."""
-
-    user_ids: np.ndarray  # (C,) user rows
-    texts: list[str]
-    weights: np.ndarray  # (C,) float32, the rate given along with the comment
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Everything a run knows of its data; row numbers are positions in raw_user_ids and raw_item_ids.
-
-    train, valid, test, cold_valid, cold_test, excluded and seen are CSR (n_users, n_items), float32, of ones. The
-    first six are pairwise disjoint and lie within seen, the pairs that must not be recommended back. Those of excluded
-    were collected before the test part, but nothing learns from them and nothing asks for them: train rows cut by
-    train_rows_per_user, rows below min_rate, those of known.tsv, and what a given split puts aside. They are masked
-    where rows are compared.
-
-    Raises:
-        ValueError: on construction, if any of this does not hold.
-    """
-
-    train: sp.csr_matrix
-    valid: sp.csr_matrix
-    test: sp.csr_matrix
-    cold_valid: sp.csr_matrix
-    cold_test: sp.csr_matrix
-    excluded: sp.csr_matrix
-    seen: sp.csr_matrix
-    raw_user_ids: list[str]
-    raw_item_ids: list[str]
-    user_names: list[str]
-    item_names: list[str]
-    item_texts: list[str]
-    item_tags: list[str]  # a tag a line
-    user_comments: Comments
-    facts: dict[str, Any]
-    item_years: list[int | None] = field(default_factory=list)  # empty where the data know no title's year
-
-    def __post_init__(self) -> None:
-        shape = (len(self.raw_user_ids), len(self.raw_item_ids))
-        parts = {name: getattr(self, name) for name in (*PARTS, "excluded", "seen")}
-        for name, part in parts.items():
-            if part.shape != shape or part.dtype != np.float32 or (part.data != 1).any():
-                raise ValueError(f"{name} must be a float32 matrix of ones of shape {shape}, not {part.shape}")
-        together = sum(parts[name] for name in (*PARTS, "excluded"))
-        if together.nnz and together.max() > 1:
-            raise ValueError("train, valid, test, excluded and the cold parts share a pair; they must be disjoint")
-        if (together - together.multiply(self.seen)).nnz:
-            raise ValueError("a pair of train, valid or test is missing in seen")
-
-    @property
-    def n_users(self) -> int:
-        """How many users there are."""
-        return len(self.raw_user_ids)
-
-    @property
-    def n_items(self) -> int:
-        """How many items there are, with a history or without."""
-        return len(self.raw_item_ids)
-
-    @cached_property
-    def warm_items(self) -> np.ndarray:
-        """Rows of the titles with a history, ascending: those that somebody collected in train."""
-        return np.flatnonzero(np.bincount(self.train.indices, minlength=self.n_items))
-
-    def warm_pairs(self, part: str) -> sp.csr_matrix:
-        """Return the pairs of "valid" or "test" whose items have a history."""
-        return pairs_of_items(getattr(self, part), np.isin(np.arange(self.n_items), self.warm_items))
-
-    def masked_for(self, part: str) -> sp.csr_matrix:
-        """Return the pairs that are masked when ranking for "valid" or for "test": what came before, and excluded."""
-        before = self.train + self.excluded
-        return before + self.valid if part == "test" else before
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 over the ids in row order and every part of the split."""
-        return self._digest(*PARTS, "excluded")
-
-    @cached_property
-    def collected(self) -> str:
-        """sha256 over the ids in row order and all collected pairs, however they are split."""
-        return self._digest("seen")
-
-    def _digest(self, *names: str) -> str:
-        digest = hashlib.sha256(json.dumps([self.raw_user_ids, self.raw_item_ids]).encode())
-        for part in (getattr(self, name) for name in names):
-            digest.update(part.indptr.astype(np.int64).tobytes() + part.indices.astype(np.int64).tobytes())
-        return digest.hexdigest()
-
-
-def pairs_of_items(pairs: sp.csr_matrix, members: np.ndarray) -> sp.csr_matrix:
-    """Return the pairs (n_users, n_items) whose item is a member, (n_items,) bool."""
-    kept = sp.csr_matrix(pairs.multiply(members))
-    kept.eliminate_zeros()  # multiply keeps the other pairs as explicit zeros
-    return kept
 
 
 def load_dataset(config: dict[str, Any]) -> Dataset:
@@ -170,6 +70,7 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
         raw_user_ids=raw_user_ids.tolist(),
         user_names=read_user_names(folder, raw_user_ids),
         user_comments=_comments(rows[part == 0], user_ids[part == 0]),
+        **_values(rows, user_ids, item_ids),
         **_titles(anime),
     )
 
@@ -251,6 +152,13 @@ def _matrix(user_ids: np.ndarray, item_ids: np.ndarray, shape: tuple[int, int]) 
     matrix = sp.csr_matrix((np.ones(len(user_ids), np.float32), (user_ids, item_ids)), shape=shape)
     matrix.sort_indices()
     return matrix
+
+
+def _values(rows: pd.DataFrame, user_ids: np.ndarray, item_ids: np.ndarray) -> dict[str, np.ndarray | None]:
+    """Return the rates and times of the rows in the order of the pairs of seen; None for what no row has."""
+    order = np.lexsort((item_ids, user_ids))
+    rates, times = rows["rate"].fillna(0).to_numpy(np.float32)[order], rows["time"].to_numpy(np.float64)[order]
+    return {"rates": rates if rates.any() else None, "times": times if np.isfinite(times).any() else None}
 
 
 def _years(cells: list[str]) -> list[int | None]:

@@ -185,11 +185,11 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     values, kinds = pd.factorize(cells)
     rates = pd.to_numeric(pd.Series(kinds.where(kinds != "", "0"), dtype=object), errors="coerce").to_numpy(float)
-    bad = ~((rates >= 0) & (rates <= MAX_RATE))
+    bad = ~(np.abs(rates) <= MAX_RATE)
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
         raise ValueError(
-            f"{path} line {line_of(path, row)}: rate {cells.iloc[row]!r} is not a number of 0 or more "
-            f"(up to {MAX_RATE:,}); write a number, or leave it empty for collected but unrated"
+            f"{path} line {line_of(path, row)}: rate {cells.iloc[row]!r} is not a number (up to {MAX_RATE:,}, "
+            "or down to minus that); write a number, or leave it empty for collected but unrated"
         )
     return rates[values]

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from runtime.settings import (
+    ANY_NUMBER,
     AT_LEAST_1,
     BELOW_1,
     BOOL,
     CUTOFFS,
     NOT_NEGATIVE,
+    OR_CHOSEN,
     PART,
     POSITIVE,
     SHARE,
@@ -42,7 +44,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
                                "those of a grid of settings, encode the texts once.", runtime=True),
-        "min_rate": Setting(1.0, "smallest rate that counts as a positive", NOT_NEGATIVE, "0 makes every collected row "
+        "min_rate": Setting(1.0, "smallest rate that counts as a positive", ANY_NUMBER, "0 makes every collected row "
                             "one, rated or not. A row below is no positive, is masked in rankings once it is older "
                             "than the test part, and its title is never recommended back."),
         "split": Setting("auto", "how positives are split",
@@ -147,6 +149,17 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
                                      "NDCG@k, Hit@k, MRR@k, MAP@k or Precision@k for a k of top_k, or AUC; among the "
                                      "titles with a history. Where top_k alone is given, NDCG at its largest cut-off."),
+        "rating_weight": Setting(0.0, "how much a rate counts; -1: what is best on valid", OR_CHOSEN, "A train pair "
+                                 "counts 1 + rating_weight z, from 0 to 3, where z is how far its rate lies above the "
+                                 "user's own mean, in the user's own spreads. 0: rates decide nothing. -1: of 0, 0.25, "
+                                 "0.5 and 1 the one whose liked titles are found best, see rating_cost."),
+        "rating_cost": Setting(0.01, "share of valid given up to list titles that are liked", SHARE, "Of weights of "
+                               "rates those count that keep this much of the best early_stop_metric of all pairs; of "
+                               "these, the one is taken with the best figure for pairs rated at or above the user's "
+                               "mean."),
+        "recency": Setting(0.0, "titles after which what a user collected counts half; -1: by valid", OR_CHOSEN, "0: "
+                           "all count alike. Titles count by how many of the user's are newer; without times, and "
+                           "where a random split has mixed them, nothing is chosen."),
         "early_stop_round": Setting(10, "epochs without a better one before training stops; 0: never", NOT_NEGATIVE),
         "cold_cost": Setting(1.0, "share of valid given up to list titles without a history", SHARE, "After training "
                              "an offset is found on valid that lowers or raises them all: the best one, and from there "

@@ -46,11 +46,9 @@ from runtime.identity import (
     finished_metrics,
     refuse_other_checkpoint,
     resolved,
-    text_origin,
 )
 from runtime.log_streams import add_result
 from runtime.safe_files import parse_json
-from runtime.source import run_digests
 from trainer import fit, saved_result
 from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
@@ -110,7 +108,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     clock["load_s"] = time.perf_counter()
     vectors = text_vectors(dataset, config, str(device))
     clock["encode_s"] = time.perf_counter()
-    identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info), run_digests(config))
+    identity = RunIdentity.of_run(config, dataset.digests, vectors.info)
     if done := finished_metrics(RunIdentity.of_metrics(measured, config) if measured else identity):
         return end_again(done, config, dataset)
     selected = selection_of(measured) if measured else choose_before_training(dataset, vectors, config, device)
@@ -245,7 +243,7 @@ def facts(dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
     """Return what a run was made from and with, for metrics.json."""
     versions = {module.__name__: module.__version__ for module in (torch, np, scipy)}
     return {
-        "data": {**dataset.facts, "fingerprint": dataset.fingerprint, "collected": dataset.collected},
+        "data": {**dataset.facts, **dataset.digests},
         "encoder": vectors.info,
         "versions": {"python": platform.python_version(), **versions, "platform": platform.platform()},
     }

@@ -55,9 +55,8 @@ from main import run
 from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, write_json
-from runtime.identity import USER_METRICS, RunIdentity, complete_metrics, text_origin
+from runtime.identity import USER_METRICS, RunIdentity, complete_metrics
 from runtime.safe_files import load_arrays
-from runtime.source import run_digests
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -169,8 +168,8 @@ def trained_row(
 ) -> Result:
     """Return the result of a run of main.py in config["saved_dir"], which runs unless it is finished; see run_rows."""
     folder = Path(config["saved_dir"])
-    origin = text_origin(text_vectors(dataset, config, str(resolve_device(config["device"]))).info)
-    done = None if rerun else complete_metrics(RunIdentity(config, dataset.fingerprint, origin, run_digests(config)))
+    info = text_vectors(dataset, config, str(resolve_device(config["device"]))).info
+    done = None if rerun else complete_metrics(RunIdentity.of_run(config, dataset.digests, info))
     log.info(f"{folder}: {'finished before' if done else 'running'}")
     if done is None:
         (folder / "comparison.json").unlink(missing_ok=True)

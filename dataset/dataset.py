@@ -142,6 +142,11 @@ class Dataset:
         ages, counts = self.ages_of(self.train), np.diff(self.train.indptr)
         return bool((ages != (counts[users_of(self.train)] - 1) / 2).any())
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return what metrics.json knows the data by: fingerprint, collected, and values of rates and times."""
+        return {"fingerprint": self.fingerprint, "collected": self.collected, "values": self.values_digest}
+
     @cached_property
     def values_digest(self) -> str:
         """sha256 over the rates and times of all pairs; "" without any."""

@@ -9,6 +9,7 @@ LEAST_SPREAD = 0.3  # of the catalogue's, which nobody's is taken to be below
 LIMIT = 2.5  # of a score, on either side
 # scores, in spreads: from which a rated title is liked, or loved, and up to which it is disliked
 LIKED, LOVED, DISLIKED = 0.0, 0.5, -1.0
+HEAVIEST = 3.0  # that a pair counts
 DROPPED = -1.5  # what dropping a title says
 
 
@@ -57,3 +58,8 @@ def rating_scale(
     means = np.where(is_constant, own, (n * own + PRIOR * mean) / (n + PRIOR))
     spreads = np.sqrt((squares + PRIOR * spread**2) / (np.maximum(n - 1, 0) + PRIOR))
     return RatingScale(mean, spread, means, np.maximum(spreads, LEAST_SPREAD * spread))
+
+
+def pair_weights(scores: np.ndarray, rating_weight: float) -> np.ndarray:
+    """Return what pairs with these scores (n,) count in training: 1 + rating_weight score, from 0 to HEAVIEST."""
+    return np.clip(1 + rating_weight * scores, 0, HEAVIEST).astype(np.float32)

@@ -8,7 +8,7 @@ from config import get_config, trained_settings
 from runtime import checkpoints, manifest
 from runtime.distributed import broadcast_from_rank0, rank
 from runtime.safe_files import parse_json
-from runtime.source import changed_modules, told
+from runtime.source import changed_modules, run_digests, told
 
 log = logging.getLogger("aglrec")
 
@@ -34,12 +34,13 @@ class RunIdentity(NamedTuple):
     fingerprint: str  # Dataset.fingerprint
     text: dict[str, Any]  # as from text_origin
     code: dict[str, str]  # as from source.run_digests; empty for a run that recorded none
+    values: str = ""  # Dataset.values_digest, of rates and times
 
     @property
     def signature(self) -> dict[str, Any]:
         """All that decides what is trained; a checkpoint of another is refused, unless they differ in code alone."""
         decides = {"config": trained_settings(self.config), "dataset": self.fingerprint, "text": self.text}
-        return {**decides, "code": self.code}
+        return {**decides, "values": self.values, "code": self.code}
 
     @property
     def run_id(self) -> str:
@@ -49,7 +50,18 @@ class RunIdentity(NamedTuple):
     @classmethod
     def of_metrics(cls, metrics: dict[str, Any], config: dict[str, Any]) -> "RunIdentity":
         """Return the identity of a run with this config on the data and texts, and of the code, in metrics.json."""
-        return cls(config, metrics["data"]["fingerprint"], text_origin(metrics["encoder"]), metrics.get("code", {}))
+        data, code = metrics["data"], metrics.get("code", {})
+        return cls(config, data["fingerprint"], text_origin(metrics["encoder"]), code, data.get("values", ""))
+
+    @classmethod
+    def of_run(cls, config: dict[str, Any], data: dict[str, str], info: dict[str, Any]) -> "RunIdentity":
+        """Return the identity of a run of this code with this config.
+
+        Args:
+            data: as from Dataset.digests.
+            info: of the text vectors, as from text_vectors.
+        """
+        return cls(config, data["fingerprint"], text_origin(info), run_digests(config), data["values"])
 
 
 def resolved(config: dict[str, Any], decided: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def within(words: str, holds: Callable[[Any], bool]) -> Legal:
 AT_LEAST_1 = within("at least 1", lambda value: value >= 1)
 NOT_NEGATIVE = within("0 or more", lambda value: value >= 0)
 POSITIVE = within("above 0", lambda value: value > 0)
+OR_CHOSEN = within("0 or more, or -1 to have it chosen on valid", lambda value: value >= 0 or value == -1)
+ANY_NUMBER = within("a number", lambda value: True)
 BELOW_1 = within("from 0 to below 1", lambda value: 0 <= value < 1)
 SHARE = within("a share, from 0 to 1", lambda value: 0 <= value <= 1)
 PART = within("above 0 and below 1", lambda value: 0 < value < 1)

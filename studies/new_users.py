@@ -37,8 +37,7 @@ from runtime.checkpoints import CHECKPOINT
 from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, save_torch
-from runtime.identity import RunIdentity, resolved, text_origin
-from runtime.source import run_digests
+from runtime.identity import RunIdentity, resolved
 from studies.common import finished_run
 from text.store import FOLDER
 from trainer import fit
@@ -118,7 +117,7 @@ def trained(known: FinishedRun, dataset: Dataset, config: dict[str, Any]) -> Fin
         selected = choose_before_training(dataset, vectors, config, device)
         settings = resolved(config, selected)
         model = build_model(dataset, vectors, settings, device)
-        identity = RunIdentity(config, dataset.fingerprint, text_origin(vectors.info), run_digests(config))
+        identity = RunIdentity.of_run(config, dataset.digests, vectors.info)
         fit(model, dataset, settings, identity, selected)
         (saved / CHECKPOINT).unlink()
         for name, emb in zip(("user_emb.pt", "item_emb.pt"), model.embeddings(), strict=True):

@@ -273,7 +273,6 @@ def test_legal_choice_passes(key: str, choice: str) -> None:
         ("reg_lambda", float("inf")),
         ("init_std", 0.0),
         ("init_std", -1.0),
-        ("min_rate", -1.0),
         ("min_rate", float("nan")),
         ("min_rate", float("inf")),
         ("valid_ratio", -0.1),

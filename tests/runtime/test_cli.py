@@ -95,9 +95,9 @@ def test_negative_seed_is_a_clear_error(argv: list[str]) -> None:
         get_config(parse_overrides(argv))
 
 
-@pytest.mark.parametrize("argv", [["--min_rate", "-0.5"], ["--min_rate=-0.5"], ["--lr", "-0.5"]])
+@pytest.mark.parametrize("argv", [["--init_std", "-0.5"], ["--init_std=-0.5"], ["--lr", "-0.5"]])
 def test_negative_number_is_a_value_not_a_missing_one(argv: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"(min_rate|lr) .*-0\.5"):
+    with pytest.raises(ValueError, match=r"(init_std|lr) .*-0\.5"):
         get_config(parse_overrides(argv))
 
 

@@ -52,6 +52,7 @@ from runtime.safe_files import parse_json
 from trainer import fit, saved_result
 from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
+from training.placing import place_users
 from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
@@ -115,6 +116,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     settings = resolved(config, selected)
     model = build_model(dataset, vectors, settings, device)
     fitted = fit(model, dataset, settings, identity, selected, measured=measured)
+    place_users(model, dataset, "test")
     user_emb, item_emb = model.embeddings()
     clock["fit_s"] = time.perf_counter()
     earlier_s = fitted.pop("earlier_s")

@@ -9,7 +9,7 @@ from runtime.distributed import SumOverProcesses, own_share, sum_over_processes
 
 # what the score of a title is lowered by that must not be listed before any other
 UNLISTED = 1e4
-LINEAR_BUFFERS = ("linear_inputs", "linear_outputs", "linear_power", "linear_users")
+LINEAR_BUFFERS = ("linear_inputs", "linear_outputs", "linear_power", "linear_liking", "placing")
 
 
 class Propagate(torch.autograd.Function):
@@ -161,7 +161,9 @@ class LightGCN(nn.Module):
         self.register_buffer("popularity", popularity, persistent=False)
         self.register_buffer("cold_vectors", None)
         for name in LINEAR_BUFFERS:
-            self.register_buffer(name, None, persistent=name != "linear_users")
+            self.register_buffer(name, None)
+        for name in ("linear_users", "user_vectors"):  # as from training.placing.place_users
+            self.register_buffer(name, None, persistent=False)
         if self.fusion_mode != "none":
             self.text_dim, mine = text.shape[1], own_share(text.shape[1])
             drawn = torch.randn(text.shape[1], embedding_dim, generator=generator) * init_std
@@ -198,6 +200,9 @@ class LightGCN(nn.Module):
         propagated = propagate(self.id_emb, self.norm_adj, self.num_layers, self.input_layer)
         everyone = self.final_vectors(propagated, None, None)  # (N, D)
         users, items = [everyone[: self.n_users]], [everyone[self.n_users :]]
+        if self.user_vectors is not None:
+            is_placed = self.user_vectors.any(dim=1, keepdim=True)
+            users[0] = torch.where(is_placed, self.user_vectors, users[0])
         if self.cold_vectors is not None:
             items[0] = items[0].index_copy(0, self._cold_with_text(), self.cold_vectors)
         if self.item_bias is not None:
@@ -207,8 +212,11 @@ class LightGCN(nn.Module):
             users.append(self.linear_users)  # (n_users, r)
             items.append(self.linear_outputs)
         if self.popularity is not None:
-            users = [part.masked_fill(self.is_unknown[:, None], 0) for part in users]
-            users.append(self.is_unknown[:, None].float())
+            is_unknown = self.is_unknown
+            if self.user_vectors is not None:
+                is_unknown = is_unknown & ~self.user_vectors.any(dim=1)
+            users = [part.masked_fill(is_unknown[:, None], 0) for part in users]
+            users.append(is_unknown[:, None].float())
             items.append(self.popularity[:, None])
         return torch.cat(users, dim=1), torch.cat(items, dim=1)
 
@@ -223,19 +231,27 @@ class LightGCN(nn.Module):
         """Set the final vectors (n, D) of cold_items_with_text, in place of those that their text weights make."""
         self.cold_vectors = vectors.to(self.norm_adj.device)
 
-    def set_linear_columns(
-        self, inputs: torch.Tensor, outputs: torch.Tensor, power: torch.Tensor, users: torch.Tensor
-    ) -> None:
+    def set_linear_columns(self, **columns: torch.Tensor | None) -> None:
         """Set the linear columns, which are part of the state from then on.
 
         Args:
-            inputs: (n_items, r), by which users unknown to the model are placed; see linear_columns.Linear.
-            outputs: (n_items, r), the items' columns.
-            power: scalar, as Linear.user_power.
-            users: (n_users, r), the users'; not part of the state, since they follow from inputs.
+            linear_inputs, linear_liking: (n_items, r), by which users are placed; see linear_columns.Linear.
+            linear_outputs: (n_items, r), the items' columns.
+            linear_power: scalar, as Linear.user_power.
         """
-        for name, columns in zip(LINEAR_BUFFERS, (inputs, outputs, power, users), strict=True):
-            setattr(self, name, columns.to(self.norm_adj.device))
+        for name, part in columns.items():
+            setattr(self, name, None if part is None else part.to(self.norm_adj.device))
+
+    def set_users(self, linear_users: torch.Tensor | None, user_vectors: torch.Tensor | None) -> None:
+        """Place the users by what is known of them; not part of the state, since it follows from the data.
+
+        Args:
+            linear_users: (n_users, r), their linear columns.
+            user_vectors: (n_users, D), their trained columns, in place of those that propagation gives; rows of zeros
+                keep these.
+        """
+        for name, part in (("linear_users", linear_users), ("user_vectors", user_vectors)):
+            setattr(self, name, None if part is None else part.to(self.norm_adj.device))
 
     def final_vectors(
         self, propagated: torch.Tensor, rows: torch.Tensor | None, text_only: torch.Tensor | None

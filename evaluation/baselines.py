@@ -25,14 +25,9 @@ from training.closed_form import (
     normalized,
     text_similarity,
 )
-from training.linear_columns import (
-    FILTER_RANK,
-    WEIGHTS_GRID,
-    WEIGHTS_MAX_ITEMS,
-    linear_model,
-    linear_users,
-    place_cold_by_text,
-)
+from training.item_forms import FILTER_RANK, WEIGHTS_GRID
+from training.linear_columns import WEIGHTS_MAX_ITEMS, linear_model
+from training.placed_by_text import place_cold_by_text
 
 Factors = tuple[torch.Tensor | sp.csr_matrix, torch.Tensor | sp.csr_matrix]
 
@@ -242,7 +237,7 @@ def linear(inputs: Inputs, chosen: dict[str, Any] | None = None) -> tuple[torch.
     """
     found = linear_model(inputs.dataset, inputs.item_text, inputs.config, chosen)
     inputs.decided["linear"] = found.decided
-    return linear_users(found.inputs, found.user_power, inputs.train), found.outputs
+    return found.known_users(inputs.dataset, "valid"), found.outputs
 
 
 # name -> (inputs, **a point of GRIDS) -> Factors; without a point, the defaults hold

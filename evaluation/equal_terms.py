@@ -10,7 +10,7 @@ from data_loader import Dataset
 from evaluation.baselines import Factors, Inputs
 from evaluator import evaluate, means
 from training.after_training import cold_offset
-from training.linear_columns import RIDGE_GRID
+from training.placed_by_text import RIDGE_GRID
 
 SAMPLE = 500  # users whose scores are looked at
 
@@ -58,7 +58,7 @@ def weights_by_text(item_emb: torch.Tensor, inputs: Inputs) -> torch.Tensor:
         (n_items, D) float32; item_emb itself if there is nothing to place, or to learn from.
 
     Source:
-        See linear_columns.place_cold_by_text.
+        See placed_by_text.place_cold_by_text.
     """
     from sklearn.linear_model import RidgeCV
 

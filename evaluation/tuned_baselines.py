@@ -20,8 +20,8 @@ from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
 from runtime.source import source_digests
+from training.choice_of_weights import POPULARITY_WEIGHTS
 from training.grid_search import MOST_BEYOND, Point, coordinate_search
-from training.linear_columns import POPULARITY_WEIGHTS
 
 log = logging.getLogger("aglrec")
 

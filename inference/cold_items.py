@@ -12,7 +12,7 @@ from inference.finished_run import FinishedRun
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
-from training.linear_columns import score_spreads, text_regression
+from training.placed_by_text import score_spreads, text_regression
 
 FIELDS = ("name", "tags_name", "summary")
 # titles that are encoded again to see that an encoder still does what it did, and the least cosine of the two vectors

@@ -16,8 +16,9 @@ from llm_embedding import BLOCK_DIMS, TextVectors, further_blocks
 from text.encoders import lsa_encoder, transformer_encoder
 from training.after_training import SAMPLE
 from training.before_training import EPOCHS, SHORT, TEMPERATURE_GRID
+from training.choice_of_weights import BUDGET, COMMON_GRID
 from training.closed_form import item_weights
-from training.linear_columns import BUDGET, COMMON_GRID, WEIGHTS_MAX_ITEMS
+from training.linear_columns import WEIGHTS_MAX_ITEMS
 from training.losses import epoch_batches
 from training.model_factory import build_model
 from training.optimizer import adam

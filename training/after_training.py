@@ -14,7 +14,9 @@ from model import UNLISTED, LightGCN
 from runtime.distributed import broadcast_from_rank0
 from training.closed_form import log_popularity
 from training.grid_search import Point, coordinate_search
-from training.linear_columns import Linear, linear_model, linear_users, place_cold_by_text
+from training.linear_columns import Linear, linear_model
+from training.placed_by_text import place_cold_by_text
+from training.placing import Placing, choose_recency, place_users, placing_of, trained_vectors
 
 log = logging.getLogger("aglrec")
 
@@ -31,21 +33,29 @@ def calibrate(
 ) -> dict[str, Any]:
     """Set the columns that are not trained by what is best on valid, and return the figures that decided.
 
-    With config["calibrate"]: the weight of log popularity (which cosines ignore, and sparse data need), and that of the
-    linear columns, each in turn while the valid metric rises. Then, with cold_cost below 1, how far cold items are
-    lowered. All columns of a cold item with text, the trained ones too, are predicted from its text.
+    With config["recency"], what titles count by their age (see place_users). With config["calibrate"], the weight of log
+    popularity (which cosines ignore, and sparse data need), and that of the linear columns, each in turn while the
+    valid metric rises. Then, with cold_cost below 1, how far cold items are lowered. All columns of a cold item with
+    text, the trained ones too, are predicted from its text.
 
     Args:
-        model: trained; its item_bias and linear columns are set.
+        model: trained; its item_bias and linear columns are set, and its users placed as they are known before valid.
         dataset: its test parts are not looked at.
         config: as from get_config.
         measured: what this returned for a run with a valid part; nothing is decided then, the same is set again.
 
     Returns:
         {"weights", "unit", "tried", "linear"}: the two weights, the unit of that of the linear columns, the valid
-        figure of each pair tried, and what was decided for the linear model; and "cold_offset"; each where it applies.
+        figure of each pair tried, and what was decided for the linear model; "recency"; and "cold_offset"; each where
+        it applies.
     """
     decided: dict[str, Any] = {}
+    if config["recency"]:
+        found = measured["recency"] if measured else choose_recency(*trained_vectors(model), dataset, config)
+        how = Placing(found["recency"], max(config["rating_weight"], 0.0), by_time=1.0)
+        model.placing = torch.tensor(how, device=model.norm_adj.device)
+        place_users(model, dataset, "valid")
+        decided["recency"] = found
     if config["calibrate"] and ("weights" in measured if measured else dataset.valid.nnz):
         decided |= _blend(model, dataset, config, measured)
     is_cold = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
@@ -70,10 +80,17 @@ def _blend(
         model.set_cold_vectors(torch.from_numpy(cold_vectors[model.cold_items_with_text()]))
     model.item_bias += decided["weights"]["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
     if linear is not None and decided["weights"]["linear"]:
-        inputs, power = linear.inputs * (decided["weights"]["linear"] * decided["unit"]), linear.user_power
+        weight = decided["weights"]["linear"] * decided["unit"]
+        model.set_linear_columns(
+            linear_inputs=linear.inputs * weight,
+            linear_outputs=linear.outputs,
+            linear_power=torch.tensor(linear.user_power),
+            linear_liking=None if linear.liking is None else linear.liking * weight,
+        )
+        how = placing_of(model)._replace(linear_recency=linear.recency, linear_rating=linear.rating_weight)
+        model.placing = torch.tensor(how, device=model.norm_adj.device)
         # the users' columns are computed just as they will be when the model is loaded again
-        users = linear_users(inputs, power, dataset.train)
-        model.set_linear_columns(inputs, linear.outputs, torch.tensor(power), users)
+        place_users(model, dataset, "valid")
     return decided
 
 
@@ -100,7 +117,7 @@ def _decide_blend(
     if measured:
         weights, unit, tried = (measured[name] for name in ("weights", "unit", "tried"))
     else:
-        columns = linear and (linear_users(linear.inputs, linear.user_power, dataset.train), linear.outputs)
+        columns = linear and (linear.known_users(dataset, "valid"), linear.outputs)
         weights, unit, tried = search_blend_weights(user_emb, item_emb, popularity, columns, dataset, config)
     decided = {"weights": weights, "unit": unit, "tried": tried, "linear": linear and linear.decided}
     return popularity, cold_vectors, linear, decided

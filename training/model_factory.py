@@ -8,9 +8,9 @@ import torch
 
 from data_loader import Dataset, normalized_adjacency
 from llm_embedding import TextVectors, fused_text
-from model import LightGCN
+from model import LINEAR_BUFFERS, LightGCN
 from training.closed_form import normalized
-from training.linear_columns import linear_users
+from training.placing import place_users
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
@@ -53,10 +53,9 @@ def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
 
 
 def restore(model: LightGCN, state: dict[str, torch.Tensor], dataset: Dataset) -> None:
-    """Give a model the state of a finished run."""
+    """Give a model the state of a finished run; its users are placed as they are known before test."""
     if "cold_vectors" in state:
         model.set_cold_vectors(state["cold_vectors"])
-    if "linear_inputs" in state:
-        inputs, outputs, power = (state[f"linear_{name}"] for name in ("inputs", "outputs", "power"))
-        model.set_linear_columns(inputs, outputs, power, linear_users(inputs, power.item(), dataset.train))
+    model.set_linear_columns(**{name: state[name] for name in LINEAR_BUFFERS if name in state})
     model.load_state_dict(model.own_state(state))
+    place_users(model, dataset, "test")

@@ -160,10 +160,8 @@ class LightGCN(nn.Module):
         self.register_buffer("is_unknown", ~(connected | has_text)[:n_users], persistent=False)
         self.register_buffer("popularity", popularity, persistent=False)
         self.register_buffer("cold_vectors", None)
-        for name in LINEAR_BUFFERS:
-            self.register_buffer(name, None)
-        for name in ("linear_users", "user_vectors"):  # as from training.placing.place_users
-            self.register_buffer(name, None, persistent=False)
+        for name in (*LINEAR_BUFFERS, "linear_users", "user_vectors"):
+            self.register_buffer(name, None, persistent=name in LINEAR_BUFFERS)
         if self.fusion_mode != "none":
             self.text_dim, mine = text.shape[1], own_share(text.shape[1])
             drawn = torch.randn(text.shape[1], embedding_dim, generator=generator) * init_std
@@ -247,8 +245,7 @@ class LightGCN(nn.Module):
 
         Args:
             linear_users: (n_users, r), their linear columns.
-            user_vectors: (n_users, D), their trained columns, in place of those that propagation gives; rows of zeros
-                keep these.
+            user_vectors: (n_users, D), in place of their trained columns; rows of zeros keep these.
         """
         for name, part in (("linear_users", linear_users), ("user_vectors", user_vectors)):
             setattr(self, name, None if part is None else part.to(self.norm_adj.device))

@@ -33,8 +33,8 @@ def calibrate(
 ) -> dict[str, Any]:
     """Set the columns that are not trained by what is best on valid, and return the figures that decided.
 
-    With config["recency"], what titles count by their age (see place_users). With config["calibrate"], the weight of log
-    popularity (which cosines ignore, and sparse data need), and that of the linear columns, each in turn while the
+    With config["recency"], what titles count by their age (see place_users). With config["calibrate"], the weight of
+    log popularity (which cosines ignore, and sparse data need), and that of the linear columns, each in turn while the
     valid metric rises. Then, with cold_cost below 1, how far cold items are lowered. All columns of a cold item with
     text, the trained ones too, are predicted from its text.
 

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from config import get_config
 from data_loader import Dataset
 from evaluation import equal_terms, tuned_baselines
 from evaluation.baselines import BASELINES, GRIDS, HALF, Inputs, ease_text, edlae
@@ -16,9 +17,19 @@ from evaluation.tuned_baselines import fitted, tuned
 from evaluator import evaluate_warm, means
 from tests.helpers.data import dataset_of
 from tests.helpers.linear import COLD, METRIC, N_ITEMS, SILENT, ones, parted, ridge, texts
-from training.linear_columns import RIDGE_GRID, linear_model, linear_users
+from training.linear_columns import linear_model, linear_users
+from training.placed_by_text import RIDGE_GRID
 
-CONFIG = {"early_stop_metric": METRIC, "top_k": [5], "seed": 0, "eval_memory_mb": 16, "cold_cost": 1.0, "linear_dim": 6}
+CONFIG = get_config(
+    {
+        "early_stop_metric": METRIC,
+        "top_k": [5],
+        "eval_memory_mb": 16,
+        "cold_cost": 1.0,
+        "linear_dim": 6,
+        "calibrate": True,
+    }
+)
 EMPTY = np.diff(parted().train.indptr) == 0  # users
 
 

@@ -136,12 +136,19 @@ def build_scaled(num_layers: int, fusion: str, text: torch.Tensor | None, scaled
     if model.item_bias is not None:
         model.item_bias += BIAS
     if scaled.get("linear"):
-        model.set_linear_columns(*linear_columns())
+        set_linear(model)
     return model
 
 
+def set_linear(model: LightGCN) -> None:
+    """Give a model the linear columns of linear_columns."""
+    inputs, outputs, power, users = linear_columns()
+    model.set_linear_columns(linear_inputs=inputs, linear_outputs=outputs, linear_power=power)
+    model.set_users(users, None)
+
+
 def linear_columns() -> tuple[torch.Tensor, ...]:
-    """Return inputs, outputs, power and users, as set_linear_columns takes them."""
+    """Return inputs, outputs, power and users."""
     generator = torch.Generator().manual_seed(6)
     inputs, outputs, users = (torch.randn(n, N_LINEAR, generator=generator) for n in (N_ITEMS, N_ITEMS, N_USERS))
     return inputs, outputs, torch.tensor(0.5), users

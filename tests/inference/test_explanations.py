@@ -69,7 +69,8 @@ def drawn_model(
     if columns:
         inputs, outputs = (torch.randn(N_ITEMS, RANK, generator=generator) for _ in range(2))
         model.item_bias += torch.randn(N_ITEMS, generator=generator)
-        model.set_linear_columns(inputs, outputs, torch.tensor(0.5), linear_users(inputs, 0.5, train))
+        model.set_linear_columns(linear_inputs=inputs, linear_outputs=outputs, linear_power=torch.tensor(0.5))
+        model.set_users(linear_users(inputs, 0.5, train), None)
     return model, None if fusion == "none" else text.numpy()
 
 

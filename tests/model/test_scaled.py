@@ -25,6 +25,7 @@ from tests.helpers.graphs import (
     mixed_text,
     randomize,
     reference,
+    set_linear,
     text_of,
 )
 
@@ -98,11 +99,11 @@ def test_scores_are_cosines_over_the_temperature_plus_the_bias(fusion: str) -> N
     )
     without = cosine / 0.1 + BIAS
     without[:, list(COLD_ITEMS)] -= UNLISTED if fusion == "none" else 0
-    inputs, outputs, power, users = linear_columns()
+    _, outputs, _, users = linear_columns()
     for expected in (without, without + users @ outputs.T):
         user_emb, item_emb = model.embeddings()
         torch.testing.assert_close(user_emb @ item_emb.T, expected, rtol=1e-9, atol=1e-9)
-        model.set_linear_columns(inputs, outputs, power, users)
+        set_linear(model)
 
 
 def test_what_stands_beside_starts_at_nothing_untrained_and_is_saved() -> None:
@@ -110,7 +111,7 @@ def test_what_stands_beside_starts_at_nothing_untrained_and_is_saved() -> None:
     textless = COLD_ITEMS[1]
     assert model.item_bias.tolist() == [-UNLISTED if item == textless else 0 for item in range(N_ITEMS)]
     assert model.embeddings()[0].shape == (N_USERS, DIM + 1)
-    model.set_linear_columns(*linear_columns())
+    set_linear(model)
     assert set(dict(model.named_parameters())) == {"id_emb", "text_weight"}
     # linear_users follows from the others
     assert set(model.state_dict()) == {

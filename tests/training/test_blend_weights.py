@@ -15,7 +15,7 @@ from llm_embedding import TextVectors
 from model import UNLISTED, LightGCN
 from tests.helpers.data import dataset_of
 from tests.helpers.linear import COLD, METRIC, SILENT, ones, parted, ridge, texts
-from training import after_training, linear_columns
+from training import after_training, choice_of_weights, item_forms, linear_columns, placed_by_text
 from training.after_training import LINEAR_GRID, POPULARITY_GRID, calibrate, search_blend_weights
 from training.model_factory import build_model
 
@@ -175,7 +175,7 @@ def test_new_titles_get_the_popularity_that_their_text_lets_expect(
     weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decide(monkeypatch, weight, 0.0, 1.0)
-    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [3.0])
+    monkeypatch.setattr(placed_by_text, "RIDGE_GRID", [3.0])
     dataset, text = parted(), texts()
     model, config = model_of(dataset, text, linear_dim=0)
     decided = calibrate(model, dataset, config)
@@ -233,8 +233,8 @@ def test_linear_columns_that_count_nothing_are_not_kept(monkeypatch: pytest.Monk
 
 def test_what_is_decided_is_best_on_valid_as_the_model_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     # for 60 users in place of thousands
-    monkeypatch.setattr(linear_columns, "START", {**linear_columns.START, "l2": 10.0, "text_weight": 3.0})
-    monkeypatch.setitem(linear_columns.WEIGHTS_GRID, "l2", (2.0, 10.0, 60.0))
+    monkeypatch.setattr(choice_of_weights, "START", {**item_forms.START, "l2": 10.0, "text_weight": 3.0})
+    monkeypatch.setitem(item_forms.WEIGHTS_GRID, "l2", (2.0, 10.0, 60.0))
     dataset = parted(2)
     model, config = model_of(dataset, texts(2))
     decided = calibrate(model, dataset, config)

@@ -17,7 +17,7 @@ from runtime.files import load_torch
 from tests.helpers.linear import COLD, METRIC, SILENT, ones, parted, ridge, texts
 from tests.helpers.runs import killed_at
 from tests.helpers.training import SOFTMAX, fitted, killed_before
-from training import after_training, linear_columns
+from training import after_training, placed_by_text
 from training.after_training import calibrate
 from training.model_factory import build_model, restore
 
@@ -64,7 +64,7 @@ def test_new_titles_get_the_vectors_that_their_text_lets_expect(
     more: dict[str, Any], penalty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the text weights of the model would make of it; all other vectors stay as they are."""
-    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [penalty])
+    monkeypatch.setattr(placed_by_text, "RIDGE_GRID", [penalty])
     dataset, text, config = parted(), texts() * 3, {**CONFIG, **more}
     text[4] = 0  # a title with a history and no text teaches nothing
     model = model_of(dataset, config, text)

@@ -13,9 +13,11 @@ from data_loader import Dataset
 from evaluator import evaluate, means
 from tests.helpers.data import dataset_of
 from tests.helpers.linear import COLD, METRIC, N_ITEMS, SILENT, column_by_column, ones, parted, ridge, texts
-from training import linear_columns
+from training import choice_of_weights, item_forms, linear_columns, placed_by_text
+from training.choice_of_weights import chosen_weights
 from training.closed_form import low_pass
-from training.linear_columns import chosen_weights, linear_model, linear_users, place_cold_by_text
+from training.linear_columns import linear_model, linear_users
+from training.placed_by_text import place_cold_by_text
 
 CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 64, "calibrate": True})
 
@@ -23,8 +25,8 @@ CONFIG = get_config({"top_k": "5", "early_stop_metric": METRIC, "linear_dim": 64
 @pytest.fixture(autouse=True)
 def fewer_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """Penalties for 60 users in place of thousands."""
-    monkeypatch.setitem(linear_columns.WEIGHTS_GRID, "l2", (2.0, 10.0, 60.0))
-    monkeypatch.setitem(linear_columns.START, "l2", 10.0)
+    monkeypatch.setitem(item_forms.WEIGHTS_GRID, "l2", (2.0, 10.0, 60.0))
+    monkeypatch.setitem(item_forms.START, "l2", 10.0)
 
 
 def by_hand(dataset: Dataset, point: dict[str, Any], text: np.ndarray | None = None) -> np.ndarray:
@@ -64,6 +66,10 @@ def figure(dataset: Dataset, weights: np.ndarray, popularity: float = 0.0) -> fl
     return means(evaluate(scores, torch.eye(N_ITEMS), dataset.valid, dataset.train, CONFIG, dataset.warm_items))[METRIC]
 
 
+def weights_of(found: choice_of_weights.Weights) -> tuple[torch.Tensor, dict[str, Any]]:
+    return found.collected, found.decided
+
+
 def bytes_of(found: linear_columns.Linear) -> tuple[Any, ...]:
     return found.inputs.numpy().tobytes(), found.outputs.numpy().tobytes(), found.user_power, found.decided
 
@@ -85,17 +91,17 @@ def test_uncut_columns_score_as_the_chosen_weights(text: np.ndarray | None) -> N
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     dataset, text = parted(seed), texts(seed)
-    weights, decided = chosen_weights(dataset, text, CONFIG)
+    weights, decided = weights_of(chosen_weights(dataset, text, CONFIG))
     tried = decided.pop("tried")
     fits = [one for one in tried if "common" not in one]
     assert fits == tried[: len(fits)]
     filters = [one for one in fits if "item_power" in one]
     weighted = fits[: len(fits) - len(filters)]
     assert filters == fits[len(weighted) :]
-    assert {key: weighted[0][key] for key in linear_columns.START} == linear_columns.START
+    assert {key: weighted[0][key] for key in item_forms.START} == item_forms.START
     assert [one["text_weight"] for one in weighted[:3]] == [100.0, 30.0, 300.0]  # the start, and what stands beside it
-    assert {key: filters[0][key] for key in linear_columns.FILTER_START} == linear_columns.FILTER_START
-    assert all(3 < len(form) <= linear_columns.BUDGET for form in (weighted, filters))
+    assert {key: filters[0][key] for key in item_forms.FILTER_START} == item_forms.FILTER_START
+    assert all(3 < len(form) <= choice_of_weights.BUDGET for form in (weighted, filters))
     for one in tried:
         made = by_hand(dataset, one, text)
         assert one[METRIC] == pytest.approx(figure(dataset, made, one["popularity"]), abs=1e-6)
@@ -106,10 +112,10 @@ def test_what_is_best_on_valid_is_chosen(seed: int) -> None:
     of_common = {0.0: best[METRIC], **{one["common"]: one[METRIC] for one in tried[len(fits) :]}}
     assert of_common[decided["common"]] == max(of_common.values())
     # as far as it does not fall
-    assert tuple(of_common) == linear_columns.COMMON_GRID[: len(of_common)]
+    assert tuple(of_common) == choice_of_weights.COMMON_GRID[: len(of_common)]
     falls = np.diff(list(of_common.values())) < 0
     assert not falls[:-1].any()
-    assert falls[-1] or len(of_common) == len(linear_columns.COMMON_GRID)
+    assert falls[-1] or len(of_common) == len(choice_of_weights.COMMON_GRID)
     [last] = [one for one in (best, *tried[len(fits) :]) if one.get("common", 0.0) == decided["common"]]
     assert figure(dataset, weights.numpy(), last["popularity"]) == pytest.approx(max(of_common.values()), abs=1e-6)
     assert len({round(one[METRIC], 6) for one in tried}) > 1
@@ -123,7 +129,7 @@ def test_what_all_have_in_common_is_subtracted_where_that_is_better_on_valid(see
     order, decided = np.argsort(counts)[(counts == 0).sum() :], []
     for asked in (order[:4], order[-4:]):
         free = (train.toarray() == 0) & np.isin(np.arange(N_ITEMS), asked)
-        decided.append(chosen_weights(dataset_of(train, valid=ones(free)), None, CONFIG)[1])
+        decided.append(chosen_weights(dataset_of(train, valid=ones(free)), None, CONFIG).decided)
     seldom, often = decided
     assert seldom["common"] > 0 == often["common"]
     figures = [one[METRIC] for one in seldom["tried"] if "common" in one]
@@ -137,7 +143,7 @@ def test_popularity_stands_beside_the_weights_where_that_is_better() -> None:
     decided = []
     for asked in (np.argsort(counts)[-4:], np.argsort(counts)[(counts == 0).sum() :][:4]):
         free = (train.toarray() == 0) & np.isin(np.arange(N_ITEMS), asked)
-        decided.append(chosen_weights(dataset_of(train, valid=ones(free)), None, CONFIG)[1]["tried"])
+        decided.append(chosen_weights(dataset_of(train, valid=ones(free)), None, CONFIG).decided["tried"])
     assert all(one["popularity"] > 0 for one in decided[0])
     assert all(one["popularity"] == 0 for one in decided[1])
 
@@ -146,25 +152,22 @@ def test_the_form_that_is_better_on_valid_is_chosen() -> None:
     """Valid asks for what least squares find, and then for what a walk over the graph does."""
     dataset, chosen = parted(), []
     point = {"l2": 2.0, "dropout": 0.1, "user_power": 0.0}
-    for weights in (
-        least_squares(dataset, point, None),
-        filtered(dataset.train.toarray(), linear_columns.FILTER_START),
-    ):
+    for weights in (least_squares(dataset, point, None), filtered(dataset.train.toarray(), item_forms.FILTER_START)):
         scores = np.where(dataset.train.toarray() > 0, -np.inf, dataset.train @ weights)[:, :13]
         asked = np.zeros(dataset.train.shape)
         np.put_along_axis(asked, np.argsort(-scores, axis=1)[:, :3], 1, axis=1)
-        chosen.append(chosen_weights(dataset_of(dataset.train, valid=ones(asked)), None, CONFIG)[1])
+        chosen.append(chosen_weights(dataset_of(dataset.train, valid=ones(asked)), None, CONFIG).decided)
     assert "l2" in chosen[0]
     assert "item_power" not in chosen[0]
     assert "l2" not in chosen[1]
-    assert chosen[1]["item_power"] == pytest.approx(linear_columns.FILTER_START["item_power"], rel=0.5)
+    assert chosen[1]["item_power"] == pytest.approx(item_forms.FILTER_START["item_power"], rel=0.5)
 
 
 def test_no_more_points_are_fitted_than_the_budget_has(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = parted()
     for budget in (1, 3, 1000):
-        monkeypatch.setattr(linear_columns, "BUDGET", budget)
-        weights, decided = chosen_weights(dataset, texts(), CONFIG)
+        monkeypatch.setattr(choice_of_weights, "BUDGET", budget)
+        weights, decided = weights_of(chosen_weights(dataset, texts(), CONFIG))
         both = [one for one in decided["tried"] if "common" not in one]
         fits = [one for one in both if "l2" in one]
         for form in (fits, [one for one in both if "item_power" in one]):
@@ -174,7 +177,7 @@ def test_no_more_points_are_fitted_than_the_budget_has(monkeypatch: pytest.Monke
         best = max(fits, key=lambda one: one[METRIC])
         np.testing.assert_allclose(weights, by_hand(dataset, decided, texts()), atol=1e-5)
     # in the end all that stands beside the best one was tried
-    for key, values in linear_columns.WEIGHTS_GRID.items():
+    for key, values in item_forms.WEIGHTS_GRID.items():
         place = values.index(best[key]) if best[key] in values else None
         beside = [] if place is None else values[max(place - 1, 0) : place + 2]
         tried = [
@@ -187,7 +190,7 @@ def test_no_more_points_are_fitted_than_the_budget_has(monkeypatch: pytest.Monke
 
 def test_how_much_text_counts_does_not_hang_on_the_length_of_the_vectors() -> None:
     dataset = parted()
-    short, long = (chosen_weights(dataset, texts() * length, CONFIG)[1]["tried"] for length in (1, 100))
+    short, long = (chosen_weights(dataset, texts() * length, CONFIG).decided["tried"] for length in (1, 100))
     for one, other in zip(short, long, strict=True):
         assert one == pytest.approx(other)
 
@@ -206,14 +209,14 @@ def test_it_does_not_look_at_test_parts() -> None:
 def test_without_a_valid_part_nothing_is_chosen() -> None:
     dataset = parted()
     dataset = dataclasses.replace(dataset, valid=ones(np.zeros(dataset.train.shape)))
-    weights, decided = chosen_weights(dataset, texts(), CONFIG)
-    assert decided == {**linear_columns.START, "common": 0.0}
+    weights, decided = weights_of(chosen_weights(dataset, texts(), CONFIG))
+    assert decided == {**item_forms.START, "common": 0.0}
     np.testing.assert_allclose(weights, by_hand(dataset, decided, texts()), atol=1e-5)
 
 
 def test_text_of_cold_titles_alone_says_nothing_of_the_others() -> None:
     text = texts() * np.isin(np.arange(N_ITEMS), COLD)[:, None]
-    weights, decided = chosen_weights(parted(), text, CONFIG)
+    weights, decided = weights_of(chosen_weights(parted(), text, CONFIG))
     assert "text_weight" not in decided
     np.testing.assert_allclose(weights, by_hand(parted(), decided), atol=1e-5)
 
@@ -270,7 +273,7 @@ def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("penalty", [0.5, 20.0])
 def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [penalty])
+    monkeypatch.setattr(placed_by_text, "RIDGE_GRID", [penalty])
     text, warm = texts() * 3, np.arange(13)
     values = np.random.default_rng(3).normal(size=(N_ITEMS, 2)).astype(np.float32)
     text[4] = 0  # a title with a history and no text teaches nothing, and keeps its values
@@ -284,7 +287,7 @@ def test_new_titles_get_what_a_ridge_regression_expects(penalty: float, monkeypa
 
 
 def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [0.1, 3.0, 100.0])
+    monkeypatch.setattr(placed_by_text, "RIDGE_GRID", [0.1, 3.0, 100.0])
     rng, text, warm, chosen = np.random.default_rng(7), texts(7) * 2, np.arange(13), set()
     for noise in (0.01, 1.0, 1.0, 10.0, 10.0):
         values = (text @ rng.normal(size=(5, 1)) + noise * rng.normal(size=(N_ITEMS, 1))).astype(np.float32)
@@ -297,7 +300,7 @@ def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.Mon
                     for i in warm
                 ]
             )
-            for penalty in linear_columns.RIDGE_GRID
+            for penalty in placed_by_text.RIDGE_GRID
         }
         best = min(errors, key=errors.get)
         chosen.add(best)
@@ -312,7 +315,7 @@ def test_the_penalty_is_the_best_with_one_title_left_out(monkeypatch: pytest.Mon
 
 def test_the_cold_titles_of_a_model_stand_where_titles_of_their_text_would(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cold title with the very text of a single other one, told apart from all others, scores much like it."""
-    monkeypatch.setattr(linear_columns, "RIDGE_GRID", [1e-6])
+    monkeypatch.setattr(placed_by_text, "RIDGE_GRID", [1e-6])
     text = np.eye(N_ITEMS, dtype=np.float32)
     text[COLD[0]], text[SILENT] = text[2], 0
     found = linear_model(parted(), text, CONFIG)

@@ -53,7 +53,7 @@ def calibrate(
     if config["recency"]:
         found = measured["recency"] if measured else choose_recency(*trained_vectors(model), dataset, config)
         how = Placing(found["recency"], max(config["rating_weight"], 0.0), by_time=1.0)
-        model.placing = torch.tensor(how, device=model.norm_adj.device)
+        model.placing = torch.tensor(how, dtype=torch.float64, device=model.norm_adj.device)
         place_users(model, dataset, "valid")
         decided["recency"] = found
     if config["calibrate"] and ("weights" in measured if measured else dataset.valid.nnz):
@@ -88,7 +88,7 @@ def _blend(
             linear_liking=None if linear.liking is None else linear.liking * weight,
         )
         how = placing_of(model)._replace(linear_recency=linear.recency, linear_rating=linear.rating_weight)
-        model.placing = torch.tensor(how, device=model.norm_adj.device)
+        model.placing = torch.tensor(how, dtype=torch.float64, device=model.norm_adj.device)
         # the users' columns are computed just as they will be when the model is loaded again
         place_users(model, dataset, "valid")
     return decided

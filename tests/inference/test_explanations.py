@@ -79,6 +79,7 @@ def sources_by(model: LightGCN, text: np.ndarray | None, train: sp.csr_matrix) -
         "input_layer": model.input_layer,
         "normalize": model.normalize,
         "temperature": model.temperature,
+        "rating_weight": 0.0,
     }
     return sources(model.whole_state(model.state_dict()), dataset_of(train), text, config)
 

@@ -175,10 +175,10 @@ def _comments(rows: pd.DataFrame, user_ids: np.ndarray) -> Comments:
 
 
 def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
-    """Build D^-1/2 [[0, R], [R^T, 0]] D^-1/2 of the train graph.
+    """Build D^-1/2 [[0, R], [R^T, 0]] D^-1/2 of the train graph, with D the sums of the rows.
 
     Args:
-        train: CSR (n_users, n_items) of ones.
+        train: CSR (n_users, n_items) of ones, or of what pairs count, 0 or more; a pair of 0 stays, as an edge of 0.
 
     Returns:
         Sparse CSR tensor (N, N), N = n_users + n_items, float32 with int32 indices; users come first.
@@ -189,8 +189,11 @@ def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:
     n_users, n_items = train.shape
     back = train.T.tocsr()
     back.sort_indices()
-    scale = [1 / np.sqrt(np.maximum(np.diff(m.indptr), 1)) for m in (train, back)]
-    values = [np.repeat(scale[a], np.diff(m.indptr)) * scale[1 - a][m.indices] for a, m in enumerate((train, back))]
+    degrees = [m @ np.ones(m.shape[1]) for m in (train, back)]  # float64
+    scale = [1 / np.sqrt(np.where(degree > 0, degree, 1)) for degree in degrees]
+    values = [
+        np.repeat(scale[a], np.diff(m.indptr)) * scale[1 - a][m.indices] * m.data for a, m in enumerate((train, back))
+    ]
     indptr = np.concatenate([train.indptr, train.nnz + back.indptr[1:]]).astype(np.int32)
     indices = np.concatenate([train.indices + n_users, back.indices]).astype(np.int32)
     with warnings.catch_warnings():

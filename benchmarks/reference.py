@@ -59,9 +59,10 @@ def plain_loss(
     user_ids: torch.Tensor,
     pos_items: torch.Tensor,
     neg_items: torch.Tensor,
+    weights: None,
     config: dict[str, Any],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the BPR loss of a batch and its L2 penalty; the same quantities as bpr.bpr_loss."""
+    """Compute the BPR loss of a batch and its L2 penalty; the same quantities as bpr.bpr_loss without weights."""
     user_emb, item_emb = model()
     users, positives, negatives = user_emb[user_ids], item_emb[pos_items], item_emb[neg_items]  # (B, D) each
     nodes = torch.cat([user_ids, pos_items + model.n_users, neg_items + model.n_users])  # (3B,)

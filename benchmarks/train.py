@@ -74,7 +74,7 @@ def reference(coo_adj: torch.Tensor, start: LightGCN, config: dict[str, Any], te
 
 def take_step(side: Side, batch: Batch, config: dict[str, Any]) -> torch.Tensor:
     """Train on one batch and return its BPR loss."""
-    loss, penalty = side.loss(side.model, *batch, config)
+    loss, penalty = side.loss(side.model, *batch, None, config)
     side.optimizer.zero_grad(set_to_none=True)
     (loss + penalty).backward()
     side.optimizer.step()

@@ -20,6 +20,7 @@ from data_loader import Dataset, normalized_adjacency
 from inference.finished_run import FinishedRun, Layout, layout_of
 from inference.fold_in import FoldedIn
 from model import propagate
+from training.user_rows import weighted_train, with_values
 
 ROUNDING = 1e-3  # relative error of a vector that float32 and propagation may cause
 N_BECAUSE = 3  # collected titles that are named for a listed one
@@ -58,8 +59,7 @@ class Reason(NamedTuple):
 class Sources(NamedTuple):
     """What the vectors of a run's users are made of."""
 
-    train: sp.csr_matrix  # (n_users, n_items)
-    item_scale: np.ndarray  # (n_items,) of A: one over the square root of how many collected it
+    edges: sp.csr_matrix  # (n_users, n_items) A_ui of every train pair; of what counts nothing, 0
     own: dict[str, np.ndarray]  # part -> (n_users, D)
     of_titles: dict[str, np.ndarray]  # part -> (n_items, D), of which a user gets A_ui each
     is_unknown: np.ndarray  # (n_users,) bool, for whom popularity ranks
@@ -92,7 +92,8 @@ def sources(
         before["own"] = before["own"] @ state["id_weight"] + state["bias"]
     if text is not None:
         before["own_text"] = torch.from_numpy(text) @ state["text_weight"]  # (N, D)
-    norm_adj, of_titles, n_layers = normalized_adjacency(dataset.train), {}, depth + config["input_layer"]
+    norm_adj = normalized_adjacency(weighted_train(dataset, config["rating_weight"]))
+    of_titles, n_layers = {}, depth + config["input_layer"]
     for name, over_graph in (("own", "history"), ("own_text", "graph_text")):
         if name in before and depth:
             g = propagate(before[name], norm_adj, depth - 1)[n_users:] * (depth / n_layers)  # (n_items, D)
@@ -100,9 +101,9 @@ def sources(
     own = {name: (part[:n_users] * (config["input_layer"] / n_layers)).numpy() for name, part in before.items()}
     has_text = np.zeros(n_users, bool) if text is None else text[:n_users].any(axis=1)
     is_unknown = ~has_text & (np.diff(dataset.train.indptr) == 0)
-    item_scale = np.maximum(np.bincount(dataset.train.indices, minlength=dataset.n_items), 1) ** -0.5
+    edges = with_values(dataset.train, norm_adj.values()[: dataset.train.nnz].numpy())  # users' rows stand first
     divided_by = config["normalize"], config["temperature"]
-    return Sources(dataset.train, item_scale, own, of_titles, is_unknown, divided_by, layout_of(state))
+    return Sources(edges, own, of_titles, is_unknown, divided_by, layout_of(state))
 
 
 def of_user(known: Sources, user: int, vector: torch.Tensor) -> Composition:
@@ -129,11 +130,12 @@ def composition(known: Sources, user: int) -> Composition:
         known: as from sources.
         user: their row.
     """
-    titles = known.train[user].indices
+    titles, edges = known.edges[user].indices, known.edges[user].data
     if known.is_unknown[user]:
         return Composition(titles, [Part("popularity", slice(-1, None), np.ones(1))])
-    scale = known.item_scale[titles, None] / max(len(titles), 1) ** 0.5  # (n, 1), A_ui
-    vectors = {name: scale * part[titles] for name, part in known.of_titles.items()}  # (n, D) each
+    vectors = {
+        name: edges[:, None].astype(np.float64) * part[titles] for name, part in known.of_titles.items()
+    }  # (n, D) each
     vectors |= {name: part[user].astype(np.float64) for name, part in known.own.items()}  # (D,) each
     by_length, divisor = known.divided_by
     if by_length:

@@ -166,7 +166,7 @@ def test_no_pair_but_of_train_is_an_edge_or_a_positive(tmp_path: Path, split: st
     edges = normalized_adjacency(dataset.train).to_dense()[: dataset.n_users, dataset.n_users :].numpy() > 0
     users, positives, _ = sample_triples(dataset.train, np.random.default_rng(0))
     trained = set(zip(users.tolist(), positives.tolist(), strict=True))
-    for (users, items, (places, wanted)), _ in softmax_batches(
+    for (users, items, (places, wanted), _), _ in softmax_batches(
         dataset.train, {"batch_size": 7}, np.random.default_rng(0), "cpu"
     )[1]:
         pairs = set(zip(users[places].tolist(), items[wanted].tolist(), strict=True))

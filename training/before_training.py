@@ -1,14 +1,17 @@
-"""What is decided on valid before training, by short runs: temperature, id dropout, and whether to use users' text."""
+"""What is decided on valid before training, by short runs: temperature, id dropout, users' text, weight of rates."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from data_loader import Dataset
+from evaluation.rated import liked_and_all
 from llm_embedding import TextVectors
+from model import LightGCN
+from runtime.distributed import broadcast_from_rank0
 from training.epoch import train_epoch
 from training.model_factory import build_model
 from training.optimizer import adam
@@ -19,17 +22,14 @@ log = logging.getLogger("aglrec")
 # users with tens of items need a low temperature; with a few items a high one, and more items placed by text only
 TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45), 0.5
 NEAR = 0.05  # share of the best figure
+RATING_GRID = (0.0, 0.25, 0.5, 1.0)
 EPOCHS, SHORT = 2, {"embedding_dim": 128, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
 def choose_before_training(
     dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
 ) -> dict[str, Any]:
-    """Choose on valid what the config leaves open with a temperature of 0.
-
-    Short runs of a small model decide: first the temperature of TEMPERATURE_GRID, then, with text, whether id_dropout
-    rises to ID_DROPOUT, and where users wrote something, whether their text is left out. Choices whose figures are NEAR
-    to each other are decided by runs of as many epochs as training has.
+    """Choose on valid what the config leaves open with a temperature of 0, and with a rating_weight of -1.
 
     Args:
         dataset: its test parts are not looked at.
@@ -38,14 +38,35 @@ def choose_before_training(
         device: where to train.
 
     Returns:
-        {"selected": the choices, "metric", "by": choice, epochs and figure of every run}, empty where nothing was open.
+        {"selected": the choices, "metric", "by": choice, epochs and figure of every run; "liked", the figure of liked
+        pairs, of those that chose the weight of rates}, empty where nothing was open.
     """
-    if config["temperature"]:
+    selected: dict[str, Any] = {}
+    tried: list[dict[str, Any]] = []
+    if not config["temperature"]:
+        selected, tried = _chosen_temperature(dataset, vectors, config, device)
+    if config["rating_weight"] < 0:
+        weight, rated = _chosen_rating_weight(dataset, vectors, {**config, **selected}, device)
+        selected, tried = {**selected, "rating_weight": weight}, tried + rated
+    if not selected:
         return {}
+    if tried:
+        log.info("short runs on valid decided: " + ", ".join(f"{key} {value}" for key, value in selected.items()))
+    return {"selected": selected, "metric": config["early_stop_metric"], "by": tried}
+
+
+def _chosen_temperature(
+    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Choose a temperature, and what goes with it; return the choices, and all runs.
+
+    Short runs of a small model decide: first the temperature of TEMPERATURE_GRID, then, with text, whether id_dropout
+    rises to ID_DROPOUT, and where users wrote something, whether their text is left out. Choices whose figures are NEAR
+    to each other are decided by runs of as many epochs as training has. A weight of rates that is open is 0 in them.
+    """
     if not dataset.valid.nnz:
-        selected = {"temperature": TEMPERATURE_GRID[1]}
         log.warning(f"without a valid part the temperature cannot be chosen; it is {TEMPERATURE_GRID[1]}")
-        return {"selected": selected, "metric": config["early_stop_metric"], "by": []}
+        return {"temperature": TEMPERATURE_GRID[1]}, []
     tried: list[dict[str, Any]] = []
 
     def figure_of(choice: dict[str, Any], epochs: int) -> float:
@@ -70,14 +91,48 @@ def choose_before_training(
         selected = best([selected, {**selected, "id_dropout": ID_DROPOUT}])
     if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"]:
         selected = best([selected, {**selected, "use_user_llm": False}])
-    log.info("short runs on valid decided: " + ", ".join(f"{key} {value}" for key, value in selected.items()))
-    return {"selected": selected, "metric": config["early_stop_metric"], "by": tried}
+    return selected, tried
+
+
+def _chosen_rating_weight(
+    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+) -> tuple[float, list[dict[str, Any]]]:
+    """Choose how much rates count; return that, and all runs.
+
+    Of RATING_GRID it is the weight that finds liked titles best, among those whose figure of all pairs is at most
+    rating_cost below the best of them. The figures are near to each other, so the runs, of a small model, have as many
+    epochs as training. Without rates or a valid part it is 0, and nothing is run.
+    """
+    if not dataset.valid.nnz or not dataset.has_rates:
+        return RATING_GRID[0], []
+    runs = []
+    for weight in RATING_GRID:
+        figure, liked = rated_run(dataset, vectors, {**config, "rating_weight": weight}, device)
+        choice = {"rating_weight": weight}
+        runs.append({"choice": choice, "epochs": config["epochs"], "figure": figure, "liked": liked})
+    enough = (1 - config["rating_cost"]) * max(run["figure"] for run in runs)
+    best = max((run for run in runs if run["figure"] >= enough), key=lambda run: run["liked"])
+    return best["choice"]["rating_weight"], runs
 
 
 def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
     """Train a small model and return its best valid metric among the titles with a history."""
-    short = {**config, **SHORT, "embedding_dim": min(SHORT["embedding_dim"], config["embedding_dim"])}
-    return best_valid_metric(dataset, vectors, short, device)
+    return best_valid_metric(dataset, vectors, _small(config), device)
+
+
+def rated_run(
+    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+) -> tuple[float, float]:
+    """Train a small model and return, of the epoch that is best on all valid pairs, liked_and_all on valid."""
+    config, measure = _small(config), broadcast_from_rank0(liked_and_all)
+    return max(
+        measure(*model.embeddings(), dataset, "valid", config)
+        for model in _each_epoch(dataset, vectors, config, device)
+    )
+
+
+def _small(config: dict[str, Any]) -> dict[str, Any]:
+    return {**config, **SHORT, "embedding_dim": min(SHORT["embedding_dim"], config["embedding_dim"])}
 
 
 def best_valid_metric(
@@ -94,11 +149,19 @@ def best_valid_metric(
         config: as from get_config, with a temperature above 0.
         after_epoch: called with each epoch and its figure; what it raises ends the training.
     """
-    model = build_model(dataset, vectors, config, device)
-    optimizer, rng, figures = adam(model, config["lr"]), np.random.default_rng([config["seed"], 4]), []
-    metric = config["early_stop_metric"]
-    for epoch in range(1, config["epochs"] + 1):
-        train_epoch(model, optimizer, dataset, config, rng, epoch)
+    metric, figures = config["early_stop_metric"], []
+    for epoch, model in enumerate(_each_epoch(dataset, vectors, config, device), start=1):
         figures.append(valid_metrics(model, dataset, config, auc=metric == "AUC")[metric])
         after_epoch(epoch, figures[-1])
     return max(figures)
+
+
+def _each_epoch(
+    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+) -> Iterator[LightGCN]:
+    """Train a model, and yield it after each epoch."""
+    model = build_model(dataset, vectors, config, device)
+    optimizer, rng = adam(model, config["lr"]), np.random.default_rng([config["seed"], 4])
+    for epoch in range(1, config["epochs"] + 1):
+        train_epoch(model, optimizer, dataset, config, rng, epoch)
+        yield model

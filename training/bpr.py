@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import softplus
 
 from model import LightGCN
-from training.steps import Batches, Drop, chosen, distinct
+from training.steps import Batches, Drop, chosen, distinct, mean_of_pairs, weights_of
 
 
 def bpr_loss(
@@ -16,6 +16,7 @@ def bpr_loss(
     user_ids: torch.Tensor,
     pos_items: torch.Tensor,
     neg_items: torch.Tensor,
+    weights: torch.Tensor | None,
     config: dict[str, Any],
     drop: Drop | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,6 +25,7 @@ def bpr_loss(
     Args:
         user_ids, pos_items: (B,) row numbers.
         neg_items: (B,), or (m, B) candidates, of which each pair gets the one that scores highest.
+        weights: (B,) what each pair counts; None if all count one.
         config: its reg_lambda is the weight of half the squared length of the batch's id vectors, a triple.
         drop: chooses, among nodes, the items that are placed by text only in this step: (n,) -> (n,) bool.
 
@@ -41,7 +43,7 @@ def bpr_loss(
         place = _hardest(final.detach(), place, len(user_ids))  # (3B,)
         times = torch.zeros_like(times).index_add_(0, place, torch.ones_like(place))
     penalty = (id_rows.square().sum(dim=1) * times).sum() / (2 * len(user_ids))
-    return bpr_of(final, place), config["reg_lambda"] * penalty
+    return bpr_of(final, place, weights), config["reg_lambda"] * penalty
 
 
 def _hardest(final: torch.Tensor, places: torch.Tensor, n: int) -> torch.Tensor:
@@ -51,26 +53,31 @@ def _hardest(final: torch.Tensor, places: torch.Tensor, n: int) -> torch.Tensor:
     return torch.cat([places[: 2 * n], candidates.gather(0, scores.argmax(dim=0, keepdim=True))[0]])
 
 
-def bpr_of(final: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def bpr_of(final: torch.Tensor, places: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
     """Return the mean of -log sigmoid(positive score - negative score) of triples.
 
     Args:
         final: (n, D) vectors.
         places: (3B,) where in them the users, the positives and the negatives stand.
+        weights: (B,) what each triple counts; None if all count one.
     """
     users, positives, negatives = final.index_select(0, places).chunk(3)  # (B, D) each
     margin = (users * (positives - negatives)).sum(dim=1)  # (B,)
-    return softplus(-margin).mean()
+    return mean_of_pairs(softplus(-margin), weights)
 
 
 def bpr_batches(
     train: sp.csr_matrix, config: dict[str, Any], rng: np.random.Generator, device: torch.device
 ) -> Batches:
-    """Draw an epoch's triples and part them: (loss function, [((user_ids, pos_items, neg_items), pairs), ...])."""
-    users, items, negatives = sample_triples(train, rng, config["hard_negatives"])
+    """Draw and part an epoch's triples: (loss function, [((user_ids, pos_items, neg_items, weights), pairs), ...])."""
+    triples = sample_triples(train, rng, config["hard_negatives"])
+    weights = weights_of(train, *triples[:2])
     parts = [
-        torch.from_numpy(part).to(device).split(config["batch_size"], dim=-1) for part in (users, items, negatives)
+        torch.from_numpy(part).to(device).split(config["batch_size"], dim=-1)
+        for part in (*triples, weights)
+        if part is not None
     ]
+    parts += [[None] * len(parts[0])] * (weights is None)
     return bpr_loss, [(batch, len(batch[0])) for batch in zip(*parts, strict=True)]
 
 

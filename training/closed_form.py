@@ -117,6 +117,7 @@ def log_popularity(train: sp.csr_matrix) -> np.ndarray:
 
 
 def normalized(train: sp.csr_matrix) -> sp.csr_matrix:
-    """Divide every one by the square roots of the counts of its row and of its column."""
-    scale = [np.maximum(np.asarray(train.sum(axis=axis)).ravel(), 1) ** -0.5 for axis in (1, 0)]
+    """Divide every value by the square roots of the sums of its row and of its column; without any, by 1."""
+    sums = (np.asarray(train.sum(axis=axis)).ravel() for axis in (1, 0))
+    scale = [np.where(total > 0, total, 1) ** -0.5 for total in sums]
     return sp.csr_matrix(sp.diags_array(scale[0]) @ train @ sp.diags_array(scale[1]))

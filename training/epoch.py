@@ -17,6 +17,7 @@ from runtime.memory import explains_out_of_memory
 from training.losses import epoch_batches
 from training.optimizer import set_lr
 from training.steps import id_dropout
+from training.user_rows import weighted_train
 
 # of training that a kill can cost, in epochs that last longer
 SAVE_SECONDS = 300.0
@@ -47,7 +48,7 @@ def train_epoch(
     the start of that epoch.
     """
     device = model.id_emb.device
-    loss_of, batches = epoch_batches(dataset.train, config, rng, device)
+    loss_of, batches = epoch_batches(weighted_train(dataset, config["rating_weight"]), config, rng, device)
     generator = torch.Generator(device).manual_seed(config["seed"] * 1_000_003 + epoch)
     drop = id_dropout(model, config["id_dropout"], generator)
     done, total, n_pairs, saved_at = 0, torch.zeros((), device=device), 0, time.monotonic()

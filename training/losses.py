@@ -5,9 +5,12 @@ A loss is a file of this room with two functions:
     my_loss(model, *batch, config, drop=None) -> (loss, penalty)
         Two scalars: the mean loss a pair, which history.jsonl shows, and the L2 penalty, which it leaves out. What
         drop(nodes) picks has to be placed by its text only: `final, id_rows = model(nodes, chosen(drop, nodes))`.
+        With weights of pairs in its batch the mean is steps.mean_of_pairs(values, weights).
     my_batches(train, config, rng, device) -> (my_loss, [(batch, n_pairs), ...])
         The batches of an epoch, in the order of the steps. Whatever is random is drawn from rng, or from a seed in the
         batch that was drawn from rng: an epoch that was interrupted goes on from any step with the same draws.
+        The values of train are what its pairs count by their rates: ones, unless rating_weight is set. A loss that is
+        to follow them puts those of its pairs into the batch, or None where all are ones; see steps.weights_of.
 
 Both get the whole config, so that a loss has settings of its own. config.py lists the names that are legal.
 """

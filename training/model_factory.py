@@ -11,6 +11,7 @@ from llm_embedding import TextVectors, fused_text
 from model import LINEAR_BUFFERS, LightGCN
 from training.closed_form import normalized
 from training.placing import place_users
+from training.user_rows import weighted_train
 
 
 def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> LightGCN:
@@ -20,8 +21,9 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
         text = torch.from_numpy(fused_text(vectors, config))
     generator = torch.Generator().manual_seed(config["seed"])
     popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
+    train = weighted_train(dataset, config["rating_weight"])
     return LightGCN(
-        normalized_adjacency(dataset.train).to(device),
+        normalized_adjacency(train).to(device),
         dataset.n_users,
         config["embedding_dim"],
         config["num_layers"],
@@ -29,7 +31,7 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
         text,
         config["init_std"],
         generator,
-        initial=svd_start(dataset.train, config["embedding_dim"]) if config["init"] == "svd" else None,
+        initial=svd_start(train, config["embedding_dim"]) if config["init"] == "svd" else None,
         normalize=config["normalize"],
         temperature=config["temperature"],
         has_bias=config["calibrate"] or config["cold_cost"] < 1 and bool((popularity == 0).any()),
@@ -39,7 +41,7 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
 
 
 def svd_start(train: sp.csr_matrix, embedding_dim: int) -> torch.Tensor:
-    """Factorise the normalised train matrix: (n_users + n_items, D), U sqrt(S) above V sqrt(S).
+    """Factorise the normalised train matrix, weighted or of ones: (n_users + n_items, D), U sqrt(S) above V sqrt(S).
 
     Source:
         Halko et al. 2011, randomised SVD (scikit-learn's); the matrix is the upper right block of A.

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from model import LightGCN
-from training.steps import MAX_SCORES, Batches, Drop, chosen
+from training.steps import MAX_SCORES, Batches, Drop, chosen, is_weighted, mean_of_pairs
 
 
 def simplex_loss(
@@ -16,6 +16,7 @@ def simplex_loss(
     user_ids: torch.Tensor,
     item_ids: torch.Tensor,
     places: torch.Tensor,
+    weights: torch.Tensor | None,
     seed: int,
     config: dict[str, Any],
     drop: Drop | None = None,
@@ -26,6 +27,7 @@ def simplex_loss(
         user_ids: (u,) row numbers of the batch's users.
         item_ids: (n,) row numbers of the catalogue.
         places: (2, B), for each of the pairs its place in user_ids and in item_ids.
+        weights: (B,) what each of the pairs counts in the first term; None if all count one.
         seed: of the negatives, which are drawn from the whole catalogue, the user's own titles included.
         config: negatives is how many are drawn for a pair, margin the cosine below which one costs nothing, and
             negative_weight what their mean counts; reg_lambda is the weight of half the squared length of the id
@@ -53,7 +55,7 @@ def simplex_loss(
     at_once = max(1, MAX_SCORES // len(item_ids))
     parts = zip(of_users.split(at_once), negatives.split(at_once), strict=True)
     disliked = torch.cat([(users[mine] @ catalogue.T).gather(1, drawn) for mine, drawn in parts])  # (B, negatives)
-    loss = (1 - liked).mean() + config["negative_weight"] * (disliked - config["margin"]).relu().mean()
+    loss = mean_of_pairs(1 - liked, weights) + config["negative_weight"] * (disliked - config["margin"]).relu().mean()
     penalty = (lengths[of_users] + lengths[len(user_ids) + of_items]).mean() / 2
     return loss, config["reg_lambda"] * penalty
 
@@ -61,18 +63,19 @@ def simplex_loss(
 def simplex_batches(
     train: sp.csr_matrix, config: dict[str, Any], rng: np.random.Generator, device: torch.device
 ) -> Batches:
-    """Part the train pairs in random order: (loss function, [((user_ids, item_ids, places, seed), pairs), ...]).
+    """Part the train pairs at random: (loss function, [((user_ids, item_ids, places, weights, seed), pairs), ...]).
 
     The catalogue is the items with a train pair: a new title is not a negative of anyone.
     """
     catalogue, of_items = np.unique(train.indices, return_inverse=True)
     users = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
     order, items = rng.permutation(train.nnz), torch.from_numpy(catalogue.astype(np.int64)).to(device)
-    batches = []
+    batches, has_weights = [], is_weighted(train)
     for start in range(0, len(order), config["batch_size"]):
         pairs = order[start : start + config["batch_size"]]
         mine, of_users = np.unique(users[pairs], return_inverse=True)
         places = torch.from_numpy(np.stack([of_users, of_items[pairs]])).to(device)  # (2, B)
+        weights = torch.from_numpy(train.data[pairs]).to(device) if has_weights else None
         seed = int(rng.integers(2**62))
-        batches.append(((torch.from_numpy(mine).to(device), items, places, seed), len(pairs)))
+        batches.append(((torch.from_numpy(mine).to(device), items, places, weights, seed), len(pairs)))
     return simplex_loss, batches

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from model import LightGCN
-from training.steps import MAX_SCORES, Batches, Drop, chosen
+from training.steps import MAX_SCORES, Batches, Drop, chosen, is_weighted, mean_of_pairs
 
 
 def softmax_loss(
@@ -15,6 +15,7 @@ def softmax_loss(
     user_ids: torch.Tensor,
     item_ids: torch.Tensor,
     positives: torch.Tensor,
+    weights: torch.Tensor | None,
     config: dict[str, Any],
     drop: Drop | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,6 +25,7 @@ def softmax_loss(
         user_ids: (B,) row numbers.
         item_ids: (n,) row numbers of the catalogue.
         positives: (2, p), for each of the users' train pairs its place in user_ids and in item_ids.
+        weights: (p,) what each of these pairs counts; None if all count one.
         config: its reg_lambda is the weight of half the squared length of the users' id vectors, a user.
         drop: as in bpr_loss.
 
@@ -38,10 +40,11 @@ def softmax_loss(
     users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids) :], positives
     if len(users) * len(catalogue) > MAX_SCORES:
         wanted = (users[places] * catalogue[items]).sum(dim=1)  # (p,)
-        loss = LogSumExp.apply(users, catalogue)[places].mean() - wanted.mean()
+        total = LogSumExp.apply(users, catalogue)[places]  # (p,)
     else:
         scores = users @ catalogue.T  # (B, n)
-        loss = scores.logsumexp(dim=1)[places].mean() - scores[places, items].mean()
+        total, wanted = scores.logsumexp(dim=1)[places], scores[places, items]  # (p,) each
+    loss = mean_of_pairs(total, weights) - mean_of_pairs(wanted, weights)
     penalty = id_rows[: len(user_ids)].square().sum() / (2 * len(user_ids))
     return loss, config["reg_lambda"] * penalty
 
@@ -77,7 +80,7 @@ class LogSumExp(torch.autograd.Function):
 def softmax_batches(
     train: sp.csr_matrix, config: dict[str, Any], rng: np.random.Generator, device: torch.device
 ) -> Batches:
-    """Part the users in random order: (loss function, [((user_ids, item_ids, positives), pairs), ...]).
+    """Part the users in random order: (loss function, [((user_ids, item_ids, positives, weights), pairs), ...]).
 
     The catalogue is the items with a train pair: a new title is not a negative of anyone.
     """
@@ -86,10 +89,12 @@ def softmax_batches(
     place[catalogue] = np.arange(len(catalogue))
     items = torch.from_numpy(catalogue).to(device)
     users = rng.permutation(np.flatnonzero(np.diff(train.indptr)))
-    batches = []
+    batches, has_weights = [], is_weighted(train)
     for start in range(0, len(users), config["batch_size"]):
         mine = users[start : start + config["batch_size"]]
         rows = train[mine]
         positives = np.stack([np.repeat(np.arange(len(mine)), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
-        batches.append(((torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device)), rows.nnz))
+        weights = torch.from_numpy(rows.data).to(device) if has_weights else None
+        batch = torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device), weights
+        batches.append((batch, rows.nnz))
     return softmax_loss, batches

@@ -1,8 +1,10 @@
-"""What the losses share: the nodes of a step, which of them are placed by their text only, and the types of a loss."""
+"""What the losses share: the nodes of a step, which of them have only text, what pairs count, the types of a loss."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 
 from model import LightGCN
@@ -54,6 +56,23 @@ def chosen(drop: Drop | None, nodes: torch.Tensor) -> torch.Tensor | None:
     if drop is None:
         return None
     return drop(nodes).nonzero().squeeze(1) if _is_on_cpu(nodes) else drop(nodes)
+
+
+def is_weighted(train: sp.csr_matrix) -> bool:
+    """Tell whether some pairs of train count more or less than others; else a loss has no weights."""
+    return bool((train.data != 1).any())
+
+
+def weights_of(train: sp.csr_matrix, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray | None:
+    """Return what these pairs (n,) of train count, (n,) float32; None where all pairs of train count one."""
+    return np.asarray(train[user_ids, item_ids]).ravel() if is_weighted(train) else None
+
+
+def mean_of_pairs(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Return the mean of a value a pair (n,), each counting its weight (n,); 0 where all weights are 0."""
+    if weights is None:
+        return values.mean()
+    return (values * weights).sum() / weights.sum().clamp_min(1e-12)
 
 
 def _is_on_cpu(nodes: torch.Tensor) -> bool:

@@ -38,6 +38,17 @@ def known_rows(dataset: Dataset, part: str, rating_weight: float = 0.0, recency:
     return weighted_rows(pairs, dataset.scores_of(pairs), dataset.ages_of(pairs), rating_weight, recency)
 
 
+def weighted_train(dataset: Dataset, rating_weight: float) -> sp.csr_matrix:
+    """Return train with what each pair counts in training: float32, and train itself where rates decide nothing.
+
+    Args:
+        rating_weight: as of ratings.pair_weights; -1, which is still to be chosen, weighs as 0 does.
+    """
+    if rating_weight <= 0:
+        return dataset.train
+    return with_values(dataset.train, pair_weights(dataset.scores_of(dataset.train), rating_weight))
+
+
 def with_values(pairs: sp.csr_matrix, values: np.ndarray) -> sp.csr_matrix:
     """Return pairs with these values (nnz,), float32; those that are 0 stay."""
     return sp.csr_matrix((values.astype(np.float32), pairs.indices, pairs.indptr), shape=pairs.shape)

@@ -12,7 +12,7 @@ from model import LightGCN, spmm
 from runtime.distributed import SumOverProcesses
 from training.bpr import bpr_of, sample_triples
 from training.softmax import LogSumExp
-from training.steps import Batches, Drop, chosen
+from training.steps import Batches, Drop, chosen, weights_of
 
 
 class NoisyPropagation(torch.autograd.Function):
@@ -65,6 +65,7 @@ def xsimgcl_loss(
     nodes: torch.Tensor,
     places: torch.Tensor,
     n_contrasted: tuple[int, int],
+    weights: torch.Tensor | None,
     seed: int,
     config: dict[str, Any],
     drop: Drop | None = None,
@@ -75,6 +76,7 @@ def xsimgcl_loss(
         nodes: (n,) the batch's nodes, each once: its users, the items of its pairs, and the other negatives.
         places: (3B,) where in nodes the users, the positives and the negatives of the triples stand.
         n_contrasted: how many users, and how many items of pairs, stand first in nodes.
+        weights: (B,) what each of the triples counts in the BPR loss; None if all count one.
         seed: of the noise.
         config: noise is the length of what is added to every vector in every layer, cl_layer the layer that is
             contrasted with the mean of all of them, cl_temperature what the cosines are divided by, and cl_weight
@@ -98,7 +100,7 @@ def xsimgcl_loss(
     parts = zip(one.split(n_contrasted), other.split(n_contrasted), strict=True)
     contrast = sum(info_nce(*views, config["cl_temperature"]) for views in parts)
     penalty = id_rows.square().sum(dim=1)[places].sum() / (2 * len(places) / 3)
-    return bpr_of(final, places) + config["cl_weight"] * contrast, config["reg_lambda"] * penalty
+    return bpr_of(final, places, weights) + config["cl_weight"] * contrast, config["reg_lambda"] * penalty
 
 
 def info_nce(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -141,6 +143,7 @@ def xsimgcl_batches(
 ) -> Batches:
     """Draw the triples of bpr and part them; which nodes a batch has is found here, so that no step waits for it."""
     triples = np.stack(sample_triples(train, rng))  # (3, n)
+    weights = weights_of(train, *triples[:2])
     place = np.zeros(train.shape[1], np.int64)
     batches = []
     for start in range(0, triples.shape[1], config["batch_size"]):
@@ -151,5 +154,7 @@ def xsimgcl_batches(
         nodes = np.concatenate([mine, items + train.shape[0]])
         places = np.concatenate([of_users, place[positives], place[negatives]])  # (3B,)
         on_device = (torch.from_numpy(part).to(device) for part in (nodes, places))
-        batches.append(((*on_device, (len(mine), len(liked)), int(rng.integers(2**62))), len(users)))
+        counted = None if weights is None else torch.from_numpy(weights[start : start + len(users)]).to(device)
+        seed = int(rng.integers(2**62))
+        batches.append(((*on_device, (len(mine), len(liked)), counted, seed), len(users)))
     return xsimgcl_loss, batches

@@ -45,7 +45,11 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
     tried = {
         "short runs": [
             # an earlier version told no epochs
-            {**run["choice"], **{key: run[key] for key in ("epochs",) if key in run}, decided["metric"]: run["figure"]}
+            {
+                **run["choice"],
+                **{key: run[key] for key in ("epochs", "liked") if key in run},
+                decided["metric"]: run["figure"],
+            }
             for run in decided.get("by", [])
         ],
         "linear columns": linear.get("tried", []),

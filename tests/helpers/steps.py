@@ -24,7 +24,7 @@ def bytes_of_a_step(n_more: int) -> list[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dist, "all_reduce", lambda tensor: reduced.append(tensor.nbytes) or all_reduce(tensor))
         users = torch.arange(5)
-        loss, penalty = bpr.bpr_loss(model, users, users, (users + 1) % 5, {"reg_lambda": 0.1})
+        loss, penalty = bpr.bpr_loss(model, users, users, (users + 1) % 5, None, {"reg_lambda": 0.1})
         (loss + penalty).backward()
     return reduced
 
@@ -45,7 +45,7 @@ def gradients() -> dict[str, list[Any]]:
             generator=generator,
         )
         users = torch.arange(5)
-        loss, penalty = bpr.bpr_loss(model, users, users, users + 2, {"reg_lambda": 0.1})
+        loss, penalty = bpr.bpr_loss(model, users, users, users + 2, None, {"reg_lambda": 0.1})
         (loss + penalty).backward()
         whole = model.whole_state({name: parameter.grad for name, parameter in model.named_parameters()})
         found |= {f"{fusion_mode} {name}": gradient.tolist() for name, gradient in whole.items()}

@@ -1,5 +1,6 @@
 """Scores taken apart: that the parts sum to the score, and that each title is given what came through it."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from config import get_config
-from data_loader import normalized_adjacency
+from data_loader import Dataset, normalized_adjacency
 from inference.explanations import (
     Composition,
     Sources,
@@ -30,6 +31,7 @@ from tests.helpers.data import dataset_of, write_data
 from tests.helpers.graphs import dense_adjacency
 from training.linear_columns import linear_users
 from training.model_factory import build_model
+from training.user_rows import weighted_train
 
 N_USERS, N_ITEMS, DIM, TEXT_DIM, RANK = 40, 30, 6, 9, 4
 UNKNOWN = 7  # a user without a title
@@ -74,14 +76,17 @@ def drawn_model(
     return model, None if fusion == "none" else text.numpy()
 
 
-def sources_by(model: LightGCN, text: np.ndarray | None, train: sp.csr_matrix) -> Sources:
+def sources_by(
+    model: LightGCN, text: np.ndarray | None, train: sp.csr_matrix, dataset: Dataset | None = None, weight: float = 0.0
+) -> Sources:
     config = {
         "num_layers": model.num_layers,
         "input_layer": model.input_layer,
         "normalize": model.normalize,
         "temperature": model.temperature,
+        "rating_weight": weight,
     }
-    return sources(model.whole_state(model.state_dict()), dataset_of(train), text, config)
+    return sources(model.whole_state(model.state_dict()), dataset or dataset_of(train), text, config)
 
 
 def summed(parts: Composition, width: int) -> np.ndarray:
@@ -113,6 +118,37 @@ def test_the_parts_of_every_pair_sum_to_its_score(fusion: str, depth: int, more:
             assert reason.contributions.sum() == pytest.approx(
                 sum(part for name, part in reason.parts.items() if name in by_title), abs=1e-9
             )
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_parts_sum_to_the_score_where_rates_weigh_the_graph(fusion: str, depth: int, normalize: bool) -> None:
+    train = drawn_train()
+    rates = np.random.default_rng(1).choice([1, 5, 8, 9, 10], train.nnz).astype(np.float32)
+    dataset = dataclasses.replace(dataset_of(train), rates=rates)
+    model, text = drawn_model(weighted_train(dataset, 0.5), fusion, depth, normalize=normalize)
+    made_of, (user_emb, item_emb) = sources_by(model, text, train, dataset, 0.5), model.embeddings()
+    scores = (user_emb.double() @ item_emb.double().T).numpy()
+    for user in range(N_USERS):
+        apart = composition(made_of, user)
+        assert apart.titles.tolist() == train[user].indices.tolist()
+        for item, reason in enumerate(explain(apart, item_emb, list(range(N_ITEMS)))):
+            assert sum(reason.parts.values()) == pytest.approx(scores[user, item], abs=1e-4)
+
+
+def test_a_title_that_counts_nothing_brings_nothing() -> None:
+    train = drawn_train()
+    rates = np.full(train.nnz, 9, np.float32)
+    rates[:2] = 1, 8  # of the first user, who disliked the first title
+    dataset = dataclasses.replace(dataset_of(train), rates=rates)
+    weighted = weighted_train(dataset, 1.0)
+    assert weighted.data[0] == 0
+    model, text = drawn_model(weighted, "sum", 2)
+    [reason] = explain(composition(sources_by(model, text, train, dataset, 1.0), 0), model.embeddings()[1], [5])
+    brought = dict(zip(reason.titles.tolist(), reason.contributions.tolist(), strict=True))
+    assert brought[train.indices[0]] == 0
+    assert all(part for title, part in brought.items() if title != train.indices[0])
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -234,7 +234,7 @@ def train_a_little(model: LightGCN, epochs: int = 4, lr: float = 0.05) -> None:
     for _ in range(epochs):
         triples = torch.from_numpy(np.stack(sample_triples(toy_train(), rng)))
         for batch in triples.split(16, dim=1):
-            loss, penalty = bpr_loss(model, *batch, config={"reg_lambda": 0.01})
+            loss, penalty = bpr_loss(model, *batch, None, {"reg_lambda": 0.01})
             optimizer.zero_grad()
             (loss + penalty).backward()
             optimizer.step()
@@ -244,10 +244,10 @@ def train_a_little(model: LightGCN, epochs: int = 4, lr: float = 0.05) -> None:
 def test_training_fits_the_pairs_and_stays_finite(fusion: str) -> None:
     model = build(2, fusion, text_of((True, True)))
     triples = torch.from_numpy(np.stack(sample_triples(toy_train(), np.random.default_rng(9))))
-    before = bpr_loss(model, *triples, config={"reg_lambda": 0.0})[0].item()
+    before = bpr_loss(model, *triples, None, {"reg_lambda": 0.0})[0].item()
     train_a_little(model)
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
-    assert bpr_loss(model, *triples, config={"reg_lambda": 0.0})[0].item() < 0.8 * before
+    assert bpr_loss(model, *triples, None, {"reg_lambda": 0.0})[0].item() < 0.8 * before
 
 
 # --- what is kept, and the start ---

@@ -160,6 +160,6 @@ def test_of_several_candidates_the_highest_scored_is_the_negative(dataset: Datas
     scores = (user_emb[users] * item_emb[candidates.long()]).sum(dim=2)  # (4, n)
     hardest = candidates.gather(0, scores.argmax(dim=0, keepdim=True))[0]
     assert (scores.argmax(dim=0) > 0).any()
-    found, expected = (bpr_loss(model, users, positives, some, config) for some in (candidates, hardest.long()))
+    found, expected = (bpr_loss(model, users, positives, some, None, config) for some in (candidates, hardest.long()))
     assert [one.item() for one in found] == pytest.approx([one.item() for one in expected])
-    assert found[0].item() > bpr_loss(model, users, positives, candidates[0].long(), config)[0].item()
+    assert found[0].item() > bpr_loss(model, users, positives, candidates[0].long(), None, config)[0].item()

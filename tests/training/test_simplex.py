@@ -34,7 +34,7 @@ def test_loss_and_gradients_are_those_of_the_published_form(
     config, dataset = {**cold[0], **PLAIN, **more}, cold[1]
     model = built(dataset, config).double()
     loss_of, batches = simplex_batches(dataset.train, config, np.random.default_rng(0), CPU)
-    user_ids, item_ids, places, seed = batches[0][0]
+    user_ids, item_ids, places, _, seed = batches[0][0]
     drawn = torch.randint(len(item_ids), (30, 12), generator=torch.Generator().manual_seed(seed))
 
     def published() -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,7 +66,7 @@ def test_batches_are_the_train_pairs_against_the_catalogue() -> None:
     train = sp.csr_matrix(np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1]], np.float32))
     _, batches = simplex_batches(train, {"batch_size": 3}, np.random.default_rng(0), CPU)
     pairs: list[tuple[int, int]] = []
-    for (user_ids, item_ids, (of_users, of_items), _), weight in batches:
+    for (user_ids, item_ids, (of_users, of_items), _, _), weight in batches:
         assert item_ids.tolist() == [0, 2, 3]
         assert sorted(set(of_users.tolist())) == list(range(len(user_ids)))
         assert len(of_users) == weight

@@ -94,7 +94,7 @@ def test_softmax_batches_cover_every_train_pair_once_and_nothing_held_out(cold: 
     epochs = [softmax_batches(dataset.train, {"batch_size": 16}, rng, CPU)[1] for _ in range(2)]
     for batches in epochs:
         found: list[tuple[int, int]] = []
-        for (user_ids, item_ids, (places, items)), weight in batches:
+        for (user_ids, item_ids, (places, items), _), weight in batches:
             assert item_ids.tolist() == catalogue_of(dataset)
             assert len(user_ids) <= 16
             pairs = list(zip(user_ids[places].tolist(), item_ids[items].tolist(), strict=True))
@@ -108,6 +108,8 @@ def test_softmax_batches_cover_every_train_pair_once_and_nothing_held_out(cold: 
 
 def test_softmax_batches_leave_out_users_without_a_train_pair() -> None:
     train = sp.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 0, 1]], np.float32))
-    (((user_ids, item_ids, _), weight),) = softmax_batches(train, {"batch_size": 9}, np.random.default_rng(0), CPU)[1]
+    (((user_ids, item_ids, _, _), weight),) = softmax_batches(train, {"batch_size": 9}, np.random.default_rng(0), CPU)[
+        1
+    ]
     assert sorted(user_ids.tolist()) == [0, 2]
     assert (item_ids.tolist(), weight) == ([0, 2], 3)

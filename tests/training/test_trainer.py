@@ -42,7 +42,7 @@ def test_loss_equals_the_textbook_form(dataset: Dataset, config: dict[str, Any])
     users, positives, negatives = (
         torch.from_numpy(part[:50]) for part in sample_triples(dataset.train, np.random.default_rng(0))
     )
-    loss, penalty = bpr.bpr_loss(model, users, positives, negatives, config={"reg_lambda": 0.01})
+    loss, penalty = bpr.bpr_loss(model, users, positives, negatives, None, {"reg_lambda": 0.01})
     user_emb, item_emb = model.embeddings()
     margin = (user_emb[users] * (item_emb[positives] - item_emb[negatives])).sum(1)
     assert loss.item() == pytest.approx(-torch.log(torch.sigmoid(margin)).mean().item(), rel=1e-5)
@@ -61,7 +61,7 @@ def test_fusing_nodes_once_or_as_often_as_they_stand_is_the_same(
     for form in (steps.distinct, lambda nodes: (nodes, torch.arange(len(nodes)), torch.ones_like(nodes))):
         monkeypatch.setattr(bpr, "distinct", form)
         model.zero_grad()
-        loss, penalty = bpr.bpr_loss(model, *triples, config={"reg_lambda": 0.01})
+        loss, penalty = bpr.bpr_loss(model, *triples, None, {"reg_lambda": 0.01})
         (loss + penalty).backward()
         found.append([loss.detach(), penalty.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
     for once, often in zip(*found, strict=True):

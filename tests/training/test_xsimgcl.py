@@ -76,7 +76,7 @@ def test_loss_and_gradients_are_those_of_the_published_form(
 def test_batches_are_the_triples_of_an_epoch(dataset: Dataset, config: dict[str, Any]) -> None:
     _, batches = xsimgcl_batches(dataset.train, {"batch_size": 50}, np.random.default_rng(0), CPU)
     pairs: list[tuple[int, int]] = []
-    for (nodes, places, (n_users, n_positives), _), weight in batches:
+    for (nodes, places, (n_users, n_positives), _, _), weight in batches:
         users, positives, negatives = triples_of((nodes, places), dataset.n_users)
         assert len(users) == weight
         assert len(set(nodes.tolist())) == len(nodes)

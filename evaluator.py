@@ -1,6 +1,6 @@
 """Metrics of a full ranking, overall and by group; knows vectors, no model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,8 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset, pairs_of_items
+from dataset.recency import users_of
+from dataset.tastes import FOUND, pairs_by_taste
 from evaluation.ranking import Factor, Ranking, rank_items
 
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
@@ -60,34 +62,71 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     "MAP": average_precision,
     "Precision": precision,
 }
+TASTE_METRICS = ("Recall", "NDCG")  # those of what was liked, and of what was loved
 
 
-def user_metrics(ranking: Ranking, target: sp.csr_matrix, top_k: list[int]) -> dict[str, np.ndarray]:
-    """Compute each of METRICS, at each cut-off, of every ranked user.
+def user_metrics(
+    ranking: Ranking, target: sp.csr_matrix, top_k: list[int], names: Iterable[str] = tuple(METRICS)
+) -> dict[str, np.ndarray]:
+    """Compute metrics, at each cut-off, of every ranked user.
 
     Args:
         ranking: as from rank_items, lists at least max(top_k) long.
         target: CSR (n_users, n_items).
         top_k: the cut-offs.
+        names: which of METRICS; all of them unless given, and then AUC as well where the ranking has it.
 
     Returns:
         metric key, as "Recall@20" -> (n,) float64 in the order of ranking.user_ids; NaN for users without a target
-        item, who belong to no average. "AUC" is included where the ranking has it.
+        item, who belong to no average.
     """
     n_items = target.shape[1]
     counts = np.diff(target.indptr)[ranking.user_ids]
-    keys = np.repeat(np.arange(target.shape[0]), np.diff(target.indptr)) * n_items + target.indices
+    keys = users_of(target) * n_items + target.indices
     listed = ranking.user_ids[:, None] * n_items + ranking.items
     hits = np.isin(listed, keys) & (ranking.items >= 0)  # (n, width)
     at_least_one = np.maximum(counts, 1)
     metrics = {
-        f"{name}@{k}": np.where(counts > 0, metric(hits, at_least_one, k), np.nan)
+        f"{name}@{k}": np.where(counts > 0, METRICS[name](hits, at_least_one, k), np.nan)
         for k in top_k
-        for name, metric in METRICS.items()
+        for name in names
     }
-    if ranking.auc is not None:
+    if ranking.auc is not None and set(names) == set(METRICS):
         metrics["AUC"] = ranking.auc
     return metrics
+
+
+def rank(
+    user_emb: Factor,
+    item_emb: Factor,
+    target: sp.csr_matrix,
+    masked: sp.csr_matrix,
+    config: dict[str, Any],
+    candidates: np.ndarray | None = None,
+    auc: bool = True,
+) -> Ranking:
+    """Rank the items for every user with a target item; as evaluate, whose lists these are.
+
+    Returns:
+        The Ranking, of rows among all items, whatever the candidates.
+    """
+    users = np.flatnonzero(np.diff(target.indptr))
+    if candidates is not None:
+        rows = candidates if sp.issparse(item_emb) else torch.from_numpy(candidates)
+        item_emb, target, masked = item_emb[rows], target[:, candidates], masked[:, candidates]
+    ranking = rank_items(
+        user_emb,
+        item_emb,
+        users,
+        masked,
+        min(max(config["top_k"]), item_emb.shape[0]),
+        target if auc else None,
+        config["seed"],
+        config["eval_memory_mb"],
+    )
+    if candidates is None:
+        return ranking
+    return ranking._replace(items=np.where(ranking.items >= 0, candidates[ranking.items], -1))
 
 
 def evaluate(
@@ -106,27 +145,24 @@ def evaluate(
         target: CSR (n_users, n_items), the pairs to be found.
         masked: CSR (n_users, n_items), the pairs known before: train, and valid when testing.
         config: uses top_k, seed and eval_memory_mb.
-        candidates: item rows to rank among; all items if None. A list is no longer than there are candidates.
+        candidates: item rows to rank among, ascending; all items if None. A list is no longer than there are
+            candidates, and only pairs of theirs are targets.
         auc: whether to compute AUC.
 
     Returns:
         metric key -> (n,) per-user values, n the number of users with a target item; see user_metrics.
     """
     if candidates is not None:
-        rows = candidates if sp.issparse(item_emb) else torch.from_numpy(candidates)
-        item_emb, target, masked = item_emb[rows], target[:, candidates], masked[:, candidates]
-    users = np.flatnonzero(np.diff(target.indptr))
-    ranking = rank_items(
-        user_emb,
-        item_emb,
-        users,
-        masked,
-        min(max(config["top_k"]), item_emb.shape[0]),
-        target if auc else None,
-        config["seed"],
-        config["eval_memory_mb"],
-    )
-    return user_metrics(ranking, target, config["top_k"])
+        target = pairs_of_items(target, np.isin(np.arange(target.shape[1]), candidates))
+    return user_metrics(rank(user_emb, item_emb, target, masked, config, candidates, auc), target, config["top_k"])
+
+
+def rank_warm(
+    user_emb: Factor, item_emb: Factor, dataset: Dataset, part: str, config: dict[str, Any], auc: bool = True
+) -> Ranking:
+    """Return the lists of evaluate_warm."""
+    target = dataset.warm_pairs(part)
+    return rank(user_emb, item_emb, target, dataset.masked_for(part), config, dataset.warm_items, auc)
 
 
 def evaluate_warm(
@@ -144,11 +180,27 @@ def evaluate_warm(
         auc: as for evaluate.
 
     Returns:
-        As evaluate, of the users with such a target.
+        As evaluate, of the users with such a target; and, where the data have rates, as taste_metrics.
     """
-    return evaluate(
-        user_emb, item_emb, dataset.warm_pairs(part), dataset.masked_for(part), config, dataset.warm_items, auc
-    )
+    ranking = rank_warm(user_emb, item_emb, dataset, part, config, auc)
+    found = user_metrics(ranking, dataset.warm_pairs(part), config["top_k"])
+    return found | taste_metrics(ranking, dataset, part, config["top_k"])
+
+
+def taste_metrics(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int]) -> dict[str, np.ndarray]:
+    """Compute how well lists of rank_warm find what their users liked, and what they loved.
+
+    Returns:
+        metric key, as "liked NDCG@20" or "loved Recall@10" -> values as of user_metrics, of TASTE_METRICS, where only
+        the pairs that were liked (or loved) are targets; nothing where the data have no rates.
+    """
+    pairs = pairs_by_taste(dataset, dataset.warm_pairs(part))
+    return {
+        f"{taste} {key}": values
+        for taste in FOUND
+        if taste in pairs
+        for key, values in user_metrics(ranking, pairs[taste], top_k, TASTE_METRICS).items()
+    }
 
 
 def evaluate_cold_listing(

@@ -131,7 +131,7 @@ class Dataset:
         """What each user gives on average, learned from the rates of train alone."""
         return rating_scale(users_of(self.train), self.rates_of(self.train), self.n_users)
 
-    @property
+    @cached_property
     def has_rates(self) -> bool:
         """Whether somebody rated two titles of train differently, so that rates can say anything."""
         return bool(self.scores_of(self.train).any())

@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data_loader", "importers", "evaluation.ranking"),
     ("llm_embedding",),
     ("model", "evaluator"),
+    ("evaluation.rated",),
     ("training",),
     ("trainer", "evaluation", "inference"),
     ("web",),

@@ -45,11 +45,11 @@ from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, HALF, Factors
 from evaluation.comparison_tables import write_tables
 from evaluation.comparisons import Result, Row, add_p_values, summary
+from evaluation.held_out import held_out_metrics
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.rows import BOTH, COMBINATIONS, FULL, SAME, TRAINED, Settings, picked, reads_text, row_config
 from evaluation.tuned_baselines import OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
-from evaluator import held_out_metrics
 from llm_embedding import TextVectors, text_vectors
 from main import run
 from runtime.cli import run_script

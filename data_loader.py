@@ -34,8 +34,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     is a positive. Where nothing is in valid, it is drawn from train, at random.
 
     Args:
-        config: as from get_config; uses data_dir, early_stop_metric, min_rate, refit, refit_valid, split, split_seed, the
-            ratios and train_rows_per_user.
+        config: as from get_config; uses data_dir, early_stop_metric, min_rate, refit, refit_valid, split, split_seed,
+            the ratios and train_rows_per_user.
 
     Returns:
         The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. In the text format

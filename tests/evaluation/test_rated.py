@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 import scipy.sparse as sp
 
 from config import TASTE_METRICS, TASTES, get_config
-from data_loader import Dataset
+from data_loader import Dataset, load_dataset
 from dataset.ratings import DISLIKED, LEAST_SPREAD, LIKED, LIMIT, LOVED, PRIOR
 from evaluation.held_out import evaluate_groups, held_out_metrics
 from evaluation.ranking import Ranking
 from evaluation.rated import liked_and_all, places_of, rated_figures
 from evaluation.tastes import asked_pairs, pairs_by_taste
-from evaluator import METRICS, evaluate_warm, means, rank_warm, taste_metrics
+from evaluator import METRICS, evaluate_warm, means, rank, rank_warm, taste_metrics
 from tests.helpers.data import dataset_of
 from tests.helpers.rankings import brute_force, distinct_scores, settings, to_csr, vectors_scoring
 
@@ -255,3 +256,22 @@ def test_users_are_grouped_by_how_many_titles_they_rated_in_train() -> None:
     assert list(groups) == list(members)
     for name, users in members.items():
         assert groups[name] == {"n_users": 2, "NDCG@5": pytest.approx(warm["NDCG@5"][users].mean())}
+
+
+def test_a_metric_by_rates_needs_rates(data_dir: Path, config: dict[str, Any]) -> None:
+    asked = {**config, "early_stop_metric": "liked NDCG@20"}
+    assert load_dataset(asked).has_rates
+    path = data_dir / "interactions.tsv"
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    lines[1:] = [[*line[:2], "4", *line[3:]] for line in lines[1:]]
+    path.write_text("\n".join("\t".join(line) for line in lines), encoding="utf-8")
+    with pytest.raises(ValueError, match="'liked NDCG@20'.*nobody rated.*set --early_stop_metric NDCG@20"):
+        load_dataset(asked)
+    assert not load_dataset(config).has_rates
+
+
+def test_lists_of_candidates_that_are_too_short_have_rows_of_all_titles() -> None:
+    """User 0 has one candidate left, and the -1 in the rest of the list are no title."""
+    target, masked = to_csr(np.array([[0, 0, 0, 1, 0]])), to_csr(np.array([[1, 0, 0, 0, 1]]))
+    ranking = rank(*vectors_scoring(np.zeros((1, 5))), target, masked, settings([2]), np.array([0, 3]), auc=False)
+    assert ranking.items.tolist() == [[3, -1]]

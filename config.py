@@ -28,6 +28,7 @@ from runtime.settings import (
 )
 
 METRIC_NAMES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")  # of lists, as in evaluator.METRICS
+TASTES, TASTE_METRICS = ("liked", "loved"), ("Recall", "NDCG")  # "liked NDCG@20": where only what was liked counts
 
 BLOCKS = Legal(
     "some of lsa,names,tags, separated by commas, or empty",
@@ -148,7 +149,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                               "evaluated always."),
         "early_stop_metric": Setting("NDCG@20", "valid metric that decides which epoch is best", TEXT, "Recall@k, "
                                      "NDCG@k, Hit@k, MRR@k, MAP@k or Precision@k for a k of top_k, or AUC; among the "
-                                     "titles with a history. Where top_k alone is given, NDCG at its largest cut-off."),
+                                     "titles with a history. liked or loved in front, as liked NDCG@20: only pairs "
+                                     "rated at or above the user's mean, or half a spread above, are to be found. "
+                                     "Where top_k alone is given, NDCG at its largest cut-off."),
         "rating_weight": Setting(0.0, "how much a rate counts; -1: what is best on valid", OR_CHOSEN, "A train pair "
                                  "counts 1 + rating_weight z, from 0 to 3, where z is how far its rate lies above the "
                                  "user's own mean, in the user's own spreads. 0: rates decide nothing. -1: of 0, 0.25, "
@@ -335,8 +338,9 @@ def _validate(config: dict[str, Any]) -> None:
         )
     cutoffs = config["top_k"]
     legal = [f"{name}@{k}" for k in cutoffs for name in METRIC_NAMES] + ["AUC"]
-    if config["early_stop_metric"] not in legal:
+    of_rates = [f"{taste} {name}@{k}" for taste in TASTES for k in cutoffs for name in TASTE_METRICS]
+    if config["early_stop_metric"] not in (*legal, *of_rates):
         raise ValueError(
             f"early_stop_metric is {config['early_stop_metric']!r}; with top_k {as_argument(cutoffs)} "
-            f"use one of: {', '.join(legal)}"
+            f"use one of: {', '.join(legal)}; or, where the data have rates: {', '.join(of_rates)}"
         )

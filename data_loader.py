@@ -34,8 +34,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     is a positive. Where nothing is in valid, it is drawn from train, at random.
 
     Args:
-        config: as from get_config; uses data_dir, min_rate, refit, refit_valid, split, split_seed, the ratios and
-            train_rows_per_user.
+        config: as from get_config; uses data_dir, early_stop_metric, min_rate, refit, refit_valid, split, split_seed,
+            the ratios and train_rows_per_user.
 
     Returns:
         The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. In the text format
@@ -46,7 +46,14 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
         FileNotFoundError, ValueError: one sentence with file, line, what was found and the remedy.
     """
     folder = Path(config["data_dir"])
-    return (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config)
+    dataset = (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config)
+    metric = config["early_stop_metric"]
+    if " " in metric and not dataset.has_rates:
+        raise ValueError(
+            f"early_stop_metric is {metric!r}, but in {folder} nobody rated two train titles differently, so that "
+            f"nothing is known to be liked; set --early_stop_metric {metric.partition(' ')[2]}"
+        )
+    return dataset
 
 
 def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:

@@ -1,4 +1,4 @@
-"""Metrics of a full ranking, overall and by group; knows vectors, no model."""
+"""Metrics of a full ranking; knows vectors, no model."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,12 +7,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from config import TASTE_METRICS, TASTES
 from data_loader import Dataset, pairs_of_items
 from dataset.recency import users_of
-from dataset.tastes import FOUND, pairs_by_taste
 from evaluation.ranking import Factor, Ranking, rank_items
-
-USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
+from evaluation.tastes import pairs_by_taste
 
 
 def recall(hits: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
@@ -62,7 +61,6 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     "MAP": average_precision,
     "Precision": precision,
 }
-TASTE_METRICS = ("Recall", "NDCG")  # those of what was liked, and of what was loved
 
 
 def user_metrics(
@@ -197,27 +195,9 @@ def taste_metrics(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int
     pairs = pairs_by_taste(dataset, dataset.warm_pairs(part))
     return {
         f"{taste} {key}": values
-        for taste in FOUND
+        for taste in TASTES
         if taste in pairs
         for key, values in user_metrics(ranking, pairs[taste], top_k, TASTE_METRICS).items()
-    }
-
-
-def evaluate_cold_listing(
-    user_emb: Factor, item_emb: Factor, dataset: Dataset, config: dict[str, Any]
-) -> dict[str, dict[str, float]]:
-    """Evaluate the test among all items, cold ones listed where their scores put them.
-
-    Returns:
-        {"warm": the targets of evaluate_warm, a user's held-out pairs of cold items masked rather than counted as
-        misses; "joint": the pairs of test and cold_test as one target}. A cold item has all of its pairs held out,
-        another one a tenth, so "joint" gives cold items more weight than they have once they are no longer new.
-    """
-    known, joint = dataset.masked_for("test") + dataset.cold_valid, dataset.test + dataset.cold_test
-    warm = dataset.warm_pairs("test")
-    return {
-        "warm": means(evaluate(user_emb, item_emb, warm, known + joint - warm, config, auc=False)),
-        "joint": means(evaluate(user_emb, item_emb, joint, known, config, auc=False)),
     }
 
 
@@ -225,88 +205,3 @@ def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None
     """Average per-user metrics over users, passing over NaN; 0.0 where no user is left."""
     picked = {key: values[users] for key, values in metrics.items()}
     return {key: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0 for key, values in picked.items()}
-
-
-def held_out_metrics(
-    user_emb: Factor, item_emb: Factor, dataset: Dataset, config: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Compute the test figures; nothing else looks at the test part.
-
-    Returns:
-        For metrics.json: "test", among all items with train and valid masked, which the vectors and splits.npz alone
-        reproduce; "warm", by which models are compared, see evaluate_warm; "listed", see evaluate_cold_listing;
-        "groups", see evaluate_groups; "cold" and "cold_valid", the pairs of those parts, ranked among the items of the
-        part and among all. And the per-user values of "warm", see evaluate.
-    """
-    warm = evaluate_warm(user_emb, item_emb, dataset, "test", config)
-    metrics = {
-        "test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
-        "warm": means(warm),
-        "listed": evaluate_cold_listing(user_emb, item_emb, dataset, config),
-        "groups": evaluate_groups(user_emb, item_emb, dataset, config, warm),
-    }
-    masked = dataset.masked_for("test")
-    for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
-        metrics[name] = {}
-        if target.nnz:
-            cold = np.flatnonzero(np.bincount(target.indices, minlength=dataset.n_items))
-            metrics[name] = {
-                "n_items": len(cold),
-                "among_cold": means(evaluate(user_emb, item_emb, target, masked, config, cold)),
-                "among_all": means(evaluate(user_emb, item_emb, target, masked, config)),
-            }
-    return metrics, warm
-
-
-def evaluate_groups(
-    user_emb: Factor, item_emb: Factor, dataset: Dataset, config: dict[str, Any], warm: dict[str, np.ndarray]
-) -> dict[str, dict[str, Any]]:
-    """Evaluate the test by users' number of train rows, and by how often train collects the items.
-
-    Items are cold (no train row), head (the most collected fifth of the others) or tail (the rest); the target is the
-    part of a user's test pairs within the group. Cold items are ranked among all, everything else as in evaluate_warm.
-
-    Args:
-        user_emb: (n_users, D); item_emb: (n_items, D).
-        dataset: as for evaluate_warm.
-        config: as for evaluate.
-        warm: per-user values of evaluate_warm on "test".
-
-    Returns:
-        {"users": {group: {"n_users": n, metric key: mean}}, "items": {...}}; a group without a user has no metrics.
-    """
-    groups: dict[str, dict[str, Any]] = {"users": {}, "items": {}}
-    rows = np.diff(dataset.train.indptr)[np.diff(dataset.warm_pairs("test").indptr) > 0]
-    overall = {key: values for key, values in warm.items() if key != "AUC"}
-    for name, low, high in USER_GROUPS:
-        inside = (rows >= low) & (rows <= high)
-        groups["users"][name] = _group(int(inside.sum()), means(overall, inside))
-    for name, members in item_groups(dataset.train).items():
-        part = pairs_of_items(dataset.test, members)
-        found = evaluate(
-            user_emb,
-            item_emb,
-            part,
-            dataset.masked_for("test"),
-            config,
-            None if name == "cold" else dataset.warm_items,
-            auc=False,
-        )
-        groups["items"][name] = {
-            "n_items": int(members.sum()),
-            **_group(int((np.diff(part.indptr) > 0).sum()), means(found)),
-        }
-    return groups
-
-
-def _group(n_users: int, found: dict[str, float]) -> dict[str, Any]:
-    return {"n_users": n_users, **(found if n_users else {})}
-
-
-def item_groups(train: sp.csr_matrix) -> dict[str, np.ndarray]:
-    """Divide the items into cold, tail and head: group -> (n_items,) bool; see evaluate_groups."""
-    counts = np.bincount(train.indices, minlength=train.shape[1])
-    warm = np.flatnonzero(counts)
-    head = np.zeros(len(counts), bool)
-    head[warm[np.argsort(-counts[warm], kind="stable")][: round(0.2 * len(warm))]] = True
-    return {"cold": counts == 0, "tail": (counts > 0) & ~head, "head": head}

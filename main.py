@@ -26,8 +26,8 @@ import torch
 
 from config import CALL_KEYS, get_config
 from data_loader import Dataset, check_k, load_dataset
+from evaluation.held_out import held_out_metrics
 from evaluation.plain import plain_baselines
-from evaluator import held_out_metrics
 from inference.finished_run import load_trained
 from inference.outputs import write_outputs
 from inference.terminal import show

@@ -45,11 +45,11 @@ from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, HALF, Factors
 from evaluation.comparison_tables import write_tables
 from evaluation.comparisons import Result, Row, add_p_values, summary
+from evaluation.held_out import held_out_metrics
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.rows import BOTH, COMBINATIONS, FULL, SAME, TRAINED, Settings, picked, reads_text, row_config
 from evaluation.tuned_baselines import OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
-from evaluator import held_out_metrics
 from llm_embedding import TextVectors, text_vectors
 from main import run
 from runtime.cli import run_script
@@ -249,20 +249,27 @@ def comparison(
 
     Returns:
         The content of comparison.json: "user_test" maps each user with a warm test pair to "user_metric" there,
-        "beyond" describes the lists of these users among all items, and "text" is the digest of the vectors of that.
+        "user_liked" each with a liked one to the same metric of those, "beyond" describes the lists of all these users
+        among all items, and "text" is the digest of the vectors of that.
     """
     k = max(config["top_k"])
     metric = f"NDCG@{k}"
     users = np.flatnonzero(np.diff(dataset.warm_pairs("test").indptr))
     seed, memory_mb = config["seed"], config["eval_memory_mb"]
+
+    def by_user(values: np.ndarray) -> dict[str, float]:
+        known = np.isfinite(values)
+        return {
+            dataset.raw_user_ids[user]: value for user, value in zip(users[known], values[known].tolist(), strict=True)
+        }
+
     lists = rank_items(*factors, users, dataset.masked_for("test"), k, seed=seed, memory_mb=memory_mb)
     compared = {
         "user_metric": metric,
         "text": vectors.info["digest"],
         "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
-        "user_test": {
-            dataset.raw_user_ids[user]: value for user, value in zip(users, warm[metric].tolist(), strict=True)
-        },
+        "user_test": by_user(warm[metric]),
+        "user_liked": by_user(warm.get(f"liked {metric}", np.full(len(users), np.nan))),
     }
     write_json(folder / "comparison.json", compared)
     return compared

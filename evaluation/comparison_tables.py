@@ -3,8 +3,9 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
-from evaluation.comparisons import Result, Row, best_baseline, every_figure, largest_ndcg
+from evaluation.comparisons import Result, Row, best_baseline, every_figure, figure_at, largest_ndcg
 from evaluation.tables import Bold, Table, as_latex, as_markdown, mean_and_sd, p_text
 from runtime.files import atomic_write
 
@@ -34,14 +35,18 @@ def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]]
 
 
 def tables(rows: list[Row]) -> list[Table]:
-    """Lay out test figures, mean and deviation: of titles with a history, and what listing the others brings and costs.
+    """Lay out test figures, mean and deviation: of titles with a history, what listing the others brings and costs,
+    and, where the data have rates, what of the liked and disliked is listed.
 
     Args:
         rows: as from summary and add_p_values.
     """
     ndcg = largest_ndcg(rows[0]["warm"])
     warm, new = ([cells(row, ndcg) for row in rows] for cells in (_warm_cells, _new_cells))
-    return [_table("Test, titles with a history", warm), _table("New titles, and what listing them costs", new)]
+    found = [_table("Test, titles with a history", warm), _table("New titles, and what listing them costs", new)]
+    if any("rated" in row for row in rows):
+        found.append(_table("What people rated, titles with a history", [_rated_cells(row, ndcg) for row in rows]))
+    return found
 
 
 def _table(title: str, rows: list[dict[str, str]]) -> Table:
@@ -51,18 +56,29 @@ def _table(title: str, rows: list[dict[str, str]]) -> Table:
 
 
 def _warm_cells(row: Row, ndcg: str) -> dict[str, str]:
-    n = row["n_seeds"]
-    figures = {key: mean_and_sd(row["warm"][key], n) for key in (ndcg.replace("NDCG", "Recall"), ndcg)}
-    n_tested = row.get("n_paired", n)
-    if (row.get("gain_rival") or 0) > 0 and passes(row.get("p_rival"), n_tested):
-        figures[ndcg] = Bold(figures[ndcg])
+    figures = {key: mean_and_sd(row["warm"][key], row["n_seeds"]) for key in (ndcg.replace("NDCG", "Recall"), ndcg)}
+    seconds = f"{row['fit_s']['mean']:.1f}" if "fit_s" in row else ""
+    return {"row": row["tag"], **_with_p(figures, ndcg, row, row.get("n_paired", row["n_seeds"])), "fit s": seconds}
+
+
+def _rated_cells(row: Row, ndcg: str) -> dict[str, str]:
+    share, tested = ndcg.replace("NDCG", "share"), row.get("liked", {})
+    found = {f"{taste} {ndcg}": figure_at(row, "rated", taste, ndcg) for taste in ("liked", "loved")}
+    found["disliked share"] = figure_at(row, "rated", "disliked", share)
+    figures = {name: mean_and_sd(figure, row["n_seeds"]) if figure else "" for name, figure in found.items()}
+    n_tested = tested.get("n_paired", row["n_seeds"])
+    return {"row": row["tag"], **_with_p(figures, f"liked {ndcg}", tested, n_tested)}
+
+
+def _with_p(figures: dict[str, str], tested: str, found: dict[str, Any], n_tested: int) -> dict[str, str]:
+    """Add the columns of p, and make bold what passes: a p, and the tested figure of a row that is ahead by one."""
+    if (found.get("gain_rival") or 0) > 0 and passes(found.get("p_rival"), n_tested):
+        figures = {**figures, tested: Bold(figures[tested])}
     p_values = {
         column: Bold(p_text(p)) if passes(p, n_tested) else p_text(p)
-        for column, p in (("p text", row["p"]), ("p rival", row.get("p_rival")))
+        for column, p in (("p text", found.get("p")), ("p rival", found.get("p_rival")))
     }
-    p_values["p users"] = p_text(row.get("p_over_users"))
-    seconds = f"{row['fit_s']['mean']:.1f}" if "fit_s" in row else ""
-    return {"row": row["tag"], **figures, **p_values, "fit s": seconds}
+    return {**figures, **p_values, "p users": p_text(found.get("p_over_users"))}
 
 
 def passes(p: float | None, n_seeds: int) -> bool:
@@ -94,6 +110,8 @@ def notes(rows: list[Row]) -> list[str]:
         f"lost: share of {ndcg} that is lost where new titles are listed as well; {cold}joint: test pairs of both "
         "kinds of titles, ranked among all.",
     ]
+    if any("rated" in row for row in rows):
+        found.append(_about_rates(ndcg))
     found += _about_p(rows)
     seconds = (
         "fit s: wall seconds from split data and text vectors to final vectors, with all choices on valid; of a "
@@ -109,6 +127,15 @@ def _deviation(rows: list[Row], n: int) -> list[str]:
     if all(row.get("n_splits") == 1 for row in rows):
         return [f"±: deviation over {n} seeds of the model; the split has none."]
     return [f"±: standard deviation over {n} seeds, each with a split of its own."]
+
+
+def _about_rates(ndcg: str) -> str:
+    return (
+        f"liked, loved: {ndcg} where only test pairs count that were rated at or above the user's mean, or half of the "
+        f"user's spread above it; disliked share: of pairs rated a spread below it, those in the first "
+        f"{ndcg.partition('@')[2]} titles of a list, so less is better. p in that table are of liked {ndcg}, corrected "
+        "among themselves."
+    )
 
 
 def _about_p(rows: list[Row]) -> list[str]:

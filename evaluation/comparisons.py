@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import Any
 
 from evaluation.baselines import BASELINES
@@ -11,6 +12,7 @@ Row = dict[str, Any]  # of results.json
 Result = dict[str, Any]  # metrics.json and comparison.json of a run, and its "folder"
 
 SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
+RATED = ("rated", "valid_rated")  # what runs on data with rates have as well
 
 
 def summary(tag: str, settings: dict[str, Any], runs: list[Result]) -> Row:
@@ -18,8 +20,9 @@ def summary(tag: str, settings: dict[str, Any], runs: list[Result]) -> Row:
 
     Returns:
         {"tag", "overrides", "encoder", "folders", "epochs", "points", "n_seeds", "n_splits"}, and each of SUMMARISED,
-        and "fit_s" (see fit_seconds) where it is known, as in a run's metrics.json with {"mean", "sd"} for every
-        number; sd is over seeds, with n - 1, and 0 for one seed. With a split by time, n_splits is 1 for any n_seeds.
+        and "fit_s" (see fit_seconds) and RATED where they are known, as in a run's metrics.json with {"mean", "sd"} for
+        every number; sd is over seeds, with n - 1, and 0 for one seed. With a split by time, n_splits is 1 for any
+        n_seeds.
     """
     seconds = [second for run in runs if (second := fit_seconds(run)) is not None]
     return {
@@ -32,6 +35,7 @@ def summary(tag: str, settings: dict[str, Any], runs: list[Result]) -> Row:
         "epochs": [run["epoch"] for run in runs],
         "points": [run.get("point", {}) for run in runs],
         **{key: spread([run[key] for run in runs]) for key in SUMMARISED},
+        **{key: spread([run[key] for run in runs]) for key in RATED if all(key in run for run in runs)},
         **({"fit_s": spread(seconds)} if seconds else {}),
     }
 
@@ -65,43 +69,71 @@ def add_p_values(rows: list[Row], results: dict[str, list[Result]], against: str
         rows: as from summary; "gain" and "p" (against the row without text), "rival", "gain_rival" and "p_rival", and
             "against" are added to each. Both p are corrected by Holm's method over all pairs that are tested so;
             "against" maps every other row to {"gain", "p_uncorrected", "p_all_pairs"}, the last corrected over all
-            pairs of rows. Each p is that of significance.t_test: None for a single run a row.
+            pairs of rows. Each p is that of significance.t_test: None for a single run a row. Where all runs have
+            "user_liked", "liked" is added: the same two gains and p by NDCG of what was liked, whose p are corrected
+            among themselves.
         results: tag -> runs, of the same rows.
         against: the row that is the rival; the best baseline on valid unless given.
     """
-    tests = _all_pairs(results)
     rival = against or best_baseline(rows)
-    shown = {
+    asked = {
         row["tag"]: {"": without_text(row["tag"], results), "_rival": rival if rival != row["tag"] else None}
         for row in rows
     }
-    pairs = {frozenset((tag, other)) for tag, asked in shown.items() for other in asked.values() if other}
-    p_shown = holm({pair: tests[pair][2] for pair in tests if pair in pairs})
-    p_all = holm({pair: p for pair, (_, _, p) in tests.items()})
-
-    def gain(tag: str, other: str) -> float:
-        first, found, _ = tests[frozenset((tag, other))]
-        return found if first == tag else -found
-
+    tests = _all_pairs(results, "user_test")
+    p_all, shown = holm({pair: p for pair, (_, _, p) in tests.items()}), _gains_and_p(tests, asked)
+    liked = {}
+    if all(run.get("user_liked") for runs in results.values() for run in runs):
+        liked = _gains_and_p(_all_pairs(results, "user_liked"), asked)
     for row in rows:
         tag = row["tag"]
-        row["rival"] = rival
-        for name, other in shown[tag].items():
-            row[f"gain{name}"] = gain(tag, other) if other else None
-            row[f"p{name}"] = p_shown[frozenset((tag, other))] if other else None
+        row |= {"rival": rival, **shown[tag], **({"liked": liked[tag]} if liked else {})}
         row["against"] = {
-            other: {"gain": gain(tag, other), "p_uncorrected": tests[pair][2], "p_all_pairs": p_all[pair]}
+            other: {"gain": _gain(tests, tag, other), "p_uncorrected": tests[pair][2], "p_all_pairs": p_all[pair]}
             for other in results
             if other != tag and (pair := frozenset((tag, other)))
         }
 
 
-def _all_pairs(results: dict[str, list[Result]]) -> dict[frozenset[str], tuple[str, float, float | None]]:
-    """Test every pair of rows: the pair -> the first of the two, by how much it is ahead, and p."""
-    values = {tag: user_values(runs) for tag, runs in results.items()}
+Tests = dict[frozenset[str], tuple[str, float, float | None]]  # two rows -> the first, how far it is ahead, p
+
+
+def _all_pairs(results: dict[str, list[Result]], of: str) -> Tests:
+    """Test every pair of rows by a value of each user; see significance.user_values."""
+    values = {tag: user_values(runs, of) for tag, runs in results.items()}
     return {
         frozenset(pair): (pair[0], *t_test(user_differences(*(values[tag] for tag in pair))))
         for pair in itertools.combinations(values, 2)
+    }
+
+
+def _gain(tests: Tests, tag: str, other: str) -> float:
+    first, found, _ = tests[frozenset((tag, other))]
+    return found if first == tag else -found
+
+
+def _gains_and_p(tests: Tests, asked: dict[str, dict[str, str | None]]) -> dict[str, dict[str, float | None]]:
+    """Return each row's gain over some others, and p, corrected by Holm's method over all pairs that are asked for.
+
+    Args:
+        tests: of all pairs.
+        asked: tag -> ending of a key -> the other row, or None.
+
+    Returns:
+        tag -> "gain" and "p" with each ending, None without another row.
+    """
+    pairs = {frozenset((tag, other)) for tag, others in asked.items() for other in others.values() if other}
+    p = holm({pair: tests[pair][2] for pair in tests if pair in pairs})
+    return {
+        tag: {
+            key: value
+            for name, other in others.items()
+            for key, value in (
+                (f"gain{name}", _gain(tests, tag, other) if other else None),
+                (f"p{name}", p[frozenset((tag, other))] if other else None),
+            )
+        }
+        for tag, others in asked.items()
     }
 
 
@@ -116,7 +148,7 @@ def every_figure(results: dict[str, list[Result]]) -> list[tuple[str, int, int, 
 
 
 def _figures_of(run: Result) -> dict[str, Any]:
-    found = {key: run[key] for key in (*SUMMARISED, "cold_valid", "epoch") if key in run}
+    found = {key: run[key] for key in (*SUMMARISED, *RATED, "cold_valid", "epoch") if key in run}
     return {**found, "fit_s": seconds} if (seconds := fit_seconds(run)) is not None else found
 
 
@@ -132,3 +164,8 @@ def _figures(found: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tupl
 def largest_ndcg(keys: Iterable[str]) -> str:
     """Name the NDCG with the largest cut-off among the keys of metrics."""
     return max((key for key in keys if key.startswith("NDCG@")), key=lambda key: int(key.split("@")[1]))
+
+
+def figure_at(row: Row, *path: str) -> dict[str, Any]:
+    """Return what a path of keys leads to, empty where there is nothing."""
+    return reduce(lambda found, key: found.get(key, {}), path, row)

@@ -2,10 +2,60 @@
 
 from typing import Any
 
+import numpy as np
+import scipy.sparse as sp
+
+from config import TASTES
 from data_loader import Dataset
-from dataset.tastes import pairs_by_taste
-from evaluation.ranking import Factor
-from evaluator import means, rank_warm, user_metrics
+from dataset.recency import users_of
+from evaluation.ranking import Factor, Ranking
+from evaluation.tastes import asked_pairs, pairs_by_taste
+from evaluator import means, rank_warm, taste_metrics, user_metrics
+
+
+def rated_figures(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int]) -> dict[str, Any]:
+    """Measure lists by the held-out pairs that were rated; see RatingScale for z, how much a user liked a title.
+
+    share@k  = disliked pairs whose title stands in the first k of the user's list / all disliked pairs
+    mean z@k = mean z of the rated pairs whose title stands there
+
+    Args:
+        ranking: of rank_warm for this part.
+        dataset: with rates; see pairs_by_taste for what is liked, loved and disliked.
+        part: "valid" or "test"; of its pairs those of titles with a history count.
+        top_k: the cut-offs.
+
+    Returns:
+        {"liked": {"n_pairs", "n_users", "Recall@k", "NDCG@k"}, "loved": {...}: see taste_metrics, averaged over users
+        with such a pair; "disliked": {"n_pairs", "n_users", "share@k"}; "n_rated", "n_users" (with a rated pair), "mean
+        z@k"}. A figure of no pair is left out.
+    """
+    pairs, by_user = dataset.warm_pairs(part), means(taste_metrics(ranking, dataset, part, top_k))
+    found: dict[str, Any] = {}
+    for taste, chosen in pairs_by_taste(dataset, pairs).items():
+        if taste in TASTES:
+            figures = {key.partition(" ")[2]: value for key, value in by_user.items() if key.startswith(taste + " ")}
+        else:
+            places = places_of(chosen, ranking)
+            figures = {f"share@{k}": float((places < k).mean()) for k in top_k} if chosen.nnz else {}
+        found[taste] = {"n_pairs": int(chosen.nnz), "n_users": _n_users(chosen), **(figures if chosen.nnz else {})}
+    is_rated, scores, places = dataset.rates_of(pairs) != 0, dataset.scores_of(pairs), places_of(pairs, ranking)
+    hits = {k: scores[is_rated & (places < k)] for k in top_k}
+    z = {f"mean z@{k}": float(of_hits.mean(dtype=np.float64)) for k, of_hits in hits.items() if len(of_hits)}
+    return {**found, "n_rated": int(is_rated.sum()), "n_users": len(np.unique(users_of(pairs)[is_rated])), **z}
+
+
+def _n_users(pairs: sp.csr_matrix) -> int:
+    return int(np.count_nonzero(np.diff(pairs.indptr)))
+
+
+def places_of(pairs: sp.csr_matrix, ranking: Ranking) -> np.ndarray:
+    """Return where the title of each pair stands in the list of its user, (nnz,): 0 is first, inf in no list."""
+    rows, ranks = np.nonzero(ranking.items >= 0)
+    where = ranking.user_ids[rows], ranking.items[rows, ranks]
+    listed = sp.csr_matrix((ranks + 1.0, where), pairs.shape)[users_of(pairs), pairs.indices]  # 0 in no list
+    places = np.asarray(listed).ravel()
+    return np.where(places > 0, places - 1, np.inf)
 
 
 def liked_and_all(
@@ -24,16 +74,13 @@ def liked_and_all(
         The mean of early_stop_metric, and the mean of the same metric where only liked pairs are targets; of "loved
         NDCG@20", the second is that of the liked. 0.0 where no user has such a pair.
     """
-    asked = config["early_stop_metric"]
-    taste, _, metric = ("NDCG@" + str(max(config["top_k"])) if asked == "AUC" else asked).rpartition(" ")
-    name, _, k = metric.partition("@")
-    ranking = rank_warm(user_emb, item_emb, dataset, part, config, auc=False)
-    pairs = dataset.warm_pairs(part)
-    targets = {"": pairs, **pairs_by_taste(dataset, pairs)}
+    asked = f"NDCG@{max(config['top_k'])}" if config["early_stop_metric"] == "AUC" else config["early_stop_metric"]
+    metric = asked.rpartition(" ")[2]
+    ranking, pairs = rank_warm(user_emb, item_emb, dataset, part, config, auc=False), dataset.warm_pairs(part)
 
     def figure(which: str) -> float:
-        if which not in targets:
-            return 0.0
-        return means(user_metrics(ranking, targets[which], [int(k)], [name]))[metric]
+        target, _ = asked_pairs(dataset, pairs, which)
+        name, _, k = metric.partition("@")
+        return means(user_metrics(ranking, target, [int(k)], [name]))[metric]
 
-    return figure(taste), figure("liked")
+    return figure(asked), figure(f"liked {metric}")

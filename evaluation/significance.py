@@ -67,9 +67,14 @@ def p_over_users(differences: np.ndarray) -> float | None:
     return float(ttest_1samp(of_users, 0).pvalue) if of_users.any() else 1.0
 
 
-def user_values(runs: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the metric of each user in each run: (n_runs, n_users), a column a user, NaN where a run tests no such."""
-    return pd.DataFrame([run["user_test"] for run in runs], dtype=float)
+def user_values(runs: list[dict[str, Any]], of: str = "user_test") -> pd.DataFrame:
+    """Return the metric of each user in each run: (n_runs, n_users), a column a user, NaN where a run tests no such.
+
+    Args:
+        runs: a comparison.json each.
+        of: its key that maps a user to the metric: "user_test", or "user_liked", of users with a liked test pair.
+    """
+    return pd.DataFrame([run[of] for run in runs], dtype=float)
 
 
 def user_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> np.ndarray:

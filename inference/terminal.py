@@ -18,6 +18,8 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
         lines += [
             f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs) for key in ("Recall", "NDCG", "Hit")
         ] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
+    if rated := metrics.get("rated"):
+        lines += ["", *_by_rates(rated, cutoffs)]
     lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
     for user, titles in list(lists.items())[:n_users]:
         lines += ["", f"for user {user}:"] + [
@@ -35,6 +37,16 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
     if encoder["used"] not in (None, encoder["requested"]):
         lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]
     return "\n".join(lines + ["", f"everything is in {saved}"])
+
+
+def _by_rates(rated: dict[str, Any], cutoffs: list[int]) -> list[str]:
+    """Lay out how much of the liked is found, and of the disliked listed, which should be little."""
+    figures = {"NDCG, liked only": ("liked", "NDCG"), "share of disliked listed": ("disliked", "share")}
+    lines = [f"{'test, what people rated':28s}" + "".join(f"{'@' + str(k):>9s}" for k in cutoffs)]
+    for name, (taste, metric) in figures.items():
+        if (found := rated[taste])["n_pairs"]:
+            lines.append(f"{name:28s}" + "".join(f"{found[f'{metric}@{k}']:9.4f}" for k in cutoffs))
+    return lines
 
 
 def printed(heading: str, entries: list[dict[str, Any]]) -> str:

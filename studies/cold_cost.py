@@ -42,8 +42,8 @@ def measure(run: FinishedRun, costs: list[float]) -> Rows:
     Returns:
         row -> {"test", "cold_test", "joint_test", "valid", "cold_valid", "joint_valid", "listed"}: NDCG@k among all
         titles, k the largest of top_k, of the warm part (a user's own cold titles masked), of the cold part, and of
-        both as one target (see evaluator.evaluate_cold_listing); and the share of cold items in the test lists. The
-        rows are "none listed", "offset 0" and "cold_cost c".
+        both as one target (see evaluation.held_out.evaluate_cold_listing); and the share of cold items in the test
+        lists. The rows are "none listed", "offset 0" and "cold_cost c".
 
     Raises:
         ValueError: the run has no offset, no cold titles or no valid part.

@@ -30,6 +30,7 @@ from web.report_figures import all_metrics, groups
 from web.report_files import Saved, read_json
 from web.report_page import rendered
 from web.report_parts import Part, row_bars, table
+from web.report_rated import by_rates
 from web.report_settings import provenance, settings, warnings
 from web.report_training import curves
 
@@ -63,6 +64,7 @@ def write_page(folder: Path, rows: list[Row], results: dict[str, list[Result]]) 
     sections = {
         "Test metrics": metrics(rows),
         "Learning curves": curves(saved) if known else [{"text": "None of the runs has epochs."}],
+        **({"What people rated": rated} if (rated := by_rates(saved)) else {}),
         "User and item groups": groups(saved),
         "Settings": settings(saved),
         "All metrics": all_metrics(saved),

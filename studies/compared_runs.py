@@ -1,11 +1,12 @@
 """Finished runs as rows of a comparison: what is read from their folders, which are seeds of one row, which pair up."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
-from config import trained_settings
-from evaluation.comparisons import Result, Row, largest_ndcg, summary
+from config import METRIC_NAMES, trained_settings
+from evaluation.comparisons import RATED, Result, Row, largest_ndcg, summary
 from evaluation.significance import holm, p_over_users, t_test, user_differences, user_values
 from runtime import manifest
 from runtime.identity import USER_METRICS
@@ -83,10 +84,15 @@ def read_per_user(folder: Path, compared: dict[str, Any]) -> dict[str, dict[str,
     """Read the values of each user with a warm test pair: metric -> user -> value; of a baseline one metric's."""
     ids = read_json(folder / "id_mappings.json")
     if ids is None or not (folder / USER_METRICS).exists():
-        return {compared["user_metric"]: compared["user_test"]} if compared else {}
+        metric = compared.get("user_metric")
+        known = {metric: compared.get("user_test"), f"liked {metric}": compared.get("user_liked")}
+        return {key: values for key, values in known.items() if values}
     arrays = load_arrays(folder / USER_METRICS)
     users = [ids["user_ids"][user] for user in arrays.pop("user_ids").tolist()]
-    return {metric: dict(zip(users, values.tolist(), strict=True)) for metric, values in arrays.items()}
+    return {
+        metric: {user: value for user, value in zip(users, values.tolist(), strict=True) if not math.isnan(value)}
+        for metric, values in arrays.items()
+    }
 
 
 def is_seed_of(run: Result, runs: list[Result]) -> bool:
@@ -112,16 +118,21 @@ def with_same_metrics(rows: dict[str, list[Result]]) -> dict[str, list[Result]]:
     if not any(key.startswith("NDCG@") for key in shared):
         raise ValueError("the runs have no NDCG at the same k; give them a common --top_k and run them again")
 
+    def is_shared(key: str) -> bool:
+        name, _, k = key.partition("@")  # figures of rates are those at the cut-offs that all runs have
+        return not k or key in shared or (name not in METRIC_NAMES and f"NDCG@{k}" in shared)
+
     def pruned(found: Any) -> Any:
         if not isinstance(found, dict):
             return found
-        return {key: pruned(value) for key, value in found.items() if "@" not in key or key in shared}
+        return {key: pruned(value) for key, value in found.items() if is_shared(key)}
 
     metric = largest_ndcg(shared)
-    parts = ("valid", "warm", "test", "listed", "cold", "cold_valid", "groups")
+    parts = ("valid", "warm", "test", "listed", "cold", "cold_valid", "groups", *RATED)
     for run in runs:
         run |= {part: pruned(run[part]) for part in parts if part in run}
-        run["user_test"] = run.pop("per_user").get(metric)
+        per_user = run.pop("per_user")
+        run |= {"user_test": per_user.get(metric), "user_liked": per_user.get(f"liked {metric}")}
     return rows
 
 
@@ -131,26 +142,39 @@ def rows_against(results: dict[str, list[Result]], against: str) -> list[Row]:
     Returns:
         As summary, with "rival", "gain_rival", "n_paired", "p_rival" (over users and runs, for two paired runs or more)
         or "p_over_users" (for a single pair), each corrected by Holm's method over the rows, and "unpaired": why a
-        row could not be tested.
+        row could not be tested. "liked" has the same by NDCG of what was liked, where both have rates, the same ones.
     """
     rows = [{**summary(label, {}, runs), "gain": None, "p": None} for label, runs in results.items()]
     for row in rows:
-        row |= {"rival": against, "gain_rival": None, "p_rival": None, "p_over_users": None, "n_paired": 0}
+        row |= {"rival": against, **_tested([], "user_test"), "liked": _tested([], "user_liked")}
         if row["tag"] == against:
             continue
         pairs = paired_runs(results[row["tag"]], results[against])
         if not pairs:
             row["unpaired"] = why_unpaired(results[row["tag"]], results[against])
             continue
-        differences = user_differences(*(user_values(list(runs)) for runs in zip(*pairs, strict=True)))
-        row["n_paired"] = len(pairs)
-        row["gain_rival"], row["p_rival"] = t_test(differences)
-        row["p_over_users"] = p_over_users(differences) if row["p_rival"] is None else None
-    for key in ("p_rival", "p_over_users"):
-        corrected = holm({row["tag"]: row[key] for row in rows})
-        for row in rows:
-            row[key] = corrected[row["tag"]]
+        row |= _tested(pairs, "user_test")
+        row["liked"] = _tested([pair for pair in pairs if _have_the_same_rates(*pair)], "user_liked")
+    for tested in ({row["tag"]: row for row in rows}, {row["tag"]: row["liked"] for row in rows}):
+        for key in ("p_rival", "p_over_users"):
+            for tag, p in holm({tag: found[key] for tag, found in tested.items()}).items():
+                tested[tag][key] = p
     return rows
+
+
+def _tested(pairs: list[tuple[Result, Result]], of: str) -> dict[str, Any]:
+    """Test our runs against theirs by a value of each user; see significance.user_values."""
+    if not pairs:
+        return {"n_paired": 0, "gain_rival": None, "p_rival": None, "p_over_users": None}
+    differences = user_differences(*(user_values(list(runs), of) for runs in zip(*pairs, strict=True)))
+    gain, p = t_test(differences)
+    alone = p_over_users(differences) if p is None else None
+    return {"n_paired": len(pairs), "gain_rival": gain, "p_rival": p, "p_over_users": alone}
+
+
+def _have_the_same_rates(ours: Result, theirs: Result) -> bool:
+    """Tell whether the same test pairs are known to be liked in two runs of one split."""
+    return all(run["user_liked"] for run in (ours, theirs)) and ours["user_liked"].keys() == theirs["user_liked"].keys()
 
 
 def paired_runs(ours: list[Result], theirs: list[Result]) -> list[tuple[Result, Result]]:

@@ -326,18 +326,32 @@ def test_ratios_must_leave_something_to_train_on(valid: float, test: float) -> N
         get_config({"valid_ratio": valid, "test_ratio": test})
 
 
-@pytest.mark.parametrize("metric", ["NDCG@20", "Accuracy@5", "recall@5", "Recall@", "Recall", "", "auc"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "NDCG@20",
+        "Accuracy@5",
+        "recall@5",
+        "Recall@",
+        "Recall",
+        "",
+        "auc",
+        "liked NDCG@20",
+        "liked Hit@5",
+        "disliked NDCG@5",
+    ],
+)
 def test_early_stop_metric_outside_top_k_names_the_legal_ones(metric: str) -> None:
     with pytest.raises(ValueError, match="early_stop_metric") as error:
         get_config({"top_k": [5, 10], "early_stop_metric": metric})
     assert [
         name
-        for name in ("Recall@5", "NDCG@5", "Hit@5", "Recall@10", "NDCG@10", "Hit@10", "AUC")
+        for name in ("Recall@5", "NDCG@5", "Hit@5", "Recall@10", "NDCG@10", "Hit@10", "AUC", "loved Recall@10")
         if name not in str(error.value)
     ] == []
 
 
-@pytest.mark.parametrize("metric", ["Recall@5", "NDCG@10", "Hit@5", "AUC"])
+@pytest.mark.parametrize("metric", ["Recall@5", "NDCG@10", "Hit@5", "AUC", "liked NDCG@10", "loved Recall@5"])
 def test_early_stop_metric_of_top_k_passes(metric: str) -> None:
     assert get_config({"top_k": [5, 10], "early_stop_metric": metric})["early_stop_metric"] == metric
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import llm_embedding
-from config import PRESETS, SETTING, get_config
+from config import PRESETS, SETTING, TASTES, get_config
 from data_loader import load_dataset, normalized_adjacency
 from main import run
 from tests.helpers.data import write_data, write_tsv
@@ -90,6 +90,28 @@ def test_changing_test_rows_changes_no_weight(tmp_path: Path, recipe: dict[str, 
     for name in ("user_emb.pt", "item_emb.pt"):
         a, b = (torch.load(Path(c["saved_dir"]) / name, weights_only=True) for c in (first, second))
         assert torch.equal(a, b), f"{name} depends on test rows"
+
+
+def test_a_changed_rate_of_a_test_row_changes_its_figures_alone(tmp_path: Path) -> None:
+    """Also where valid chooses by what was liked: the scale of a user is that of train rates."""
+    write_timed(tmp_path / "a")
+    first = settings(tmp_path / "a", tmp_path / "saved_a", early_stop_metric="liked NDCG@20")
+    dataset = load_dataset(first)
+    in_test = {(dataset.raw_user_ids[u], dataset.raw_item_ids[i]) for u, i in np.argwhere(dataset.test)}
+    with (tmp_path / "a" / "interactions.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file, delimiter="\t")]
+    for row in rows:
+        row[2] = str(11 - int(row[2])) if (row[0], row[1]) in in_test else row[2]
+    write_tsv(tmp_path / "b", "interactions.tsv", rows)
+    (tmp_path / "b" / "anime.tsv").write_bytes((tmp_path / "a" / "anime.tsv").read_bytes())
+    second = settings(tmp_path / "b", tmp_path / "saved_b", early_stop_metric="liked NDCG@20")
+    metrics = [run(config) for config in (first, second)]
+    assert metrics[0]["rated"] != metrics[1]["rated"]
+    for key in ("valid", "valid_rated", "epoch", "decided", "test", "warm", "groups"):
+        assert metrics[0][key] == metrics[1][key], key
+    for name in ("user_emb.pt", "item_emb.pt"):
+        a, b = (torch.load(Path(c["saved_dir"]) / name, weights_only=True) for c in (first, second))
+        assert torch.equal(a, b), f"{name} depends on test rates"
 
 
 EXCLUDED = {"min_rate": 4, "train_rows_per_user": 3}
@@ -226,8 +248,10 @@ def test_contents_of_held_out_rows_of_a_given_split_reach_nothing(tmp_path: Path
     assert MARKER in (tmp_path / "b" / "interactions.tsv").read_text()
     (first, fingerprint, saved), (second, again, beside) = runs
     assert fingerprint == again
-    for key in ("valid", "test", "cold", "epoch", "decided"):
+    for key in ("test", "cold", "epoch", "decided"):
         assert first[key] == second[key], key
+    of_pairs = [key for key in first["valid"] if not key.startswith(TASTES)]  # the others are measured by rates
+    assert [first["valid"][key] for key in of_pairs] == [second["valid"][key] for key in of_pairs]
     for name in ("user_emb.pt", "item_emb.pt"):
         assert torch.equal(*(torch.load(folder / name, weights_only=True) for folder in (saved, beside))), name
     if recipe.get("calibrate"):

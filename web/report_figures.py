@@ -3,9 +3,10 @@
 from typing import Any
 
 from evaluation.baselines import BASELINES
+from evaluation.comparisons import figure_at
 from evaluation.tables import gain_and_p, mean_and_sd
 from web.report_files import THIS_RUN, Saved
-from web.report_parts import Part, Row, figure_at, missing, row_bars, table, union, written
+from web.report_parts import Part, Row, missing, row_bars, table, union, written
 
 
 def headline(saved: Saved) -> list[Part]:
@@ -72,9 +73,16 @@ def groups(saved: Saved) -> list[Part]:
         "titles in train, tail the other ones in train, cold those that nobody collected there. A group without a test "
         "pair is left out."
     )
+    by_raters: list[Part] = []
+    if "raters" in saved.rows[0]["groups"]:
+        by_raters = [
+            {"heading": f"Users by the number of titles they rated in train: test {saved.metric}"},
+            {"charts": _group_charts(saved, "raters", "users")},
+        ]
     return [
         {"heading": f"Users by the number of titles they collected in train: test {saved.metric}"},
         {"charts": _group_charts(saved, "users", "users")},
+        *by_raters,
         {"heading": f"Titles by popularity in train: test {saved.metric}"},
         {"charts": _group_charts(saved, "items", "titles")},
         {"text": text},
@@ -84,7 +92,10 @@ def groups(saved: Saved) -> list[Part]:
 def _group_charts(saved: Saved, side: str, unit: str) -> list[dict[str, Any]]:
     """Draw a chart of the rows for each group of a side; of a single row, one chart of its groups."""
     found = {group: row for group, row in saved.rows[0]["groups"][side].items() if saved.metric in row}
-    titles = {group: f"{group} ({row[f'n_{side}']['mean']:,.0f} {unit})" for group, row in found.items()}
+    titles = {
+        group: f"{group} ({row['n_items' if side == 'items' else 'n_users']['mean']:,.0f} {unit})"
+        for group, row in found.items()
+    }
     if not saved.compared:
         groups_as_rows = [{"tag": titles[group], "n_seeds": 1, **row} for group, row in found.items()]
         return [row_bars(THIS_RUN, groups_as_rows, saved.metric)]
@@ -110,8 +121,8 @@ def cold_start(saved: Saved) -> list[Part]:
 
 def all_metrics(saved: Saved) -> list[Part]:
     """Lay out every metric of every row."""
-    parts = ("warm", "test", "valid", "listed", "cold", "beyond")
-    texts = [written({part: row[part] for part in parts}, row["n_seeds"]) for row in saved.rows]
+    parts = ("warm", "test", "valid", "listed", "cold", "rated", "beyond")
+    texts = [written({part: row[part] for part in parts if part in row}, row["n_seeds"]) for row in saved.rows]
     names = [name for name in union(texts) if name != "cold n items"]
     lines = []
     for row, text in zip(saved.rows, texts, strict=True):

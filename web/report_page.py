@@ -17,6 +17,7 @@ from web.report_figures import all_metrics, cold_start, comparison, groups, head
 from web.report_files import Saved, read_saved
 from web.report_lists import sample_lists
 from web.report_parts import Part, missing
+from web.report_rated import by_rates
 from web.report_settings import provenance, settings, warnings
 from web.report_studies import searched, sparse_data
 from web.report_training import chosen_on_valid, curves
@@ -31,7 +32,7 @@ class Section(NamedTuple):
     title: str
     parts: Callable[[Saved], list[Part]]
     needs: str  # the field of Saved that must not be empty
-    missing: str
+    missing: str  # empty: the section is left out
     command: str = "python main.py"  # makes what is missing
 
 
@@ -39,6 +40,7 @@ SECTIONS = (
     Section("Test metrics", headline, "rows", "No run"),
     Section("Learning curves", curves, "histories", "No epochs"),
     Section("Comparison", comparison, "compared", "Nothing is compared", "python run_ablation.py"),
+    Section("What people rated", by_rates, "rows", ""),
     Section("User and item groups", groups, "rows", "No groups"),
     Section(
         "Cold start", cold_start, "rows", "No cold titles are held out", "python run_ablation.py --cold_item_ratio 0.1"
@@ -71,7 +73,8 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
     sections = []
     for section in SECTIONS:
         parts = section.parts(saved) if getattr(saved, section.needs) else []
-        sections.append({"title": section.title, "parts": parts or [missing(section.missing, section.command)]})
+        if parts or section.missing:
+            sections.append({"title": section.title, "parts": parts or [missing(section.missing, section.command)]})
     page = rendered("AGLRec report", sections, warnings(saved))
     with atomic_write(folder / "report.html") as file:
         file.write(page)

@@ -1,10 +1,10 @@
 """What a section of the report is made of: notes, tables and charts, and how a figure is written in them."""
 
 from collections.abc import Iterable
-from functools import reduce
 from typing import Any
 
 from evaluation.baselines import BASELINES
+from evaluation.comparisons import figure_at
 from evaluation.tables import mean_and_sd
 from web.charts import bars
 
@@ -36,11 +36,6 @@ def row_bars(title: str, rows: list[Row], *path: str, top: float = 0) -> dict[st
     """
     found = [(row["tag"], figure_at(row, *path), row["n_seeds"]) for row in rows]
     return bars(title, [(tag, figure, n_seeds) for tag, figure, n_seeds in found if figure], frozenset(BASELINES), top)
-
-
-def figure_at(row: Row, *path: str) -> dict[str, Any]:
-    """Return what a path of keys leads to, empty where there is nothing."""
-    return reduce(lambda found, key: found.get(key, {}), path, row)
 
 
 def written(found: dict[str, Any], n_seeds: int, name: str = "") -> dict[str, str]:

@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse as sp
 
 from data_loader import Dataset, pairs_of_items
-from evaluator import evaluate_cold_listing, evaluate_groups, evaluate_warm, item_groups
+from evaluation.held_out import evaluate_cold_listing, evaluate_groups, item_groups
+from evaluator import evaluate_warm
 from tests.helpers.data import dataset_of
 from tests.helpers.rankings import (
     TOP_K,

@@ -188,6 +188,33 @@ def test_rows_are_tested_against_their_fusion_without_text_and_a_rival(n_runs: i
             assert row[column] == (pytest.approx(corrected[tag, other]) if other else None)
 
 
+@pytest.mark.parametrize("n_runs", [1, 3])
+def test_what_was_liked_has_a_family_of_its_own(n_runs: int) -> None:
+    """Users without a liked pair are in no test of it, and the p of all pairs are as they were."""
+    rng = np.random.default_rng(4)
+    tags = ("popularity", "sum-none", "sum-item")
+    values, liked = ({tag: rng.random((n_runs, 20)) for tag in tags} for _ in range(2))
+    for of_row in liked.values():
+        of_row[:, 7:12] = np.nan
+    rows, results = made_rows(values, VALID)
+    add_p_values(rows, results)
+    assert not any("liked" in row for row in rows)
+    with_liked = [dict(row) for row in rows]
+    runs = {tag: runs_of(values[tag], liked[tag]) for tag in tags}
+    add_p_values(with_liked, runs, "popularity")
+    pairs = (("sum-item", "sum-none", ""), ("sum-none", "popularity", "_rival"), ("sum-item", "popularity", "_rival"))
+    kept = {tag: np.delete(liked[tag], range(7, 12), axis=1) for tag in tags}
+    corrected = holm({(a, b): clark(kept[a] - kept[b]) if n_runs > 1 else None for a, b, _ in pairs})
+    by_tag = {row["tag"]: row["liked"] for row in with_liked}
+    for tag, other, name in pairs:
+        assert by_tag[tag][f"gain{name}"] == pytest.approx((kept[tag] - kept[other]).mean())
+        assert by_tag[tag][f"p{name}"] == (pytest.approx(corrected[tag, other]) if n_runs > 1 else None)
+    assert by_tag["popularity"] == {"gain": None, "p": None, "gain_rival": None, "p_rival": None}
+    for row, before in zip(with_liked, rows, strict=True):
+        assert {key: row[key] for key in before} == before
+    add_p_values(with_liked, {**runs, "sum-none": results["sum-none"]})  # a run of before they were measured
+
+
 def test_every_pair_of_rows_has_its_p() -> None:
     rng = np.random.default_rng(1)
     values = {tag: rng.random((3, 20)) for tag in TAGS}

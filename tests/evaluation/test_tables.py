@@ -192,6 +192,37 @@ def test_tables_and_notes_fit_a_terminal() -> None:
     assert max(map(len, text.splitlines())) <= COLUMNS == 100
 
 
+def rated_run(value: float, **more: Any) -> dict[str, Any]:
+    found = {"n_pairs": 8, "n_users": 5, "NDCG@20": value, "Recall@20": value}
+    disliked = {"n_pairs": 4, "n_users": 2, "share@20": value / 2}
+    rated = {"liked": found, "loved": {**found, "NDCG@20": value / 4}, "disliked": disliked, "n_rated": 20}
+    return run_of(value, rated=rated, **more)
+
+
+def test_rates_have_a_table_of_their_own_where_there_are_any() -> None:
+    liked = {"gain": 0.1, "p": 0.2, "gain_rival": 0.3, "p_rival": 0.01}
+    rows = [row_of([rated_run(0.1 + 0.01 * n) for n in range(5)], tag="bpr-svd-drop0.5", liked=liked, rival="ease")]
+    [found] = cells(rows, 2)
+    assert found == {
+        "row": "bpr-svd-drop0.5",
+        "liked NDCG@20": "**0.120 ± 0.016**",
+        "loved NDCG@20": "0.030 ± 0.004",
+        "disliked share": "0.060 ± 0.008",
+        "p text": "0.200",
+        "p rival": "**0.010**",
+    }
+    assert sum(note.startswith("liked, loved: NDCG@20") for note in notes(rows)) == 1
+    assert max(map(len, as_markdown(tables(rows), notes(rows)).splitlines())) <= COLUMNS
+    plain = [row_of([run_of(0.1)])]
+    assert len(tables(plain)) == 2
+    assert not any(note.startswith("liked") for note in notes(plain))
+    nobody_disliked = rated_run(0.1)
+    nobody_disliked["rated"]["disliked"] = {"n_pairs": 0, "n_users": 0}
+    assert "disliked share" not in cells([row_of([nobody_disliked])], 2)[0]
+    [with_rates, without] = cells([row_of([rated_run(0.1)]), row_of([run_of(0.1)], tag="old")], 2)
+    assert (with_rates["liked NDCG@20"], without["liked NDCG@20"]) == ("0.1000", "")
+
+
 # --- LaTeX and CSV ---
 
 

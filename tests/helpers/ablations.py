@@ -39,9 +39,14 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def runs_of(values: np.ndarray) -> list[dict[str, Any]]:
-    """Return a row's runs that test the same users: (n_runs, n_users) values."""
-    return [run_of(0, {f"u{number}": value for number, value in enumerate(run.tolist())}) for run in values]
+def runs_of(values: np.ndarray, liked: np.ndarray | None = None) -> list[dict[str, Any]]:
+    """Return a row's runs that test the same users: (n_runs, n_users) values, and those by what was liked."""
+
+    def by_user(run: np.ndarray) -> dict[str, float]:
+        return {f"u{number}": value for number, value in enumerate(run.tolist()) if not np.isnan(value)}
+
+    more = [{"user_liked": by_user(run)} for run in liked] if liked is not None else [{}] * len(values)
+    return [run_of(0, by_user(run), **one) for run, one in zip(values, more, strict=True)]
 
 
 def among_warm(factors: Any, dataset: Dataset, part: str, config: dict[str, Any]) -> dict[str, np.ndarray]:

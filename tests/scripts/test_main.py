@@ -17,7 +17,7 @@ import main
 import run_ablation
 import save_embeddings
 import trainer
-from config import METRIC_NAMES, PRESETS
+from config import METRIC_NAMES, PRESETS, TASTE_METRICS, TASTES
 from data_loader import load_dataset
 from inference import terminal
 from runtime.cli import run_script
@@ -78,9 +78,15 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
         "run",
         "code",
         "beside",
+        "rated",
+        "valid_rated",
     }
     at_k = {f"{name}@{k}" for name in METRIC_NAMES for k in (10, 20)}
-    assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) == at_k | {"AUC"}
+    by_taste = {f"{taste} {name}@{k}" for taste in TASTES for name in TASTE_METRICS for k in (10, 20)}
+    assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) - by_taste == at_k | {"AUC"}
+    assert {key: metrics["valid"][f"liked {key}"] for key in ("NDCG@20", "Recall@10")} == {
+        key: pytest.approx(metrics["valid_rated"]["liked"][key]) for key in ("NDCG@20", "Recall@10")
+    }
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
     dataset = load_dataset(config)
     splits = np.load(saved / "splits.npz", allow_pickle=False)
@@ -205,6 +211,12 @@ def test_the_screen_has_both_tables(held_out: dict[str, Any]) -> None:
             assert line.split() == [metric, *(f"{metrics[part][f'{metric}@{k}']:.4f}" for k in (3, 5))]
         assert lines[start + 4].split() == ["AUC", f"{metrics[part]['AUC']:.4f}"]
     assert metrics["warm"]["NDCG@5"] != metrics["test"]["NDCG@5"]
+    rated = metrics["rated"]
+    for start, figures in (("NDCG, liked only", rated["liked"]), ("share of disliked listed", rated["disliked"])):
+        [line] = [line for line in lines if line.startswith(start)]
+        name = "NDCG" if "liked only" in start else "share"
+        assert line[len(start) :].split() == [f"{figures[f'{name}@{k}']:.4f}" for k in (3, 5)]
+    assert "liked" not in terminal.show({**metrics, "rated": {}}, Path(held_out["saved_dir"]))
 
 
 @pytest.mark.parametrize(
@@ -468,7 +480,11 @@ def test_user_metrics_are_those_of_each_user_with_a_warm_test_pair(config: dict[
     metrics, saved, dataset = main.run(config), Path(config["saved_dir"]), load_dataset(config)
     found = load_arrays(saved / "user_metrics.npz")
     users = found.pop("user_ids")
+    by_taste = {key: found.pop(key) for key in list(found) if key.startswith(TASTES)}
     assert {key: float(values.mean()) for key, values in found.items()} == pytest.approx(metrics["warm"])
+    assert {key: float(np.nanmean(values)) for key, values in by_taste.items()} == pytest.approx(
+        {f"{taste} NDCG@{k}": metrics["rated"][taste][f"NDCG@{k}"] for taste in TASTES for k in (10, 20)}
+    )
     user_emb, item_emb = (torch.load(saved / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt"))
     for user, hit, recall in zip(users, found["Hit@20"], found["Recall@20"], strict=True):
         scores = (user_emb[user] @ item_emb[torch.from_numpy(dataset.warm_items)].T).numpy()

@@ -139,6 +139,24 @@ def test_rows_are_tested_by_the_runs_that_share_a_split(made: Path) -> None:
     assert (rows[0]["gain_rival"], rows[0]["p_rival"], rows[0]["rival"]) == (None, None, label)
 
 
+def test_rows_are_tested_by_what_was_liked_as_well(made: Path, tmp_path: Path) -> None:
+    """Users without a liked pair are left out; runs with other rates are not tested so."""
+    names = ("layers_1/s0", "layers_2/s0")
+    first, second = (load_arrays(made / name / "user_metrics.npz")["liked NDCG@20"] for name in names)
+    assert 0 < np.isnan(first).sum() < len(first)
+    differences = (second - first)[np.isfinite(first)]
+    row = rows_against(read_rows(folders(made, *names)), names[0])[1]
+    assert row["liked"]["gain_rival"] == pytest.approx(differences.mean())
+    assert row["liked"]["p_over_users"] == pytest.approx(ttest_1samp(differences, 0).pvalue)
+    assert row["rated"]["liked"]["NDCG@20"]["mean"] == pytest.approx(np.nanmean(second))
+    assert "share@20" in row["rated"]["disliked"]
+    results = read_rows(folders(made, *names))
+    del results[names[1]][0]["user_liked"][next(iter(results[names[1]][0]["user_liked"]))]
+    assert rows_against(results, names[0])[1]["liked"]["n_paired"] == 0
+    results[names[1]][0]["user_liked"] = None  # as of a run of before
+    assert rows_against(results, names[0])[1]["liked"]["gain_rival"] is None
+
+
 def test_single_runs_are_tested_over_users_and_that_is_said(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

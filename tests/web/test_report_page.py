@@ -34,8 +34,8 @@ def test_every_part_is_there(saved: Path) -> None:
     groups = [group for side in read(saved / "metrics.json")["groups"].values() for group in side.values()]
     n_groups = sum("NDCG@20" in group for group in groups)
     assert 0 < n_groups < len(groups)
-    # curves, comparison, groups, cold start, sparse data
-    assert text.count('<svg viewBox="0 0 340') == 2 + 2 + n_groups + 2 + 1
+    # curves, comparison, rates, groups, cold start, sparse data
+    assert text.count('<svg viewBox="0 0 340') == 2 + 2 + 1 + n_groups + 2 + 1
     assert 'class="warn"' not in text
 
 
@@ -64,6 +64,26 @@ def test_figures_are_those_of_the_json(saved: Path) -> None:
             assert head[f"{part} {key}"][f"this run, epoch {metrics['epoch']}"] == f"{value:.4f}"
     sparse = page.table("Test NDCG@20 by train rows")
     assert sparse["with <b>text</b>"] == {"row": "with <b>text</b>", "1": "0.081 ± 0.012", "20": "0.123 ± 0.012"}
+
+
+def test_what_people_rated_is_shown_where_there_are_rates(saved: Path) -> None:
+    text, page = page_of(saved)
+    rows = read(saved / "ablation" / "results.json")
+    found = page.table("What people rated")
+    for row in rows:
+        rated = row["rated"]
+        assert found[row["tag"]]["liked NDCG@20"] == mean_and_sd(rated["liked"]["NDCG@20"], 2)
+        assert found[row["tag"]]["loved Recall@20"] == mean_and_sd(rated["loved"]["Recall@20"], 2)
+        assert found[row["tag"]]["disliked share@20"] == mean_and_sd(rated["disliked"]["share@20"], 2)
+        assert found[row["tag"]]["mean z@20"] == mean_and_sd(rated["mean z@20"], 2)
+    pairs, users = (rows[0]["rated"]["liked"][key]["mean"] for key in ("n_pairs", "n_users"))
+    assert f"{pairs:,.0f} liked test pairs of {users:,.0f} users" in text
+    for row in rows:
+        del row["rated"], row["groups"]["raters"]
+    (saved / "ablation" / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    text, _ = page_of(saved)
+    assert "What people rated" not in text
+    assert "they rated in train" not in text
 
 
 def test_the_best_rows_are_chosen_on_valid(saved: Path) -> None:

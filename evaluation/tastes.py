@@ -3,10 +3,8 @@
 import numpy as np
 import scipy.sparse as sp
 
-from dataset.dataset import Dataset
+from data_loader import Dataset
 from dataset.ratings import DISLIKED, LIKED, LOVED
-
-FOUND = ("liked", "loved")  # what a good list finds; it has few of the disliked
 
 
 def pairs_by_taste(dataset: Dataset, pairs: sp.csr_matrix) -> dict[str, sp.csr_matrix]:
@@ -25,6 +23,14 @@ def pairs_by_taste(dataset: Dataset, pairs: sp.csr_matrix) -> dict[str, sp.csr_m
     is_rated, scores = dataset.rates_of(pairs) != 0, dataset.scores_of(pairs)
     chosen = {"liked": scores >= LIKED, "loved": scores >= LOVED, "disliked": scores <= DISLIKED}
     return {taste: _picked(pairs, is_rated & are) for taste, are in chosen.items()}
+
+
+def asked_pairs(dataset: Dataset, pairs: sp.csr_matrix, metric: str) -> tuple[sp.csr_matrix, str]:
+    """Return which of the pairs are the target of a metric, and its plain name: of "liked NDCG@20" the liked ones."""
+    taste, _, plain = metric.rpartition(" ")
+    if not taste:
+        return pairs, plain
+    return pairs_by_taste(dataset, pairs).get(taste, sp.csr_matrix(pairs.shape, dtype=np.float32)), plain
 
 
 def _picked(pairs: sp.csr_matrix, chosen: np.ndarray) -> sp.csr_matrix:

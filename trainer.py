@@ -76,7 +76,9 @@ def fit(
         stream.close()
     best = state["best"]
     model.load_state_dict(model.own_state(best["state_dict"]))
-    decided = calibrate(model, dataset, config, measured and measured["decided"])
+    decided = calibrate(
+        model, dataset, config, measured and measured["decided"], bool(identity.config.get("rating_weight"))
+    )
     if decided and not measured:
         best["valid"] = valid_metrics(model, dataset, config)
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")

@@ -31,7 +31,8 @@ from runtime.files import load_torch
 from runtime.identity import RunIdentity
 from training import model_factory
 from training import optimizer as optimizer_module
-from training.after_training import calibrate, cold_offset
+from training.after_training import calibrate
+from training.cold_offset import cold_offset
 from training.losses import BATCHES, epoch_batches
 from training.steps import Drop, id_dropout
 

@@ -9,7 +9,7 @@ import torch
 from data_loader import Dataset
 from evaluation.baselines import Factors, Inputs
 from evaluator import evaluate, means
-from training.after_training import cold_offset
+from training.cold_offset import cold_offset
 from training.placed_by_text import RIDGE_GRID
 
 SAMPLE = 500  # users whose scores are looked at

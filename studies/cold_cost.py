@@ -25,7 +25,7 @@ from inference.finished_run import FinishedRun
 from model import UNLISTED
 from runtime.cli import Flags, run_script
 from studies.common import finished_run
-from training.after_training import cold_offset
+from training.cold_offset import cold_offset
 
 log = logging.getLogger("aglrec")
 

@@ -1,26 +1,23 @@
 """What is decided on valid after training: the weights of popularity and of the linear columns, the cold offset."""
 
-import logging
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from data_loader import Dataset
-from evaluation.ranking import Ranking, rank_items
-from evaluator import evaluate, means, user_metrics
-from model import UNLISTED, LightGCN
+from evaluator import evaluate, means
+from model import LightGCN
 from runtime.distributed import broadcast_from_rank0
+from training.choice_of_rates import choose_rates, rated
 from training.closed_form import log_popularity
+from training.cold_offset import cold_offset
 from training.grid_search import Point, coordinate_search
 from training.linear_columns import Linear, linear_model
 from training.placed_by_text import place_cold_by_text
 from training.placing import Placing, choose_recency, place_users, placing_of, trained_vectors
 
-log = logging.getLogger("aglrec")
-
-GRID, HALVINGS, SAMPLE = 64, 10, 10_000
+SAMPLE = 10_000
 # weights to try, and beyond the largest: of log popularity, and of linear scores scaled to the spread of trained ones
 POPULARITY_GRID, LINEAR_GRID = (
     (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0),
@@ -29,25 +26,30 @@ POPULARITY_GRID, LINEAR_GRID = (
 
 
 def calibrate(
-    model: LightGCN, dataset: Dataset, config: dict[str, Any], measured: dict[str, Any] | None = None
+    model: LightGCN,
+    dataset: Dataset,
+    config: dict[str, Any],
+    measured: dict[str, Any] | None = None,
+    with_rates: bool = False,
 ) -> dict[str, Any]:
     """Set the columns that are not trained by what is best on valid, and return the figures that decided.
 
     With config["recency"], what titles count by their age (see place_users). With config["calibrate"], the weight of
     log popularity (which cosines ignore, and sparse data need), and that of the linear columns, each in turn while the
-    valid metric rises. Then, with cold_cost below 1, how far cold items are lowered. All columns of a cold item with
-    text, the trained ones too, are predicted from its text.
+    valid metric rises; and what rates count (see choose_rates). Then, with cold_cost below 1, how far cold items are
+    lowered. All columns of a cold item with text, the trained ones too, are predicted from its text.
 
     Args:
         model: trained; its item_bias and linear columns are set, and its users placed as they are known before valid.
         dataset: its test parts are not looked at.
         config: as from get_config.
         measured: what this returned for a run with a valid part; nothing is decided then, the same is set again.
+        with_rates: whether rates may count beside what is trained, which may count none.
 
     Returns:
         {"weights", "unit", "tried", "linear"}: the two weights, the unit of that of the linear columns, the valid
-        figure of each pair tried, and what was decided for the linear model; "recency"; and "cold_offset"; each where
-        it applies.
+        figure of each pair tried, and what was decided for the linear model; "recency", "rates", and "cold_offset";
+        each where it applies.
     """
     decided: dict[str, Any] = {}
     if config["recency"]:
@@ -57,7 +59,7 @@ def calibrate(
         place_users(model, dataset, "valid")
         decided["recency"] = found
     if config["calibrate"] and ("weights" in measured if measured else dataset.valid.nnz):
-        decided |= _blend(model, dataset, config, measured)
+        decided |= _blend(model, dataset, config, measured, with_rates)
     is_cold = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
     if config["cold_cost"] < 1 and is_cold.any():
         if measured:
@@ -70,24 +72,34 @@ def calibrate(
 
 
 def _blend(
-    model: LightGCN, dataset: Dataset, config: dict[str, Any], measured: dict[str, Any] | None
+    model: LightGCN, dataset: Dataset, config: dict[str, Any], measured: dict[str, Any] | None, with_rates: bool
 ) -> dict[str, Any]:
     """Add weighted log popularity to item_bias and set the linear columns; see calibrate."""
     text = model.whole_item_text()
     text = None if text is None else text.cpu().numpy()
-    popularity, cold_vectors, linear, decided = _decide_blend(*model.embeddings(), text, dataset, config, measured)
+    popularity, cold_vectors, linear, decided = _decide_blend(
+        *model.embeddings(), text, dataset, config, measured, with_rates
+    )
     if cold_vectors is not None:
         model.set_cold_vectors(torch.from_numpy(cold_vectors[model.cold_items_with_text()]))
     model.item_bias += decided["weights"]["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
-    if linear is not None and decided["weights"]["linear"]:
-        weight = decided["weights"]["linear"] * decided["unit"]
+    if linear is None:
+        return decided
+    weight = decided["weights"]["linear"] * decided["unit"]
+    rates = {"liking": 0.0, "rating": 0.0, "unit": 0.0}
+    if linear.liking is not None:
+        user_emb, item_emb = (part.cpu() for part in model.embeddings())
+        rates = measured["rates"] if measured else choose_rates(user_emb, item_emb, linear, weight, dataset, config)
+        decided["rates"] = rates
+    if weight or rates["liking"]:
+        chosen = rated(linear, weight, rates["liking"] * rates["unit"], rates["rating"])
         model.set_linear_columns(
-            linear_inputs=linear.inputs * weight,
-            linear_outputs=linear.outputs,
-            linear_power=torch.tensor(linear.user_power),
-            linear_liking=None if linear.liking is None else linear.liking * weight,
+            linear_inputs=chosen.inputs,
+            linear_outputs=chosen.outputs,
+            linear_power=torch.tensor(chosen.user_power),
+            linear_liking=chosen.liking,
         )
-        how = placing_of(model)._replace(linear_recency=linear.recency, linear_rating=linear.rating_weight)
+        how = placing_of(model)._replace(linear_recency=chosen.recency, linear_rating=chosen.rating_weight)
         model.placing = torch.tensor(how, dtype=torch.float64, device=model.norm_adj.device)
         # the users' columns are computed just as they will be when the model is loaded again
         place_users(model, dataset, "valid")
@@ -102,6 +114,7 @@ def _decide_blend(
     dataset: Dataset,
     config: dict[str, Any],
     measured: dict[str, Any] | None,
+    with_rates: bool,
 ) -> tuple[np.ndarray, np.ndarray | None, Linear | None, dict[str, Any]]:
     """Return log popularity, items' trained columns with cold items by their text, the linear model, and the weights.
 
@@ -113,7 +126,7 @@ def _decide_blend(
             text, dataset.warm_items, item_emb[:, : config["embedding_dim"]].cpu().numpy()
         )
     chosen = measured and measured["linear"]
-    linear = linear_model(dataset, text, config, chosen) if config["linear_dim"] else None
+    linear = linear_model(dataset, text, config, chosen, with_rates) if config["linear_dim"] else None
     if measured:
         weights, unit, tried = (measured[name] for name in ("weights", "unit", "tried"))
     else:
@@ -175,110 +188,3 @@ def _log_popularity(dataset: Dataset, text: np.ndarray | None) -> np.ndarray:
     """Return the logarithm of how many users collect each title in train, (n_items,) float32; see calibrate."""
     logs = log_popularity(dataset.train)
     return logs if text is None else place_cold_by_text(text, dataset.warm_items, logs[:, None])[:, 0]
-
-
-@broadcast_from_rank0
-def cold_offset(
-    user_emb: torch.Tensor, item_emb: torch.Tensor, is_cold: np.ndarray, dataset: Dataset, config: dict[str, Any]
-) -> tuple[float, dict[str, float]]:
-    """Find how far cold items must be lowered to cost at most cold_cost of the valid metric.
-
-    The metric need not fall as more of them are listed: valid has some as targets, where an item lost all of its rows
-    to it. So the offset with the highest metric is found first, and from there cold_cost is spent on listing more.
-
-    Args:
-        user_emb: (n_users, D); item_emb: (n_items, D), with an offset of 0.
-        is_cold: (n_items,) bool, the cold items that have a text.
-        dataset: its test parts are not looked at; a user's pairs of cold_valid are masked, since they are no misses.
-        config: uses cold_cost, early_stop_metric (for AUC, which no list can change, NDCG at the largest of top_k
-            stands in), top_k, seed and eval_memory_mb.
-
-    Returns:
-        The offset in units of the score, UNLISTED without a valid part; and the figures that decided: the valid metric
-        at the offset, at its highest, and with no cold item listed.
-    """
-    if not dataset.valid.nnz:
-        log.warning(
-            f"without a valid part the {is_cold.sum():,} new titles cannot be placed, and they are not listed "
-            "(set a --valid_ratio above 0, or --cold_cost 1 to list them all)"
-        )
-        return UNLISTED, {}
-    metric = config["early_stop_metric"]
-    metric = f"NDCG@{max(config['top_k'])}" if metric == "AUC" else metric
-    value, offsets = _listing(
-        user_emb, item_emb, is_cold, dataset, {**config, "top_k": [int(metric.split("@")[1])]}, metric
-    )
-    values = [value(offset) for offset in offsets]
-    best = max(range(len(offsets)), key=lambda place: (values[place], -offsets[place]))
-    least, place = (1 - config["cold_cost"]) * values[best], best
-    while place + 1 < len(offsets) and values[place + 1] >= least:
-        place += 1
-    found = offsets[place]
-    if place + 1 < len(offsets):
-        low = offsets[place + 1]
-        for _ in range(HALVINGS):
-            middle = (low + found) / 2
-            low, found = (low, middle) if value(middle) >= least else (middle, found)
-    return found, {"metric": metric, "chosen": value(found), "highest": values[best], "none listed": values[0]}
-
-
-def _listing(
-    user_emb: torch.Tensor,
-    item_emb: torch.Tensor,
-    is_cold: np.ndarray,
-    dataset: Dataset,
-    config: dict[str, Any],
-    metric: str,
-) -> tuple[Callable[[float], float], list[float]]:
-    """Return the valid metric as a function of the offset, and offsets from none listed to all, descending.
-
-    A list is the best of two lists that no offset changes: of the titles it lowers, and of all warm.
-    """
-    [k], masked = config["top_k"], dataset.masked_for("valid") + dataset.cold_valid
-    users = np.flatnonzero(np.diff(dataset.valid.indptr))
-    warm, cold = (
-        _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
-        for members in (~is_cold, is_cold)
-    )
-
-    def value(offset: float) -> float:
-        scores = np.concatenate([warm.scores, cold.scores - np.float32(offset)], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n, k)
-        items = np.take_along_axis(np.concatenate([warm.items, cold.items], axis=1), order, axis=1)
-        merged = Ranking(users, items, np.take_along_axis(scores, order, axis=1), None)
-        return means(user_metrics(merged, dataset.valid, [k]))[metric]
-
-    # a merged list changes at the offsets where a cold item and another one have the same score
-    some = slice(None, None, len(users) // SAMPLE + 1)
-    ends = cold.scores[some][:, [0, cold.scores.shape[1] // 2, -1]]
-    with np.errstate(invalid="ignore"):  # a list that is too short ends in -inf
-        gaps = (ends[:, :, None] - warm.scores[some][:, None, :]).ravel()
-    gaps = gaps[np.isfinite(gaps)]
-    if not gaps.size:
-        return value, [0.0]
-    inner = np.quantile(gaps, np.linspace(1, 0, GRID))
-    margin = 1e-3 * (1 + abs(inner[0]))
-    return value, [float(inner[0] + margin), *map(float, inner), float(inner[-1] - margin)]
-
-
-def _ranked(
-    user_emb: torch.Tensor,
-    item_emb: torch.Tensor,
-    members: np.ndarray,
-    users: np.ndarray,
-    masked: Any,
-    k: int,
-    config: dict[str, Any],
-) -> Ranking:
-    """Rank some items only; the ranking has their rows among all items."""
-    ranking = rank_items(
-        user_emb,
-        item_emb[torch.from_numpy(members).to(item_emb.device)],
-        users,
-        masked[:, members],
-        min(k, len(members)),
-        None,
-        config["seed"],
-        config["eval_memory_mb"],
-    )
-    return ranking._replace(items=np.where(ranking.items >= 0, members[ranking.items], -1))

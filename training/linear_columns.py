@@ -8,18 +8,21 @@ import torch
 
 from data_loader import Dataset
 from training.choice_of_weights import Weights, chosen_weights
-from training.closed_form import low_pass
+from training.closed_form import item_weights, low_pass
 from training.placed_by_text import place_cold_by_text, score_spreads
-from training.user_rows import UserRows, known_rows
+from training.user_rows import UserRows, known_rows, with_values
 
 ITEM_POWER = 0.4  # of the graph filter of large catalogues
 WEIGHTS_MAX_ITEMS, SVD_USERS = 25_000, 20_000
+LIKING_L2 = 200.0  # in users; chosen on valid parts of MyAnimeList and of film critics
+LIKING_SHARE = 0.1
 
 
 class Linear(NamedTuple):
     """Scores of a user with the titles R and how much each was liked Z: (R inputs + Z liking) outputs^T / n^user_power.
 
-    R (n_items,) is what each of the user's n titles counts, Z (n_items,) is signed; see UserRows.
+    R (n_items,) is what each of the user's n titles counts, Z (n_items,) is signed; see UserRows. What rates count is
+    chosen afterwards, see choice_of_rates.
     """
 
     inputs: torch.Tensor  # (n_items, r)
@@ -55,9 +58,13 @@ def linear_users(
 
 
 def linear_model(
-    dataset: Dataset, item_text: np.ndarray | None, config: dict[str, Any], chosen: dict[str, Any] | None = None
+    dataset: Dataset,
+    item_text: np.ndarray | None,
+    config: dict[str, Any],
+    chosen: dict[str, Any] | None = None,
+    with_rates: bool = False,
 ) -> Linear:
-    """Fit item-item weights to the train part, in the form and with the rates that are best on valid, at a low rank.
+    """Fit item-item weights to the train part, in the form that is best on valid, at a low rank.
 
     Beyond WEIGHTS_MAX_ITEMS items, whose weights would take too long, the columns are the smoothest signals on the
     item-item graph instead. Cold items are placed by their text; see place_cold_by_text.
@@ -65,12 +72,13 @@ def linear_model(
     Args:
         dataset: its test parts are not looked at.
         item_text: (n_items, L) as the model fuses it, or None.
-        config: uses linear_dim, rating_weight, rating_cost, recency, early_stop_metric, top_k, seed and eval_memory_mb.
+        config: uses linear_dim, recency, early_stop_metric, top_k, seed and eval_memory_mb.
         chosen: what a run with a valid part decided, in place of deciding.
+        with_rates: whether it has a liking, where the data have rates.
 
     Returns:
         The Linear, on the CPU; decided has the point of one of the grids of item_forms, the share of the common taste
-        that is subtracted, what rates count, and the valid metric of all that was tried.
+        that is subtracted, and the valid metric of all that was tried.
 
     Source:
         Steck 2020 and Jeunen et al. 2020 for the weights, see item_weights; Shen et al. 2021 for the filter, whose
@@ -83,7 +91,8 @@ def linear_model(
         fixed = max(config["recency"], 0.0)
         found = Linear(vectors * counts**-ITEM_POWER, vectors * counts**ITEM_POWER, 0.5, {}, recency=fixed)
     else:
-        found = cut(chosen_weights(dataset, item_text, config, chosen), dataset, rank)
+        liking = liking_weights(dataset) if with_rates and dataset.has_rates else None
+        found = cut(chosen_weights(dataset, item_text, config, chosen), liking, dataset, rank)
     outputs = found.outputs
     if item_text is not None:
         length = score_spreads(train, found.inputs)
@@ -98,27 +107,42 @@ def linear_model(
     return found._replace(**tensors)
 
 
-def cut(weights: Weights, dataset: Dataset, rank: int) -> Linear:
+def liking_weights(dataset: Dataset, l2: float = LIKING_L2) -> torch.Tensor:
+    """Return the item-item weights that best restore how much users liked their titles from the others: EASE on scores.
+
+    Args:
+        dataset: its train part; pairs that nobody rated say nothing.
+        l2: penalty, in users.
+
+    Returns:
+        (n_items, n_items) float32, for the scores of UserRows.
+    """
+    train = dataset.train
+    scores = with_values(train, dataset.scores_of(train))
+    return item_weights(torch.from_numpy((scores.T @ scores).toarray()), l2)
+
+
+def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, rank: int) -> Linear:
     """Project weights to the `rank` directions in which the scores of the users (a sample, if many) vary the most.
 
-    A user's scores are divided by the square root of their number of titles, or the few with long lists decide.
+    A user's scores are divided by the square root of their number of titles, or the few with long lists decide. Those
+    of the liking take part with LIKING_SHARE of the variance.
 
     Returns:
         The Linear, of numpy arrays.
     """
     from sklearn.utils.extmath import randomized_svd
 
-    rows = known_rows(dataset, "valid", weights.rating_weight, weights.recency)
-    scores = rows.collected @ weights.collected.numpy()
-    if weights.liking is not None:
-        scores += rows.scores @ weights.liking.numpy()
-    some = np.arange(len(scores))
-    if len(scores) > SVD_USERS:
-        some = np.sort(np.random.default_rng(0).choice(len(scores), SVD_USERS, replace=False))
     counts = np.maximum(np.diff(dataset.train.indptr), 1).astype(np.float32)
-    scores = scores[some] * counts[some, None] ** -0.5
+    some = np.arange(dataset.n_users)
+    if len(some) > SVD_USERS:
+        some = np.sort(np.random.default_rng(0).choice(len(some), SVD_USERS, replace=False))
+    rows = UserRows(*(part[some] for part in known_rows(dataset, "valid", recency=weights.recency)))
+    scores = (rows.collected @ weights.collected.numpy()) * counts[some, None] ** -0.5
+    if liking is not None:
+        liked = (rows.scores @ liking.numpy()) * counts[some, None] ** -0.5
+        share = np.linalg.norm(scores) / max(np.linalg.norm(liked), 1e-12) * LIKING_SHARE**0.5
+        scores = np.concatenate([scores, liked * np.float32(share)])
     _, _, vectors = randomized_svd(scores, min(rank, *scores.shape), n_iter=2, random_state=0)
-    inputs, liking = (
-        None if part is None else part.numpy() @ vectors.T for part in (weights.collected, weights.liking)
-    )
-    return Linear(inputs, vectors.T, 0.0, weights.decided, liking, weights.rating_weight, weights.recency)
+    inputs, liking = (None if part is None else part.numpy() @ vectors.T for part in (weights.collected, liking))
+    return Linear(inputs, vectors.T, 0.0, weights.decided, liking, recency=weights.recency)

@@ -19,7 +19,7 @@ from runtime import files
 from tests.helpers.runs import assert_inference_repeats
 from tests.helpers.training import SOFTMAX, among_warm, fitted, history
 from training import after_training
-from training.after_training import cold_offset
+from training.cold_offset import cold_offset
 
 # --- by hand ---
 

@@ -1,0 +1,82 @@
+"""What rates count beside the scores of a model: chosen by the liked pairs, among what costs little of all pairs."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_loader import Dataset
+from evaluation.rated import liked_and_all
+from runtime.distributed import broadcast_from_rank0
+from training.grid_search import Point, coordinate_search
+from training.linear_columns import Linear
+
+# what rates count: of the liking, in units in which it is spread as the scores are; and in the user's titles, where
+# they are scored by the linear columns, see ratings.pair_weights
+RATES_GRID: dict[str, tuple[float, ...]] = {
+    "liking": (0.0, 0.05, 0.1, 0.2, 0.4, 0.8),
+    "rating": (0.0, 0.1, 0.2, 0.35, 0.5, 1.0),
+}
+SOME_USERS = 500
+
+
+@broadcast_from_rank0
+def choose_rates(
+    user_emb: torch.Tensor,
+    item_emb: torch.Tensor,
+    linear: Linear,
+    weight: float,
+    dataset: Dataset,
+    config: dict[str, Any],
+) -> dict[str, Any]:
+    """Choose on valid what rates count: of what keeps 1 - rating_cost of the best figure, the best for liked pairs.
+
+    Args:
+        user_emb, item_emb: (n_users, D) and (n_items, D), of all that is scored beside the linear columns.
+        linear: with a liking.
+        weight: of the linear scores.
+        dataset: its test parts are not looked at.
+        config: uses rating_cost, early_stop_metric, top_k, seed and eval_memory_mb.
+
+    Returns:
+        {"liking", "rating"} of RATES_GRID; "unit", what a liking of 1 is multiplied by; and "tried", with the figures
+        of all pairs and of the liked ones. The first one tried has no rates.
+    """
+    tried: list[dict[str, Any]] = []
+    unit = _unit(user_emb, item_emb, linear, weight, dataset)
+
+    def value(point: Point) -> float:
+        users = rated(linear, weight, point["liking"] * unit, point["rating"]).known_users(dataset, "valid")
+        factors = torch.cat([user_emb, users], dim=1), torch.cat([item_emb, linear.outputs], dim=1)
+        whole, liked = liked_and_all(*factors, dataset, "valid", config)
+        tried.append({**point, "all": whole, "liked": liked})
+        return within_cost(tried, config["rating_cost"])
+
+    best = coordinate_search(RATES_GRID, dict.fromkeys(RATES_GRID, 0.0), value, nearby=True).best
+    return {**best, "unit": unit, "tried": tried}
+
+
+def within_cost(tried: list[dict[str, Any]], cost: float) -> float:
+    """Return the liked figure of the last of those tried, if its figure of all pairs is high enough for it to count.
+
+    Where it is too low, what is lacking comes out, as a number below 0. The first one tried has no rates.
+    """
+    lacking = (1 - cost) * tried[0]["all"] - tried[-1]["all"]
+    return -lacking if lacking > 0 else tried[-1]["liked"]
+
+
+def rated(linear: Linear, weight: float, liking: float, rating_weight: float) -> Linear:
+    """Return linear columns that count `weight`, whose liking counts `liking`, for titles weighed by their rates."""
+    scaled = None if linear.liking is None or not liking else linear.liking * liking
+    return linear._replace(inputs=linear.inputs * weight, liking=scaled, rating_weight=rating_weight)
+
+
+def _unit(user_emb: torch.Tensor, item_emb: torch.Tensor, linear: Linear, weight: float, dataset: Dataset) -> float:
+    """Return how much wider all scores of a user are spread over the warm items than those of the liking."""
+    users = torch.from_numpy(np.flatnonzero(np.diff(dataset.train.indptr))[:SOME_USERS])
+    warm, plain = torch.from_numpy(dataset.warm_items), rated(linear, weight, 0.0, 0.0)
+    columns = linear.outputs[warm].T
+    whole = user_emb[users] @ item_emb[warm].T + plain.known_users(dataset, "valid")[users] @ columns
+    liking = rated(linear, 0.0, 1.0, 0.0).known_users(dataset, "valid")[users] @ columns
+    spreads = [scores.std(dim=1).mean() for scores in (whole, liking)]
+    return float(spreads[0] / spreads[1].clamp_min(1e-12)) if len(users) else 0.0

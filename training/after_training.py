@@ -9,7 +9,7 @@ from data_loader import Dataset
 from evaluator import evaluate, means
 from model import LightGCN
 from runtime.distributed import broadcast_from_rank0
-from training.choice_of_rates import choose_rates, rated
+from training.choice_of_rates import LINEAR_GRID, choose_rates, rated
 from training.closed_form import log_popularity
 from training.cold_offset import cold_offset
 from training.grid_search import Point, coordinate_search
@@ -18,11 +18,8 @@ from training.placed_by_text import place_cold_by_text
 from training.placing import Placing, choose_recency, place_users, placing_of, trained_vectors
 
 SAMPLE = 10_000
-# weights to try, and beyond the largest: of log popularity, and of linear scores scaled to the spread of trained ones
-POPULARITY_GRID, LINEAR_GRID = (
-    (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0),
-    (0.0, 0.12, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0),
-)
+# weights of log popularity to try, and beyond the largest
+POPULARITY_GRID = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 
 
 def calibrate(
@@ -85,14 +82,15 @@ def _blend(
     model.item_bias += decided["weights"]["popularity"] * torch.from_numpy(popularity).to(model.item_bias.device)
     if linear is None:
         return decided
-    weight = decided["weights"]["linear"] * decided["unit"]
-    rates = {"liking": 0.0, "rating": 0.0, "unit": 0.0}
+    weight, unit = decided["weights"]["linear"], decided["unit"]
+    rates = {"liking": 0.0, "rating": 0.0, "linear": weight, "unit": 0.0}
     if linear.liking is not None:
         user_emb, item_emb = (part.cpu() for part in model.embeddings())
-        rates = measured["rates"] if measured else choose_rates(user_emb, item_emb, linear, weight, dataset, config)
+        base = user_emb, item_emb, linear, weight, unit
+        rates = measured["rates"] if measured else choose_rates(*base, dataset, config)
         decided["rates"] = rates
-    if weight or rates["liking"]:
-        chosen = rated(linear, weight, rates["liking"] * rates["unit"], rates["rating"])
+    if rates["linear"] or rates["liking"]:
+        chosen = rated(linear, rates["linear"] * unit, rates["liking"] * rates["unit"], rates["rating"])
         model.set_linear_columns(
             linear_inputs=chosen.inputs,
             linear_outputs=chosen.outputs,

@@ -14,9 +14,12 @@ from training.linear_columns import Linear
 # what rates count: of the liking, in units in which it is spread as the scores are; and in the user's titles, where
 # they are scored by the linear columns, see ratings.pair_weights
 RATES_GRID: dict[str, tuple[float, ...]] = {
-    "liking": (0.0, 0.05, 0.1, 0.2, 0.4, 0.8),
+    "liking": (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4),
     "rating": (0.0, 0.1, 0.2, 0.35, 0.5, 1.0),
 }
+# weights to try, and beyond the largest, of linear scores scaled to the spread of the trained ones; they may change with
+# rates, since linear columns mind them more than what was trained does
+LINEAR_GRID = (0.0, 0.12, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0)
 SOME_USERS = 500
 
 
@@ -26,6 +29,7 @@ def choose_rates(
     item_emb: torch.Tensor,
     linear: Linear,
     weight: float,
+    linear_unit: float,
     dataset: Dataset,
     config: dict[str, Any],
 ) -> dict[str, Any]:
@@ -34,26 +38,29 @@ def choose_rates(
     Args:
         user_emb, item_emb: (n_users, D) and (n_items, D), of all that is scored beside the linear columns.
         linear: with a liking.
-        weight: of the linear scores.
+        weight: that of the linear scores which is best for all pairs, in units of linear_unit.
+        linear_unit: what it is multiplied by; with 0 the weight stays.
         dataset: its test parts are not looked at.
         config: uses rating_cost, early_stop_metric, top_k, seed and eval_memory_mb.
 
     Returns:
-        {"liking", "rating"} of RATES_GRID; "unit", what a liking of 1 is multiplied by; and "tried", with the figures
-        of all pairs and of the liked ones. The first one tried has no rates.
+        {"liking", "rating"} of RATES_GRID, and "linear", the weight; "unit", what a liking of 1 is multiplied by; and
+        "tried", with the figures of all pairs and of the liked ones. The first one tried has no rates.
     """
     tried: list[dict[str, Any]] = []
-    unit = _unit(user_emb, item_emb, linear, weight, dataset)
+    unit = _unit(user_emb, item_emb, linear, weight * linear_unit, dataset)
 
     def value(point: Point) -> float:
-        users = rated(linear, weight, point["liking"] * unit, point["rating"]).known_users(dataset, "valid")
+        chosen = rated(linear, point["linear"] * linear_unit, point["liking"] * unit, point["rating"])
+        users = chosen.known_users(dataset, "valid")
         factors = torch.cat([user_emb, users], dim=1), torch.cat([item_emb, linear.outputs], dim=1)
         whole, liked = liked_and_all(*factors, dataset, "valid", config)
         tried.append({**point, "all": whole, "liked": liked})
         return within_cost(tried, config["rating_cost"])
 
-    best = coordinate_search(RATES_GRID, dict.fromkeys(RATES_GRID, 0.0), value, nearby=True).best
-    return {**best, "unit": unit, "tried": tried}
+    grid = RATES_GRID | {"linear": sorted({*LINEAR_GRID, weight})}
+    start = {"liking": 0.0, "rating": 0.0, "linear": weight}
+    return {**coordinate_search(grid, start, value, nearby=True, halvings=1).best, "unit": unit, "tried": tried}
 
 
 def within_cost(tried: list[dict[str, Any]], cost: float) -> float:

@@ -62,13 +62,13 @@ def plain(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
 def test_of_what_costs_little_the_best_for_the_liked_is_taken(weight: float) -> None:
     dataset = liking_data()
     columns = linear_model(dataset, None, CONFIG, with_rates=True)
-    found = choose_rates(*plain(dataset), columns, weight, dataset, CONFIG)
+    found = choose_rates(*plain(dataset), columns, 1.0, weight, dataset, CONFIG)
     tried = found["tried"]
     assert (tried[0]["liking"], tried[0]["rating"]) == (0, 0)
     best = max((one for one in tried if one["all"] >= 0.8 * tried[0]["all"]), key=lambda one: one["liked"])
     assert best["liked"] > 1.05 * tried[0]["liked"]
-    assert {key: best[key] for key in ("liking", "rating")}.items() <= found.items()
-    chosen = rated(columns, weight, best["liking"] * found["unit"], best["rating"])
+    assert {key: best[key] for key in ("liking", "rating", "linear")}.items() <= found.items()
+    chosen = rated(columns, best["linear"] * weight, best["liking"] * found["unit"], best["rating"])
     again = liked_and_all(chosen.known_users(dataset, "valid"), chosen.outputs, dataset, "valid", CONFIG)
     assert again == pytest.approx((best["all"], best["liked"]))
 
@@ -90,7 +90,7 @@ def test_a_liking_of_one_is_spread_as_all_scores_are() -> None:
     dataset = liking_data()
     columns = linear_model(dataset, None, CONFIG, with_rates=True)
     users, items = torch.randn(dataset.n_users, 3), torch.randn(N_ITEMS, 3)
-    unit = choose_rates(users, items, columns, 2.0, dataset, CONFIG)["unit"]
+    unit = choose_rates(users, items, columns, 2.0, 1.0, dataset, CONFIG)["unit"]
     some, warm = np.flatnonzero(np.diff(dataset.train.indptr))[:500], dataset.warm_items
     outputs = columns.outputs.numpy()
     whole = (users @ items.T).numpy() + dataset.train @ (2.0 * columns.inputs.numpy()) @ outputs.T
@@ -135,7 +135,9 @@ def test_a_model_counts_rates_as_was_chosen(weight: float, with_rates: bool) -> 
     assert (model.linear_liking is not None) == bool(with_rates and decided["rates"]["liking"])
     if with_rates:
         tried = decided["rates"]["tried"]
-        [best] = [one for one in tried if all(one[key] == decided["rates"][key] for key in ("liking", "rating"))]
+        [best] = [
+            one for one in tried if all(one[key] == decided["rates"][key] for key in ("liking", "rating", "linear"))
+        ]
         found = liked_and_all(*model.embeddings(), dataset, "valid", config)
         assert found == pytest.approx((best["all"], best["liked"]), abs=1e-6)
         gone = dataclasses.replace(dataset, valid=sp.csr_matrix(dataset.train.shape, dtype=np.float32))
@@ -156,7 +158,7 @@ def test_held_out_rates_of_test_choose_nothing() -> None:
     assert found[0].decided == found[1].decided
     assert found[0].liking.equal(found[1].liking)
     chosen = [
-        choose_rates(*plain(dataset), found[0], 1.0, one, CONFIG)
+        choose_rates(*plain(dataset), found[0], 1.0, 1.0, one, CONFIG)
         for one in (dataset, dataclasses.replace(dataset, rates=rates))
     ]
     assert chosen[0] == chosen[1]

@@ -17,8 +17,8 @@ RATES_GRID: dict[str, tuple[float, ...]] = {
     "liking": (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4),
     "rating": (0.0, 0.1, 0.2, 0.35, 0.5, 1.0),
 }
-# weights to try, and beyond the largest, of linear scores scaled to the spread of the trained ones; they may change with
-# rates, since linear columns mind them more than what was trained does
+# weights to try, and beyond the largest, of linear scores scaled to the spread of the trained ones; chosen again with
+# rates, which linear columns mind more than what was trained does
 LINEAR_GRID = (0.0, 0.12, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0)
 SOME_USERS = 500
 

@@ -28,7 +28,7 @@ def rated_figures(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int
     Returns:
         {"liked": {"n_pairs", "n_users", "Recall@k", "NDCG@k"}, "loved": {...}: see taste_metrics, averaged over users
         with such a pair; "disliked": {"n_pairs", "n_users", "share@k"}; "n_rated", "n_users" (with a rated pair), "mean
-        z@k"}. A figure of no pair is left out.
+        z@k", "mean z of all" (rated pairs, listed or not)}. A figure of no pair is left out.
     """
     pairs, by_user = dataset.warm_pairs(part), means(taste_metrics(ranking, dataset, part, top_k))
     found: dict[str, Any] = {}
@@ -40,8 +40,8 @@ def rated_figures(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int
             figures = {f"share@{k}": float((places < k).mean()) for k in top_k} if chosen.nnz else {}
         found[taste] = {"n_pairs": int(chosen.nnz), "n_users": _n_users(chosen), **(figures if chosen.nnz else {})}
     is_rated, scores, places = dataset.rates_of(pairs) != 0, dataset.scores_of(pairs), places_of(pairs, ranking)
-    hits = {k: scores[is_rated & (places < k)] for k in top_k}
-    z = {f"mean z@{k}": float(of_hits.mean(dtype=np.float64)) for k, of_hits in hits.items() if len(of_hits)}
+    chosen = {"mean z of all": is_rated, **{f"mean z@{k}": is_rated & (places < k) for k in top_k}}
+    z = {name: float(scores[are].mean(dtype=np.float64)) for name, are in chosen.items() if are.any()}
     return {**found, "n_rated": int(is_rated.sum()), "n_users": len(np.unique(users_of(pairs)[is_rated])), **z}
 
 

@@ -26,7 +26,7 @@ def by_rates(saved: Saved) -> list[Part]:
     return [
         *([{"charts": charts}] if charts else []),
         table(caption, ["row", *paths], lines),
-        *({"text": text} for text in _explained(k)),
+        *({"text": text} for text in _explained(k, rows[0]["rated"])),
     ]
 
 
@@ -37,13 +37,15 @@ def _counts(rated: dict[str, Any]) -> str:
     return ", ".join(f"{n['mean']:,.0f} {name} test pairs of {u['mean']:,.0f} users" for name, n, u in parts)
 
 
-def _explained(k: str) -> list[str]:
+def _explained(k: str, rated: dict[str, Any]) -> list[str]:
     """Say what each figure is, in a sentence each."""
+    of_all = f"{figure_at(rated, 'mean z of all').get('mean', 0.0):.4f}"
     return [
         "z is how far a rate lies above the user's own mean of train, in the user's own spreads.",
         "liked: a test pair counts as found only if it was rated with a z of 0 or more.",
         "loved: it counts only with a z of 0.5 or more.",
         f"disliked share: of the test pairs with a z of -1 or less, those that stand in the first {k} titles of their "
         "users' lists; less is better.",
-        "mean z: the mean z of the rated test pairs that stand there; more is better.",
+        f"mean z: the mean z of the rated test pairs that stand there, where that of all of them is {of_all}; more is "
+        "better.",
     ]

@@ -92,6 +92,7 @@ def recount(lists: dict[int, list[int]], dataset: Dataset, rates: np.ndarray, pa
         listed = [item in lists[user][:k] for user, item in wanted["disliked"]]
         found["disliked"][f"share@{k}"] = sum(listed) / len(listed)
         found[f"mean z@{k}"] = np.mean([z[user, item] for user, item in asked if item in lists[user][:k]])
+    found["mean z of all"] = np.mean([z[pair] for pair in asked])
     return {**found, "n_rated": len(asked), "n_users": len({user for user, _ in asked})}
 
 

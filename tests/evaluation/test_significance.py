@@ -196,7 +196,7 @@ def test_what_was_liked_has_a_family_of_its_own(n_runs: int) -> None:
     values, liked = ({tag: rng.random((n_runs, 20)) for tag in tags} for _ in range(2))
     for of_row in liked.values():
         of_row[:, 7:12] = np.nan
-    rows, results = made_rows(values, VALID)
+    rows, results = made_rows(values, {"popularity": 0.2})
     add_p_values(rows, results)
     assert not any("liked" in row for row in rows)
     with_liked = [dict(row) for row in rows]

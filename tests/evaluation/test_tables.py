@@ -205,7 +205,7 @@ def test_rates_have_a_table_of_their_own_where_there_are_any() -> None:
     [found] = cells(rows, 2)
     assert found == {
         "row": "bpr-svd-drop0.5",
-        "liked NDCG@20": "**0.120 ± 0.016**",
+        "liked NDCG@20": "**0.12 ± 0.02**",
         "loved NDCG@20": "0.030 ± 0.004",
         "disliked share": "0.060 ± 0.008",
         "p text": "0.200",

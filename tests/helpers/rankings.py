@@ -7,6 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from config import TASTES
+
 TOP_K = [1, 5, 10, 20]
 
 
@@ -62,3 +64,8 @@ def assert_metrics_equal(ours: dict[str, np.ndarray], theirs: dict[str, list[flo
     assert set(ours) == set(theirs)
     for key, values in theirs.items():
         np.testing.assert_allclose(ours[key], values, rtol=1e-9, atol=1e-9, err_msg=key)
+
+
+def of_all_pairs(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the metrics of what was liked and loved, which are those of fewer pairs."""
+    return {key: value for key, value in metrics.items() if not key.startswith(TASTES)}

@@ -14,12 +14,14 @@ from evaluation import tuned_baselines
 from evaluation.baselines import BASELINES, GRIDS, Inputs
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
+from evaluation.tastes import pairs_by_taste
 from evaluation.tuned_baselines import fitted, text_for, tuned
 from evaluator import evaluate, means
 from llm_embedding import TextVectors
 from run_ablation import baseline_row
 from tests.helpers.ablations import among_warm, read
 from tests.helpers.data import dataset_of
+from tests.helpers.rankings import of_all_pairs
 
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 
@@ -152,11 +154,16 @@ def test_a_baseline_has_the_figures_of_its_best_point(
     )
     assert found["point"] == {"popularity": 0.0, "knows": "valid"}
     for part, values in (("warm", warm), ("test", test), ("valid", among_warm(factors, dataset, "valid", config))):
-        assert found[part] == pytest.approx({key: np.nanmean(of_users) for key, of_users in values.items()})
+        assert of_all_pairs(found[part]) == pytest.approx(
+            {key: np.nanmean(of_users) for key, of_users in values.items()}
+        )
     assert found["warm"] != pytest.approx(found["test"])
     users = np.flatnonzero((dataset.test.toarray() * dataset.train.toarray().any(axis=0)).any(axis=1))
     assert list(found["user_test"]) == [dataset.raw_user_ids[user] for user in users]
     assert list(found["user_test"].values()) == pytest.approx(warm["NDCG@20"].tolist())
+    liked = pairs_by_taste(dataset, dataset.warm_pairs("test"))["liked"]
+    assert list(found["user_liked"]) == [dataset.raw_user_ids[user] for user in np.unique(liked.nonzero()[0])]
+    assert np.mean(list(found["user_liked"].values())) == pytest.approx(found["rated"]["liked"]["NDCG@20"])
     lists = rank_items(*factors, users, dataset.train + dataset.valid + dataset.excluded, 20, seed=config["seed"]).items
     assert found["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, None))
 

@@ -84,9 +84,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
     at_k = {f"{name}@{k}" for name in METRIC_NAMES for k in (10, 20)}
     by_taste = {f"{taste} {name}@{k}" for taste in TASTES for name in TASTE_METRICS for k in (10, 20)}
     assert set(metrics["test"]) == set(metrics["warm"]) == set(metrics["valid"]) - by_taste == at_k | {"AUC"}
-    assert {key: metrics["valid"][f"liked {key}"] for key in ("NDCG@20", "Recall@10")} == {
-        key: pytest.approx(metrics["valid_rated"]["liked"][key]) for key in ("NDCG@20", "Recall@10")
-    }
+    assert metrics["valid"]["liked NDCG@20"] == pytest.approx(metrics["valid_rated"]["liked"]["NDCG@20"])
     assert set(metrics["listed"]["warm"]) == set(metrics["listed"]["joint"]) == at_k
     dataset = load_dataset(config)
     splits = np.load(saved / "splits.npz", allow_pickle=False)

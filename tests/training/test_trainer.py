@@ -12,6 +12,7 @@ from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means
 from llm_embedding import TextVectors, text_vectors, whitened
 from runtime import distributed, files
+from tests.helpers.rankings import of_all_pairs
 from tests.helpers.training import CPU, IDENTITY, among_warm, built, fitted, history, without_seconds
 from training import bpr, model_factory, steps
 from training.bpr import sample_triples
@@ -98,8 +99,17 @@ def test_best_epoch_on_valid_is_restored_and_saved(dataset: Dataset, config: dic
     assert saved["dataset_fingerprint"] == IDENTITY.fingerprint
     assert saved["text"] == IDENTITY.text
     assert all(torch.equal(saved["state_dict"][name], value) for name, value in model.state_dict().items())
-    assert among_warm(model, dataset, config) == pytest.approx(result["valid"])
+    assert among_warm(model, dataset, config) == pytest.approx(of_all_pairs(result["valid"]))
     assert result["valid"]["NDCG@20"] == max(scores)
+
+
+def test_an_epoch_can_be_chosen_by_what_was_liked(dataset: Dataset, config: dict[str, Any]) -> None:
+    metric = "liked NDCG@10"
+    _, result = fitted(dataset, {**config, "epochs": 12, "lr": 0.1, "early_stop_round": 0, "early_stop_metric": metric})
+    lines = history(config)
+    by_liked, by_all = ([line[key] for line in lines] for key in (metric, "NDCG@10"))
+    assert result["epoch"] == 1 + int(np.argmax(by_liked)) != 1 + int(np.argmax(by_all))
+    assert result["valid"][metric] == max(by_liked)
 
 
 def test_valid_is_looked_at_every_so_many_epochs_and_after_the_last(dataset: Dataset, config: dict[str, Any]) -> None:
@@ -154,9 +164,9 @@ def test_valid_metrics_are_those_of_titles_with_a_history_in_every_row(
     row = history(config)[result["epoch"] - 1]
     assert {key: row[key] for key in result["valid"]} == result["valid"]
     # read off the vectors after the offset was set, which changes nothing here
-    assert among_warm(model, dataset, config) == pytest.approx(result["valid"])
+    assert among_warm(model, dataset, config) == pytest.approx(of_all_pairs(result["valid"]))
     among_all = means(evaluate(*model.embeddings(), dataset.valid, dataset.train + dataset.excluded, config))
-    assert among_all != pytest.approx(result["valid"])
+    assert among_all != pytest.approx(of_all_pairs(result["valid"]))
 
 
 def test_the_same_seed_gives_the_same_run(dataset: Dataset, config: dict[str, Any]) -> None:

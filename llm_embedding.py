@@ -224,6 +224,8 @@ def user_vectors(dataset: Dataset, item_vectors: np.ndarray, comment_vectors: np
     Returns:
         (n_users, L) float32.
     """
+    # rates do not weigh titles here: they do on every edge of the graph, over which the same texts come, and a
+    # rating_weight that valid chooses is known only after these vectors are made
     has_text = sp.diags_array(item_vectors.any(axis=1).astype(np.float32))
     history = _row_means(dataset.train @ has_text) @ item_vectors  # (n_users, L)
     if comment_vectors is None:

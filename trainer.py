@@ -94,7 +94,7 @@ def _write_model(folder: Path, identity: RunIdentity, best: dict[str, Any], hist
     with atomic_write(folder / "history.jsonl") as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in history)
     origin = {"config": identity.config, "text": identity.text, "dataset_fingerprint": identity.fingerprint}
-    save_torch(folder / "best_model.pth", {**best, **origin, "code": identity.code})
+    save_torch(folder / "best_model.pth", {**best, **origin, "values": identity.values, "code": identity.code})
     manifest.record(folder, identity.run_id, "history.jsonl", "best_model.pth")
 
 

@@ -150,6 +150,11 @@ def load_trained(config: dict[str, Any], *beside: str) -> TrainedModel:
     config = trained_config(checkpoint, config)
     dataset = load_dataset(config)
     check_origin(checkpoint, dataset.fingerprint)
+    if config["rating_weight"] > 0 and checkpoint.get("values", dataset.values_digest) != dataset.values_digest:
+        raise ValueError(
+            f"best_model.pth was trained with rating_weight {config['rating_weight']:g} on other rates or times than "
+            "those of interactions.tsv now; restore them, or train again with --mode train"
+        )
     return TrainedModel(checkpoint, config, dataset)
 
 

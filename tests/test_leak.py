@@ -218,7 +218,9 @@ def write_given(folder: Path, held_out: bool) -> Path:
         for number, row in enumerate(rows):
             part = cold.get(row[1], warm[number])
             if part != "train" and held_out:
-                row[2:] = "1" if number % 2 else "10", MARKER, str(1_000_000_000 + 10**7 * (number * 31 % 97))
+                # the rates of valid say which of its titles were liked, by which rating_weight is chosen
+                rate = row[2] if part == "valid" else "1" if number % 2 else "10"
+                row[2:] = rate, MARKER, str(1_000_000_000 + 10**7 * (number * 31 % 97))
             if number % 9 or number >= 40:
                 writer.writerow([*row, part])
     with (folder / "known.tsv").open("w", encoding="utf-8", newline="") as file:

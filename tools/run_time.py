@@ -15,7 +15,7 @@ from evaluator import evaluate
 from llm_embedding import BLOCK_DIMS, TextVectors, further_blocks
 from text.encoders import lsa_encoder, transformer_encoder
 from training.after_training import SAMPLE
-from training.before_training import EPOCHS, SHORT, TEMPERATURE_GRID
+from training.before_training import EPOCHS, RATING_GRID, SHORT, TEMPERATURE_GRID
 from training.choice_of_weights import BUDGET, COMMON_GRID
 from training.closed_form import item_weights
 from training.linear_columns import WEIGHTS_MAX_ITEMS
@@ -57,11 +57,16 @@ def estimate(
         seconds["text"], vectors = _text_seconds(dataset, config, device, encoder)
     has_text = vectors.items is not None
     settings = {**config, "temperature": config["temperature"] or TEMPERATURE_GRID[1]}
+    n_runs = n_long = 0
     if config["temperature"] == 0 and dataset.valid.nnz:
         n_runs = len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
+        n_long = LONG_RUNS
+    if config["rating_weight"] < 0 and dataset.valid.nnz and dataset.has_rates:
+        n_long += len(RATING_GRID)
+    if n_runs + n_long:
         built, epoch, ranking = _training_seconds(dataset, vectors, {**settings, **SHORT}, device)
-        n_epochs = n_runs * EPOCHS + LONG_RUNS * config["epochs"]
-        seconds["short runs"] = (n_runs + LONG_RUNS) * built + n_epochs * (epoch + ranking)
+        n_epochs = n_runs * EPOCHS + n_long * config["epochs"]
+        seconds["short runs"] = (n_runs + n_long) * built + n_epochs * (epoch + ranking)
     built, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
     seconds["training"] = built + config["epochs"] * (epoch + ranking)
     n_valid, n_rankings = int((np.diff(dataset.valid.indptr) > 0).sum()), RANKINGS_AT_THE_END

@@ -49,8 +49,8 @@ def test_what_was_timed_is_extrapolated(data_dir: Path) -> None:
     # 40 users in steps of 8: a second to draw, and 3 steps in a second; then a ranking
     epoch = 1 + 5 / 3
     assert found["training"] == pytest.approx(1 + 10 * (epoch + 1))
-    # five temperatures, id dropout and users' text, of two epochs each, and two runs of all ten epochs
-    assert found["short runs"] == pytest.approx(7 * (1 + 2 * (epoch + 1)) + 2 * (1 + 10 * (epoch + 1)))
+    # five temperatures, id dropout and users' text, of two epochs each; two runs, and four that weigh rates, of all ten
+    assert found["short runs"] == pytest.approx(7 * (1 + 2 * (epoch + 1)) + 6 * (1 + 10 * (epoch + 1)))
     assert found["rankings"] == 32 + 10
     assert seconds_of(data_dir, epochs=20, batch_size=8)["training"] == pytest.approx(1 + 20 * (epoch + 1))
 
@@ -76,7 +76,7 @@ def test_what_a_run_does_not_do_takes_no_time(data_dir: Path) -> None:
         "closed form",
         "rankings",
     }
-    assert set(seconds_of(data_dir, temperature=0.1, calibrate=False, linear_dim=0)) == {
+    assert set(seconds_of(data_dir, temperature=0.1, rating_weight=0, calibrate=False, linear_dim=0)) == {
         "loading",
         "text",
         "training",

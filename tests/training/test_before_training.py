@@ -77,9 +77,9 @@ def other_parts(dataset: Dataset) -> Dataset:
     pairs = np.zeros(dataset.train.shape, np.float32)
     pairs[tuple(free[::3].T)] = 1
     nothing = sp.csr_matrix(dataset.train.shape, dtype=np.float32)
-    return dataclasses.replace(
-        dataset, test=sp.csr_matrix(pairs), cold_test=nothing, seen=sp.csr_matrix(dataset.seen + sp.csr_matrix(pairs))
-    )
+    seen = sp.csr_matrix(dataset.seen + sp.csr_matrix(pairs))
+    without_values = {"rates": None, "times": None}  # which are one for each pair of seen
+    return dataclasses.replace(dataset, test=sp.csr_matrix(pairs), cold_test=nothing, seen=seen, **without_values)
 
 
 def test_a_temperature_that_is_set_stays(

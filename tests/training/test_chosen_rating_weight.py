@@ -137,6 +137,22 @@ def test_its_runs_are_measured_on_valid_alone(dataset: Dataset, asked: dict[str,
     assert choose_before_training(swapped, NO_TEXT, asked, CPU)["by"] != first["by"]
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_model_whose_graph_hangs_on_rates_is_not_used_with_others(weight: float, asked: dict[str, Any]) -> None:
+    config = {**asked, "rating_weight": weight, "epochs": 1}
+    run(config)
+    path = Path(config["data_dir"]) / "interactions.tsv"
+    header, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines(keepends=True)]
+    changed = [[*row[:2], "3" if row[2] == "2" else row[2], *row[3:]] for row in rows]
+    assert changed != rows
+    path.write_text("".join("\t".join(row) for row in [header, *changed]), encoding="utf-8")
+    if weight:
+        with pytest.raises(ValueError, match=r"rating_weight 0\.5 on other rates .* --mode train"):
+            run({**config, "mode": "inference"})
+    else:
+        run({**config, "mode": "inference"})
+
+
 @pytest.mark.parametrize("fusion_mode", ["none", "sum"])
 def test_a_run_that_chose_is_the_run_that_is_told_and_is_restored_with_it(
     fusion_mode: str, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from data_loader import Dataset, normalized_adjacency
 from model import Propagate
 from tests.helpers.graphs import dense_adjacency
 from tests.helpers.training import CPU, built, fitted
+from training import epoch as training_epoch
 from training.bpr import bpr_loss
 from training.closed_form import normalized
 from training.losses import BATCHES, epoch_batches
@@ -265,3 +266,20 @@ def test_weights_reach_the_graph_the_start_and_the_steps(dataset: Dataset, confi
     assert torch.equal(rated.id_emb, start * (config["init_std"] / start.std()))
     assert not torch.allclose(plain.id_emb, rated.id_emb)
     assert torch.equal(plain.is_cold, rated.is_cold)
+
+
+@pytest.mark.parametrize("rating_weight", [0.0, 0.8])
+def test_an_epoch_draws_its_batches_from_the_weighted_pairs(
+    rating_weight: float, dataset: Dataset, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_from: list[sp.csr_matrix] = []
+
+    def recorded(train: sp.csr_matrix, *args: Any) -> Any:
+        drawn_from.append(train)
+        return epoch_batches(train, *args)
+
+    monkeypatch.setattr(training_epoch, "epoch_batches", recorded)
+    fitted(dataset, {**config, "rating_weight": rating_weight, "epochs": 1})
+    [train] = drawn_from
+    assert np.array_equal(train.data, weighted_train(dataset, rating_weight).data)
+    assert np.array_equal(train.indices, dataset.train.indices)

@@ -83,10 +83,10 @@ def test_the_loss_is_that_of_the_vectors_placed_alone(loss: str, dataset: Datase
     final, _ = model(nodes, nodes[dataset.n_users :])
     users, items = final[batches[0][0][0]], final[dataset.n_users :]
     if loss == "bpr":
-        _, positives, negatives = batches[0][0]
+        _, positives, negatives, _ = batches[0][0]
         expected = -torch.sigmoid((users * (items[positives] - items[negatives])).sum(1)).log().mean()
     else:
-        _, catalogue, (places, positives) = batches[0][0]
+        _, catalogue, (places, positives), _ = batches[0][0]
         expected = -(users @ items[catalogue].T).log_softmax(dim=1)[places, positives].mean()
     assert everything.item() == pytest.approx(expected.item(), rel=1e-5)
     assert nothing.item() == pytest.approx(loss_of(model, *batches[0][0], config)[0].item(), rel=1e-6)

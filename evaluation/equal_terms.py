@@ -8,6 +8,7 @@ import torch
 
 from data_loader import Dataset
 from evaluation.baselines import Factors, Inputs
+from evaluation.tastes import asked_pairs
 from evaluator import evaluate, means
 from training.cold_offset import cold_offset
 from training.placed_by_text import RIDGE_GRID
@@ -105,7 +106,8 @@ def _cold_valid_figure(factors: Factors, dataset: Dataset, config: dict[str, Any
     """Return the metric by which points are compared for the pairs of cold_valid, ranked among that part's items."""
     items = np.flatnonzero(np.bincount(dataset.cold_valid.indices, minlength=dataset.n_items))
     known, metric = dataset.masked_for("valid"), config["early_stop_metric"]
-    return means(evaluate(*factors, dataset.cold_valid, known, config, items, auc=metric == "AUC"))[metric]
+    target, plain = asked_pairs(dataset, dataset.cold_valid, metric)
+    return means(evaluate(*factors, target, known, config, items, auc=metric == "AUC"))[plain]
 
 
 def offset_on_valid(factors: Factors, inputs: Inputs) -> dict[str, Any]:

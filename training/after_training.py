@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
+from evaluation.tastes import asked_pairs
 from evaluator import evaluate, means
 from model import LightGCN
 from runtime.distributed import broadcast_from_rank0
@@ -155,7 +156,8 @@ def search_blend_weights(
         {"popularity": weight, "linear": weight in units}, the unit, in which the spread of the linear scores is that of
         the trained ones, and each pair that was tried, with its valid metric.
     """
-    target, metric = dataset.warm_pairs("valid"), config["early_stop_metric"]
+    metric = config["early_stop_metric"]
+    target, plain = asked_pairs(dataset, dataset.warm_pairs("valid"), metric)
     users = np.flatnonzero(np.diff(target.indptr))
     users = np.sort(np.random.default_rng(0).permutation(users)[: SAMPLE // 2])
     target, known = target[users], dataset.masked_for("valid")[users]
@@ -175,7 +177,7 @@ def search_blend_weights(
         if point["linear"]:
             pairs.append((columns[0] * (point["linear"] * unit), columns[1]))
         factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
-        return means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[metric]
+        return means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[plain]
 
     grid = {"linear": LINEAR_GRID if linear is not None else (0.0,), "popularity": POPULARITY_GRID}
     best, tried, _ = coordinate_search(grid, {"linear": 0.0, "popularity": 0.0}, figure)

@@ -9,6 +9,7 @@ import torch
 
 from data_loader import Dataset
 from evaluation.ranking import Ranking, rank_items
+from evaluation.tastes import asked_pairs
 from evaluator import means, user_metrics
 from model import UNLISTED
 from runtime.distributed import broadcast_from_rank0
@@ -76,6 +77,7 @@ def _listing(
     A list is the best of two lists that no offset changes: of the titles it lowers, and of all warm.
     """
     [k], masked = config["top_k"], dataset.masked_for("valid") + dataset.cold_valid
+    target, plain = asked_pairs(dataset, dataset.valid, metric)
     users = np.flatnonzero(np.diff(dataset.valid.indptr))
     warm, cold = (
         _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
@@ -87,7 +89,7 @@ def _listing(
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n, k)
         items = np.take_along_axis(np.concatenate([warm.items, cold.items], axis=1), order, axis=1)
         merged = Ranking(users, items, np.take_along_axis(scores, order, axis=1), None)
-        return means(user_metrics(merged, dataset.valid, [k]))[metric]
+        return means(user_metrics(merged, target, [k]))[plain]
 
     # a merged list changes at the offsets where a cold item and another one have the same score
     some = slice(None, None, len(users) // SAMPLE + 1)

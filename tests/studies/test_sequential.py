@@ -43,6 +43,10 @@ def made(name: str, n_titles: int = 9, dropout: float = 0.5) -> torch.nn.Module:
     return model
 
 
+def test_the_command_line_knows_all_models() -> None:
+    assert tuple(MODELS) == sequential.NAMES  # it names them without torch
+
+
 @each_model
 def test_a_cycle_is_learned_and_popularity_knows_nothing_of_it(name: str, cycle: Path) -> None:
     config = settings(cycle)

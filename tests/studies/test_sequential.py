@@ -14,7 +14,7 @@ from data_loader import Dataset, load_dataset
 from evaluation.baselines import BASELINES, Inputs
 from evaluator import evaluate_warm, means
 from runtime.cli import run_script
-from studies import sequential
+from studies import sequential, sequential_models
 from studies.sequential_models import MAX_LENGTH, MODELS, Fitted, fit, measure, sequences_of, vectors, windows
 from tests.helpers.cycles import N_TITLES, write_cycle
 from tests.helpers.data import write_data, write_tsv
@@ -35,11 +35,12 @@ def cycle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(name: str, n_titles: int = 9, dropout: float = 0.5) -> torch.nn.Module:
-    """A model as it starts, with larger weights, so that every difference shows."""
+    """A model as it starts, but for larger weights and biases, so that every difference shows."""
     model = MODELS[name](n_titles, 8, dropout, torch.Generator().manual_seed(0)).eval()
     with torch.no_grad():
         for values in model.parameters():
-            values.mul_(10)
+            values.mul_(10).add_(0.1)
+        model.titles.weight[0] = 0
     return model
 
 
@@ -48,12 +49,15 @@ def test_the_command_line_knows_all_models() -> None:
 
 
 @each_model
-def test_a_cycle_is_learned_and_popularity_knows_nothing_of_it(name: str, cycle: Path) -> None:
+def test_a_cycle_is_learned_and_popularity_knows_nothing_of_it(name: str, cycle: Path, tmp_path: Path) -> None:
     config = settings(cycle)
     dataset = load_dataset(config)
     fitted = fit(name, dataset, POINT, config)
     assert fitted.valid["NDCG@1"] > 0.95
-    assert measure(fitted.model, dataset, "test", config)["NDCG@1"] > 0.95  # placed by the title of valid, too
+    # where the cycle goes on from another place, which only the title of valid tells
+    elsewhere = load_dataset(settings(write_cycle(tmp_path, detour=(-1, -2))))
+    assert measure(fitted.model, elsewhere, "test", config)["NDCG@1"] > 0.9
+    assert measure(fitted.model, elsewhere, "valid", config)["NDCG@1"] < 0.1
     popularity = BASELINES["popularity"](Inputs(dataset, None, config))
     assert means(evaluate_warm(*popularity, dataset, "valid", config))["NDCG@1"] < 0.2
 
@@ -114,6 +118,18 @@ def test_a_held_out_row_changes_nothing_learned(name: str, cycle: Path, tmp_path
     assert first.valid != second.valid
     for ours, theirs in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_the_best_epoch_is_kept_and_training_stops_after_it(cycle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, figures = settings(cycle, early_stop_round=2), iter([0.1, 0.3, 0.2, 0.3, 0.9])
+    dataset = load_dataset(config)
+    expected = fit("gru4rec", dataset, POINT, {**config, "epochs": 2})
+    monkeypatch.setattr(sequential_models, "measure", lambda *_: {"NDCG@1": next(figures)})
+    fitted = fit("gru4rec", dataset, POINT, config)
+    assert (fitted.epoch, fitted.valid) == (2, {"NDCG@1": 0.3})
+    assert next(figures) == 0.9
+    assert expected.epoch == 2
+    assert all(map(torch.equal, fitted.model.parameters(), expected.model.parameters()))
 
 
 def load_rows(folder: Path, rows: list[tuple[str, int, str]], **extra: Any) -> Dataset:

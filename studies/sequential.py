@@ -1,6 +1,6 @@
 """Measure what reading a user's titles in order reaches: SASRec and GRU4Rec, tuned on valid.
 
-    python studies/sequential.py [--rows NAME,NAME] [--seeds N] [--key value ...]
+    python studies/sequential.py [--rows N,N] [--seeds N] [--key value ...]
 
 Their settings (hidden_size, dropout, lr; named and otherwise fixed as in RecBole) are searched on valid by the first
 seed, over at most 8 points each; the best point is trained with every seed. Seeds are those of run_ablation.py, so that

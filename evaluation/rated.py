@@ -53,8 +53,10 @@ def places_of(pairs: sp.csr_matrix, ranking: Ranking) -> np.ndarray:
     """Return where the title of each pair stands in the list of its user, (nnz,): 0 is first, inf in no list."""
     rows, ranks = np.nonzero(ranking.items >= 0)
     where = ranking.user_ids[rows], ranking.items[rows, ranks]
-    listed = sp.csr_matrix((ranks + 1.0, where), pairs.shape)[users_of(pairs), pairs.indices]  # 0 in no list
-    places = np.asarray(listed).ravel()
+    listed = sp.csr_matrix((ranks + 1.0, where), pairs.shape)
+    if not pairs.nnz or not listed.nnz:  # scipy picks no values of nothing
+        return np.full(pairs.nnz, np.inf)
+    places = np.asarray(listed[users_of(pairs), pairs.indices]).ravel()  # 0 in no list
     return np.where(places > 0, places - 1, np.inf)
 
 

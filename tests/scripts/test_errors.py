@@ -256,7 +256,7 @@ def test_row_with_too_few_fields_in_anime(data_dir: Path, complain: Complain) ->
     assert at_line(32, error)
 
 
-@pytest.mark.parametrize("rate", ["abc", "-3", "-0.5", "nan", "inf", "-inf", "7,5", "8/10", "1 2", "True"])
+@pytest.mark.parametrize("rate", ["abc", "nan", "inf", "-inf", "7,5", "8/10", "1 2", "True"])
 def test_bad_rate(rate: str, data_dir: Path, complain: Complain) -> None:
     lines = [*good(2), 'u7\ts7\t5\t"two\nlines"\t\n', "\n", f"u8\ts8\t{rate}\t\t\n", *good(2)]
     error = complain(write_interactions(data_dir, *lines))

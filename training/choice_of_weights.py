@@ -22,7 +22,8 @@ from training.item_forms import (
 )
 from training.user_rows import known_rows
 
-BUDGET = 16  # points that are fitted of each form
+BUDGET = 16  # points that are fitted of each form; of one whose first point is so far behind, that one alone
+FAR_BEHIND = 0.05
 # of log popularity beside the scores, in units in which both are spread alike
 POPULARITY_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 COMMON_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the common taste that is subtracted, by the spread of scores
@@ -65,21 +66,25 @@ def chosen_weights(
         return Weights(weights, half_life_of(found), found)
     figure, tried, best = _ValidFigure(dataset, config), [], None
 
-    def attempt(point: Point, most: int) -> float | None:
-        nonlocal best
-        if len(tried) == most:
-            return None
-        weights = solve(point)
-        valid = figure(weights, point)
-        tried.append({**point, **figure.weight, metric: valid})
-        best = (valid, point, weights) if best is None or valid > best[0] else best
-        return valid
+    def search(grid: dict[str, Any], first: Point) -> None:
+        """Try the points of one form, unless the first of them is far behind the best of another."""
+        n_before, rival = len(tried), best[0] if best else 0.0
+
+        def attempt(point: Point) -> float | None:
+            nonlocal best
+            mine = tried[n_before:]
+            if len(mine) == BUDGET or (mine and mine[0][metric] < (1 - FAR_BEHIND) * rival):
+                return None
+            weights = solve(point)
+            valid = figure(weights, point)
+            tried.append({**point, **figure.weight, metric: valid})
+            best = (valid, point, weights) if best is None or valid > best[0] else best
+            return valid
+
+        coordinate_search({key: grid[key] for key in first if key in grid}, first, attempt, nearby=True)
 
     for grid, first in _forms(dataset, config, start):
-        first, most = first | fixed, len(tried) + BUDGET
-        coordinate_search(
-            {key: grid[key] for key in first if key in grid}, first, lambda p, m=most: attempt(p, m), nearby=True
-        )
+        search(grid, first | fixed)
     valid, point, weights = best
     share, weights = _common_share(dataset, weights, point, figure, valid, tried)
     return Weights(weights, half_life_of(point), {**point, "common": share, "tried": tried})

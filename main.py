@@ -28,6 +28,7 @@ from config import CALL_KEYS, get_config
 from data_loader import Dataset, check_k, load_dataset
 from evaluation.held_out import held_out_metrics
 from evaluation.plain import plain_baselines
+from evaluator import evaluate_warm, means
 from inference.finished_run import load_trained
 from inference.outputs import write_outputs
 from inference.terminal import show
@@ -52,7 +53,7 @@ from runtime.safe_files import parse_json
 from trainer import fit, saved_result
 from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
-from training.placing import place_users
+from training.placing import knows_more_before_test, place_users
 from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
@@ -116,6 +117,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     settings = resolved(config, selected)
     model = build_model(dataset, vectors, settings, device)
     fitted = fit(model, dataset, settings, identity, selected, measured=measured)
+    before = model.embeddings() if knows_more_before_test(model, dataset) else None
     place_users(model, dataset, "test")
     user_emb, item_emb = model.embeddings()
     clock["fit_s"] = time.perf_counter()
@@ -123,6 +125,8 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
     metrics = {} if config["refit"] else evaluate_and_keep(user_emb, item_emb, dataset, config)
+    if metrics and before:
+        metrics["placed_by_train"] = means(evaluate_warm(*before, dataset, "test", config))
     write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
     if measured:

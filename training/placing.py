@@ -56,6 +56,11 @@ def place_users(model: LightGCN, dataset: Dataset, part: str) -> None:
     model.set_users(columns, vectors)
 
 
+def knows_more_before_test(model: LightGCN, dataset: Dataset) -> bool:
+    """Say whether valid rows place users for test, as in a split by time, whose figures others state without that."""
+    return bool(placing_of(model).by_time) and dataset.known_before("test") is not dataset.train
+
+
 def trained_vectors(model: LightGCN) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the trained columns, (n_users, D) and (n_items, D) on the CPU, with users as training left them."""
     model.set_users(model.linear_users, None)

@@ -42,13 +42,14 @@ import numpy as np
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, HALF, Factors
+from evaluation.baseline_inputs import Factors
+from evaluation.baselines import BASELINES, HALF
 from evaluation.comparison_tables import write_tables
 from evaluation.comparisons import Result, Row, add_p_values, summary
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.rows import BOTH, COMBINATIONS, FULL, SAME, TRAINED, Settings, picked, reads_text, row_config
-from evaluation.tuned_baselines import OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
+from evaluation.tuned_baselines import TAKE_TEXT, fitted, made_of, possible_baselines, text_for, tuned
 from evaluator import held_out_metrics
 from llm_embedding import TextVectors, text_vectors
 from main import run
@@ -145,9 +146,9 @@ def run_rows(
             configs[tag] = config
     half = {name: config for name in HALF if name in baselines and (config := row_config(name, {}, overrides))}
     vectors = NO_VECTORS  # nothing is encoded for the Diversity of lists alone
-    if set(OF_TEXT) & set(baselines) or any(map(reads_text, [*configs.values(), *half.values()])):
+    if TAKE_TEXT & set(baselines) or any(map(reads_text, [*configs.values(), *half.values()])):
         vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
-    for name in possible_baselines(dataset, vectors, baselines):
+    for name in possible_baselines(dataset, vectors, base, baselines):
         found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, base, rerun, tested)
     for name, config in half.items():
         found[name] = baseline_row(name, home(name), dataset, vectors, config, rerun, tested)

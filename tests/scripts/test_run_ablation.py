@@ -460,8 +460,8 @@ def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Da
         np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32) for n in (dataset.n_items, dataset.n_users)
     )
     one, two = (TextVectors(items, users, {}, blocks) for blocks in ({"encoder": 5}, {"encoder": 3, "tags": 2}))
-    assert possible_baselines(dataset, one) == OF_ONE_BLOCK
-    assert possible_baselines(dataset, two) == list(BASELINES)
+    assert possible_baselines(dataset, one, config) == OF_ONE_BLOCK
+    assert possible_baselines(dataset, two, config) == list(BASELINES)
     assert text_for("content_cosine", two).shape == (dataset.n_items, 3)
     lengths = np.linalg.norm(text_for("content_blocks", two).astype(float), axis=1)
     assert lengths == pytest.approx(np.hypot(1.0, 0.5), rel=1e-4)

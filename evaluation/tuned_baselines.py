@@ -119,7 +119,7 @@ def text_for(name: str, vectors: TextVectors, config: dict[str, Any] | None = No
     """
     if name in HALF and vectors.items is not None and config["fusion_mode"] != "none" and config["use_item_llm"]:
         return fused_text(vectors, config)[len(vectors.users) :]
-    if name not in OF_TEXT or vectors.items is None:
+    if name not in TAKE_TEXT or vectors.items is None:
         return None
     if name in OF_ALL_TEXT:
         return fused_text(vectors, {"whiten": True, "use_user_llm": True, "use_item_llm": True})[len(vectors.users) :]

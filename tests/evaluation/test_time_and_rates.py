@@ -16,7 +16,7 @@ from evaluation.baseline_search import weighed
 from evaluation.baselines import BASELINES, HALF, RATED, TIMED, ease_text, edlae
 from evaluation.plain import plain_baselines
 from evaluation.time_and_rates import ease_rated, follows, popularity_late, popularity_rated
-from evaluation.tuned_baselines import OF_ALL_TEXT, OF_TEXT, fitted, made_of, possible_baselines, tuned
+from evaluation.tuned_baselines import OF_ALL_TEXT, OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
 from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors
 from tests.helpers.factors import made, scores_of
@@ -395,6 +395,14 @@ def test_they_are_left_out_with_a_reason(
     found = possible_baselines(replace(told(), **change), NO_TEXT, {**BOTH, **settings}, asked)
     assert set(asked) - set(found) == set(names)
     assert (f"{', '.join(names)}: left out, {reason}" in caplog.text) == bool(names)
+
+
+def test_ease_by_rates_takes_the_text_that_ease_with_text_takes() -> None:
+    vectors = TextVectors(texts(), np.zeros((60, 5), np.float32), {}, {"encoder": 3, "tags": 2})
+    np.testing.assert_array_equal(text_for("ease_rated", vectors), text_for("ease_text", vectors))
+    assert text_for("ease_recent", vectors) is text_for("ease_rated", NO_TEXT) is None
+    assert "text_weight" in tuned("ease_rated", told(), texts(), BY_RATES).found["point"]
+    assert "text_weight" not in tuned("ease_rated", told(), None, BY_RATES).found["point"]
 
 
 def test_other_rates_and_settings_of_them_are_noticed() -> None:

@@ -5,6 +5,8 @@
 
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
+Baselines that know time (popularity_late, follows and those ending in _recent) need times of the rows and a --recency
+other than 0, those that know rates (ending in _rated) rates and a --rating_weight other than 0.
 Where linear_dim is above 0, the rows linear and trained are the two halves of the model. With --refit_valid true every
 row, baselines too, is fitted once more to train and valid with what valid decided, and test is measured with that.
 The tables are results.md and results.tex there; results.json has every pair of rows, results.csv every figure.

@@ -221,7 +221,11 @@ def test_users_with_nothing_but_valid_rows_are_no_newcomers_for_test() -> None:
     assert len(new)
     popular = np.log(np.maximum(dataset.train.toarray().sum(axis=0), 1))
     for config, is_new in ((BY_TIME, False), (PLAIN, True)):
-        scores = scores_of(tuned("edlae", dataset, None, config).factors)[new]
+        best = tuned("edlae", dataset, None, config)
+        decided, columns = best.found["decided"], best.factors[0].toarray()[:, -1]
+        weight = 1.0 if is_new else decided["point"]["popularity"]
+        np.testing.assert_allclose(columns[new], weight * decided["popularity_unit"], rtol=1e-5)
+        scores = scores_of(best.factors)[new]
         correlation = [np.corrcoef(row, popular)[0, 1] for row in scores]
         assert (np.min(correlation) > 0.9999) == is_new
 
@@ -346,6 +350,14 @@ def test_rates_are_chosen_by_the_liked_pairs_within_the_cost(monkeypatch: pytest
         assert (found["point"]["rating_target"], found["point"]["rating"]) == expected
         assert found["points_tried"] == len(fits) <= baseline_search.BUDGET
         assert found["rating_tried"][0] == {"rating_target": 0.0, "rating": 0.0, "all": 1.0, "liked": 0.1}
+
+
+def test_what_rates_count_in_what_is_restored_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = planted({(2.0**power, 0.0): (1.0, power) for power in range(9)} | {(0.0, 0.0): (1.0, 0.0)}, monkeypatch)
+    found = tuned("ease_rated", told(), None, BY_RATES).found
+    assert len(set(fits)) == 1 + baseline_search.TARGET_POINTS
+    assert found["points_tried"] == len(fits) <= baseline_search.BUDGET
+    assert found["point"]["rating_target"] == max(fits)
 
 
 @pytest.mark.parametrize("name", RATED)

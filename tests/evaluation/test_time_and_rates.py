@@ -353,7 +353,7 @@ def test_rates_are_chosen_by_the_liked_pairs_within_the_cost(monkeypatch: pytest
 
 
 def test_what_rates_count_in_what_is_restored_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = planted({(2.0**power, 0.0): (1.0, power) for power in range(9)} | {(0.0, 0.0): (1.0, 0.0)}, monkeypatch)
+    fits = planted({(2.0**power, 0.0): (1.0, 1.0 + power) for power in range(9)} | {(0.0, 0.0): (1.0, 0.0)}, monkeypatch)
     found = tuned("ease_rated", told(), None, BY_RATES).found
     assert len(set(fits)) == 1 + baseline_search.TARGET_POINTS
     assert found["points_tried"] == len(fits) <= baseline_search.BUDGET

@@ -145,21 +145,26 @@ def with_rates(name: str, best: Best, inputs: Inputs) -> tuple[Best, list[dict[s
         The Best with rates; the figures of all pairs and of the liked ones of all that was tried; and how many more
         points were fitted.
     """
-    fits, tried = {0.0: best.fit}, []
+    targets, tried = {0.0}, []
     config, grid = inputs.config, dict.fromkeys(RATED[name], RATING_VALUES)
+
+    def fit_with(rating: Point) -> Fit:
+        target = rating.get("rating_target", 0.0)
+        if not target:
+            return weighed(best.fit, rating)
+        point = {**best.point, "rating_target": target}
+        # the last one alone is kept, for the memory
+        return weighed(inputs.last("rated", target, lambda: fit_at(name, point, inputs)), rating)
 
     def value(rating: Point) -> float | None:
         target = rating.get("rating_target", 0.0)
-        if target not in fits:
-            if len(fits) > TARGET_POINTS:
-                return None
-            point = without(best.point, *WITHOUT_FIT)
-            fits[target] = weighed(fit_at(name, {**point, "rating_target": target}, inputs), best.point)
-        factors = factors_at(weighed(fits[target], rating), inputs, best.point, best.unit)
+        if target not in targets and len(targets) > TARGET_POINTS:
+            return None
+        targets.add(target)
+        factors = factors_at(fit_with(rating), inputs, best.point, best.unit)
         both = liked_and_all(*factors, inputs.dataset, "valid", config)
         tried.append({**rating, "all": both[0], "liked": both[1]})
         return within_cost(tried, config["rating_cost"])
 
     rating = coordinate_search(grid, dict.fromkeys(grid, 0.0), value).best
-    fit = weighed(fits[rating.get("rating_target", 0.0)], rating)
-    return best._replace(point={**best.point, **rating}, fit=fit), tried, len(fits) - 1
+    return best._replace(point={**best.point, **rating}, fit=fit_with(rating)), tried, len(targets) - 1

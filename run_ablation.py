@@ -5,6 +5,8 @@
 
 Each combination is a run of main.py under saved_dir/ablation/<tag>/ (further seeds in <tag>/seed_<n>/); one that is
 finished with the same settings and data is not run again unless --rerun. Interrupted, the same command goes on.
+Baselines that know time (popularity_late, follows and those ending in _recent) need times of the rows and a --recency
+other than 0, those that know rates (ending in _rated) rates and a --rating_weight other than 0.
 Where linear_dim is above 0, the rows linear and trained are the two halves of the model. With --refit_valid true every
 row, baselines too, is fitted once more to train and valid with what valid decided, and test is measured with that.
 The tables are results.md and results.tex there; results.json has every pair of rows, results.csv every figure.
@@ -42,14 +44,15 @@ import numpy as np
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, HALF, Factors
+from evaluation.baseline_inputs import Factors
+from evaluation.baselines import BASELINES, HALF
 from evaluation.comparison_tables import write_tables
 from evaluation.comparisons import Result, Row, add_p_values, summary
 from evaluation.held_out import held_out_metrics
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.rows import BOTH, COMBINATIONS, FULL, SAME, TRAINED, Settings, picked, reads_text, row_config
-from evaluation.tuned_baselines import OF_TEXT, fitted, made_of, possible_baselines, text_for, tuned
+from evaluation.tuned_baselines import TAKE_TEXT, fitted, made_of, possible_baselines, text_for, tuned
 from llm_embedding import TextVectors, text_vectors
 from main import run
 from runtime.cli import run_script
@@ -145,9 +148,9 @@ def run_rows(
             configs[tag] = config
     half = {name: config for name in HALF if name in baselines and (config := row_config(name, {}, overrides))}
     vectors = NO_VECTORS  # nothing is encoded for the Diversity of lists alone
-    if set(OF_TEXT) & set(baselines) or any(map(reads_text, [*configs.values(), *half.values()])):
+    if TAKE_TEXT & set(baselines) or any(map(reads_text, [*configs.values(), *half.values()])):
         vectors = shared_vectors(dataset, get_config({**overrides, **BOTH}))
-    for name in possible_baselines(dataset, vectors, baselines):
+    for name in possible_baselines(dataset, vectors, base, baselines):
         found[name] = baseline_row(name, home(f"baseline-{name}"), dataset, vectors, base, rerun, tested)
     for name, config in half.items():
         found[name] = baseline_row(name, home(name), dataset, vectors, config, rerun, tested)

@@ -115,7 +115,11 @@ class Dataset:
 
     def ages_of(self, pairs: sp.csr_matrix) -> np.ndarray:
         """Return how many of a user's pairs are newer than each, (nnz,) float32; see recency.ages."""
-        return ages(pairs, None if self.times is None else self.times[self._places(pairs)])
+        return ages(pairs, None if self.times is None else self.times_of(pairs))
+
+    def times_of(self, pairs: sp.csr_matrix) -> np.ndarray:
+        """Return when pairs, which are some of seen, were collected: (nnz,) seconds since 1970, NaN = unknown."""
+        return np.full(pairs.nnz, np.nan) if self.times is None else self.times[self._places(pairs)]
 
     def _places(self, pairs: sp.csr_matrix) -> np.ndarray:
         """Find where pairs stand in seen: (nnz,)."""

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset
-from evaluation.baselines import Factors, Inputs
+from evaluation.baseline_inputs import Factors, Fit, Inputs
 from evaluation.tastes import asked_pairs
 from evaluator import evaluate, means
 from training.cold_offset import cold_offset
@@ -27,9 +27,9 @@ def popularity_unit(factors: Factors, inputs: Inputs) -> float:
     return float(scores.std(axis=1).mean() / max(inputs.log_popularity[warm].std(), 1e-12))
 
 
-def with_popularity(factors: Factors, weight: float, unit: float, inputs: Inputs) -> Factors:
-    """Add weighted log popularity to the scores; users without train rows, who have none, are ranked by it alone."""
-    has_rows = np.diff(inputs.train.indptr) > 0
+def with_popularity(factors: Factors, weight: float, unit: float, inputs: Inputs, part: str = "valid") -> Factors:
+    """Add weighted log popularity to the scores; users without a title that is known before a part are ranked by it."""
+    has_rows = np.diff(inputs.known(part).collected.indptr) > 0
     return with_column(factors, np.where(has_rows, weight * unit, unit or 1.0), inputs.log_popularity)
 
 
@@ -85,17 +85,19 @@ def _some_users(train: sp.csr_matrix) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(users)[:SAMPLE])
 
 
-def placement_on_valid(factors: Factors, weight: float, unit: float, inputs: Inputs) -> tuple[str, Factors]:
+def placement_on_valid(fit: Fit, weight: float, unit: float, inputs: Inputs) -> tuple[str, Fit]:
     """Choose whether cold items keep their rows of item_emb ("own") or get those of weights_by_text ("ridge").
 
     Returns:
-        The way that is better on cold_valid, "ridge" without that part; and the factors with it.
+        The way that is better on cold_valid, "ridge" without that part; and the fit with it.
     """
-    ways = {"own": factors, "ridge": (factors[0], weights_by_text(factors[1], inputs))}
+    ways = {"own": fit, "ridge": fit._replace(item_emb=weights_by_text(fit.item_emb, inputs))}
     if not inputs.dataset.cold_valid.nnz:
         return "ridge", ways["ridge"]
     figures = {
-        way: _cold_valid_figure(with_popularity(placed, weight, unit, inputs), inputs.dataset, inputs.config)
+        way: _cold_valid_figure(
+            with_popularity(placed.factors(inputs), weight, unit, inputs), inputs.dataset, inputs.config
+        )
         for way, placed in ways.items()
     }
     best = max(figures, key=figures.get)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from data_loader import Dataset
-from evaluation.baselines import BASELINES, Inputs
+from evaluation.baseline_inputs import Inputs
+from evaluation.baselines import BASELINES
 from evaluator import evaluate_warm, means
 
 MAX_ITEMS = 12_000  # of EASE, which then takes less than a minute
@@ -15,7 +16,7 @@ def plain_baselines(dataset: Dataset, config: dict[str, Any]) -> dict[str, dict[
 
     Args:
         dataset: they learn from its train part.
-        config: uses top_k, seed and eval_memory_mb.
+        config: uses recency, by which users are placed, top_k, seed and eval_memory_mb.
 
     Returns:
         Name -> mean metrics, as those of a run; empty without warm test pairs.
@@ -24,7 +25,7 @@ def plain_baselines(dataset: Dataset, config: dict[str, Any]) -> dict[str, dict[
         return {}
     inputs = Inputs(dataset, None, config)
     return {
-        shown: means(evaluate_warm(*BASELINES[name](inputs), dataset, "test", config))
+        shown: means(evaluate_warm(*BASELINES[name](inputs).factors(inputs, "test"), dataset, "test", config))
         for name, shown in NAMES.items()
         if name == "popularity" or dataset.n_items <= MAX_ITEMS
     }

@@ -5,21 +5,23 @@ import scipy.sparse as sp
 import torch
 
 
-def gram(train: sp.csr_matrix, user_power: float = 0.0) -> torch.Tensor:
+def gram(train: sp.csr_matrix, user_power: float = 0.0, targets: sp.csr_matrix | None = None) -> torch.Tensor:
     """Count how many users collected two titles both, users with many titles counting less.
 
     Args:
-        train: CSR (n_users, n_items) of ones.
+        train: R, CSR (n_users, n_items) of ones.
         user_power: a user of n titles counts (n / mean n)^-user_power.
+        targets: Y, CSR (n_users, n_items), what the second of two titles counts; R itself unless given.
 
     Returns:
-        R^T W R, (n_items, n_items) float32 dense.
+        R^T W Y, (n_items, n_items) float32 dense.
     """
+    targets = train if targets is None else targets
     if not user_power:
-        return torch.from_numpy((train.T @ train).toarray())
+        return torch.from_numpy((train.T @ targets).toarray())
     rows = np.diff(train.indptr)
     weights = (np.maximum(rows, 1) / max(rows[rows > 0].mean(), 1)) ** -user_power
-    return torch.from_numpy((train.T @ (sp.diags_array(weights.astype(np.float32)) @ train)).toarray())
+    return torch.from_numpy((train.T @ (sp.diags_array(weights.astype(np.float32)) @ targets)).toarray())
 
 
 def item_weights(
@@ -45,11 +47,35 @@ def item_weights(
         Steck 2019, Embarrassingly shallow autoencoders for sparse data; Steck 2020, Autoencoders that don't overfit
         towards the identity; Jeunen et al. 2020, Closed-form models for collaborative filtering with side-information.
     """
+    inverse = penalised_inverse(counts, l2, dropout, similarity)
+    return inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
+
+
+def penalised_inverse(
+    counts: torch.Tensor, l2: float, dropout: float = 0.0, similarity: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return P of item_weights, whose arguments these are: (n_items, n_items) float32."""
     # float32 is enough: with 6,444 titles and l2 = 10 no entry of B is 4e-6 away from that of float64
     penalised = counts.clone() if similarity is None else counts + similarity
     penalised.diagonal().add_(l2 + dropout / (1 - dropout) * counts.diagonal())
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(penalised))
-    return inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
+    return torch.cholesky_inverse(torch.linalg.cholesky(penalised))
+
+
+def target_weights(inverse: torch.Tensor, products: torch.Tensor) -> torch.Tensor:
+    """Find the item-item weights that best restore other targets than R from R, no title being used for itself.
+
+    With Y for targets, B = P R^T Y - P diag(mu), where mu_j = (P R^T Y)_jj / P_jj makes the diagonal 0; with Y = R
+    these are item_weights.
+
+    Args:
+        inverse: P, see penalised_inverse.
+        products: R^T Y, (n_items, n_items), and the similarity where P has one; see gram.
+
+    Returns:
+        B, (n_items, n_items) float32.
+    """
+    restored = inverse @ products
+    return restored.sub_(inverse * (restored.diagonal() / inverse.diagonal())).fill_diagonal_(0)
 
 
 def text_similarity(item_text: np.ndarray) -> torch.Tensor:

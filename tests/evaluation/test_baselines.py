@@ -8,12 +8,15 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from config import get_config
 from data_loader import Dataset
-from evaluation import baselines, tuned_baselines
+from evaluation import baseline_inputs, baselines, tuned_baselines
+from evaluation.baseline_inputs import Inputs
 from evaluation.baselines import (
     BASELINES,
     GRIDS,
-    Inputs,
+    RATED,
+    TIMED,
     content_cosine,
     ease,
     ease_text,
@@ -26,6 +29,7 @@ from evaluation.ranking import rank_items
 from evaluation.tuned_baselines import possible_baselines
 from llm_embedding import TextVectors, whitened
 from tests.helpers.data import dataset_of
+from tests.helpers.factors import made, scores_of
 
 # 6 titles; nobody collected title 4, and user 5 collected nothing
 TOY = sp.csr_matrix(
@@ -51,12 +55,6 @@ def random_train(n_users: int = 60, n_items: int = 23, density: float = 0.3, see
 
 def inputs_of(train: sp.csr_matrix, texts: np.ndarray | None = None) -> Inputs:
     return Inputs(dataset_of(train), texts)
-
-
-def scores_of(factors: baselines.Factors) -> np.ndarray:
-    users, items = (part.toarray() if sp.issparse(part) else part.numpy() for part in factors)
-    assert users.dtype == items.dtype == np.float32
-    return users @ items.T
 
 
 def dense_similarity(train: sp.csr_matrix, shrink: float) -> np.ndarray:
@@ -88,11 +86,11 @@ def constrained_ridge(train: sp.csr_matrix, l2: float, dropout: float = 0.0, use
 
 
 def test_popularity_is_the_count_for_everyone():
-    np.testing.assert_array_equal(scores_of(popularity(inputs_of(TOY))), np.tile([4, 2, 3, 3, 0, 2], (6, 1)))
+    np.testing.assert_array_equal(scores_of(made(popularity, inputs_of(TOY))), np.tile([4, 2, 3, 3, 0, 2], (6, 1)))
 
 
 def test_popularity_lists_follow_the_counts():
-    user_emb, item_emb = popularity(inputs_of(TOY))
+    user_emb, item_emb = made(popularity, inputs_of(TOY))
     ranking = rank_items(user_emb, item_emb, np.array([EMPTY_USER]), TOY, 6)
     assert ranking.items[0, 0] == 0
     assert set(ranking.items[0, 1:3]) == {2, 3}
@@ -106,16 +104,16 @@ def test_popularity_lists_follow_the_counts():
 def test_knn_by_hand():
     train = sp.csr_matrix(np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1]], np.float32))
     s01, s02 = 2 / np.sqrt(3 * 2), 1 / np.sqrt(3 * 1)
-    _, item_emb = item_knn(inputs_of(train), neighbours=1, shrink=0)
+    _, item_emb = made(item_knn, inputs_of(train), neighbours=1, shrink=0)
     # title 0 keeps only title 1; titles 1 and 2 keep title 0
     np.testing.assert_allclose(item_emb, [[0, s01, 0], [s01, 0, 0], [s02, 0, 0]], rtol=1e-6)
     np.testing.assert_allclose(
-        scores_of(item_knn(inputs_of(train), neighbours=1, shrink=0))[2], [0, s01, s02], rtol=1e-6
+        scores_of(made(item_knn, inputs_of(train), neighbours=1, shrink=0))[2], [0, s01, s02], rtol=1e-6
     )
 
 
 def test_shrink_by_hand():
-    _, item_emb = item_knn(inputs_of(TOY), neighbours=5, shrink=10)
+    _, item_emb = made(item_knn, inputs_of(TOY), neighbours=5, shrink=10)
     assert item_emb[0, 1].item() == pytest.approx(2 / (np.sqrt(4 * 2) + 10))
     assert item_emb[3, 5].item() == pytest.approx(2 / (np.sqrt(3 * 2) + 10))
 
@@ -124,7 +122,7 @@ def test_shrink_by_hand():
 @pytest.mark.parametrize("neighbours", [1, 4, 22, 500])
 def test_knn_equals_plain_numpy(neighbours: int, shrink: float):
     train = random_train()
-    kept = item_knn(inputs_of(train), neighbours, shrink)[1].numpy()
+    kept = made(item_knn, inputs_of(train), neighbours, shrink)[1].numpy()
     similarity = dense_similarity(train, shrink)
     np.testing.assert_allclose(kept[kept > 0], similarity[kept > 0], rtol=1e-5)
     # compared by value, because ties at the cut may fall either way
@@ -136,13 +134,13 @@ def test_knn_equals_plain_numpy(neighbours: int, shrink: float):
 def test_knn_keeps_exactly_that_many_and_not_itself(neighbours: int):
     train = random_train(density=0.6)
     assert (dense_similarity(train, 0) > 0).sum(axis=1).min() >= 7
-    _, item_emb = item_knn(inputs_of(train), neighbours, shrink=0)
+    _, item_emb = made(item_knn, inputs_of(train), neighbours, shrink=0)
     np.testing.assert_array_equal((item_emb != 0).sum(dim=1), neighbours)
     assert not item_emb.diagonal().any()
 
 
 def test_knn_keeps_no_title_without_a_common_user():
-    _, item_emb = item_knn(inputs_of(TOY), neighbours=6, shrink=0)
+    _, item_emb = made(item_knn, inputs_of(TOY), neighbours=6, shrink=0)
     np.testing.assert_array_equal(item_emb.numpy() > 0, dense_similarity(TOY, 0) > 0)
 
 
@@ -152,7 +150,7 @@ def test_knn_keeps_no_title_without_a_common_user():
 def test_ease_by_hand():
     # two titles: regress one on the other, b = n_01 / (n_0 + l2)
     train = sp.csr_matrix(np.array([[1, 1], [1, 1], [1, 0]], np.float32))
-    user_emb, item_emb = ease(inputs_of(train), l2=2)
+    user_emb, item_emb = made(ease, inputs_of(train), l2=2)
     np.testing.assert_allclose(item_emb, [[0, 2 / (2 + 2)], [2 / (3 + 2), 0]], rtol=1e-5)
     np.testing.assert_allclose(scores_of((user_emb, item_emb))[2], [0, 2 / 5], rtol=1e-5)
 
@@ -160,7 +158,7 @@ def test_ease_by_hand():
 @pytest.mark.parametrize("l2", [0.5, 10, 200])
 @pytest.mark.parametrize("train", [TOY, random_train()], ids=["toy", "random"])
 def test_ease_solves_the_constrained_ridge_regression(train: sp.csr_matrix, l2: float):
-    weights = ease(inputs_of(train), l2)[1].numpy().T
+    weights = made(ease, inputs_of(train), l2)[1].numpy().T
     np.testing.assert_allclose(weights, constrained_ridge(train, l2), rtol=1e-3, atol=1e-6)
     assert not weights.diagonal().any()
 
@@ -168,7 +166,7 @@ def test_ease_solves_the_constrained_ridge_regression(train: sp.csr_matrix, l2: 
 def test_ease_scores_are_the_ratings_times_the_weights():
     train = random_train()
     expected = train.toarray() @ constrained_ridge(train, 10)
-    np.testing.assert_allclose(scores_of(ease(inputs_of(train), 10)), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(scores_of(made(ease, inputs_of(train), 10)), expected, rtol=1e-3, atol=1e-5)
 
 
 # --- EDLAE ---
@@ -185,7 +183,7 @@ def test_ease_scores_are_the_ratings_times_the_weights():
 )
 @pytest.mark.parametrize("train", [TOY, random_train()], ids=["toy", "random"])
 def test_edlae_drops_titles_and_weighs_users(train: sp.csr_matrix, point: dict[str, float]):
-    user_emb, item_emb = edlae(inputs_of(train), **{"dropout": 0.0, "user_power": 0.0, **point})
+    user_emb, item_emb = made(edlae, inputs_of(train), **{"dropout": 0.0, "user_power": 0.0, **point})
     expected = constrained_ridge(train, **point)
     np.testing.assert_allclose(item_emb.numpy().T, expected, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(scores_of((user_emb, item_emb)), train @ expected, rtol=1e-3, atol=1e-5)
@@ -201,7 +199,7 @@ def test_ease_text_regresses_on_texts_as_if_they_were_further_users(l2: float, t
     train, rng = random_train(), np.random.default_rng(1)
     texts = rng.normal(size=(train.shape[1], 4)).astype(np.float32)
     texts[3] = 0  # without a text
-    _, item_emb = ease_text(inputs_of(train, texts), l2, text_weight, dropout, user_power=0.0)
+    _, item_emb = made(ease_text, inputs_of(train, texts), l2, text_weight, dropout, user_power=0.0)
     scale = text_weight / (np.square(texts).sum() / (len(texts) - 1))
     ratings = np.vstack([train.toarray(), np.sqrt(scale) * texts.T]).astype(float)  # (n_users + L, n_items)
     penalty = l2 + dropout / (1 - dropout) * train.toarray().sum(axis=0)  # a text is not dropped
@@ -215,13 +213,15 @@ def test_ease_text_regresses_on_texts_as_if_they_were_further_users(l2: float, t
 
 def test_ease_text_without_weight_is_edlae():
     train, texts = random_train(), np.random.default_rng(1).normal(size=(23, 4))
-    np.testing.assert_array_equal(ease_text(inputs_of(train, texts), 5.0, 0.0)[1], edlae(inputs_of(train), 5.0)[1])
+    np.testing.assert_array_equal(
+        made(ease_text, inputs_of(train, texts), 5.0, 0.0)[1], made(edlae, inputs_of(train), 5.0)[1]
+    )
 
 
 def test_ease_text_places_a_title_that_nobody_collected_like_the_one_with_its_text():
     texts = np.eye(6, dtype=np.float32)
     texts[COLD_ITEM] = texts[1]
-    scores = scores_of(ease_text(inputs_of(TOY, texts), 1.0, 10.0))
+    scores = scores_of(made(ease_text, inputs_of(TOY, texts), 1.0, 10.0))
     assert (scores[[0, 1], COLD_ITEM] > 0).all()  # those who collected title 1
     assert np.abs(scores[2:, COLD_ITEM]).max() < scores[:2, COLD_ITEM].min()
 
@@ -244,8 +244,8 @@ def filtered(train: sp.csr_matrix, item_power: float, low_pass_weight: float, ra
 def test_filter_equals_plain_numpy(point: tuple[float, float, int], form: str, monkeypatch: pytest.MonkeyPatch):
     train = random_train(n_items=14)
     monkeypatch.setattr(baselines, "EASE_MAX_ITEMS", 14 if form == "dense" else 13)
-    monkeypatch.setattr(baselines, "FILTER_RANK", point[2])
-    factors = graph_filter(inputs_of(train), *point[:2])
+    monkeypatch.setattr(baseline_inputs, "FILTER_RANK", point[2])
+    factors = made(graph_filter, inputs_of(train), *point[:2])
     assert sp.issparse(factors[1]) == (form == "sparse")
     if form == "sparse":
         assert [part.shape for part in factors] == [(60, 14 + point[2]), (14, 14 + point[2])]
@@ -256,13 +256,17 @@ def test_large_data_leave_out_what_does_not_fit(monkeypatch: pytest.MonkeyPatch,
     """Users of n titles bring n^2 pairs: 4 + 9 + 9 + 9 + 9 of the toy."""
     caplog.set_level("INFO", "aglrec")
     texts = TextVectors(TEXTS, TEXTS, {}, {"encoder": 1, "tags": 1})
-    assert possible_baselines(dataset_of(TOY), texts) == list(BASELINES)
+    config, usual = get_config({}), set(BASELINES) - {*TIMED, *RATED}
+    assert set(possible_baselines(dataset_of(TOY), texts, config)) == usual
     monkeypatch.setattr(tuned_baselines, "EASE_MAX_ITEMS", 5)
     without = {"item_knn", "ease", "edlae", "ease_text"}
     for limit, more in ((40, set()), (39, {"graph_filter"})):
         monkeypatch.setattr(tuned_baselines, "FILTER_MAX_PAIRS", limit)
-        assert set(BASELINES) - set(possible_baselines(dataset_of(TOY), texts)) == without | more
-    assert "ease: left out, 6 titles take about 0 GiB; EASE_MAX_ITEMS allows 5 titles" in caplog.text
+        assert usual - set(possible_baselines(dataset_of(TOY), texts, config)) == without | more
+    assert (
+        "item_knn, ease, edlae, ease_text: left out, 6 titles take about 0 GiB; EASE_MAX_ITEMS allows 5 titles"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("memory_mb", [1, 256])
@@ -294,7 +298,7 @@ TEXTS = np.array([[1, 0], [3, 1], [0, 2], [-1, 0], [1, 5], [0, 0]], np.float32)
 
 def test_content_lists_the_nearest_text_first():
     train = sp.csr_matrix(([1.0], ([0], [0])), shape=(1, 6), dtype=np.float32)
-    ranking = rank_items(*content_cosine(inputs_of(train, TEXTS)), np.array([0]), train, 5)
+    ranking = rank_items(*made(content_cosine, inputs_of(train, TEXTS)), np.array([0]), train, 5)
     # title 2 is orthogonal and title 5 has no text: both score 0
     assert ranking.items[0, :2].tolist() == [1, 4]
     assert set(ranking.items[0, 2:4]) == {2, 5}
@@ -308,13 +312,15 @@ def test_content_equals_plain_numpy():
     for user, row in enumerate(train.toarray()):
         profile = unit[row > 0].mean(axis=0)
         expected[user] = unit @ profile / np.linalg.norm(profile)
-    np.testing.assert_allclose(scores_of(content_cosine(inputs_of(train, texts))), expected, atol=1e-5)
+    np.testing.assert_allclose(scores_of(made(content_cosine, inputs_of(train, texts))), expected, atol=1e-5)
 
 
 def test_content_ignores_how_long_a_vector_is():
     longer = TEXTS * np.array([[1], [100], [0.01], [7], [3], [1]], np.float32)
     np.testing.assert_allclose(
-        scores_of(content_cosine(inputs_of(TOY, longer))), scores_of(content_cosine(inputs_of(TOY, TEXTS))), atol=1e-6
+        scores_of(made(content_cosine, inputs_of(TOY, longer))),
+        scores_of(made(content_cosine, inputs_of(TOY, TEXTS))),
+        atol=1e-6,
     )
 
 
@@ -322,18 +328,18 @@ def test_content_ranks_a_title_nobody_collected():
     # user 0: (1, 0) + (3, 1) / sqrt(10) against (1, 5) / sqrt(26)
     profile = np.array([1 + 3 / np.sqrt(10), 1 / np.sqrt(10)])
     expected = profile @ [1, 5] / np.linalg.norm(profile) / np.sqrt(26)
-    assert scores_of(content_cosine(inputs_of(TOY, TEXTS)))[0, COLD_ITEM] == pytest.approx(expected, rel=1e-5)
+    assert scores_of(made(content_cosine, inputs_of(TOY, TEXTS)))[0, COLD_ITEM] == pytest.approx(expected, rel=1e-5)
 
 
 def test_content_whitens_when_asked():
     train, texts = random_train(), np.random.default_rng(1).normal(3, size=(23, 5)).astype(np.float32)
     plain, white = (
-        scores_of(content_cosine(inputs_of(train, vectors), whiten))
+        scores_of(made(content_cosine, inputs_of(train, vectors), whiten))
         for vectors, whiten in ((whitened(texts, texts), False), (texts, True))
     )
     np.testing.assert_allclose(white, plain, atol=1e-6)
-    np.testing.assert_array_equal(scores_of(BASELINES["content_whitened"](inputs_of(train, texts))), white)
-    assert np.abs(white - scores_of(content_cosine(inputs_of(train, texts)))).max() > 0.5
+    np.testing.assert_array_equal(scores_of(made(BASELINES["content_whitened"], inputs_of(train, texts))), white)
+    assert np.abs(white - scores_of(made(content_cosine, inputs_of(train, texts)))).max() > 0.5
 
 
 # --- all of them ---
@@ -341,14 +347,14 @@ def test_content_whitens_when_asked():
 
 @pytest.mark.parametrize("name", ["item_knn", "ease", "edlae", "ease_text", "graph_filter", "content_cosine"])
 def test_a_user_without_rows_scores_zero(name: str):
-    scores = scores_of(BASELINES[name](inputs_of(TOY, TEXTS)))
+    scores = scores_of(made(BASELINES[name], inputs_of(TOY, TEXTS)))
     assert np.isfinite(scores).all()
     assert not scores[EMPTY_USER].any()
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "ease", "edlae", "graph_filter"])
 def test_a_title_without_rows_scores_zero(name: str):
-    scores = scores_of(BASELINES[name](inputs_of(TOY, TEXTS)))
+    scores = scores_of(made(BASELINES[name], inputs_of(TOY, TEXTS)))
     assert np.isfinite(scores).all()
     assert not scores[:, COLD_ITEM].any()
 
@@ -359,7 +365,7 @@ def test_two_tastes_are_told_apart(name: str):
     taste = np.repeat([0, 1], 20)
     likes = (taste[:, None] == np.repeat([0, 1], 10)[None, :]) & (rng.random((40, 20)) < 0.5)
     train = sp.csr_matrix(likes.astype(np.float32))
-    user_emb, item_emb = BASELINES[name](inputs_of(train, np.repeat(np.eye(2), 10, axis=0)))
+    user_emb, item_emb = made(BASELINES[name], inputs_of(train, np.repeat(np.eye(2), 10, axis=0)))
     user_emb = torch.from_numpy(user_emb.toarray()) if sp.issparse(user_emb) else user_emb
     ranking = rank_items(user_emb, item_emb, np.arange(40), train, 1)
     np.testing.assert_array_equal(ranking.items[:, 0] // 10, taste)
@@ -371,7 +377,7 @@ def test_every_point_of_a_grid_fits_a_dataset(name: str, dataset: Dataset):
     before = dataset.train.copy()
     grid = GRIDS.get(name, {})
     for values in itertools.product(*grid.values()):
-        scores = scores_of(BASELINES[name](Inputs(dataset, texts), **dict(zip(grid, values, strict=True))))
+        scores = scores_of(made(BASELINES[name], Inputs(dataset, texts), **dict(zip(grid, values, strict=True))))
         assert scores.shape == (dataset.n_users, dataset.n_items)
         assert np.isfinite(scores).all()
     assert (before != dataset.train).nnz == 0
@@ -389,14 +395,14 @@ def test_the_defaults_are_the_middle_of_the_grids(name: str):
 def test_what_points_share_is_computed_once_and_stays_as_it_is(monkeypatch: pytest.MonkeyPatch):
     train, texts = random_train(), np.random.default_rng(1).normal(size=(23, 5)).astype(np.float32)
     points = {"item_knn": {"shrink": 1.0}, "ease": {"l2": 3.0}, "graph_filter": {"item_power": 0.2}, "ease_text": {}}
-    alone = {name: scores_of(BASELINES[name](inputs_of(train, texts), **point)) for name, point in points.items()}
+    alone = {name: scores_of(made(BASELINES[name], inputs_of(train, texts), **point)) for name, point in points.items()}
     calls: list[str] = []
     for name in ("gram", "text_similarity", "low_pass", "normalized"):
-        made = getattr(baselines, name)
-        monkeypatch.setattr(baselines, name, lambda *args, n=name, f=made: calls.append(n) or f(*args))
+        real = getattr(baseline_inputs, name)
+        monkeypatch.setattr(baseline_inputs, name, lambda *args, n=name, f=real: calls.append(n) or f(*args))
     inputs = inputs_of(train, texts)
     for name in [*points, *points][:-1]:
-        BASELINES[name](inputs)
-        np.testing.assert_array_equal(scores_of(BASELINES[name](inputs, **points[name])), alone[name])
+        made(BASELINES[name], inputs)
+        np.testing.assert_array_equal(scores_of(made(BASELINES[name], inputs, **points[name])), alone[name])
     # of users alike, of users weighed, and of users alike again
     assert sorted(calls) == ["gram"] * 3 + ["low_pass", "normalized", "text_similarity"]

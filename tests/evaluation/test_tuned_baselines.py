@@ -1,7 +1,6 @@
 """Baselines on equal terms with the model: popularity, cold items, users without rows, and the budget of points."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +9,14 @@ import torch
 
 from config import get_config
 from data_loader import Dataset
-from evaluation import equal_terms, tuned_baselines
-from evaluation.baselines import BASELINES, GRIDS, HALF, Inputs, ease_text, edlae
+from evaluation import baseline_search, equal_terms, tuned_baselines
+from evaluation.baseline_inputs import Fit, Inputs
+from evaluation.baselines import BASELINES, GRIDS, HALF, RATED, TIMED, ease_text, edlae
 from evaluation.equal_terms import popularity_unit, weights_by_text, with_popularity
 from evaluation.tuned_baselines import fitted, tuned
 from evaluator import evaluate_warm, means
 from tests.helpers.data import dataset_of
+from tests.helpers.factors import made, scores_of
 from tests.helpers.linear import COLD, METRIC, N_ITEMS, SILENT, ones, parted, ridge, texts
 from training.linear_columns import linear_model, linear_users
 from training.placed_by_text import RIDGE_GRID
@@ -39,17 +40,11 @@ def changed(dataset: Dataset, **parts: sp.csr_matrix) -> Dataset:
     return replace(dataset, **parts)
 
 
-def scores_of(factors: Any) -> np.ndarray:
-    users, items = (part.toarray() if sp.issparse(part) else part.numpy() for part in factors)
-    assert users.dtype == items.dtype == np.float32
-    return users @ items.T
-
-
 def text_of(name: str) -> np.ndarray | None:
-    return texts() if name in (*tuned_baselines.OF_TEXT, *HALF) else None
+    return texts() if name in (*tuned_baselines.TAKE_TEXT, *HALF) else None
 
 
-ALL = [*BASELINES, *HALF]
+ALL = [name for name in (*BASELINES, *HALF) if name not in (*TIMED, *RATED)]
 
 
 # --- popularity ---
@@ -62,8 +57,8 @@ def test_a_user_without_rows_is_ranked_by_popularity_whatever_its_weight(
     dataset, text = parted(), text_of(name)
     expected = np.log(np.maximum(dataset.train.toarray().sum(axis=0), 1))
     warm = dataset.warm_items
-    for weights in ((0.0,), tuned_baselines.POPULARITY_WEIGHTS):
-        monkeypatch.setattr(tuned_baselines, "POPULARITY_WEIGHTS", weights)
+    for weights in ((0.0,), baseline_search.POPULARITY_WEIGHTS):
+        monkeypatch.setattr(baseline_search, "POPULARITY_WEIGHTS", weights)
         scores = scores_of(tuned(name, dataset, text, CONFIG).factors)[EMPTY]
         assert len(scores) > 1
         for mine in scores[:, warm]:
@@ -72,11 +67,11 @@ def test_a_user_without_rows_is_ranked_by_popularity_whatever_its_weight(
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ("popularity", *HALF)])
 def test_a_weight_of_0_leaves_the_scores_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuned_baselines, "POPULARITY_WEIGHTS", (0.0,))
+    monkeypatch.setattr(baseline_search, "POPULARITY_WEIGHTS", (0.0,))
     dataset = parted()
     best = tuned(name, dataset, text_of(name), CONFIG)
     point = {key: value for key, value in best.found["point"].items() if key != "popularity"}
-    plain = scores_of(BASELINES[name](Inputs(dataset, text_of(name)), **point))
+    plain = scores_of(made(BASELINES[name], Inputs(dataset, text_of(name)), **point))
     warm = dataset.warm_items
     np.testing.assert_allclose(scores_of(best.factors)[~EMPTY][:, warm], plain[~EMPTY][:, warm], atol=1e-6)
 
@@ -91,9 +86,9 @@ def test_popularity_gets_the_weight_that_is_best_on_valid(monkeypatch: pytest.Mo
     monkeypatch.setitem(GRIDS, "item_knn", {"neighbours": (20,)})
     best = tuned("item_knn", dataset, None, CONFIG).found
     inputs = Inputs(dataset, None)
-    factors = BASELINES["item_knn"](inputs, neighbours=20)
+    factors = made(BASELINES["item_knn"], inputs, neighbours=20)
     unit, figures = popularity_unit(factors, inputs), {}
-    for weight in (*tuned_baselines.POPULARITY_WEIGHTS, 3.2, 6.4):  # those beyond the grid
+    for weight in (*baseline_search.POPULARITY_WEIGHTS, 3.2, 6.4):  # those beyond the grid
         counts = np.log(dataset.train.toarray().sum(axis=0))
         found = with_popularity(factors, weight, unit, inputs)
         np.testing.assert_allclose(scores_of(found), scores_of(factors) + weight * unit * counts, rtol=1e-4, atol=1e-5)
@@ -107,13 +102,14 @@ def test_each_point_is_measured_with_the_weight_that_suits_it(monkeypatch: pytes
     """Of the first point all weights are tried, of others those near the best one so far, while they are better."""
     values = {"a": {0.0: 5.0, 0.4: 6.0}, "b": {0.0: 9.0, 0.4: 1.0, 0.8: 6.5, 1.6: 7.0}, "c": {0.0: 2.0, 0.4: 1.0}}
     monkeypatch.setitem(GRIDS, "planted", {"key": ("c", "a", "b")})
-    monkeypatch.setitem(BASELINES, "planted", lambda inputs, key: (key, None))
-    monkeypatch.setattr(tuned_baselines, "popularity_unit", lambda *args: 1.0)
-    monkeypatch.setattr(tuned_baselines, "with_popularity", lambda factors, weight, *args: (factors[0], weight))
-    monkeypatch.setattr(
-        tuned_baselines, "evaluate_warm", lambda key, weight, *args, **more: {METRIC: values[key].get(weight, 0.0)}
-    )
-    monkeypatch.setattr(tuned_baselines, "means", lambda metrics: metrics)
+    monkeypatch.setitem(BASELINES, "planted", lambda inputs, key: Fit(lambda rows: key, None))
+    monkeypatch.setattr(baseline_search, "popularity_unit", lambda *args: 1.0)
+    monkeypatch.setattr(baseline_search, "with_popularity", lambda factors, weight, *args: (factors[0], weight))
+    for module in (baseline_search, tuned_baselines):
+        monkeypatch.setattr(
+            module, "evaluate_warm", lambda key, weight, *args, **more: {METRIC: values[key].get(weight, 0.0)}
+        )
+        monkeypatch.setattr(module, "means", lambda metrics: metrics)
     found = tuned("planted", parted(), None, CONFIG).found
     assert found["point"] == {"popularity": 1.6, "key": "b"}
     assert found["tried"] == [
@@ -146,7 +142,7 @@ def test_the_budget_is_kept_and_what_is_still_at_an_end_is_said(
     for budget, at_end in ((3, True), (200, False)):
         points.clear()
         caplog.clear()
-        monkeypatch.setattr(tuned_baselines, "BUDGET", budget)
+        monkeypatch.setattr(baseline_search, "BUDGET", budget)
         found = tuned("edlae", parted(), None, CONFIG).found
         assert found["points_tried"] == len(points) == len({tuple(point.values()) for point in points}) <= budget
         assert (points, len(points)) != ([], budget) or at_end
@@ -172,7 +168,7 @@ def test_without_valid_the_defaults_hold(caplog: pytest.LogCaptureFixture) -> No
     assert best.found["point"] == {"popularity": 0.0, "l2": 100.0, "dropout": 0.2, "user_power": 0.3}
     assert best.found["points_tried"] == 1
     assert "without a valid part nothing is tuned" in caplog.text
-    plain = scores_of(edlae(Inputs(dataset, None)))
+    plain = scores_of(made(edlae, Inputs(dataset, None)))
     np.testing.assert_allclose(scores_of(best.factors)[~EMPTY], plain[~EMPTY], atol=1e-6)
 
 
@@ -205,7 +201,7 @@ def with_cold_valid(dataset: Dataset) -> Dataset:
 def test_weights_by_text_are_those_of_a_ridge_regression() -> None:
     dataset, text = parted(), texts()
     inputs = Inputs(dataset, text)
-    item_emb = ease_text(inputs, l2=3.0)[1]
+    item_emb = ease_text(inputs, l2=3.0).item_emb
     placed = weights_by_text(item_emb, inputs).numpy()
     warm = dataset.warm_items
     candidates = [
@@ -241,7 +237,7 @@ def test_without_cold_valid_the_regression_places_cold_items() -> None:
     assert best.found["decided"]["cold_placement"] == "ridge"
     point = {key: value for key, value in best.found["point"].items() if key != "popularity"}
     inputs = Inputs(parted(), texts())
-    users, items = ease_text(inputs, **point)
+    users, items = made(ease_text, inputs, **point)
     expected = with_popularity(
         (users, weights_by_text(items, inputs)),
         best.found["point"]["popularity"],

@@ -10,8 +10,9 @@ import torch
 
 import run_ablation
 from data_loader import Dataset, load_dataset
-from evaluation import tuned_baselines
-from evaluation.baselines import BASELINES, GRIDS, Inputs
+from evaluation import baseline_search
+from evaluation.baseline_inputs import Fit, Inputs
+from evaluation.baselines import BASELINES, GRIDS
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
 from evaluation.tastes import pairs_by_taste
@@ -21,6 +22,7 @@ from llm_embedding import TextVectors
 from run_ablation import baseline_row
 from tests.helpers.ablations import among_warm, read
 from tests.helpers.data import dataset_of
+from tests.helpers.factors import made
 from tests.helpers.rankings import of_all_pairs
 
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
@@ -36,12 +38,11 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(
         BASELINES,
         "planted",
-        lambda inputs, knows: (
-            torch.from_numpy(getattr(inputs.dataset, knows).toarray()),
-            torch.eye(inputs.dataset.n_items),
+        lambda inputs, knows: Fit(
+            lambda rows: torch.from_numpy(getattr(inputs.dataset, knows).toarray()), torch.eye(inputs.dataset.n_items)
         ),
     )
-    monkeypatch.setattr(tuned_baselines, "POPULARITY_WEIGHTS", (0.0,))
+    monkeypatch.setattr(baseline_search, "POPULARITY_WEIGHTS", (0.0,))
     return "planted"
 
 
@@ -62,14 +63,14 @@ def test_a_baseline_is_tuned_by_the_early_stop_metric(monkeypatch: pytest.Monkey
     """A list with both targets far down wins by Recall@4, one with a target on top by Hit@1."""
     target = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [0] * 6], np.float32))
     nothing = sp.csr_matrix((2, 6), dtype=np.float32)
-    scores = {"deep": [1, 2, 5, 4, 0, 0], "top": [9, 0, 5, 4, 3, 2]}
+    scores = {"deep": [1.0, 2, 5, 4, 0, 0], "top": [9.0, 0, 5, 4, 3, 2]}
     monkeypatch.setitem(GRIDS, "planted", {"which": ("deep", "top")})
     monkeypatch.setitem(
         BASELINES,
         "planted",
-        lambda inputs, which: (torch.tensor([scores[which], [0] * 6], dtype=torch.float32), torch.eye(6)),
+        lambda inputs, which: Fit(lambda rows: torch.tensor([scores[which], [0.0] * 6]), torch.eye(6)),
     )
-    monkeypatch.setattr(tuned_baselines, "POPULARITY_WEIGHTS", (0.0,))
+    monkeypatch.setattr(baseline_search, "POPULARITY_WEIGHTS", (0.0,))
     # a second user has collected the titles that the first one has not
     toy = dataset_of(sp.csr_matrix(np.array([[0, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]], np.float32)), valid=target)
     monkeypatch.setattr(Dataset, "masked_for", lambda self, part: nothing)
@@ -124,7 +125,9 @@ def test_baselines_are_fitted_again_with_other_texts(
         assert fits == expected
         assert [found[name]["encoder"]["used"] for name in names] == [None, used, used]
         known, users = dataset.masked_for("test"), np.flatnonzero(np.diff(dataset.test.indptr))
-        lists = rank_items(*BASELINES["popularity"](Inputs(dataset, None)), users, known, 20, seed=config["seed"]).items
+        lists = rank_items(
+            *made(BASELINES["popularity"], Inputs(dataset, None)), users, known, 20, seed=config["seed"]
+        ).items
         assert found["popularity"]["beyond"] == pytest.approx(beyond_accuracy(lists, dataset.train, items))
 
 

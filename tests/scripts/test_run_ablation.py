@@ -16,7 +16,7 @@ import run_ablation
 import trainer
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES
+from evaluation.baselines import BASELINES, RATED, TIMED
 from evaluation.comparisons import best_baseline
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
@@ -30,7 +30,8 @@ from tests.helpers.ablations import among_warm, read, runs_of
 from text import encoders
 from text.encoders import lsa_encoder
 
-OF_ONE_BLOCK = [name for name in BASELINES if name != "content_blocks"]  # text_blocks is empty here
+# without recency, rating_weight and text_blocks
+OF_ONE_BLOCK = [name for name in BASELINES if name not in (*TIMED, *RATED, "content_blocks")]
 TAKE_TEXT = [name for name in OF_ONE_BLOCK if name in OF_TEXT]
 NO_TEXT = TextVectors(None, None, {"used": None, "dim": 0, "digest": None})
 ABSENT = "aglrec-tests/not-on-this-disk"
@@ -399,8 +400,7 @@ def test_the_halves_of_the_model(overrides: dict[str, Any], runs: list[str], mon
         "linear_dim",
     }
     assert trained["config"]["linear_dim"] == 0
-    decided = {key: both["decided"]["linear"][key] for key in ("l2", "text_weight")}
-    assert {key: linear["decided"]["linear"][key] for key in decided} == decided
+    assert linear["decided"]["linear"] == both["decided"]["linear"]
     assert linear["decided"]["cold_offset"]["offset"]
     assert linear["encoder"]["used"] == "lsa"
 
@@ -455,13 +455,15 @@ def test_rows_that_cannot_be_are_refused(
     assert not runs
 
 
-def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Dataset) -> None:
+def test_the_cosine_over_all_blocks_is_there_where_there_are_several(dataset: Dataset, config: dict[str, Any]) -> None:
     items, users = (
         np.random.default_rng(n).normal(size=(n, 5)).astype(np.float32) for n in (dataset.n_items, dataset.n_users)
     )
     one, two = (TextVectors(items, users, {}, blocks) for blocks in ({"encoder": 5}, {"encoder": 3, "tags": 2}))
-    assert possible_baselines(dataset, one) == OF_ONE_BLOCK
-    assert possible_baselines(dataset, two) == list(BASELINES)
+    assert possible_baselines(dataset, one, config) == OF_ONE_BLOCK
+    assert [name for name in BASELINES if name in (*OF_ONE_BLOCK, "content_blocks")] == possible_baselines(
+        dataset, two, config
+    )
     assert text_for("content_cosine", two).shape == (dataset.n_items, 3)
     lengths = np.linalg.norm(text_for("content_blocks", two).astype(float), axis=1)
     assert lengths == pytest.approx(np.hypot(1.0, 0.5), rel=1e-4)

@@ -8,7 +8,8 @@ from evaluation.baselines import BASELINES, DECAY_STARTS, GRIDS, HALF, RATED, RA
 from evaluation.equal_terms import popularity_unit, with_popularity
 from evaluation.rated import liked_and_all
 from evaluator import evaluate_warm, means
-from training.choice_of_weights import DECAY_GRID, POPULARITY_WEIGHTS, half_life_of, within_cost
+from training.choice_of_rates import within_cost
+from training.choice_of_weights import DECAY_GRID, POPULARITY_WEIGHTS, half_life_of
 from training.grid_search import Point, coordinate_search
 
 log = logging.getLogger("aglrec")

@@ -18,6 +18,7 @@ from evaluation.baseline_inputs import Fit, Inputs, collected
 from evaluation.ranking import Factor
 from evaluation.time_and_rates import ease_rated, follows, popularity_late, popularity_rated
 from llm_embedding import whitened
+from training.choice_of_rates import choose_rates, rated
 from training.choice_of_weights import ORDER_DECAY
 from training.closed_form import filter_weights, item_weights
 from training.item_forms import ORDER_GRID, WEIGHTS_GRID
@@ -185,10 +186,16 @@ def linear(inputs: Inputs, chosen: dict[str, Any] | None = None) -> Fit:
         chosen: what an earlier fit entered into inputs.decided["linear"], in place of deciding it on valid.
 
     Returns:
-        The Fit: (n, r) and (n_items, r) float32; see linear_model, which decides how titles count.
+        The Fit: (n, r) and (n_items, r) float32; see linear_model, which decides how titles count, and choose_rates.
     """
-    found = linear_model(inputs.dataset, inputs.item_text, inputs.config, chosen)
+    dataset, config = inputs.dataset, inputs.config
+    found = linear_model(dataset, inputs.item_text, config, chosen, with_rates=bool(config["rating_weight"]))
     inputs.decided["linear"] = found.decided
+    if found.liking is not None and (chosen or dataset.valid.nnz):
+        nothing = torch.zeros(dataset.n_users, 1), torch.zeros(dataset.n_items, 1)
+        rates = chosen["rates"] if chosen else choose_rates(*nothing, found, 1.0, 1.0, dataset, config)
+        inputs.decided["linear"] = {**found.decided, "rates": rates}
+        found = rated(found, 1.0, rates["liking"] * rates["unit"], rates["rating"])
     return Fit(found.users, found.outputs, found.rating_weight, found.recency)
 
 

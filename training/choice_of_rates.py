@@ -36,10 +36,11 @@ def choose_rates(
     """Choose on valid what rates count: of what keeps 1 - rating_cost of the best figure, the best for liked pairs.
 
     Args:
-        user_emb, item_emb: (n_users, D) and (n_items, D), of all that is scored beside the linear columns.
+        user_emb, item_emb: (n_users, D) and (n_items, D), of all that is scored beside the linear columns; zeros for
+            nothing.
         linear: with a liking.
         weight: that of the linear scores which is best for all pairs, in units of linear_unit.
-        linear_unit: what it is multiplied by; with 0 the weight stays.
+        linear_unit: what it is multiplied by.
         dataset: its test parts are not looked at.
         config: uses rating_cost, early_stop_metric, top_k, seed and eval_memory_mb.
 
@@ -58,7 +59,9 @@ def choose_rates(
         tried.append({**point, "all": whole, "liked": liked})
         return within_cost(tried, config["rating_cost"])
 
-    grid = RATES_GRID | {"linear": sorted({*LINEAR_GRID, weight})}
+    grid = dict(RATES_GRID)
+    if user_emb.any():  # else there is nothing that linear columns could count less than
+        grid["linear"] = sorted({*LINEAR_GRID, weight})
     start = {"liking": 0.0, "rating": 0.0, "linear": weight}
     return {**coordinate_search(grid, start, value, nearby=True, halvings=1).best, "unit": unit, "tried": tried}
 

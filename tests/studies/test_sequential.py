@@ -11,7 +11,8 @@ import torch
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from evaluation.baselines import BASELINES, Inputs
+from evaluation.baseline_inputs import Inputs
+from evaluation.baselines import BASELINES
 from evaluator import evaluate_warm, means
 from runtime.cli import run_script
 from studies import sequential, sequential_models
@@ -59,7 +60,8 @@ def test_a_cycle_is_learned_and_popularity_knows_nothing_of_it(name: str, cycle:
     if name == "sasrec":  # a jump that train never makes confuses the state of a GRU
         assert measure(fitted.model, elsewhere, "test", config)["NDCG@1"] > 0.5
     assert measure(fitted.model, elsewhere, "valid", config)["NDCG@1"] < 0.1
-    popularity = BASELINES["popularity"](Inputs(dataset, None, config))
+    inputs = Inputs(dataset, None, config)
+    popularity = BASELINES["popularity"](inputs).factors(inputs)
     assert means(evaluate_warm(*popularity, dataset, "valid", config))["NDCG@1"] < 0.2
 
 

@@ -43,7 +43,7 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 def test_a_rate_beyond_float32_is_refused(tmp_path: Path) -> None:
     """It made the weight of a comment infinite, and the vector of its user nan."""
     write(tmp_path, interactions__tsv="user_id\tsubject_id\trate\tcomment\tupdated_at\nu\ts\t1e300\tx\t\n")
-    with pytest.raises(ValueError, match=r"interactions\.tsv line 2: rate '1e300' is not a number .* \(up to"):
+    with pytest.raises(ValueError, match=r"interactions\.tsv line 2: rate '1e300' is not a number \(up to"):
         read_interactions(tmp_path, None)
 
 

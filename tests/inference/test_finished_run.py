@@ -16,9 +16,9 @@ from config import get_config
 from data_loader import load_dataset
 from inference import cold_items
 from inference.finished_run import FinishedRun, load_finished
-from inference.fold_in import place_user
 from inference.lists import for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, find_titles, title_row, title_rows, user_row
+from inference.people import person, place
 from inference.title_search import index_names, search, similar_names, split_names
 from tests.helpers.data import write_data, write_tsv
 from training import after_training
@@ -369,7 +369,7 @@ def test_a_users_list_holds_the_best_of_some_titles_he_lacks(run: FinishedRun) -
 
 
 def test_a_newcomers_list_leaves_out_what_he_has_and_what_says_nothing_of_him(run: FinishedRun) -> None:
-    vector = place_user(run, [1, 2]).users[0]
+    vector = place(run, person(run, [1, 2])).users[0]
     everything = list_titles(run, vector, N_ITEMS, [1, 2])
     without = list_titles(run, vector, N_ITEMS, [1, 2, 5, 6])
     assert {title["subject_id"] for title in everything} == {f"s{i}" for i in range(N_ITEMS)} - {"s1", "s2"}

@@ -14,8 +14,9 @@ from config import get_config
 from evaluator import evaluate_warm, means
 from inference import fold_in
 from inference.finished_run import FinishedRun, load_finished
-from inference.fold_in import place_user, place_users
+from inference.fold_in import place_users
 from inference.lists import list_titles
+from inference.people import person, place
 from main import run
 from training.linear_columns import linear_users
 
@@ -172,7 +173,7 @@ def test_the_vector_complements_the_linear_columns(tmp_path: Path) -> None:
 
 def test_lists_for_new_users_hold_what_they_lack_best_first(trained: FinishedRun) -> None:
     titles = trained.dataset.train.indices[:3].tolist()
-    found = list_titles(trained, place_user(trained, titles).users[0], 10, titles)
+    found = list_titles(trained, place(trained, person(trained, titles)).users[0], 10, titles)
     assert not {trained.dataset.raw_item_ids[item] for item in titles} & {title["subject_id"] for title in found}
     scores = [title["score"] for title in found]
     assert len(found) == 10
@@ -181,6 +182,6 @@ def test_lists_for_new_users_hold_what_they_lack_best_first(trained: FinishedRun
 
 def test_a_title_without_a_history_alone_is_enough(trained: FinishedRun) -> None:
     cold = np.setdiff1d(np.arange(trained.dataset.n_items), trained.dataset.warm_items)[:1].tolist()
-    found: list[dict[str, Any]] = list_titles(trained, place_user(trained, cold).users[0], 5, cold)
+    found: list[dict[str, Any]] = list_titles(trained, place(trained, person(trained, cold)).users[0], 5, cold)
     assert len(found) == 5
     assert np.isfinite([title["score"] for title in found]).all()

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from dataset.ratings import DISLIKED, rating_scale
+from dataset.ratings import DISLIKED, DROPPED, rating_scale
 from dataset.recency import ages
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn, place_users
 
+# scores of who says no more than this: a little above Loved and Liked of dataset.ratings, and what dropping says
+LOVE, LIKE, DISLIKE = 1.0, 0.3, DROPPED
 MAXIMA = (5.0, 10.0, 100.0)  # what rates are usually given out of
 
 

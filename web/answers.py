@@ -121,19 +121,15 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
         raise Refused(
             "none_known", f"none of the {len(asked.titles):,} titles is of this run; find ids with /api/titles?q=NAME"
         )
-    ids = run.dataset.raw_item_ids
-    scores = [asked.scores.get(ids[item], 0.0) for item in collected]
-    times = [asked.times.get(ids[item], np.nan) for item in collected]
+    ids = [run.dataset.raw_item_ids[item] for item in collected]
+    scores, times = [asked.scores.get(raw, 0.0) for raw in ids], [asked.times.get(raw, np.nan) for raw in ids]
     who = person(run, collected, scores, times, left_out=excluded)
     if are_disliked(who.scores):
         raise Refused("all_disliked", "all of the known titles are disliked; give at least one that is not")
     user = fit(run, who)
-    counted = set(who.items)
-    collected = [item for item in collected if item in counted]
+    collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    lists = _lists(
-        run, user.users[0], collected, [*who.left_out], asked.k, asked.new, filtered(run, asked), composition
-    )
+    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
     return {"n_unknown": n_unknown + n_more, **lists}
 
 

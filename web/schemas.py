@@ -51,8 +51,8 @@ class Listed(Title):
     score: float = Field(description="comparable within one answer alone")
     because: list[Because] = Field(description="what spoke for it the most, best first; empty unless asked for")
     despite: list[Because] = Field(
-        description="disliked titles that spoke against it, the strongest first, with what they took away of what spoke "
-        "for it; empty unless asked for"
+        description="disliked titles that spoke against it, the strongest first, with what they took away of what "
+        "spoke for it; empty unless asked for"
     )
     parts: dict[str, float] = Field(description="what the score is the sum of; empty unless asked for")
 
@@ -80,8 +80,8 @@ class ListRequest(BaseModel):
         {},
         max_length=MAX_TITLES,
         description="how much titles were liked, in spreads of the person's rates: 0 or absent is unrated, the page's "
-        f"buttons are {LOVE} (love), {LIKE} (like) and {DISLIKE} (dislike); a run that was trained without rates leaves "
-        "out what is disliked, and takes the others alike",
+        f"buttons are {LOVE} (love), {LIKE} (like) and {DISLIKE} (dislike); a run that was trained without rates "
+        "leaves out what is disliked, and takes the others alike",
     )
     times: dict[Id, Time] = Field(
         {},
@@ -133,7 +133,7 @@ class Upload(BaseModel):
     n_unknown: int = Field(description="of them, those that are of no title of the run")
     collected: list[Collected] = Field(description="the known ones that tell of taste, disliked ones too")
     excluded: list[Title] = Field(
-        description="the known ones that do not: wished for; where the run uses no rates, those dropped or rated too low"
+        description="the known ones that do not: wished for; where the run uses no rates, also dropped or rated too low"
     )
     tastes: dict[str, int] = Field(description="of the collected: how many are liked, neutral, disliked and unrated")
 

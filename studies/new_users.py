@@ -6,9 +6,9 @@ RUN is the saved_dir of a finished run of main.py (or a row's folder under ablat
 run. A tenth of its users, drawn by the run's seed, is left out with all their rows: a model is trained on the others as
 main.py does it, with the run's settings, in RUN/left_out/ (minutes; once it is there it is used again). It places those
 left out from their train rows, as recommend.py --new_user does, and ranks for them. For comparison, the same users as
-RUN, which was trained with their rows, knows them, and as RUN places them from their rows; always among the titles that
-the others collected in train, and where the data have rates, by the pairs that they liked as well. Their rates and dates
-count as everyone's do. Make choices by the valid column; that of test is for reporting.
+RUN, which was trained with their rows, knows them, and as RUN places them from their rows, with their rates and dates;
+always among the titles that the others collected in train, and where the data have rates, by the liked pairs as well.
+Make choices by the valid column; that of test is for reporting.
 """
 
 import dataclasses

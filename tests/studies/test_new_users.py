@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "device": "cpu",
                 "seed": 3,
                 "cold_item_ratio": 0.1,
+                "recency": 3.0,
             }
         )
     )

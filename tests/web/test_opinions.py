@@ -50,11 +50,11 @@ def asked(client: TestClient, **more: Any) -> dict[str, Any]:
 def test_scores_make_the_list(client: TestClient) -> None:
     assert client.get("/api/run").json()["can"]["rates"]
     bare, one, other = (
-        asked(client, scores={**dict.fromkeys(high, LOVE), **dict.fromkeys(low, DISLIKE)}, why=True)
+        asked(client, scores={**dict.fromkeys(high, LOVE), **dict.fromkeys(low, DISLIKE)}, why=True, k=50)
         for high, low in (((), ()), (ONE, OTHER), (OTHER, ONE))
     )
-    assert len({*ids(one["titles"])} & {*ids(other["titles"])}) <= 10
-    assert ids(bare["titles"]) == ids(asked(client, scores=dict.fromkeys(ONE, 0.0))["titles"])
+    assert len({*ids(one["titles"][:20])} & {*ids(other["titles"][:20])}) <= 10
+    assert ids(bare["titles"]) == ids(asked(client, scores=dict.fromkeys(ONE, 0.0), k=50)["titles"])
     assert set(ids(one["collected"])) == {*ONE, *OTHER}
     for title in one["titles"]:
         assert sum(title["parts"].values()) == pytest.approx(title["score"], abs=1e-4)
@@ -140,10 +140,8 @@ def test_a_press_makes_the_list_anew_and_another_takes_it_back(tab: Tab, url: st
     assert page.run(PRESSED) == [f"Dislike: title {item}" for item in range(30, 35)]
     after = shown(page)
     assert sum(int(name[6:]) < 30 for name in after) > sum(int(name[6:]) < 30 for name in before)
-    assert any(
-        "In spite of title 3" in text
-        for text in page.run("[...document.querySelectorAll('#titles .despite')].map(node => node.innerText)")
-    )
+    told = "objections([{name: 'A / B'}, {name: 'C'}])[0].innerText"
+    assert page.run(told) == "In spite of A, C"
     page.press("Enter")  # on the one that has the focus
     page.wait(f"{PRESSED}.length === 4")
     page.run("document.querySelectorAll('#picked .marks button')[27].click()")

@@ -131,7 +131,7 @@ def test_the_figures_are_those_of_the_vectors(both: Pair) -> None:
         values = dataset.scores_of(pairs)[theirs], dataset.ages_of(pairs)[theirs]
         target = getattr(dataset, part)
         liked = (dataset.scores_of(target) >= 0) & (dataset.rates_of(target) > 0)
-        liked = sp.csr_matrix((liked.astype(np.float32), target.indices, target.indptr), shape=target.shape)
+        liked = sp.csr_matrix((liked.astype(np.float32), *map(np.copy, (target.indices, target.indptr))), target.shape)
         liked.eliminate_zeros()
         for name, run_, emb in (
             ("trained in", both.known, new_users.as_trained(both, part)),

@@ -66,7 +66,7 @@ from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
-from inference.people import Person, are_disliked, by_rates, place, uses_rates
+from inference.people import Person, are_disliked, by_rates, place
 from inference.terminal import printed
 from inference.title_search import search, split_names
 from inference.top_k import check_format, each_list, write_lists
@@ -170,7 +170,7 @@ def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
     """
     rated = rated_titles(run, text)
     who = by_rates(run, rated)
-    if any(rated.values()) and not uses_rates(run):
+    if any(rated.values()) and not run.uses_rates:
         log.warning(
             f"this run was trained without rates (--rating_weight): a rate below {run.config['min_rate']:g} leaves its "
             "title out, and any other changes nothing"

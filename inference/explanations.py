@@ -20,7 +20,7 @@ from data_loader import Dataset, normalized_adjacency
 from dataset.ratings import DISLIKED
 from inference.finished_run import FinishedRun, Layout, layout_of
 from inference.fold_in import FoldedIn
-from inference.placed import Placed, among, placed_by_time, placed_users, titles_of
+from inference.placed import Placed, among, placed_in, placed_users, titles_of
 from model import propagate
 
 ROUNDING = 1e-3  # relative error of a vector that float32 and propagation may cause
@@ -80,7 +80,7 @@ def sources_of(run: FinishedRun) -> Sources:
         OSError, ValueError: its texts are no longer those of training, or cannot be encoded again.
     """
     found = sources(run.checkpoint["state_dict"], run.dataset, run.text, run.config)
-    placed = placed_by_time(run)
+    placed = placed_in(run)
     is_placed = placed.anew.sum(axis=1) > 0
     return found._replace(placed=placed, is_unknown=found.is_unknown & ~np.asarray(is_placed).ravel())
 

@@ -120,6 +120,12 @@ class FinishedRun(TrainedModel):
         """Whether the model places titles by their text."""
         return self.config["fusion_mode"] != "none" and self.config["use_item_llm"]
 
+    @property
+    def uses_rates(self) -> bool:
+        """Whether rates decide anything here, so that a disliked title is more than one that is not liked."""
+        layout = self.layout
+        return layout.liking is not None or layout.placing.linear_rating > 0 or self.config["rating_weight"] > 0
+
     @cached_property
     def cold_items(self) -> np.ndarray:
         """Rows of the new titles that can be listed: without a history, and placed by their text."""

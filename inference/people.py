@@ -28,12 +28,6 @@ class Person(NamedTuple):
     left_out: tuple[int, ...]  # those that say nothing, and are not listed either
 
 
-def uses_rates(run: FinishedRun) -> bool:
-    """Whether rates decide anything in a run, so that a disliked title is more than one that is not liked."""
-    layout = run.layout
-    return layout.liking is not None or layout.placing.linear_rating > 0 or run.config["rating_weight"] > 0
-
-
 def person(
     run: FinishedRun,
     items: Sequence[int],
@@ -56,7 +50,7 @@ def person(
     rows, order = np.asarray(items, int), np.argsort(np.asarray(items, int))
     liked = np.zeros(len(rows)) if scores is None else np.asarray(scores, float)
     counts = np.ones(len(rows), bool)
-    if not uses_rates(run):
+    if not run.uses_rates:
         counts = liked > DISLIKED if is_negative is None else ~np.asarray(is_negative, bool)
         liked = np.zeros(len(rows))
     order, excluded = order[counts[order]], {*map(int, left_out), *rows[~counts].tolist()} - {*rows[counts].tolist()}
@@ -73,7 +67,7 @@ def place(run: FinishedRun, who: Person) -> FoldedIn:
     shape = (1, run.dataset.n_items)
     pairs = sp.csr_matrix((np.ones(len(who.items), np.float32), who.items, [0, len(who.items)]), shape=shape)
     old = None if who.ages is None else np.array(who.ages, np.float32)
-    return place_users(run, pairs, np.array(who.scores, np.float32) if uses_rates(run) else None, old)
+    return place_users(run, pairs, np.array(who.scores, np.float32) if run.uses_rates else None, old)
 
 
 # --- rates ---

@@ -21,20 +21,23 @@ class Placed(NamedTuple):
 
 
 def placed_users(dataset: Dataset, layout: Layout) -> Placed:
-    """Say how the users of a model are placed whose trained columns are those of training; see placing.place_users."""
+    """Say how users are placed whose trained columns are as training left them; see placing.place_users.
+
+    The scores are left at 0.
+    """
     how = layout.placing
     part = "test" if how.by_time else "valid"
     linear = known_rows(dataset, part, how.linear_rating, how.linear_recency)
-    pairs = linear.collected
-    decides = layout.liking is not None or how.linear_rating > 0 or how.rating_weight > 0
-    scores = dataset.scores_of(pairs) if decides else np.zeros(pairs.nnz)
+    scores = with_values(linear.collected, np.zeros(linear.collected.nnz))
     nothing = sp.csr_matrix((dataset.n_users, dataset.n_items), dtype=np.float64)
-    return Placed(with_values(pairs, scores), linear, nothing, np.zeros((dataset.n_items, layout.dim)))
+    return Placed(scores, linear, nothing, np.zeros((dataset.n_items, layout.dim)))
 
 
-def placed_by_time(run: FinishedRun) -> Placed:
-    """Say how the users of a run are placed, with those whose trained columns are a round of propagation."""
+def placed_in(run: FinishedRun) -> Placed:
+    """Say how the users of a run are placed, those too whose trained columns are a round of propagation."""
     placed, how, dim = placed_users(run.dataset, run.layout), run.layout.placing, run.layout.dim
+    if run.uses_rates:
+        placed = placed._replace(scores=with_values(placed.scores, run.dataset.scores_of(placed.scores)))
     if not how.by_time:
         return placed
     counted = known_rows(run.dataset, "test", how.rating_weight, how.recency).collected

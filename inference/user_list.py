@@ -10,7 +10,7 @@ from dataset.ratings import DISLIKED, DROPPED, LIKED
 from dataset.readers import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
-from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of, uses_rates
+from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of
 from inference.title_search import BETWEEN, folded, key_of
 
 OF_TEN, OF_FIVE = ("bangumi", "mal", "anilist"), ("movielens", "amazon")  # formats whose rates have a known maximum
@@ -38,7 +38,7 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
     name, rows = read_export(path)
     found = match_user_list(run, rows, name)
     n_left, n_items = len(found.person.left_out), len(found.person.items)
-    if uses_rates(run):
+    if run.uses_rates:
         tastes = ", ".join(f"{n:,} {taste}" for taste, n in found.tastes.items())
         counts = f"{n_items:,} count ({tastes}), and {n_left:,} wished for are only left out"
     else:

@@ -13,7 +13,7 @@ from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.lists import Titles, list_titles, similar_titles
-from inference.people import are_disliked, person, place, uses_rates
+from inference.people import are_disliked, person, place
 from inference.title_search import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
@@ -52,7 +52,7 @@ def described(run: FinishedRun) -> dict[str, Any]:
             "new_titles": len(run.cold_items) > 0,
             "text": run.item_text is not None,
             "years": bool(years),
-            "rates": uses_rates(run),
+            "rates": run.uses_rates,
         },
     }
 
@@ -126,7 +126,7 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
     who = person(run, collected, scores, times, left_out=excluded)
     if are_disliked(who.scores):
         raise Refused("all_disliked", "all of the known titles are disliked; give at least one that is not")
-    user = fit(run, who)
+    user = fit(run, who._replace(left_out=()))
     collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
     lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)

@@ -16,7 +16,7 @@ from inference.finished_run import FinishedRun
 from inference.fold_in import mean_ages, place_users
 from inference.lists import list_titles
 from inference.lookup import rated_titles
-from inference.people import Person, by_rates, on_the_scale, person, place, scores_of, top_of, uses_rates
+from inference.people import Person, by_rates, on_the_scale, person, place, scores_of, top_of
 from inference.user_list import match_user_list
 from tests.helpers.tastes import N_OF_KIND, taste_run
 
@@ -27,7 +27,7 @@ ONE, OTHER = range(8), range(N_OF_KIND, N_OF_KIND + 8)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedRun]:
     """A run that knows rates; in the second one users' trained columns are placed by the age of their titles."""
     found = taste_run(tmp_path_factory.mktemp("tastes"), recency=request.param)
-    assert uses_rates(found)
+    assert found.uses_rates
     assert found.layout.liking is not None
     return found
 
@@ -38,7 +38,7 @@ def without_rates(run: FinishedRun) -> FinishedRun:
     state = {key: part for key, part in run.checkpoint["state_dict"].items() if key not in ("linear_liking", "placing")}
     bare = {**run.checkpoint, "state_dict": state}
     found = replace(run, checkpoint=bare, config={**run.config, "rating_weight": 0.0})
-    assert not uses_rates(found)
+    assert not found.uses_rates
     return found
 
 

@@ -185,3 +185,24 @@ def test_a_title_without_a_history_alone_is_enough(trained: FinishedRun) -> None
     found: list[dict[str, Any]] = list_titles(trained, place(trained, person(trained, cold)).users[0], 5, cold)
     assert len(found) == 5
     assert np.isfinite([title["score"] for title in found]).all()
+
+
+def test_titles_of_no_weight_are_as_if_not_collected() -> None:
+    """Not even among the titles that the softmax is taken over, where nobody else has them."""
+    rng, counts = np.random.default_rng(0), np.array([3, 2, 4, 1, 0, 5])
+    items = torch.from_numpy(rng.normal(size=(6, 4))).float()
+    bare = sp.csr_matrix(np.array([[1, 0, 0.5, 0, 0, 0], [0, 1, 0, 2, 0, 0]], np.float32))
+    more = sp.csr_matrix((np.array([1, 0.5, 0, 1, 2, 0], np.float32), [0, 2, 4, 1, 3, 4], [0, 3, 6]), shape=(2, 6))
+    for fixed in (True, False):
+        one, other = (fold_in.fold_in(pairs, items, counts, 2.0, fixed) for pairs in (bare, more))
+        assert torch.equal(one.users, other.users)
+        assert (one.weights != other.weights).nnz == 0
+
+
+def test_a_title_of_more_weight_draws_the_vector_nearer() -> None:
+    items, counts = torch.eye(4), np.full(4, 3)
+    near = [
+        fold_in.fold_in(sp.csr_matrix(np.array([[weight, 1, 0, 0]], np.float32)), items, counts, 2.0, False).users[0, 0]
+        for weight in (0.5, 1, 2)
+    ]
+    assert near[0] < near[1] < near[2]

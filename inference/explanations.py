@@ -48,7 +48,7 @@ class Composition(NamedTuple):
 
     titles: np.ndarray  # (n,) rows of what the user collected
     parts: list[Part]
-    scores: np.ndarray  # (n,) how much each was liked; zeros where rates decide nothing
+    scores: np.ndarray | None = None  # (n,) how much each was liked; None where rates decide nothing
 
 
 class Reason(NamedTuple):
@@ -142,7 +142,7 @@ def composition(known: Sources, user: int) -> Composition:
     """
     titles = known.train[user].indices
     if known.is_unknown[user]:
-        return Composition(titles, [Part("popularity", slice(-1, None), np.ones(1))], np.zeros(len(titles)))
+        return Composition(titles, [Part("popularity", slice(-1, None), np.ones(1))])
     scale = known.item_scale[titles, None] / max(len(titles), 1) ** 0.5  # (n, 1), A_ui
     vectors = {name: scale * part[titles] for name, part in known.of_titles.items()}  # (n, D) each
     vectors |= {name: part[user].astype(np.float64) for name, part in known.own.items()}  # (D,) each
@@ -151,7 +151,7 @@ def composition(known: Sources, user: int) -> Composition:
         total = sum(part.reshape(-1, part.shape[-1]).sum(axis=0) for part in vectors.values())
         divisor *= max(np.linalg.norm(total), 1e-12)
     parts = [Part(name, slice(0, known.layout.dim), part / divisor) for name, part in vectors.items()]
-    return _as_placed(known, user, Composition(titles, parts, np.zeros(len(titles))))
+    return _as_placed(known, user, Composition(titles, parts))
 
 
 def _as_placed(known: Sources, user: int, trained: Composition) -> Composition:
@@ -188,7 +188,7 @@ def of_new_user(fitted: FoldedIn, item_emb: torch.Tensor, layout: Layout, row: i
     parts = [Part("history", trained, vectors)]
     if not layout.placing.recency:  # a round of propagation subtracts nothing
         parts.append(Part("catalogue", trained, catalogue))
-    scores = np.zeros(len(titles)) if fitted.scores is None else fitted.scores[[row]].data
+    scores = None if fitted.scores is None else fitted.scores[[row]].data
     return Composition(titles, parts + _further_parts(layout, titles, *counts), scores)
 
 
@@ -220,6 +220,7 @@ def explain(user: Composition, item_emb: torch.Tensor, items: list[int]) -> list
     """
     theirs = item_emb[items].double().numpy()  # (m, width)
     by_title, totals = np.zeros((len(user.titles), len(items))), {}
+    liked = np.zeros(len(user.titles)) if user.scores is None else user.scores
     for name, columns, vectors in user.parts:
         scores = vectors @ theirs[:, columns].T  # (m,) or (n, m)
         if vectors.ndim == 2:
@@ -230,7 +231,7 @@ def explain(user: Composition, item_emb: torch.Tensor, items: list[int]) -> list
     for place in range(len(items)):
         order = np.lexsort((user.titles, -by_title[:, place]))
         parts = {name: scores[place] for name, scores in totals.items()}
-        reasons.append(Reason(user.titles[order], by_title[order, place], parts, user.scores[order]))
+        reasons.append(Reason(user.titles[order], by_title[order, place], parts, liked[order]))
     return reasons
 
 

@@ -38,7 +38,7 @@ def place_users(
 
     Args:
         run: as from load_finished.
-        collected: CSR (n, n_items) of ones, at least one a row.
+        collected: CSR (n, n_items) of ones, at least one a row, its rows sorted by title.
         scores: (nnz,) how much each was liked; see RatingScale. 0 for all if None.
         ages: (nnz,) see recency.ages; None where no order is known: all of a user's titles count the same then, and
             together as much as if there were one.

@@ -2,13 +2,14 @@
 
     python recommend.py                  write recommendations.json: all lists
     python recommend.py --user WHO       print the list of a user of the run
-    python recommend.py --new_user TITLE,TITLE,...
+    python recommend.py --new_user TITLE,TITLE:RATE,...
                                          for someone who collected these
 
 WHO and TITLE are ids, or names where only one fits; one that holds a comma
-stands in double quotes. A new title is a FILE with name, tags_name and summary,
-as JSON or a TSV of one row. Without a user, --out writes everybody's lists; for
-one user, a .json has what --why says as because and parts.
+stands in double quotes. RATE is as in the data: "Naruto:9,K-On!:3". A new
+title is a FILE with name, tags_name and summary, as JSON or a TSV of one row.
+Without a user, --out writes everybody's lists; for one user, a .json has what
+--why says as because, despite and parts.
 
 Settings as for main.py; --saved_dir and --data_dir say where the run and its
 data are.
@@ -63,9 +64,9 @@ from inference import explanations
 from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
-from inference.fold_in import place_user
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
-from inference.lookup import Filters, allowed_items, title_row, title_rows, user_row
+from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
+from inference.people import Person, are_disliked, by_rates, place
 from inference.terminal import printed
 from inference.title_search import search, split_names
 from inference.top_k import check_format, each_list, write_lists
@@ -142,10 +143,10 @@ def for_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
 
 def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     """List for someone who is not in the run, from titles that are named or in an exported list."""
-    path, excluded = Path(asked.new_user), []
+    path = Path(asked.new_user)
     if asked.new_user not in run.item_rows and path.is_file():
         found, summary = read_user_list(run, path)
-        items, excluded = found.items, found.excluded
+        who = found.person
         log.info(summary)
         heading = f"for whom {path.name} is the list of:"
     elif path.suffix in EXPORTS and not search(run.names, asked.new_user, 1):
@@ -153,12 +154,34 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
             f"{path} is missing, and no title is called so; name an exported list, or titles separated by commas"
         )
     else:
-        items = title_rows(run, asked.new_user)
-        heading = "for someone who collected " + ", ".join(run.dataset.item_names[item] for item in items) + ":"
-    user = place_user(run, items)
+        who, heading = named_person(run, asked.new_user)
+    user = place(run, who)
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    titles = list_titles(run, user.users[0], k, items + excluded, candidates(run, asked), composition)
+    excluded = [*who.items, *who.left_out]
+    titles = list_titles(run, user.users[0], k, excluded, candidates(run, asked), composition)
     show_or_write(asked, heading, "new user", titles)
+
+
+def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
+    """Read the titles that someone collected, with their rates, and say for whom the list is.
+
+    Raises:
+        ValueError: a name fits no title or several, or all of the titles are disliked.
+    """
+    rated = rated_titles(run, text)
+    who = by_rates(run, rated)
+    if any(rated.values()) and not run.uses_rates:
+        log.warning(
+            f"this run was trained without rates (--rating_weight): a rate below {run.config['min_rate']:g} leaves its "
+            "title out, and any other changes nothing"
+        )
+    if are_disliked(who.scores):
+        raise ValueError(f"all titles of {text!r} are disliked; name at least one that is not")
+    names = [
+        run.dataset.item_names[item] + f" ({rate:g})" * bool(rate) + " (left out)" * (item in who.left_out)
+        for item, rate in rated.items()
+    ]
+    return who, f"for someone who collected {', '.join(names)}:"
 
 
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: Titles) -> None:

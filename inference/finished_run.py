@@ -17,6 +17,7 @@ from runtime import manifest
 from runtime.distributed import resolve_device
 from runtime.files import load_torch
 from runtime.identity import check_origin, resolved
+from training.placing import Placing
 
 log = logging.getLogger("aglrec")
 
@@ -30,12 +31,15 @@ class Layout(NamedTuple):
     dim: int  # D
     has_bias: bool
     linear: tuple[torch.Tensor, float] | None  # inputs (n_items, r) and user_power; see linear_columns.Linear
+    liking: torch.Tensor | None = None  # (n_items, r) of the linear columns; None where rates decide nothing in them
+    placing: Placing = Placing()  # how users are placed
 
 
 def layout_of(state: dict[str, torch.Tensor]) -> Layout:
     """Read the layout off the state_dict of best_model.pth."""
     linear = (state["linear_inputs"], state["linear_power"].item()) if "linear_inputs" in state else None
-    return Layout(state["id_emb"].shape[1], "item_bias" in state, linear)
+    placing = Placing(*state["placing"].tolist()) if "placing" in state else Placing()
+    return Layout(state["id_emb"].shape[1], "item_bias" in state, linear, state.get("linear_liking"), placing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +119,12 @@ class FinishedRun(TrainedModel):
     def has_item_text(self) -> bool:
         """Whether the model places titles by their text."""
         return self.config["fusion_mode"] != "none" and self.config["use_item_llm"]
+
+    @property
+    def uses_rates(self) -> bool:
+        """Whether rates decide anything here, so that a disliked title is more than one that is not liked."""
+        layout = self.layout
+        return layout.liking is not None or layout.placing.linear_rating > 0 or self.config["rating_weight"] > 0
 
     @cached_property
     def cold_items(self) -> np.ndarray:

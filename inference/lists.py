@@ -9,7 +9,7 @@ import torch
 
 from evaluator import rank_items
 from inference.cold_items import place_title, read_title
-from inference.explanations import Composition, explain, readable
+from inference.explanations import Composition, against, explain, readable
 from inference.finished_run import FinishedRun
 from inference.top_k import titled
 
@@ -28,19 +28,24 @@ def list_titles(
 
     Args:
         run: as from load_finished.
-        user: (width,) their vector: a row of run.user_emb, or as from fold_in.place_user.
+        user: (width,) their vector: a row of run.user_emb, or as from people.place.
         k: length of the list.
         excluded: rows of titles that are not listed, above all those that the user collected.
         among: rows to choose from; all if None.
         composition: of the vector, as from explanations; with it each title has "because", the collected titles that
-            spoke for it, and "parts", which sum to its score.
+            spoke for it, "despite", the disliked ones that spoke against it, and "parts", which sum to its score.
     """
     titles = nearest(run, user, run.item_emb, k, excluded, among)
     if composition is None:
         return titles
     reasons = explain(composition, run.item_emb, [run.item_rows[title["subject_id"]] for title in titles])
     return [
-        {**title, "because": readable(reason, run.dataset), "parts": reason.parts}
+        {
+            **title,
+            "because": readable(reason, run.dataset),
+            "despite": against(reason, run.dataset),
+            "parts": reason.parts,
+        }
         for title, reason in zip(titles, reasons, strict=True)
     ]
 

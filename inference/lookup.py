@@ -1,12 +1,13 @@
 """Which title or user of a run is meant by an id or a name, and which titles a list may hold."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 
 from data_loader import Dataset
 from inference.finished_run import FinishedRun
-from inference.title_search import closest, folded, search, similar_names, split_names
+from inference.title_search import SAME, closest, folded, search, similar_names, split_names
 
 
 def find_titles(run: FinishedRun, query: str, n: int) -> list[int]:
@@ -36,9 +37,29 @@ def title_row(run: FinishedRun, text: str) -> int:
     raise ValueError(f"there is no title {text!r} in this run; {_nearest(hint)}")
 
 
-def title_rows(run: FinishedRun, text: str) -> list[int]:
-    """Return the rows of titles given by ids or names, separated by commas; one with a comma stands in quotes."""
-    return list(dict.fromkeys(title_row(run, word) for word in split_names(text)))
+def rated_titles(run: FinishedRun, text: str) -> dict[int, float]:
+    """Return the rows of titles given by ids or names, separated by commas, each with its rate, 0 where none is given.
+
+    One that holds a comma stands in quotes. A number after the last colon of one is its rate, unless the whole is a
+    title.
+    """
+    return dict(_rated(run, word) for word in split_names(text))
+
+
+def _rated(run: FinishedRun, word: str) -> tuple[int, float]:
+    """Take a rate off a title: "Naruto:9" is (row of Naruto, 9.0), but a title called "Season: 2" has none."""
+    found = re.fullmatch(r"(.*\S)\s*:\s*(\d+(?:\.\d+)?)", word)
+    if found is None or _is_title(run, word):
+        return title_row(run, word), 0.0
+    if not _is_title(run, found[1]) and search(run.names, word, 1):
+        return title_row(run, word), 0.0
+    return title_row(run, found[1]), float(found[2])
+
+
+def _is_title(run: FinishedRun, text: str) -> bool:
+    """Whether a text is an id or a whole name, however it is punctuated."""
+    matches = search(run.names, text, 1)
+    return text in run.item_rows or bool(matches) and matches[0][0] <= SAME
 
 
 def user_row(run: FinishedRun, text: str) -> int:

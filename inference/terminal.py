@@ -59,8 +59,12 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
         if "parts" in entry:
             names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
             parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()]
-            room = WIDTH - width - 2
-            for words in (["because of", *_joined(names, ";")], _joined(parts, " +")):
+            room, against = WIDTH - width - 2, [title["name"].split(BETWEEN)[0] for title in entry.get("despite", ())]
+            because = ["because of", *_joined(names, ";")]
+            if against:
+                because[-1] += ";"
+                because += ["in spite of", *_joined(against, ";")]
+            for words in (because, _joined(parts, " +")):
                 lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
     return "\n".join(lines if entries else [*lines, "  there is none"])
 

@@ -6,20 +6,24 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dataset.ratings import DISLIKED, DROPPED, LIKED
+from dataset.readers import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
+from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of
 from inference.title_search import BETWEEN, folded, key_of
 
-NO_TASTE = ("wish", "dropped")
+OF_TEN, OF_FIVE = ("bangumi", "mal", "anilist"), ("movielens", "amazon")  # formats whose rates have a known maximum
 
 
 class Collected(NamedTuple):
-    """Rows of the titles of a list that a run knows, each once, and how many entries of the list it knows."""
+    """Someone's list as a run knows it."""
 
-    items: list[int]  # those that say something about the user's taste
-    excluded: list[int]  # those that do not, and are not recommended back either
-    n_known: int
+    person: Person
+    times: dict[int, float]  # row -> when it was collected, of the titles that count, in seconds, where it is known
+    n_known: int  # entries of the list that are titles of the run
     n_by_name: int  # of them, those whose id is not known
+    tastes: dict[str, int]  # "liked", "neutral", "disliked", "unrated" -> how many of the titles that count
 
 
 def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
@@ -29,26 +33,76 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
         What is known of it, and a sentence that says so.
 
     Raises:
-        FileNotFoundError, ValueError: the file is of no known format, or none of its titles says anything about taste.
+        FileNotFoundError, ValueError: the file is of no known format, or none of its titles says what is liked.
     """
     name, rows = read_export(path)
-    found = match_user_list(run, rows)
+    found = match_user_list(run, rows, name)
+    n_left, n_items = len(found.person.left_out), len(found.person.items)
+    if run.uses_rates:
+        tastes = ", ".join(f"{n:,} {taste}" for taste, n in found.tastes.items())
+        counts = f"{n_items:,} count ({tastes}), and {n_left:,} wished for are only left out"
+    else:
+        counts = (
+            f"{n_items:,} count, all alike, since this run was trained without rates; {n_left:,} wished for, dropped "
+            f"or rated below {run.config['min_rate']:g} are only left out"
+        )
     summary = (
         f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
-        f"name) and {len(found.items):,} count as liked; those wished for, dropped or rated badly are just not listed"
+        f"name): {counts}"
     )
-    if not found.items:
-        raise ValueError(f"{summary}; a list needs at least one")
+    if are_disliked(found.person.scores):
+        raise ValueError(f"{summary}; a list needs at least one that counts and is not disliked")
     return found, summary
 
 
-def match_user_list(run: FinishedRun, rows: pd.DataFrame) -> Collected:
-    """Find the titles of a list, as from importers.read_export, among those of a run, and split them by what they say.
+def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "") -> Collected:
+    """Find the titles of a list, as from importers.read_export, among those of a run, and say what they tell.
 
     A title is found by its id, or by another site's id where the list has one, or else by its name where exactly one
     title has it. Ids whose names mostly belong to other titles of the run are those of another site, and count for
-    nothing. Titles wished for or dropped, or rated below min_rate, are no positives.
+    nothing. Titles that are wished for say nothing. Those dropped are disliked, whatever their rate. Rates are brought
+    to the scale of the data. Where the run uses no rates, titles that were dropped or rated below min_rate say nothing
+    either. Of entries of the same title the newest counts, and one that says something before one that does not.
     """
+    found, by_name = _matched(run, rows)
+    top = next((top for top, names in ((10.0, OF_TEN), (5.0, OF_FIVE)) if format_name.startswith(names)), None)
+    rates = rows["rate"].to_numpy(float)
+    rates = on_the_scale(run, rates, top_of(rates) if top is None else top)
+    is_dropped = (rows["status"] == "dropped").to_numpy()
+    table = pd.DataFrame(
+        {
+            "item": found,
+            "says": (rows["status"] != "wish").to_numpy(),
+            "time": parse_times(rows["updated_at"].astype(str))[0].to_numpy() if "updated_at" in rows else np.nan,
+            "score": np.where(is_dropped, DROPPED, scores_of(run, rates)),
+            "is_rated": is_dropped | (rates != 0),
+            "is_negative": is_dropped | ((rates > 0) & (rates < run.config["min_rate"])),
+        }
+    )
+    table = table[table["item"] >= 0].sort_values(["says", "time"], kind="stable", na_position="first")
+    table = table.drop_duplicates("item", keep="last")
+    says = table[table["says"]]
+    columns = (says[name].to_numpy() for name in ("item", "score", "time", "is_negative"))
+    who = person(run, *columns, left_out=table["item"][~table["says"]].tolist())
+    counted = says[says["item"].isin(who.items)]
+    times = {int(item): time for item, time in zip(counted["item"], counted["time"], strict=True) if not np.isnan(time)}
+    return Collected(who, times, int((found >= 0).sum()), int(by_name.sum()), _tastes(counted))
+
+
+def _tastes(counted: pd.DataFrame) -> dict[str, int]:
+    """Count the titles by what their scores say."""
+    rated = counted["score"][counted["is_rated"]]
+    n_liked, n_disliked = int((rated >= LIKED).sum()), int((rated <= DISLIKED).sum())
+    return {
+        "liked": n_liked,
+        "neutral": len(rated) - n_liked - n_disliked,
+        "disliked": n_disliked,
+        "unrated": len(counted) - len(rated),
+    }
+
+
+def _matched(run: FinishedRun, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Find the titles of a list: (n,) rows, -1 for none; and (n,) bool, which were found by name alone."""
     named = _rows_by_name(run, rows["name"])
     found = np.full(len(rows), -1)
     for column in ("subject_id", "other_id"):
@@ -58,10 +112,7 @@ def match_user_list(run: FinishedRun, rows: pd.DataFrame) -> Collected:
             if not both.any() or (by_id == named)[both].mean() >= 0.5:
                 found = np.where(found < 0, by_id, found)
     by_name = (found < 0) & (named >= 0)
-    found = np.where(by_name, named, found)
-    is_positive = ~rows["status"].isin(NO_TASTE) & ~rows["rate"].between(0, run.config["min_rate"], "neither")
-    items, others = (np.unique(found[(found >= 0) & chosen]).tolist() for chosen in (is_positive, ~is_positive))
-    return Collected(items, sorted(set(others) - set(items)), int((found >= 0).sum()), int(by_name.sum()))
+    return np.where(by_name, named, found), by_name
 
 
 def _rows_by_name(run: FinishedRun, names: pd.Series) -> np.ndarray:

@@ -6,8 +6,9 @@ RUN is the saved_dir of a finished run of main.py (or a row's folder under ablat
 run. A tenth of its users, drawn by the run's seed, is left out with all their rows: a model is trained on the others as
 main.py does it, with the run's settings, in RUN/left_out/ (minutes; once it is there it is used again). It places those
 left out from their train rows, as recommend.py --new_user does, and ranks for them. For comparison, the same users as
-RUN, which was trained with their rows, knows them, and as RUN places them from their rows; always among the titles that
-the others collected in train. Make choices by the valid column; that of test is for reporting.
+RUN, which was trained with their rows, knows them, and as RUN places them from their rows, with their rates and dates;
+always among the titles that the others collected in train, and where the data have rates, by the liked pairs as well.
+Make choices by the valid column; that of test is for reporting.
 """
 
 import dataclasses
@@ -26,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import trained_settings
 from data_loader import Comments, Dataset, pairs_of_items
+from dataset.recency import users_of
 from dataset.splits import PARTS
+from dataset.tastes import pairs_by_taste
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from evaluator import evaluate, means
@@ -47,6 +50,7 @@ from training.model_factory import build_model
 log = logging.getLogger("aglrec")
 
 SHARE = 0.1
+FIGURES = ("valid", "valid, liked", "test", "test, liked")
 
 
 class Pair(NamedTuple):
@@ -81,10 +85,13 @@ def drawn(dataset: Dataset, seed: int) -> np.ndarray:
 def without(dataset: Dataset, users: np.ndarray) -> Dataset:
     """Return the data as they would be without these users; the titles are the same."""
     kept = np.setdiff1d(np.arange(dataset.n_users), users)
+    is_kept = np.isin(users_of(dataset.seen), kept)
+    values = {name: getattr(dataset, name) for name in ("rates", "times")}
     comments, theirs = dataset.user_comments, np.isin(dataset.user_comments.user_ids, kept)
     return dataclasses.replace(
         dataset,
         **{name: getattr(dataset, name)[kept] for name in (*PARTS, "excluded", "seen")},
+        **{name: None if each is None else each[is_kept] for name, each in values.items()},
         raw_user_ids=[dataset.raw_user_ids[user] for user in kept],
         user_names=[dataset.user_names[user] for user in kept],
         user_comments=Comments(
@@ -143,37 +150,62 @@ def finished(saved: Path, dataset: Dataset, config: dict[str, Any]) -> bool:
 
 
 def measure(both: Pair) -> dict[str, dict[str, float]]:
-    """Evaluate for those left out, as each run serves them: row -> {"valid", "test": NDCG@k, "ms": per user}."""
+    """Evaluate for those left out, as each run serves them.
+
+    Returns:
+        Row -> {"valid", "test": NDCG@k, "valid, liked", "test, liked": the same of liked pairs where the data have
+        rates, "ms": per user}.
+    """
     known, left_out, users = both
-    collected = known.dataset.train[users]
-    rows = {"trained in": (known.user_emb[users], known.item_emb, 0.0)}
-    for name, run in (("trained in, placed anew", known), ("left out, placed", left_out)):
-        start = time.perf_counter()
-        placed = place_users(run, collected).users
-        rows[name] = placed, run.item_emb, 1000 * (time.perf_counter() - start) / len(users)
-    return {
-        name: {**{part: ndcg(user_emb, item_emb, both, part) for part in ("valid", "test")}, "ms": ms}
-        for name, (user_emb, item_emb, ms) in rows.items()
-    }
+    rows: dict[str, dict[str, float]] = {}
+    for part in ("valid", "test"):
+        vectors = {"trained in": (as_trained(both, part), known.item_emb)}
+        for name, run in (("trained in, placed anew", known), ("left out, placed", left_out)):
+            start = time.perf_counter()
+            vectors[name] = placed_in(run, both, part), run.item_emb
+            rows.setdefault(name, {})["ms"] = 1000 * (time.perf_counter() - start) / len(users)
+        for name, embeddings in vectors.items():
+            rows.setdefault(name, {"ms": 0.0}).update(ndcg(*embeddings, both, part))
+    return {name: rows[name] for name in ("trained in", "trained in, placed anew", "left out, placed")}
 
 
-def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) -> float:
+def placed_in(run: FinishedRun, both: Pair, part: str) -> torch.Tensor:
+    """Place those left out in a run by what is known of them before a part, with their rates and dates: (n, width)."""
+    dataset, users = both.known.dataset, both.users
+    pairs = dataset.known_before(part if run.layout.placing.by_time else "valid")
+    theirs = np.isin(users_of(pairs), users)
+    scores, ages = dataset.scores_of(pairs)[theirs], dataset.ages_of(pairs)[theirs]
+    return place_users(run, pairs[users], scores, ages).users
+
+
+def as_trained(both: Pair, part: str) -> torch.Tensor:
+    """Return the vectors (n, width) by which the run that knows those left out ranks for them before a part."""
+    run, users, dim = both.known, both.users, both.known.layout.dim
+    placed = placed_in(run, both, part)  # but for the trained columns that training left, all follows from the data
+    return placed if run.layout.placing.recency else torch.cat([run.user_emb[users, :dim], placed[:, dim:]], dim=1)
+
+
+def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) -> dict[str, float]:
     """Compute NDCG at the largest of top_k for those left out, among the titles that the others collected in train."""
     dataset, config, among = both.known.dataset, both.known.config, both.left_out.dataset.warm_items
-    target = pairs_of_items(getattr(dataset, part)[both.users], np.isin(np.arange(dataset.n_items), among))
-    masked = dataset.masked_for(part)[both.users]
-    found = evaluate(user_emb, item_emb, target, masked, config, among, auc=False)
-    return means(found)[f"NDCG@{max(config['top_k'])}"]
+    masked, found = dataset.masked_for(part)[both.users], {}
+    liked = pairs_by_taste(dataset, getattr(dataset, part))
+    for name, pairs in ((part, getattr(dataset, part)), (f"{part}, liked", liked.get("liked"))):
+        if pairs is not None:
+            target = pairs_of_items(pairs[both.users], np.isin(np.arange(dataset.n_items), among))
+            figures = evaluate(user_emb, item_emb, target, masked, config, among, auc=False)
+            found[name] = means(figures)[f"NDCG@{max(config['top_k'])}"]
+    return found
 
 
 def table(runs: list[dict[str, dict[str, float]]]) -> str:
     """Lay out the mean and sd of some runs' rows; what is lost is against "trained in", run by run."""
-    n, parts = len(runs), ("valid", "test")
+    n, parts = len(runs), [part for part in FIGURES if part in runs[0]["trained in"]]
     lost = [
         {name: {part: 1 - row[part] / run["trained in"][part] for part in parts} for name, row in run.items()}
         for run in runs
     ]
-    shares, lines = spread(lost), [["users", "valid", "lost", "test", "lost", "ms a user"]]
+    shares, lines = spread(lost), [["users", *(word for part in parts for word in (part, "lost")), "ms a user"]]
     for name, row in spread(runs).items():
         cells = []
         for part in parts:

@@ -12,8 +12,8 @@ import torch
 from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
-from inference.fold_in import place_user
 from inference.lists import Titles, list_titles, similar_titles
+from inference.people import are_disliked, person, place
 from inference.title_search import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
@@ -48,7 +48,12 @@ def described(run: FinishedRun) -> dict[str, Any]:
         "n_new": dataset.n_items - len(dataset.warm_items),
         "years": (min(years), max(years)) if years else None,
         "tags": common_tags(run),
-        "can": {"new_titles": len(run.cold_items) > 0, "text": run.item_text is not None, "years": bool(years)},
+        "can": {
+            "new_titles": len(run.cold_items) > 0,
+            "text": run.item_text is not None,
+            "years": bool(years),
+            "rates": run.uses_rates,
+        },
     }
 
 
@@ -102,21 +107,27 @@ def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
     return lookup.allowed_items(run, filters)
 
 
-fit = lru_cache(maxsize=PEOPLE)(place_user)
+fit = lru_cache(maxsize=PEOPLE)(place)
 
 
 def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
     """List for someone who is not in the run, from what they collected.
 
     Raises:
-        Refused: none of their titles is known, or as of filtered.
+        Refused: none of their titles is known, or all are disliked, or as of filtered.
     """
     (collected, n_unknown), (excluded, n_more) = known_rows(run, asked.titles), known_rows(run, asked.exclude)
     if not collected:
         raise Refused(
             "none_known", f"none of the {len(asked.titles):,} titles is of this run; find ids with /api/titles?q=NAME"
         )
-    user = fit(run, tuple(sorted(collected)))
+    ids = [run.dataset.raw_item_ids[item] for item in collected]
+    scores, times = [asked.scores.get(raw, 0.0) for raw in ids], [asked.times.get(raw, np.nan) for raw in ids]
+    who = person(run, collected, scores, times, left_out=excluded)
+    if are_disliked(who.scores):
+        raise Refused("all_disliked", "all of the known titles are disliked; give at least one that is not")
+    user = fit(run, who._replace(left_out=()))
+    collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
     lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
     return {"n_unknown": n_unknown + n_more, **lists}
@@ -179,7 +190,10 @@ def _lists(
 
 def described_titles(run: FinishedRun, titles: Titles) -> list[dict[str, Any]]:
     """Add what is shown of them to the titles of a list."""
-    return [{"because": [], "parts": {}, **title(run, run.item_rows[one["subject_id"]]), **one} for one in titles]
+    return [
+        {"because": [], "despite": [], "parts": {}, **title(run, run.item_rows[one["subject_id"]]), **one}
+        for one in titles
+    ]
 
 
 @lru_cache(maxsize=PEOPLE)
@@ -211,17 +225,22 @@ def uploaded(run: FinishedRun, path: Path) -> dict[str, Any]:
         name, rows = read_export(path)
     except (OSError, ValueError) as error:
         raise Refused("unreadable", str(error).replace(f"{path.parent}/", "")) from None
-    found = match_user_list(run, rows)
-    if not found.items:
+    found = match_user_list(run, rows, name)
+    who = found.person
+    if are_disliked(who.scores):
         raise Refused(
             "nothing_known",
-            f"none of the {len(rows):,} entries of {path.name} is a title of this run that was watched and liked; "
-            "export another list",
+            f"none of the {len(rows):,} entries of {path.name} is a title of this run that was watched and not "
+            "disliked; export another list",
         )
     return {
         "format": name,
         "n_rows": len(rows),
         "n_unknown": len(rows) - found.n_known,
-        "collected": [title(run, item) for item in found.items],
-        "excluded": [title(run, item) for item in found.excluded],
+        "collected": [
+            {**title(run, item), "score": score, "time": found.times.get(item)}
+            for item, score in zip(who.items, who.scores, strict=True)
+        ],
+        "excluded": [title(run, item) for item in who.left_out],
+        "tastes": found.tastes,
     }

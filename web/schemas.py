@@ -4,8 +4,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dataset.ratings import LIMIT
+from inference.people import DISLIKE, LIKE, LOVE
+
 MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 20_000, 20, 200, 200
 Id = Annotated[str, Field(max_length=MAX_TEXT)]
+Score = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
+Time = Annotated[float, Field(ge=-1e12, le=1e12)]
 Year = Annotated[int, Field(ge=0, le=9999)]
 
 
@@ -45,6 +50,10 @@ class Listed(Title):
 
     score: float = Field(description="comparable within one answer alone")
     because: list[Because] = Field(description="what spoke for it the most, best first; empty unless asked for")
+    despite: list[Because] = Field(
+        description="disliked titles that spoke against it, the strongest first, with what they took away of what "
+        "spoke for it; empty unless asked for"
+    )
     parts: dict[str, float] = Field(description="what the score is the sum of; empty unless asked for")
 
 
@@ -67,6 +76,19 @@ class ListRequest(BaseModel):
         description="subject_id of each collected title; "
         "those that the run does not know are counted, and an error if it knows none",
     )
+    scores: dict[Id, Score] = Field(
+        {},
+        max_length=MAX_TITLES,
+        description="how much titles were liked, in spreads of the person's rates: 0 or absent is unrated, the page's "
+        f"buttons are {LOVE} (love), {LIKE} (like) and {DISLIKE} (dislike); a run that was trained without rates "
+        "leaves out what is disliked, and takes the others alike",
+    )
+    times: dict[Id, Time] = Field(
+        {},
+        max_length=MAX_TITLES,
+        description="when titles were collected, in seconds; those absent are older than all others, and without any "
+        "all are as old",
+    )
     exclude: list[Id] = Field(
         [], max_length=MAX_TITLES, description="titles that say nothing of taste and are not listed either"
     )
@@ -82,7 +104,7 @@ class ListRequest(BaseModel):
 class Lists(BaseModel):
     """What is recommended, best first."""
 
-    collected: list[Title] = Field(description="the titles that the lists are made from")
+    collected: list[Title] = Field(description="the titles that the lists are made from, disliked ones too")
     excluded: list[Title]
     n_unknown: int = Field(description="ids asked with that are of no title of the run")
     titles: list[Listed] = Field(description="the best of all titles, as filtered")
@@ -96,14 +118,24 @@ class UserLists(Lists):
     username: str
 
 
+class Collected(Title):
+    """A title of an uploaded list, as it can be asked with."""
+
+    score: float = Field(description="as in scores of a list; 0 where unrated, or where the run uses no rates")
+    time: float | None = Field(description="as in times of a list; null where unknown")
+
+
 class Upload(BaseModel):
     """What an uploaded list holds."""
 
     format: str
     n_rows: int = Field(description="entries of the file")
     n_unknown: int = Field(description="of them, those that are of no title of the run")
-    collected: list[Title] = Field(description="the known ones that tell of taste")
-    excluded: list[Title] = Field(description="the known ones that do not: wished for, dropped, or rated too low")
+    collected: list[Collected] = Field(description="the known ones that tell of taste, disliked ones too")
+    excluded: list[Title] = Field(
+        description="the known ones that do not: wished for; where the run uses no rates, also dropped or rated too low"
+    )
+    tastes: dict[str, int] = Field(description="of the collected: how many are liked, neutral, disliked and unrated")
 
 
 class Tag(BaseModel):
@@ -121,6 +153,7 @@ class Can(BaseModel):
     years: bool = Field(description="choose by year")
     upload: bool = Field(description="read exported lists")
     users: bool = Field(description="list for the users of the data (--users true)")
+    rates: bool = Field(description="tell how much a title was liked; else what is disliked is only left out")
 
 
 class RunInfo(BaseModel):

@@ -3,11 +3,17 @@
 // every change of the address is shown. Names and tags are text of strangers: they reach the page as text alone.
 
 const MAX_CHIPS = 12, MAX_TAGS = 6;
+// how much a title is liked, in spreads of a person's rates, as the server takes it: what is said, for which scores its
+// button is pressed, the score that pressing it gives, and its sign
+const MARKS = [["love", z => z >= 0.5, 1, "♥"], ["like", z => z >= 0 && z < 0.5, 0.3, "+"],
+               ["dislike", z => z <= -1, -1.5, "−"]];
+const LIKE = 0.3, DISLIKE = -1.5, LIMIT = 2.5;
 
 const $ = id => document.getElementById(id);
 const titles = new Map(); // subject_id -> title, of all that were ever received
 const numbers = n => n.toLocaleString(language);
 let run = null, language = chosenLanguage(), answered = "", showsAllPicked = false;
+let refused = null; // subject_id of the title that was said last not to be for them
 
 function t(key, ...words) {
   const text = TEXTS[language][key];
@@ -20,28 +26,68 @@ function chosenLanguage() {
   return kept in TEXTS ? kept : navigator.languages.map(l => l.slice(0, 2)).find(l => l in TEXTS) ?? "en";
 }
 
-// --- what is asked for, in the address ---
+// --- what is asked for, in the address; after t=ID may stand z=SCORE and w=SECONDS, when it was collected ---
 
 function state() {
   const words = new URLSearchParams(location.hash.slice(1));
   const year = key => /^\d{1,4}$/.test(words.get(key) ?? "") ? Number(words.get(key)) : null;
   const all = key => [...new Set(words.getAll(key))];
-  return { titles: all("t"), exclude: all("x"), tags: all("tag"), not_tags: all("no"),
+  const scores = new Map(), times = new Map();
+  let last = null;
+  for (const [key, value] of words) {
+    if (key === "t") last = value;
+    else if (/^-?\d{1,12}(\.\d+)?$/.test(value) && last !== null) {
+      if (key === "z") scores.set(last, Math.min(LIMIT, Math.max(-LIMIT, Number(value))));
+      if (key === "w") times.set(last, Number(value));
+    }
+  }
+  return { titles: all("t"), scores, times, exclude: all("x"), tags: all("tag"), not_tags: all("no"),
            min_year: year("from"), max_year: year("to"), similar: words.get("s") };
 }
 
 function change(changes) {
   const next = { ...state(), ...changes }, words = new URLSearchParams();
-  for (const [key, values] of [["t", next.titles], ["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
+  for (const id of next.titles) {
+    words.append("t", id);
+    if (next.scores.has(id)) words.append("z", Number(next.scores.get(id).toFixed(2)));
+    if (next.times.has(id)) words.append("w", next.times.get(id));
+  }
+  for (const [key, values] of [["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
                                ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]]])
     for (const value of values) if (value !== null) words.append(key, value);
   if (`#${words}` !== location.hash) location.hash = words;
 }
 
 const without = (list, gone) => list.filter(one => one !== gone);
-const add = id => change({ titles: [...state().titles, id], exclude: without(state().exclude, id) });
+const seconds = () => Math.round(Date.now() / 1000);
+
+function add(id, score = null) { // where dates are known, as the newest
+  const now = state();
+  if (score !== null && run.can.rates) now.scores.set(id, score);
+  if (now.times.size) now.times.set(id, seconds());
+  change({ ...now, titles: [...without(now.titles, id), id], exclude: without(now.exclude, id) });
+}
+
 const drop = id => change({ titles: without(state().titles, id) });
-const hide = id => change({ exclude: [...state().exclude, id], titles: without(state().titles, id) });
+
+function mark(id, score) { // null takes it back
+  const { scores } = state();
+  score === null ? scores.delete(id) : scores.set(id, score);
+  change({ scores });
+}
+
+function refuse(id) { // a dislike; a run that knows no rates can only leave it out
+  refused = id;
+  if (run.can.rates) add(id, DISLIKE);
+  else change({ exclude: [...state().exclude, id], titles: without(state().titles, id) });
+}
+
+function accept() {
+  const id = refused;
+  refused = null;
+  change({ titles: without(state().titles, id), exclude: without(state().exclude, id) });
+  $("answer").focus();
+}
 
 // --- the server ---
 
@@ -178,8 +224,8 @@ const addTag = tag => change({ tags: [...state().tags, tag], not_tags: without(s
 
 function showMine(now) {
   const shown = showsAllPicked ? now.titles : now.titles.slice(0, MAX_CHIPS);
-  keepFocus($("picked"), $("search"), () => $("picked").replaceChildren(...shown.map(id =>
-    chip(shownName(id), () => change({ similar: id }), () => drop(id)))));
+  keepFocus($("picked"), $("search"), () => $("picked").replaceChildren(...shown.map(id => picked(id, now.scores))));
+  $("marks-hint").hidden = !now.titles.length || !run?.can.rates;
   $("more").hidden = shown.length === now.titles.length;
   $("more").textContent = t("more", now.titles.length - shown.length);
   $("clear").hidden = !now.titles.length;
@@ -198,6 +244,24 @@ function showMine(now) {
     chip(shownName(id), () => change({ similar: id }), () => change({ exclude: without(now.exclude, id) })))));
 }
 
+function picked(id, scores) { // a chip, with what they think of it
+  const name = shownName(id), node = chip(name, () => change({ similar: id }), () => drop(id));
+  if (run?.can.rates) node.lastChild.before(make(
+    "span", { className: "marks", role: "group", ariaLabel: t("opinion", name) }, ...MARKS.map(([key, fits, score, sign]) => {
+      const pressed = scores.has(id) && fits(scores.get(id));
+      return button(sign, () => mark(id, pressed ? null : score), { title: t(key), ariaPressed: String(pressed),
+                                                                    ariaLabel: `${t(key)}: ${name}` });
+    })));
+  return node;
+}
+
+function showRefused(now) { // and the way back
+  const isRefused = refused !== null && (now.exclude.includes(refused) || now.scores.get(refused) === DISLIKE
+                                         && now.titles.includes(refused));
+  $("refused").replaceChildren(...(isRefused ? [t("refused", shownName(refused)) + " ",
+                                                button(t("undo"), accept, { className: "plain" })] : []));
+}
+
 function keepFocus(list, otherwise, redraw) { // on what took the place of the button that was pressed
   const buttons = () => [...list.querySelectorAll("button")];
   const place = buttons().indexOf(document.activeElement);
@@ -207,26 +271,34 @@ function keepFocus(list, otherwise, redraw) { // on what took the place of the b
 
 // --- the lists ---
 
-function entry(one, acts = [["similar", () => change({ similar: one.subject_id })], ["add", () => add(one.subject_id)],
-                            ["hide", () => hide(one.subject_id)]]) {
+function entry(one, acts = [["similar", () => change({ similar: one.subject_id })], ["add", () => add(one.subject_id, LIKE)],
+                            ["hide", () => refuse(one.subject_id)]]) {
   const [name, others] = names(one.name);
   const meta = make("p", { className: "meta" }, one.is_new ? make("span", { className: "badge", textContent: t("isNew") })
     : null, one.year ? make("span", { textContent: one.year }) : null, ...one.tags.slice(0, MAX_TAGS).map(tag =>
       button(tag, () => addTag(tag), { ariaLabel: t("filterBy", tag), lang: tongue(tag) })));
   return make("li", {}, make("h3", { textContent: name, lang: tongue(name) }),
               others ? make("span", { className: "names", textContent: others, lang: tongue(others) }) : null, meta,
-              ...reasons(one.because), make("div", { className: "acts" }, ...acts.map(([key, act]) =>
+              ...reasons(one.because), ...objections(one.despite), make("div", { className: "acts" }, ...acts.map(([key, act]) =>
                 button(t(key), act, { ariaLabel: `${t(key)}: ${name}` }))));
+}
+
+const named = all => all.flatMap((one, place) => [
+  place ? (language === "zh" ? "、" : ", ") : "",
+  make("span", { className: `dot c${place}`, textContent: names(one.name)[0], lang: tongue(names(one.name)[0]) })]);
+
+function objections(despite) { // disliked titles that spoke against it
+  if (!despite.length) return [];
+  const sentence = make("p", { className: "because despite" }, t("despite"), ...named(despite));
+  for (const node of sentence.children) node.className = ""; // they have no part in the bar
+  return [sentence];
 }
 
 function reasons(because) {
   if (!because.length) return [];
   const percent = share => share.toLocaleString(language, { style: "percent" });
   const rest = 1 - because.reduce((sum, one) => sum + one.share, 0);
-  const sentence = make("p", { className: "because" }, t("because"));
-  because.forEach((one, place) => sentence.append(
-    place ? (language === "zh" ? "、" : ", ") : "",
-    make("span", { className: `dot c${place}`, textContent: names(one.name)[0], lang: tongue(names(one.name)[0]) })));
+  const sentence = make("p", { className: "because" }, t("because"), ...named(because));
   const shares = [...because.map((one, place) => [names(one.name)[0], one.share, place]), [t("others"), rest, 3]]
     .filter(([, share]) => share > 0.005);
   const bar = make("div", { className: "shares", role: "img",
@@ -242,7 +314,8 @@ function reasons(because) {
 const listing = latest();
 
 async function showLists(now) {
-  const wanted = { titles: now.titles, exclude: now.exclude, tags: now.tags, not_tags: now.not_tags,
+  const of = map => Object.fromEntries(now.titles.filter(id => map.has(id)).map(id => [id, map.get(id)]));
+  const wanted = { titles: now.titles, scores: of(now.scores), times: of(now.times), exclude: now.exclude, tags: now.tags, not_tags: now.not_tags,
                    min_year: now.min_year, max_year: now.max_year, new: run.can.new_titles, why: true };
   const question = JSON.stringify(wanted), signal = listing();
   $("start").hidden = now.titles.length > 0;
@@ -260,12 +333,15 @@ async function showLists(now) {
     for (const name of ["titles", "new_titles"])
       keepFocus($(name.replace("_", "-")), $("answer"), () =>
         $(name.replace("_", "-")).replaceChildren(...found[name].map(one => entry(one))));
-    $("status").textContent = [found.titles.length ? t("status", found.titles.length, numbers(found.collected.length))
+    const disliked = found.collected.filter(one => now.scores.get(one.subject_id) <= -1).length;
+    $("status").textContent = [found.titles.length ? t("status", found.titles.length,
+                                                       numbers(found.collected.length - disliked), numbers(disliked))
                                : t("none"), found.n_unknown ? t("unknown", found.n_unknown) : ""].join(" ");
     $("shelf").hidden = !found.new_titles.length;
     $("error").hidden = true;
     $("lists").hidden = false;
     showMine(state()); // now with names
+    showRefused(state());
   } catch (error) {
     if (error.name === "AbortError") return;
     $("lists").hidden = true;
@@ -287,7 +363,7 @@ async function showSimilar(now) {
     $("similar-heading").textContent = `${t("similar")}: ${name}`;
     const acts = one => [["similar", () => change({ similar: one.subject_id })],
                          now.titles.includes(one.subject_id) ? ["liked", () => drop(one.subject_id)]
-                           : ["add", () => add(one.subject_id)]];
+                           : ["add", () => add(one.subject_id, LIKE)]];
     const side = key => make("section", {}, make("h3", { textContent: t(key) }), found[key].length
       ? make("ol", {}, ...found[key].map(one => entry(one, acts(one)))) : make("p", { textContent: t("nothing") }));
     keepFocus($("sides"), $("close"), () =>
@@ -308,9 +384,17 @@ async function upload(file) {
     const found = await post(`api/upload?name=${encodeURIComponent(file.name.slice(-200))}`, file,
                              "application/octet-stream");
     const ids = side => found[side].map(one => one.subject_id), now = state();
-    $("told").textContent = t("uploaded", { rows: numbers(found.n_rows), collected: numbers(found.collected.length),
-                                            excluded: numbers(found.excluded.length), unknown: numbers(found.n_unknown) });
-    change({ titles: [...now.titles, ...ids("collected")], exclude: [...now.exclude, ...ids("excluded")] });
+    $("told").textContent = t("uploaded", { rates: run.can.rates, rows: numbers(found.n_rows),
+      collected: numbers(found.collected.length), excluded: numbers(found.excluded.length),
+      unknown: numbers(found.n_unknown),
+      ...Object.fromEntries(Object.entries(found.tastes).map(([taste, n]) => [taste, numbers(n)])) });
+    const dated = found.collected.some(one => one.time !== null);
+    if (dated) for (const id of now.titles) if (!now.times.has(id)) now.times.set(id, seconds());
+    for (const one of found.collected) {
+      if (one.score) now.scores.set(one.subject_id, one.score);
+      if (one.time !== null) now.times.set(one.subject_id, one.time);
+    }
+    change({ ...now, titles: [...now.titles, ...ids("collected")], exclude: [...now.exclude, ...ids("excluded")] });
   } catch (error) { $("told").textContent = error.message; }
 }
 
@@ -354,6 +438,7 @@ async function showPopular() {
 function show() {
   const now = state();
   showMine(now);
+  showRefused(now);
   showLists(now);
   showSimilar(now);
 }

@@ -297,7 +297,7 @@ def test_a_finished_run_is_explained_from_its_files(finished: FinishedRun) -> No
         assert sum(reason.parts.values()) == pytest.approx(
             float(user_emb[user].double() @ item_emb[item].double()), abs=1e-4
         )
-        assert set(reason.titles) == set(dataset.train[[user]].indices)
+        assert set(reason.titles) == set(dataset.known_before("test")[[user]].indices)
 
 
 def test_new_users_of_a_finished_run_are_explained_as_they_are_placed(finished: FinishedRun) -> None:

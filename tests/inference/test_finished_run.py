@@ -16,9 +16,9 @@ from config import get_config
 from data_loader import load_dataset
 from inference import cold_items
 from inference.finished_run import FinishedRun, load_finished
-from inference.fold_in import place_user
 from inference.lists import for_new_item, list_titles, similar_titles
-from inference.lookup import Filters, allowed_items, find_titles, title_row, title_rows, user_row
+from inference.lookup import Filters, allowed_items, find_titles, rated_titles, title_row, user_row
+from inference.people import person, place
 from inference.title_search import index_names, search, similar_names, split_names
 from tests.helpers.data import write_data, write_tsv
 from training import after_training
@@ -273,7 +273,7 @@ def test_a_title_is_named_by_its_id_or_by_a_name_that_only_one_has(run: Finished
 
 
 def test_titles_are_parted_by_commas_and_quoted_where_they_hold_one(run: FinishedRun) -> None:
-    assert title_rows(run, "s7, 题8 ,s7") == [7, 8]
+    assert list(rated_titles(run, "s7, 题8 ,s7")) == [7, 8]
     assert split_names('"a, b", c') == ["a, b", "c"]
     assert split_names('"say ""x"", y"') == ['say "x", y']
     for wrong in ("", " , ", '"open'):
@@ -369,7 +369,7 @@ def test_a_users_list_holds_the_best_of_some_titles_he_lacks(run: FinishedRun) -
 
 
 def test_a_newcomers_list_leaves_out_what_he_has_and_what_says_nothing_of_him(run: FinishedRun) -> None:
-    vector = place_user(run, [1, 2]).users[0]
+    vector = place(run, person(run, [1, 2])).users[0]
     everything = list_titles(run, vector, N_ITEMS, [1, 2])
     without = list_titles(run, vector, N_ITEMS, [1, 2, 5, 6])
     assert {title["subject_id"] for title in everything} == {f"s{i}" for i in range(N_ITEMS)} - {"s1", "s2"}

@@ -14,8 +14,9 @@ from config import get_config
 from evaluator import evaluate_warm, means
 from inference import fold_in
 from inference.finished_run import FinishedRun, load_finished
-from inference.fold_in import place_user, place_users
+from inference.fold_in import place_users
 from inference.lists import list_titles
+from inference.people import person, place
 from main import run
 from training.linear_columns import linear_users
 
@@ -123,7 +124,7 @@ def test_the_vector_is_its_titles_less_what_is_expected_of_the_catalogue(
     items, counts = torch.from_numpy(rng.normal(size=(30, 4))).float(), rng.integers(1, 9, 30)
     collected = sp.csr_matrix((rng.random((6, 30)) < 0.3).astype(np.float32))
     # so short that the best vector of that length is not beyond the best of all, where titles would count against him
-    users, weights = fold_in.fold_in(collected, items, counts, 0.3, fixed)
+    users, weights = fold_in.fold_in(collected, items, counts, 0.3, fixed)[:2]
     assert ((weights != 0) != (collected != 0)).nnz == 0
     assert (weights.data > 0).all()
     off = torch.from_numpy(weights @ items.numpy()) - users
@@ -172,7 +173,7 @@ def test_the_vector_complements_the_linear_columns(tmp_path: Path) -> None:
 
 def test_lists_for_new_users_hold_what_they_lack_best_first(trained: FinishedRun) -> None:
     titles = trained.dataset.train.indices[:3].tolist()
-    found = list_titles(trained, place_user(trained, titles).users[0], 10, titles)
+    found = list_titles(trained, place(trained, person(trained, titles)).users[0], 10, titles)
     assert not {trained.dataset.raw_item_ids[item] for item in titles} & {title["subject_id"] for title in found}
     scores = [title["score"] for title in found]
     assert len(found) == 10
@@ -181,6 +182,27 @@ def test_lists_for_new_users_hold_what_they_lack_best_first(trained: FinishedRun
 
 def test_a_title_without_a_history_alone_is_enough(trained: FinishedRun) -> None:
     cold = np.setdiff1d(np.arange(trained.dataset.n_items), trained.dataset.warm_items)[:1].tolist()
-    found: list[dict[str, Any]] = list_titles(trained, place_user(trained, cold).users[0], 5, cold)
+    found: list[dict[str, Any]] = list_titles(trained, place(trained, person(trained, cold)).users[0], 5, cold)
     assert len(found) == 5
     assert np.isfinite([title["score"] for title in found]).all()
+
+
+def test_titles_of_no_weight_are_as_if_not_collected() -> None:
+    """Not even among the titles that the softmax is taken over, where nobody else has them."""
+    rng, counts = np.random.default_rng(0), np.array([3, 2, 4, 1, 0, 5])
+    items = torch.from_numpy(rng.normal(size=(6, 4))).float()
+    bare = sp.csr_matrix(np.array([[1, 0, 0.5, 0, 0, 0], [0, 1, 0, 2, 0, 0]], np.float32))
+    more = sp.csr_matrix((np.array([1, 0.5, 0, 1, 2, 0], np.float32), [0, 2, 4, 1, 3, 4], [0, 3, 6]), shape=(2, 6))
+    for fixed in (True, False):
+        one, other = (fold_in.fold_in(pairs, items, counts, 2.0, fixed) for pairs in (bare, more))
+        assert torch.equal(one.users, other.users)
+        assert (one.weights != other.weights).nnz == 0
+
+
+def test_a_title_of_more_weight_draws_the_vector_nearer() -> None:
+    items, counts = torch.eye(4), np.full(4, 3)
+    near = [
+        fold_in.fold_in(sp.csr_matrix(np.array([[weight, 1, 0, 0]], np.float32)), items, counts, 2.0, False).users[0, 0]
+        for weight in (0.5, 1, 2)
+    ]
+    assert near[0] < near[1] < near[2]

@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "device": "cpu",
                 "seed": 3,
                 "cold_item_ratio": 0.1,
+                "recency": 3.0,
             }
         )
     )
@@ -64,6 +65,12 @@ def test_nothing_of_those_left_out_reaches_the_other_run(both: Pair) -> None:
         before = whole.raw_user_ids.index(raw)
         for name in (*PARTS, "excluded", "seen"):
             assert (getattr(rest, name)[[user]] != getattr(whole, name)[[before]]).nnz == 0
+        for name in ("rates", "times"):
+            values = [
+                getattr(data, name)[slice(*data.seen.indptr[row : row + 2])]
+                for data, row in ((whole, before), (rest, user))
+            ]
+            np.testing.assert_array_equal(*values)
         mine = [
             [
                 text
@@ -117,23 +124,39 @@ def test_the_run_stays_as_it_was(folder: Path, both: Pair) -> None:
 def test_the_figures_are_those_of_the_vectors(both: Pair) -> None:
     rows = measure(both)
     assert list(rows) == ["trained in", "trained in, placed anew", "left out, placed"]
-    dataset, users = both.known.dataset, both.users
-    among = both.left_out.dataset.warm_items
-    for name, run_, emb in (
-        ("trained in", both.known, both.known.user_emb[users]),
-        ("left out, placed", both.left_out, place_users(both.left_out, dataset.train[users]).users),
-    ):
-        for part in ("valid", "test"):
-            found = []
-            for user, vector in zip(users, emb, strict=True):
-                wanted = np.intersect1d(getattr(dataset, part)[[user]].indices, among)
-                open_ = np.setdiff1d(among, dataset.masked_for(part)[[user]].indices)
-                order = open_[np.argsort(-(run_.item_emb[open_] @ vector).numpy(), kind="stable")][:20]
-                gains = np.isin(order, wanted) / np.log2(np.arange(2, len(order) + 2))
-                if len(wanted):
-                    found.append(gains.sum() / (1 / np.log2(np.arange(2, min(len(wanted), 20) + 2))).sum())
-            assert rows[name][part] == pytest.approx(np.mean(found), abs=1e-6)
+    dataset, users, among = both.known.dataset, both.users, both.left_out.dataset.warm_items
+    for part in ("valid", "test"):
+        pairs = dataset.known_before(part)
+        theirs = np.isin(np.repeat(np.arange(dataset.n_users), np.diff(pairs.indptr)), users)
+        values = dataset.scores_of(pairs)[theirs], dataset.ages_of(pairs)[theirs]
+        target = getattr(dataset, part)
+        liked = (dataset.scores_of(target) >= 0) & (dataset.rates_of(target) > 0)
+        liked = sp.csr_matrix((liked.astype(np.float32), *map(np.copy, (target.indices, target.indptr))), target.shape)
+        liked.eliminate_zeros()
+        for name, run_, emb in (
+            ("trained in", both.known, new_users.as_trained(both, part)),
+            ("left out, placed", both.left_out, place_users(both.left_out, pairs[users], *values).users),
+        ):
+            for figure, of in ((part, target), (f"{part}, liked", liked)):
+                found = []
+                for user, vector in zip(users, emb, strict=True):
+                    wanted = np.intersect1d(of[[user]].indices, among)
+                    open_ = np.setdiff1d(among, dataset.masked_for(part)[[user]].indices)
+                    order = open_[np.argsort(-(run_.item_emb[open_] @ vector).numpy(), kind="stable")][:20]
+                    gains = np.isin(order, wanted) / np.log2(np.arange(2, len(order) + 2))
+                    if len(wanted):
+                        found.append(gains.sum() / (1 / np.log2(np.arange(2, min(len(wanted), 20) + 2))).sum())
+                assert rows[name][figure] == pytest.approx(np.mean(found), abs=1e-6)
     assert rows["left out, placed"]["ms"] > 0
+
+
+def test_those_trained_in_are_ranked_for_by_what_was_known_before(both: Pair) -> None:
+    """Their vectors in the run are those for test, which know the valid rows."""
+    torch.testing.assert_close(
+        new_users.as_trained(both, "test"), both.known.user_emb[both.users], rtol=1e-4, atol=1e-4
+    )
+    assert both.known.layout.placing.by_time
+    assert not torch.allclose(new_users.as_trained(both, "valid"), both.known.user_emb[both.users], atol=1e-3)
 
 
 def test_a_tenth_is_drawn_by_the_seed_of_those_with_train_rows(folder: Path) -> None:

@@ -23,6 +23,7 @@ from inference.finished_run import FinishedRun, load_finished
 from inference.fold_in import place_users
 from inference.lists import list_titles, similar_titles
 from inference.lookup import Filters, allowed_items
+from inference.people import person
 from tests.helpers.served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
 from web import answers
 from web import app as app_module
@@ -83,7 +84,8 @@ def test_the_run_is_described(client: TestClient, run: FinishedRun) -> None:
     assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
     assert info["n_collected"] == run.dataset.seen.nnz
     assert info["years"] == [1991, 1990 + N_ITEMS - 1]
-    assert info["can"] == {"new_titles": True, "text": True, "years": True, "upload": True, "users": False}
+    can = dict.fromkeys(("new_titles", "text", "years", "upload"), True)
+    assert info["can"] == {**can, "users": False, "rates": False}
     counts = {tag["name"]: tag["n_titles"] for tag in info["tags"]}
     assert max(counts.values()) == counts[HOSTILE[:4]] == N_ITEMS
     assert len({name.casefold() for name in counts}) == len(counts)  # tag1 and Tag1 are one
@@ -123,7 +125,8 @@ def test_a_list_is_that_of_recommend(client: TestClient, run: FinishedRun) -> No
 
 
 def test_a_fitted_vector_is_that_of_serving(run: FinishedRun) -> None:
-    assert torch.allclose(answers.fit(run, (3, 8)).users, place_users(run, collected_by([3, 8])).users, atol=1e-6)
+    placed = place_users(run, collected_by([3, 8])).users
+    assert torch.allclose(answers.fit(run, person(run, [8, 3])).users, placed, atol=1e-6)
     assert answers.fit.cache_info().maxsize == answers.PEOPLE
 
 

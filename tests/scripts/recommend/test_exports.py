@@ -49,7 +49,10 @@ def test_an_exported_list_tells_taste_but_for_what_was_wished_dropped_or_dislike
     )
     code, printed, _ = call("--new_user", path, "--k", "30")
     assert code == 0
-    assert "list.xml (mal): of 7 titles, 6 are known here (1 by name) and 3 count as liked" in printed
+    assert (
+        "list.xml (mal): of 7 titles, 6 are known here (1 by name): 3 count, all alike, since this run was trained "
+        "without rates; 3 wished for, dropped or rated below 1 are only left out" in printed
+    )
     by_hand = call("--new_user", "s1,s2,s6", "--k", "30")[1]
     assert listed(printed) == [raw for raw in listed(by_hand) if raw not in ("s3", "s4", "s5")]
 
@@ -73,8 +76,8 @@ def test_a_list_that_tells_nothing_is_a_sentence(
 ) -> None:
     code, _, error = call("--new_user", export_of(exported(*rows)))
     assert code == 2
-    assert "0 count as liked" in error
-    assert "a list needs at least one" in error
+    assert "0 count, all alike" in error
+    assert "a list needs at least one that counts and is not disliked" in error
 
 
 def test_an_id_is_no_file_even_where_a_file_is_called_so(

@@ -92,7 +92,7 @@ def test_why_in_a_file_has_titles_with_shares_and_parts(
     titles = content["titles"] if name.endswith("l") else next(iter(content.values()))
     assert len(titles) == 5
     for title in titles:
-        assert set(title) == {"subject_id", "name", "score", "because", "parts"}
+        assert set(title) == {"subject_id", "name", "score", "because", "despite", "parts"}
         assert all(set(one) == {"subject_id", "name", "share"} and 0 < one["share"] <= 1 for one in title["because"])
         assert sum(title["parts"].values()) == pytest.approx(title["score"], abs=1e-4)
     assert any(title["because"] for title in titles)

@@ -29,9 +29,9 @@ from config import trained_settings
 from data_loader import Comments, Dataset, pairs_of_items
 from dataset.recency import users_of
 from dataset.splits import PARTS
-from dataset.tastes import pairs_by_taste
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
+from evaluation.tastes import pairs_by_taste
 from evaluator import evaluate, means
 from inference.finished_run import FinishedRun
 from inference.fold_in import place_users
@@ -198,11 +198,15 @@ def ndcg(user_emb: torch.Tensor, item_emb: torch.Tensor, both: Pair, part: str) 
     return found
 
 
+def _lost(figure: float, whole: float) -> float:
+    return 1 - figure / whole if whole else 0.0
+
+
 def table(runs: list[dict[str, dict[str, float]]]) -> str:
     """Lay out the mean and sd of some runs' rows; what is lost is against "trained in", run by run."""
     n, parts = len(runs), [part for part in FIGURES if part in runs[0]["trained in"]]
     lost = [
-        {name: {part: 1 - row[part] / run["trained in"][part] for part in parts} for name, row in run.items()}
+        {name: {part: _lost(row[part], run["trained in"][part]) for part in parts} for name, row in run.items()}
         for run in runs
     ]
     shares, lines = spread(lost), [["users", *(word for part in parts for word in (part, "lost")), "ms a user"]]

@@ -64,6 +64,7 @@ def make_config(folder: Path) -> dict[str, Any]:
             "data_dir": str(write_served_data(folder / "data")),
             "saved_dir": str(folder / "saved"),
             "preset": "tuned",
+            "rating_weight": 0.0,
             "model_name": "lsa",
             "lsa_dim": 8,
             "embedding_dim": 8,

@@ -17,14 +17,14 @@ data are.
 
 import sys
 
-from runtime.cli import Flags, answer_early, whole_number
+from runtime.cli import Flags, answer_early, share, whole_number
 
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
 # what is asked -> what can stand beside it
 BESIDE = {
-    "user": ("k", "out", "why", *FILTERS),
-    "new_user": ("k", "out", "why", *FILTERS),
-    "users": ("k", "out", *FILTERS),
+    "user": ("k", "out", "why", "taste", *FILTERS),
+    "new_user": ("k", "out", "why", "taste", *FILTERS),
+    "users": ("k", "out", "taste", *FILTERS),
     "similar": ("k", *FILTERS),
     "new_item": ("k", *FILTERS),
     "export": (),
@@ -42,6 +42,7 @@ one_of.add_argument("--export", metavar="DIR", help="write vectors for an index 
 beside.add_argument("--k", metavar="N", type=whole_number(1), help="how many titles")
 beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .csv, .tsv or .parquet")
 beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
+beside.add_argument("--taste", metavar="T", type=share, help="0: what they will watch .. 1: what they will rate highly")
 beside.add_argument("--new", action="store_true", help="only titles without a pair in train")
 beside.add_argument("--tags", metavar="TAG,TAG", help="only titles with all of these tags")
 beside.add_argument("--not_tags", metavar="TAG,TAG", help="only titles with none of these tags")
@@ -67,6 +68,7 @@ from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
 from inference.people import Person, are_disliked, by_rates, place
+from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
 from inference.title_search import search, split_names
 from inference.top_k import check_format, each_list, write_lists
@@ -263,7 +265,18 @@ def main() -> None:
     k, n_items = run.config["recommend_k"], run.dataset.n_items
     if asked.k is not None and k > n_items:
         raise ValueError(f"--k asks for {k:,} titles, but the data have {n_items:,}; ask for fewer")
+    run = minding_rates(run, asked)
     ANSWERS[asked.what](run, asked, min(k, n_items))
+
+
+def minding_rates(run: FinishedRun, asked: argparse.Namespace) -> FinishedRun:
+    """Return the run with the taste that is asked for, or with that for someone outside the run."""
+    taste = FOR_PEOPLE if asked.what == "new_user" else AS_MEASURED
+    if asked.taste is not None:
+        taste = asked.taste
+        if not run.uses_rates:
+            log.warning("this run was trained without rates (--rating_weight), so --taste changes nothing")
+    return with_taste(run, taste, users=asked.what != "new_user")
 
 
 if __name__ == "__main__":

@@ -149,6 +149,17 @@ def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
     return read
 
 
+def share(text: str) -> float:
+    """Read a number from 0 to 1, as the type of a flag."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
 def whole_numbers(text: str) -> list[int]:
     """Read "1,3,5" as ascending whole numbers of at least 1, as the type of a flag."""
     return sorted(set(map(whole_number(1), map(str.strip, text.split(",")))))

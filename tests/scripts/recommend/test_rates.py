@@ -27,6 +27,20 @@ def test_inverted_rates_give_another_list(call: Call) -> None:
     assert len(one & other) <= 10
 
 
+def test_a_taste_for_what_is_loved_lists_less_of_what_is_hated(call: Call) -> None:
+    found = [listed(call("--new_user", LOVES_ONE, "--k", "20", "--taste", taste)[1]) for taste in ("0", "0.75", "1")]
+    hated = [sum(int(title.removeprefix("s")) >= 30 for title in titles) for titles in found]
+    assert hated[0] > hated[1] >= hated[2]
+    assert listed(call("--new_user", LOVES_ONE, "--k", "20")[1]) == found[1]
+
+
+@pytest.mark.parametrize("taste", ["2", "-0.1", "much", "nan"])
+def test_a_taste_is_a_number_from_0_to_1(taste: str, call: Call) -> None:
+    code, _, error = call("--new_user", "s1", "--taste", taste)
+    assert code == 2
+    assert f"{taste!r} is not a number from 0 to 1" in error
+
+
 def test_the_heading_has_the_rates(call: Call) -> None:
     printed = call("--new_user", "s1:9,title 31:2.5,s4", "--k", "1")[1]
     assert "for someone who collected title 1 (9), title 31 (2.5), title 4:" in printed

@@ -18,6 +18,11 @@ def times_chosen(taste: float) -> float:
     return 2 * taste if taste <= AS_MEASURED else 1 + (MOST - 1) * (2 * taste - 1)
 
 
+def minds_taste(run: FinishedRun) -> bool:
+    """Say whether rates decide anything in the linear columns of a run, without which every taste is the same."""
+    return bool(run.layout.linear) and (run.layout.liking is not None or run.layout.placing.linear_rating > 0)
+
+
 def with_taste(run: FinishedRun, taste: float, users: bool = True) -> FinishedRun:
     """Return a run whose lists mind rates more, or less.
 
@@ -29,7 +34,7 @@ def with_taste(run: FinishedRun, taste: float, users: bool = True) -> FinishedRu
         users: whether the run's own users are placed anew, which lists for others do without.
     """
     layout, by = run.layout, times_chosen(taste)
-    if by == 1 or not layout.linear or (layout.liking is None and not layout.placing.linear_rating):
+    if by == 1 or not minds_taste(run):
         return run
     placing = layout.placing._replace(linear_rating=layout.placing.linear_rating * by)
     state = {**run.checkpoint["state_dict"], "placing": torch.tensor(placing, dtype=torch.float64)}

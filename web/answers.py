@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.lists import Titles, list_titles, similar_titles
 from inference.people import are_disliked, person, place
+from inference.taste import minds_taste, with_taste
 from inference.title_search import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
@@ -21,6 +22,7 @@ from web.schemas import ListRequest
 log = logging.getLogger("aglrec")
 
 N_TAGS, N_NEW = 400, 12
+TASTE_STEP = 0.25
 PEOPLE = 1024  # new users whose vectors are kept, and titles whose neighbours are: some kilobytes each
 
 
@@ -53,6 +55,7 @@ def described(run: FinishedRun) -> dict[str, Any]:
             "text": run.item_text is not None,
             "years": bool(years),
             "rates": run.uses_rates,
+            "taste": minds_taste(run),
         },
     }
 
@@ -108,6 +111,13 @@ def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
 
 
 fit = lru_cache(maxsize=PEOPLE)(place)
+# a run for each step of taste, to place people by; all else is that of the run itself
+minding = lru_cache(maxsize=2 * round(1 / TASTE_STEP + 1))(partial(with_taste, users=False))
+
+
+def to_step(taste: float) -> float:
+    """Return the step nearest to a taste from 0 to 1."""
+    return round(taste / TASTE_STEP) * TASTE_STEP
 
 
 def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
@@ -126,9 +136,10 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
     who = person(run, collected, scores, times, left_out=excluded)
     if are_disliked(who.scores):
         raise Refused("all_disliked", "all of the known titles are disliked; give at least one that is not")
-    user = fit(run, who._replace(left_out=()))
+    minded = minding(run, to_step(asked.taste))
+    user = fit(minded, who._replace(left_out=()))
     collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
-    composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
+    composition = explanations.of_new_user(user, run.item_emb, minded.layout) if asked.why else None
     lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
     return {"n_unknown": n_unknown + n_more, **lists}
 

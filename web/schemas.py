@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dataset.ratings import LIMIT
 from inference.people import DISLIKE, LIKE, LOVE
+from inference.taste import AS_MEASURED, FOR_PEOPLE
 
 MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 20_000, 20, 200, 200
 Id = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -92,6 +93,14 @@ class ListRequest(BaseModel):
     exclude: list[Id] = Field(
         [], max_length=MAX_TITLES, description="titles that say nothing of taste and are not listed either"
     )
+    taste: float = Field(
+        FOR_PEOPLE,
+        ge=0,
+        le=1,
+        description="how much scores count, in steps of a quarter, to the nearest of which others are taken: 0 is what "
+        f"they will watch, 1 what they will love, {AS_MEASURED} as the figures of a run are made; where can.taste of "
+        "/api/run is false it changes nothing",
+    )
     tags: list[Id] = Field([], max_length=MAX_TAGS, description="a listed title has all of them")
     not_tags: list[Id] = Field([], max_length=MAX_TAGS, description="and none of these")
     min_year: Year | None = Field(None, description="with either, titles of an unknown year are not listed")
@@ -154,6 +163,7 @@ class Can(BaseModel):
     upload: bool = Field(description="read exported lists")
     users: bool = Field(description="list for the users of the data (--users true)")
     rates: bool = Field(description="tell how much a title was liked; else what is disliked is only left out")
+    taste: bool = Field(description="list rather what will be watched, or rather what will be loved")
 
 
 class RunInfo(BaseModel):

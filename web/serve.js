@@ -10,6 +10,7 @@ const MARKS = [["love", z => z >= 0.5, 1, "♥"], ["like", z => z >= 0 && z < 0.
 const LIKE = 0.3, DISLIKE = -1.5, LIMIT = 2.5;
 
 const $ = id => document.getElementById(id);
+const TASTE = Number($("taste").defaultValue); // that of an address without one
 const titles = new Map(); // subject_id -> title, of all that were ever received
 const numbers = n => n.toLocaleString(language);
 let run = null, language = chosenLanguage(), answered = "", showsAllPicked = false;
@@ -42,7 +43,8 @@ function state() {
     }
   }
   return { titles: all("t"), scores, times, exclude: all("x"), tags: all("tag"), not_tags: all("no"),
-           min_year: year("from"), max_year: year("to"), similar: words.get("s") };
+           min_year: year("from"), max_year: year("to"), similar: words.get("s"),
+           taste: /^(0(\.25|\.5|\.75)?|1)$/.test(words.get("taste")) ? Number(words.get("taste")) : TASTE };
 }
 
 function change(changes) {
@@ -53,7 +55,8 @@ function change(changes) {
     if (next.times.has(id)) words.append("w", next.times.get(id));
   }
   for (const [key, values] of [["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
-                               ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]]])
+                               ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]],
+                               ["taste", [next.taste === TASTE ? null : next.taste]]])
     for (const value of values) if (value !== null) words.append(key, value);
   if (`#${words}` !== location.hash) location.hash = words;
 }
@@ -244,6 +247,15 @@ function showMine(now) {
     chip(shownName(id), () => change({ similar: id }), () => change({ exclude: without(now.exclude, id) })))));
 }
 
+function showTaste(now) { // which counts as soon as something is marked
+  $("taste-row").hidden = !run?.can.taste;
+  if (Number($("taste").value) !== now.taste) $("taste").value = now.taste;
+  $("taste").ariaValueText = t("tastes")[4 * $("taste").value];
+  $("taste-hint").hidden = now.titles.some(id => now.scores.get(id));
+  if ($("taste-hint").hidden) $("taste").removeAttribute("aria-describedby");
+  else $("taste").setAttribute("aria-describedby", "taste-hint");
+}
+
 function picked(id, scores) { // a chip, with what they think of it
   const name = shownName(id), node = chip(name, () => change({ similar: id }), () => drop(id));
   if (run?.can.rates) node.lastChild.before(make(
@@ -316,7 +328,7 @@ const listing = latest();
 async function showLists(now) {
   const of = map => Object.fromEntries(now.titles.filter(id => map.has(id)).map(id => [id, map.get(id)]));
   const wanted = { titles: now.titles, scores: of(now.scores), times: of(now.times), exclude: now.exclude, tags: now.tags, not_tags: now.not_tags,
-                   min_year: now.min_year, max_year: now.max_year, new: run.can.new_titles, why: true };
+                   min_year: now.min_year, max_year: now.max_year, taste: now.taste, new: run.can.new_titles, why: true };
   const question = JSON.stringify(wanted), signal = listing();
   $("start").hidden = now.titles.length > 0;
   if (!now.titles.length) {
@@ -438,6 +450,7 @@ async function showPopular() {
 function show() {
   const now = state();
   showMine(now);
+  showTaste(now);
   showRefused(now);
   showLists(now);
   showSimilar(now);
@@ -456,6 +469,8 @@ async function begin() {
   choice($("tag"), $("tags-found"), findTags, addTag);
   for (const [id, key] of [["from", "min_year"], ["to", "max_year"]])
     $(id).onchange = () => change({ [key]: /^\d{1,4}$/.test($(id).value) ? Number($(id).value) : null });
+  $("taste").oninput = () => showTaste({ ...state(), taste: Number($("taste").value) });
+  $("taste").onchange = () => change({ taste: Number($("taste").value) });
   $("clear").onclick = () => { change({ titles: [] }); $("search").focus(); };
   $("more").onclick = () => { showsAllPicked = true; showMine(state()); };
   $("skip").onclick = () => $("answer").focus();

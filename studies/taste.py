@@ -1,0 +1,91 @@
+"""Measure what each --taste of recommend.py brings and costs on the test part of finished runs.
+
+    python studies/taste.py RUN [RUN ...] [--data_dir DIR]
+
+RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/) whose linear columns mind rates;
+several are seeds of the same run, and the table has their mean and deviation. Nothing is trained: users are placed
+again, with rates that count less or more. A taste of 0.5 has the figures of metrics.json.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from evaluation.rated import rated_figures
+from evaluation.significance import spread
+from evaluation.tables import markdown, mean_and_sd
+from evaluator import evaluate_warm, means, rank_warm
+from inference.finished_run import FinishedRun
+from inference.taste import AS_MEASURED, FOR_PEOPLE, minds_taste, with_taste
+from runtime.cli import Flags, run_script
+from studies.common import finished_run
+
+log = logging.getLogger("aglrec")
+
+TASTES = {0.0: "0", 0.25: "0.25", AS_MEASURED: "0.5, as measured", FOR_PEOPLE: "0.75, for people", 1.0: "1"}
+K = 20
+
+Rows = dict[str, dict[str, float]]
+
+
+def measure(run: FinishedRun) -> Rows:
+    """Evaluate a run at each taste, by its warm test pairs.
+
+    Args:
+        run: as from finished_run.
+
+    Returns:
+        taste -> {"NDCG@20", "liked NDCG@20", "loved NDCG@20": of all pairs, and of those that were rated so; "disliked
+        listed": the share of disliked pairs whose title is in the list; "mean z of hits": of the rated pairs in the
+        lists; see rated_figures}. A figure of no pair is left out.
+
+    Raises:
+        ValueError: nothing of the run was held out, or rates decide nothing in its linear columns.
+    """
+    folder = run.config["saved_dir"]
+    if run.config["refit"]:
+        raise ValueError(f"{folder} was trained on everything (refit), so nothing is held out; name {folder}/measured")
+    if not minds_taste(run):
+        raise ValueError(
+            f"rates decide nothing in the linear columns of {folder}, so that its lists are the same at every taste; "
+            "name a run on data with rates, trained with --rating_weight other than 0 and linear columns"
+        )
+    return {name: figures(with_taste(run, taste)) for taste, name in TASTES.items()}
+
+
+def figures(run: FinishedRun) -> dict[str, float]:
+    """Compute a row of measure."""
+    config = {**run.config, "top_k": [K]}
+    factors = (run.user_emb, run.item_emb, run.dataset, "test", config)
+    rated = rated_figures(rank_warm(*factors, auc=False), run.dataset, "test", [K])
+    found = {
+        f"NDCG@{K}": means(evaluate_warm(*factors, auc=False))[f"NDCG@{K}"],
+        f"liked NDCG@{K}": rated["liked"].get(f"NDCG@{K}"),
+        f"loved NDCG@{K}": rated["loved"].get(f"NDCG@{K}"),
+        "disliked listed": rated["disliked"].get(f"share@{K}"),
+        "mean z of hits": rated.get(f"mean z@{K}"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def table(runs: list[Rows]) -> str:
+    """Lay out the mean and sd of some runs' rows in Markdown."""
+    rows = spread(runs)
+    names = list(next(iter(rows.values())))
+    lines = [[name, *(mean_and_sd(row[column], len(runs)) for column in names)] for name, row in rows.items()]
+    return markdown([["taste", *names], *lines])
+
+
+def main() -> None:
+    """Run the command line."""
+    flags = Flags(__doc__)
+    flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the saved_dir of a run")
+    flags.add_argument("--data_dir", metavar="DIR", help="where the data are, if no longer where the run found them")
+    asked = flags.parse_args()
+    log.info(table([measure(finished_run(folder, asked.data_dir)) for folder in asked.runs]))
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

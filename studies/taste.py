@@ -8,6 +8,7 @@ again, with rates that count less or more. A taste of 0.5 has the figures of met
 """
 
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ log = logging.getLogger("aglrec")
 
 TASTES = {0.0: "0", 0.25: "0.25", AS_MEASURED: "0.5, as measured", FOR_PEOPLE: "0.75, for people", 1.0: "1"}
 K = 20
+COLUMNS = (f"NDCG@{K}", f"liked NDCG@{K}", f"loved NDCG@{K}", "disliked listed", "mean z of hits")
 
 Rows = dict[str, dict[str, float]]
 
@@ -39,7 +41,7 @@ def measure(run: FinishedRun) -> Rows:
     Returns:
         taste -> {"NDCG@20", "liked NDCG@20", "loved NDCG@20": of all pairs, and of those that were rated so; "disliked
         listed": the share of disliked pairs whose title is in the list; "mean z of hits": of the rated pairs in the
-        lists; see rated_figures}. A figure of no pair is left out.
+        lists; see rated_figures}, NaN where there is no such pair.
 
     Raises:
         ValueError: nothing of the run was held out, or rates decide nothing in its linear columns.
@@ -60,22 +62,21 @@ def figures(run: FinishedRun) -> dict[str, float]:
     config = {**run.config, "top_k": [K]}
     factors = (run.user_emb, run.item_emb, run.dataset, "test", config)
     rated = rated_figures(rank_warm(*factors, auc=False), run.dataset, "test", [K])
-    found = {
-        f"NDCG@{K}": means(evaluate_warm(*factors, auc=False))[f"NDCG@{K}"],
-        f"liked NDCG@{K}": rated["liked"].get(f"NDCG@{K}"),
-        f"loved NDCG@{K}": rated["loved"].get(f"NDCG@{K}"),
-        "disliked listed": rated["disliked"].get(f"share@{K}"),
-        "mean z of hits": rated.get(f"mean z@{K}"),
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    ndcg = f"NDCG@{K}"
+    values = (
+        means(evaluate_warm(*factors, auc=False))[ndcg],
+        *(rated[taste].get(ndcg, math.nan) for taste in ("liked", "loved")),
+        rated["disliked"].get(f"share@{K}", math.nan),
+        rated.get(f"mean z@{K}", math.nan),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def table(runs: list[Rows]) -> str:
     """Lay out the mean and sd of some runs' rows in Markdown."""
-    rows = spread(runs)
-    names = list(next(iter(rows.values())))
-    lines = [[name, *(mean_and_sd(row[column], len(runs)) for column in names)] for name, row in rows.items()]
-    return markdown([["taste", *names], *lines])
+    rows = spread(runs).items()
+    lines = [[name, *(mean_and_sd(row[column], len(runs)) for column in COLUMNS)] for name, row in rows]
+    return markdown([["taste", *COLUMNS], *lines])
 
 
 def main() -> None:

@@ -144,9 +144,9 @@ def test_the_slider_makes_the_list_anew_by_keyboard_and_stays_in_the_address(tab
     first = shown(page)
     assert page.run(f"[{SLIDER}.value, {SLIDER}.ariaValueText]") == ["0.75", "rather what I will love"]
     page.run(f"{SLIDER}.focus()")
-    for place, said in ((0.5, "both alike"), (0.25, "rather what I will watch"), (0, "what I will watch")):
+    for step, said in ((0.5, "both alike"), (0.25, "rather what I will watch"), (0, "what I will watch")):
         page.press("ArrowDown")
-        page.wait(f"location.hash.endsWith('&taste={place:g}') && answered.includes('\"taste\":{place:g},')")
+        page.wait(f"location.hash.endsWith('&taste={step:g}') && answered.includes('\"taste\":{step:g},')")
         assert page.run(f"{SLIDER}.ariaValueText") == said
     assert page.run(f"{SLIDER} === document.activeElement")
     watched = shown(page)

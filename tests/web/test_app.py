@@ -85,7 +85,7 @@ def test_the_run_is_described(client: TestClient, run: FinishedRun) -> None:
     assert info["n_collected"] == run.dataset.seen.nnz
     assert info["years"] == [1991, 1990 + N_ITEMS - 1]
     can = dict.fromkeys(("new_titles", "text", "years", "upload"), True)
-    assert info["can"] == {**can, "users": False, "rates": False}
+    assert info["can"] == {**can, "users": False, "rates": False, "taste": False}
     counts = {tag["name"]: tag["n_titles"] for tag in info["tags"]}
     assert max(counts.values()) == counts[HOSTILE[:4]] == N_ITEMS
     assert len({name.casefold() for name in counts}) == len(counts)  # tag1 and Tag1 are one

@@ -10,6 +10,7 @@ from training.user_rows import known_rows
 
 AS_MEASURED = 0.5  # as the figures of a run are made, and its recommendations.json
 FOR_PEOPLE = 0.75  # for someone who asks for a list: as many liked titles as measured, and fewer disliked ones
+TRACE = 1e-9  # weighs titles alike in float32, and is still that of a run that uses rates
 MOST = 3.0  # times what was chosen on valid, with a taste of 1
 
 
@@ -36,7 +37,8 @@ def with_taste(run: FinishedRun, taste: float, users: bool = True) -> FinishedRu
     layout, by = run.layout, times_chosen(taste)
     if by == 1 or not minds_taste(run):
         return run
-    placing = layout.placing._replace(linear_rating=layout.placing.linear_rating * by)
+    rating = layout.placing.linear_rating
+    placing = layout.placing._replace(linear_rating=max(rating * by, min(rating, TRACE)))
     state = {**run.checkpoint["state_dict"], "placing": torch.tensor(placing, dtype=torch.float64)}
     if layout.liking is not None:
         state["linear_liking"] = layout.liking * by

@@ -12,9 +12,10 @@ import torch
 from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
+from inference.fold_in import FoldedIn
 from inference.lists import Titles, list_titles, similar_titles
-from inference.people import are_disliked, person, place
-from inference.taste import minds_taste, with_taste
+from inference.people import Person, are_disliked, person, place
+from inference.taste import AS_MEASURED, minds_taste, with_taste
 from inference.title_search import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
@@ -23,6 +24,7 @@ log = logging.getLogger("aglrec")
 
 N_TAGS, N_NEW = 400, 12
 TASTE_STEP = 0.25
+N_TASTES = round(1 / TASTE_STEP) + 1
 PEOPLE = 1024  # new users whose vectors are kept, and titles whose neighbours are: some kilobytes each
 
 
@@ -110,9 +112,13 @@ def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
     return lookup.allowed_items(run, filters)
 
 
-fit = lru_cache(maxsize=PEOPLE)(place)
-# a run for each step of taste, to place people by; all else is that of the run itself
-minding = lru_cache(maxsize=2 * round(1 / TASTE_STEP + 1))(partial(with_taste, users=False))
+minding = lru_cache(maxsize=N_TASTES)(partial(with_taste, users=False))  # to place people by; all else is of the run
+
+
+@lru_cache(maxsize=PEOPLE)
+def fit(run: FinishedRun, who: Person, taste: float = AS_MEASURED) -> FoldedIn:
+    """Place someone by the run with a taste."""
+    return place(minding(run, taste), who)
 
 
 def to_step(taste: float) -> float:
@@ -136,10 +142,10 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
     who = person(run, collected, scores, times, left_out=excluded)
     if are_disliked(who.scores):
         raise Refused("all_disliked", "all of the known titles are disliked; give at least one that is not")
-    minded = minding(run, to_step(asked.taste))
-    user = fit(minded, who._replace(left_out=()))
+    taste = to_step(asked.taste)
+    user = fit(run, who._replace(left_out=()), taste)
     collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
-    composition = explanations.of_new_user(user, run.item_emb, minded.layout) if asked.why else None
+    composition = explanations.of_new_user(user, run.item_emb, minding(run, taste).layout) if asked.why else None
     lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
     return {"n_unknown": n_unknown + n_more, **lists}
 

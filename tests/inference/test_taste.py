@@ -1,5 +1,6 @@
 """How much rates count in a list: what changes with the taste, and that reasons still add up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,20 @@ def test_the_more_rates_count_the_fewer_titles_like_the_disliked_are_listed(run:
         shares.append(np.mean(np.argsort(-scores)[:20] >= N_OF_KIND))
     assert shares[0] >= shares[1] >= shares[2]
     assert shares[0] > shares[2]
+
+
+def test_a_taste_of_0_still_knows_what_is_disliked(run: FinishedRun) -> None:
+    """Where rates weigh titles and nothing else, a weight of 0 would make it a run that knows no rates."""
+    state = {key: value for key, value in run.checkpoint["state_dict"].items() if key != "linear_liking"}
+    how = run.layout.placing._replace(linear_rating=0.5)
+    state["placing"] = torch.tensor(how, dtype=torch.float64)
+    only = replace(run, checkpoint={**run.checkpoint, "state_dict": state}, config={**run.config, "rating_weight": 0.0})
+    plain = with_taste(only, 0.0)
+    assert only.uses_rates
+    assert plain.uses_rates
+    who, liked = by_rates(plain, {1: 9.0, 31: 2.0}), by_rates(plain, {1: 0.0, 31: 0.0})
+    assert who.scores[1] < 0
+    torch.testing.assert_close(place(plain, who).users, place(plain, liked).users)
 
 
 @pytest.mark.parametrize("taste", [0.0, 0.8, 1.0])

@@ -47,8 +47,11 @@ def measure(run: FinishedRun) -> Rows:
         ValueError: nothing of the run was held out, or rates decide nothing in its linear columns.
     """
     folder = run.config["saved_dir"]
-    if run.config["refit"]:
-        raise ValueError(f"{folder} was trained on everything (refit), so nothing is held out; name {folder}/measured")
+    if not run.dataset.test.nnz:
+        raise ValueError(
+            f"nothing of {folder} is held out for a test; train it with a test_ratio above 0 (of a refit run, name the "
+            "folder measured in it)"
+        )
     if not minds_taste(run):
         raise ValueError(
             f"rates decide nothing in the linear columns of {folder}, so that its lists are the same at every taste; "

@@ -60,7 +60,7 @@ def test_it_prints_mean_and_deviation_over_the_runs(
 @pytest.mark.slow
 def test_a_run_trained_on_everything_is_refused_and_what_was_measured_is_not(tmp_path: Path) -> None:
     taste_run(tmp_path, refit=True)
-    with pytest.raises(ValueError, match="nothing is held out; name .*measured"):
+    with pytest.raises(ValueError, match="is held out for a test; .* name the folder measured in it"):
         taste.measure(finished_run(tmp_path / "saved"))
     assert taste.measure(finished_run(tmp_path / "saved" / "measured"))[MEASURED]["NDCG@20"] > 0
 

@@ -46,8 +46,8 @@ def choose_before_training(
     if not config["temperature"]:
         selected, tried = _chosen_temperature(dataset, vectors, config, device)
     if config["rating_weight"] < 0:
-        weight, rated = _chosen_rating_weight(dataset, vectors, {**config, **selected}, device)
-        selected, tried = {**selected, "rating_weight": weight}, tried + rated
+        chosen, rated = _chosen_rating_weight(dataset, vectors, {**config, **selected}, device)
+        selected, tried = {**selected, **chosen}, tried + rated
     if not selected:
         return {}
     if tried:
@@ -96,23 +96,25 @@ def _chosen_temperature(
 
 def _chosen_rating_weight(
     dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
-) -> tuple[float, list[dict[str, Any]]]:
-    """Choose how much rates count; return that, and all runs.
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Choose how much rates count; return that, with what is left of rating_cost if some is spent, and all runs.
 
     Of RATING_GRID it is the weight that finds liked titles best, among those whose figure of all pairs is at most
     rating_cost below the best of them. The figures are near to each other, so the runs, of a small model, have as many
     epochs as training. Without rates or a valid part it is 0, and nothing is run.
     """
     if not dataset.valid.nnz or not dataset.has_rates:
-        return RATING_GRID[0], []
+        return {"rating_weight": RATING_GRID[0]}, []
     runs = []
     for weight in RATING_GRID:
         figure, liked = rated_run(dataset, vectors, {**config, "rating_weight": weight}, device)
         choice = {"rating_weight": weight}
         runs.append({"choice": choice, "epochs": config["epochs"], "figure": figure, "liked": liked})
-    enough = (1 - config["rating_cost"]) * max(run["figure"] for run in runs)
-    best = max((run for run in runs if run["figure"] >= enough), key=lambda run: run["liked"])
-    return best["choice"]["rating_weight"], runs
+    highest = max(run["figure"] for run in runs)
+    enough = [run for run in runs if run["figure"] >= (1 - config["rating_cost"]) * highest]
+    best = max(enough, key=lambda run: run["liked"])
+    left = {"rating_cost": config["rating_cost"] - (1 - best["figure"] / highest)} if best["figure"] < highest else {}
+    return best["choice"] | left, runs
 
 
 def short_run(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:

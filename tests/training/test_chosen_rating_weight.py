@@ -55,6 +55,8 @@ def test_of_weights_that_cost_little_the_one_that_finds_liked_titles_best_is_tak
 
     monkeypatch.setattr(before_training, "rated_run", figures)
     told = choose_before_training(dataset, NO_TEXT, {**asked, "rating_cost": cost}, CPU)
+    spent = 1 - all_pairs[RATING_GRID.index(best)] / max(all_pairs) if any(all_pairs) else 0
+    assert told["selected"].pop("rating_cost", cost) == pytest.approx(cost - spent)  # what is left for other choices
     assert told["selected"] == {"rating_weight": best}
     assert RATING_GRID == (0.0, 0.25, 0.5, 1.0)
     assert told["by"] == [

@@ -15,7 +15,7 @@ from training.user_rows import UserRows, known_rows, with_values
 ITEM_POWER = 0.4  # of the graph filter of large catalogues
 WEIGHTS_MAX_ITEMS, SVD_USERS = 25_000, 20_000
 LIKING_L2 = 200.0  # in users; chosen on valid parts of MyAnimeList and of film critics
-LIKING_SHARE = 0.1
+LIKING_SHARE = 0.25
 
 
 class Linear(NamedTuple):
@@ -92,7 +92,7 @@ def linear_model(
         found = Linear(vectors * counts**-ITEM_POWER, vectors * counts**ITEM_POWER, 0.5, {}, recency=fixed)
     else:
         liking = liking_weights(dataset) if with_rates and dataset.has_rates else None
-        found = cut(chosen_weights(dataset, item_text, config, chosen), liking, dataset, rank)
+        found = cut(chosen_weights(dataset, item_text, config, chosen), liking, dataset, config["linear_dim"])
     outputs = found.outputs
     if item_text is not None:
         length = score_spreads(train, found.inputs)
@@ -122,27 +122,36 @@ def liking_weights(dataset: Dataset, l2: float = LIKING_L2) -> torch.Tensor:
     return item_weights(torch.from_numpy((scores.T @ scores).toarray()), l2)
 
 
-def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, rank: int) -> Linear:
-    """Project weights to the `rank` directions in which the scores of the users (a sample, if many) vary the most.
+def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, n_columns: int) -> Linear:
+    """Project weights to the directions in which the scores of the users vary the most, n_columns at most.
 
-    A user's scores are divided by the square root of their number of titles, or the few with long lists decide. Those
-    of the liking take part with LIKING_SHARE of the variance.
+    The liking gets LIKING_SHARE times as many columns of its own: in common ones each would blur the other.
 
     Returns:
         The Linear, of numpy arrays.
     """
+    rows = known_rows(dataset, "valid", recency=weights.recency)
+    inputs, outputs = _projected(rows.collected, weights.collected, n_columns)
+    liked = None
+    if liking is not None:
+        of_liking, further = _projected(rows.scores, liking, max(1, round(LIKING_SHARE * n_columns)))
+        before, after = inputs.shape[1], of_liking.shape[1]
+        liked, inputs = np.pad(of_liking, ((0, 0), (before, 0))), np.pad(inputs, ((0, 0), (0, after)))
+        outputs = np.concatenate([outputs, further], axis=1)
+    return Linear(inputs, outputs, 0.0, weights.decided, liked, recency=weights.recency)
+
+
+def _projected(rows: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and outputs, (n_items, rank) each, of weights (n_items, n_items) for the rows of users.
+
+    Of many users a sample counts. A user's scores are divided by the square root of their number of titles, or the few
+    with long lists decide.
+    """
     from sklearn.utils.extmath import randomized_svd
 
-    counts = np.maximum(np.diff(dataset.train.indptr), 1).astype(np.float32)
-    some = np.arange(dataset.n_users)
-    if len(some) > SVD_USERS:
-        some = np.sort(np.random.default_rng(0).choice(len(some), SVD_USERS, replace=False))
-    rows = UserRows(*(part[some] for part in known_rows(dataset, "valid", recency=weights.recency)))
-    scores = (rows.collected @ weights.collected.numpy()) * counts[some, None] ** -0.5
-    if liking is not None:
-        liked = (rows.scores @ liking.numpy()) * counts[some, None] ** -0.5
-        share = np.linalg.norm(scores) / max(np.linalg.norm(liked), 1e-12) * LIKING_SHARE**0.5
-        scores = np.concatenate([scores, liked * np.float32(share)])
+    weights = weights.numpy()
+    if rows.shape[0] > SVD_USERS:
+        rows = rows[np.sort(np.random.default_rng(0).choice(rows.shape[0], SVD_USERS, replace=False))]
+    scores = (rows @ weights) * np.maximum(np.diff(rows.indptr), 1).astype(np.float32)[:, None] ** -0.5
     _, _, vectors = randomized_svd(scores, min(rank, *scores.shape), n_iter=2, random_state=0)
-    inputs, liking = (None if part is None else part.numpy() @ vectors.T for part in (weights.collected, liking))
-    return Linear(inputs, vectors.T, 0.0, weights.decided, liking, recency=weights.recency)
+    return weights @ vectors.T, vectors.T

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import main
-from runtime import source
+from runtime import identity, source
 from runtime.files import load_torch
 from runtime.source import changed_modules, run_digests, source_digests, told
 from training.losses import BATCHES
@@ -179,7 +179,7 @@ def test_a_finished_run_of_other_code_is_named_and_run_again(
     assert "nothing is left to do" in rerun(config, caplog)
     other = {**metrics["code"], "model.py": "0" * 12}
     with monkeypatch.context() as patch:
-        patch.setattr(main, "run_digests", lambda config: other)
+        patch.setattr(identity, "run_digests", lambda config: other)
         told_of = rerun(config, caplog)
         assert "finished by other code (model.py changed since); running again" in told_of
         assert "epoch   1" in told_of

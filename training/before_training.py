@@ -23,6 +23,8 @@ log = logging.getLogger("aglrec")
 TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45), 0.5
 NEAR = 0.05  # share of the best figure
 RATING_GRID = (0.0, 0.25, 0.5, 1.0)
+# of rating_cost, that weights of pairs may spend: the liking beside what is trained finds more for it
+SHARE_OF_COST = 0.25
 EPOCHS, SHORT = 2, {"embedding_dim": 128, "calibrate": False, "linear_dim": 0, "cold_cost": 1.0}
 
 
@@ -100,7 +102,7 @@ def _chosen_rating_weight(
     """Choose how much rates count; return that, with what is left of rating_cost if some is spent, and all runs.
 
     Of RATING_GRID it is the weight that finds liked titles best, among those whose figure of all pairs is at most
-    rating_cost below the best of them. The figures are near to each other, so the runs, of a small model, have as many
+    SHARE_OF_COST of rating_cost below the best of them. The figures are near to each other, so the runs, of a small model, have as many
     epochs as training. Without rates or a valid part it is 0, and nothing is run.
     """
     if not dataset.valid.nnz or not dataset.has_rates:
@@ -111,7 +113,8 @@ def _chosen_rating_weight(
         choice = {"rating_weight": weight}
         runs.append({"choice": choice, "epochs": config["epochs"], "figure": figure, "liked": liked})
     highest = max(run["figure"] for run in runs)
-    enough = [run for run in runs if run["figure"] >= (1 - config["rating_cost"]) * highest]
+    least = (1 - SHARE_OF_COST * config["rating_cost"]) * highest
+    enough = [run for run in runs if run["figure"] >= least]
     best = max(enough, key=lambda run: run["liked"])
     left = {"rating_cost": config["rating_cost"] - (1 - best["figure"] / highest)} if best["figure"] < highest else {}
     return best["choice"] | left, runs

@@ -54,6 +54,7 @@ def test_of_weights_that_cost_little_the_one_that_finds_liked_titles_best_is_tak
         return all_pairs[place], liked[place]
 
     monkeypatch.setattr(before_training, "rated_run", figures)
+    monkeypatch.setattr(before_training, "SHARE_OF_COST", 1.0)
     told = choose_before_training(dataset, NO_TEXT, {**asked, "rating_cost": cost}, CPU)
     spent = 1 - all_pairs[RATING_GRID.index(best)] / max(all_pairs) if any(all_pairs) else 0
     assert told["selected"].pop("rating_cost", cost) == pytest.approx(cost - spent)  # what is left for other choices
@@ -63,6 +64,16 @@ def test_of_weights_that_cost_little_the_one_that_finds_liked_titles_best_is_tak
         {"choice": {"rating_weight": weight}, "epochs": asked["epochs"], "figure": figure, "liked": of_liked}
         for weight, figure, of_liked in zip(RATING_GRID, all_pairs, liked, strict=True)
     ]
+
+
+def test_weights_of_pairs_may_spend_a_share_of_the_cost(
+    dataset: Dataset, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = dict(zip(RATING_GRID, ((1.0, 0.1), (0.998, 0.2), (0.996, 0.3), (0.9, 0.4)), strict=True))
+    monkeypatch.setattr(before_training, "rated_run", lambda *args: figures[args[2]["rating_weight"]])
+    for cost, best in ((0.01, 0.25), (0.02, 0.5), (0.004, 0.0)):
+        told = choose_before_training(dataset, NO_TEXT, {**asked, "rating_cost": cost}, CPU)
+        assert told["selected"]["rating_weight"] == best
 
 
 def test_the_temperature_is_chosen_first_and_without_rates(

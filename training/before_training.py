@@ -102,8 +102,8 @@ def _chosen_rating_weight(
     """Choose how much rates count; return that, with what is left of rating_cost if some is spent, and all runs.
 
     Of RATING_GRID it is the weight that finds liked titles best, among those whose figure of all pairs is at most
-    SHARE_OF_COST of rating_cost below the best of them. The figures are near to each other, so the runs, of a small model, have as many
-    epochs as training. Without rates or a valid part it is 0, and nothing is run.
+    SHARE_OF_COST of rating_cost below the best of them. The figures are near to each other, so the runs, of a small
+    model, have as many epochs as training. Without rates or a valid part it is 0, and nothing is run.
     """
     if not dataset.valid.nnz or not dataset.has_rates:
         return {"rating_weight": RATING_GRID[0]}, []

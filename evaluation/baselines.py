@@ -191,7 +191,7 @@ def linear(inputs: Inputs, chosen: dict[str, Any] | None = None) -> Fit:
     dataset, config = inputs.dataset, inputs.config
     found = linear_model(dataset, inputs.item_text, config, chosen, with_rates=bool(config["rating_weight"]))
     inputs.decided["linear"] = found.decided
-    if found.liking is not None and (chosen or dataset.valid.nnz):
+    if found.liking_of_one is not None and (chosen or dataset.valid.nnz):
         nothing = torch.zeros(dataset.n_users, 1), torch.zeros(dataset.n_items, 1)
         rates = chosen["rates"] if chosen else choose_rates(*nothing, found, 1.0, 1.0, dataset, config)
         inputs.decided["linear"] = {**found.decided, "rates": rates}

@@ -85,7 +85,7 @@ def _blend(
         return decided
     weight, unit = decided["weights"]["linear"], decided["unit"]
     rates = {"liking": 0.0, "rating": 0.0, "linear": weight, "unit": 0.0}
-    if linear.liking is not None:
+    if linear.liking_of_one is not None:
         user_emb, item_emb = (part.cpu() for part in model.embeddings())
         base = user_emb, item_emb, linear, weight, unit
         rates = measured["rates"] if measured else choose_rates(*base, dataset, config)

@@ -38,7 +38,7 @@ def choose_rates(
     Args:
         user_emb, item_emb: (n_users, D) and (n_items, D), of all that is scored beside the linear columns; zeros for
             nothing.
-        linear: with a liking.
+        linear: with a liking_of_one.
         weight: that of the linear scores which is best for all pairs, in units of linear_unit.
         linear_unit: what it is multiplied by.
         dataset: its test parts are not looked at.
@@ -77,7 +77,7 @@ def within_cost(tried: list[dict[str, Any]], cost: float) -> float:
 
 def rated(linear: Linear, weight: float, liking: float, rating_weight: float) -> Linear:
     """Return linear columns that count `weight`, whose liking counts `liking`, for titles weighed by their rates."""
-    scaled = None if linear.liking is None or not liking else linear.liking * liking
+    scaled = None if linear.liking_of_one is None or not liking else linear.liking_of_one * liking
     return linear._replace(inputs=linear.inputs * weight, liking=scaled, rating_weight=rating_weight)
 
 

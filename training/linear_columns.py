@@ -29,7 +29,8 @@ class Linear(NamedTuple):
     outputs: torch.Tensor  # (n_items, r)
     user_power: float
     decided: dict[str, Any]
-    liking: torch.Tensor | None = None  # (n_items, r); None where rates decide nothing
+    liking: torch.Tensor | None = None  # (n_items, r); None where it counts nothing
+    liking_of_one: torch.Tensor | None = None  # (n_items, r), what liking is a multiple of, see choice_of_rates.rated
     rating_weight: float = 0.0  # by which titles count, see ratings.pair_weights
     recency: float = 0.0  # half-life in titles, see recency.recency_weights
 
@@ -74,7 +75,7 @@ def linear_model(
         item_text: (n_items, L) as the model fuses it, or None.
         config: uses linear_dim, recency, early_stop_metric, top_k, seed and eval_memory_mb.
         chosen: what a run with a valid part decided, in place of deciding.
-        with_rates: whether it has a liking, where the data have rates.
+        with_rates: whether it has a liking_of_one, where the data have rates.
 
     Returns:
         The Linear, on the CPU; decided has the point of one of the grids of item_forms, the share of the common taste
@@ -99,7 +100,7 @@ def linear_model(
         outputs = place_cold_by_text(item_text, dataset.warm_items, outputs * length) / length
     else:  # not the rounding errors of the factorisation, which may rank new titles by their place in the file
         outputs = outputs * np.isin(np.arange(dataset.n_items), dataset.warm_items)[:, None]
-    parts = {"inputs": found.inputs, "outputs": outputs, "liking": found.liking}
+    parts = {"inputs": found.inputs, "outputs": outputs, "liking_of_one": found.liking_of_one}
     tensors = {
         key: None if part is None else torch.from_numpy(np.ascontiguousarray(part, np.float32))
         for key, part in parts.items()
@@ -138,7 +139,7 @@ def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, n_colum
         before, after = inputs.shape[1], of_liking.shape[1]
         liked, inputs = np.pad(of_liking, ((0, 0), (before, 0))), np.pad(inputs, ((0, 0), (0, after)))
         outputs = np.concatenate([outputs, further], axis=1)
-    return Linear(inputs, outputs, 0.0, weights.decided, liked, recency=weights.recency)
+    return Linear(inputs, outputs, 0.0, weights.decided, recency=weights.recency, liking_of_one=liked)
 
 
 def _projected(rows: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:

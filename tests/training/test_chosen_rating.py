@@ -96,15 +96,24 @@ def test_a_liking_of_one_is_spread_as_all_scores_are() -> None:
     whole = (users @ items.T).numpy() + dataset.train @ (2.0 * columns.inputs.numpy()) @ outputs.T
     rows = dataset.train.copy()
     rows.data = dataset.scores_of(dataset.train)
-    alone = rows @ columns.liking.numpy() @ outputs.T
+    alone = rows @ columns.liking_of_one.numpy() @ outputs.T
     spreads = [scores[some][:, warm].std(axis=1, ddof=1).mean() for scores in (whole, alone)]
     assert unit == pytest.approx(spreads[0] / spreads[1], rel=1e-3)
 
 
 def test_without_rates_there_is_no_liking() -> None:
     dataset = liking_data()
-    assert linear_model(dataset, None, CONFIG).liking is None
-    assert linear_model(dataclasses.replace(dataset, rates=None), None, CONFIG, with_rates=True).liking is None
+    assert linear_model(dataset, None, CONFIG).liking_of_one is None
+    assert linear_model(dataclasses.replace(dataset, rates=None), None, CONFIG, with_rates=True).liking_of_one is None
+
+
+def test_until_rates_are_chosen_they_count_nothing() -> None:
+    """The weights of the blend are chosen before: a liking among the linear scores would spoil them."""
+    dataset = liking_data()
+    columns = linear_model(dataset, None, CONFIG, with_rates=True)
+    plain = linear_model(dataset, None, CONFIG)
+    scores = [one.known_users(dataset, "valid") @ one.outputs.T for one in (columns, plain)]
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-4)
 
 
 def test_few_columns_keep_what_liking_tells_apart() -> None:
@@ -113,7 +122,7 @@ def test_few_columns_keep_what_liking_tells_apart() -> None:
     rows = dataset.train.copy()
     rows.data = dataset.scores_of(dataset.train)
     whole = rows @ liking_weights(dataset).numpy()
-    found = rows @ columns.liking.numpy() @ columns.outputs.numpy().T
+    found = rows @ columns.liking_of_one.numpy() @ columns.outputs.numpy().T
     warm = dataset.warm_items
     assert np.linalg.norm((found - whole)[:, warm]) < 0.5 * np.linalg.norm(whole[:, warm])
 
@@ -156,7 +165,7 @@ def test_held_out_rates_of_test_choose_nothing() -> None:
         linear_model(one, None, CONFIG, with_rates=True) for one in (dataset, dataclasses.replace(dataset, rates=rates))
     ]
     assert found[0].decided == found[1].decided
-    assert found[0].liking.equal(found[1].liking)
+    assert found[0].liking_of_one.equal(found[1].liking_of_one)
     chosen = [
         choose_rates(*plain(dataset), found[0], 1.0, 1.0, one, CONFIG)
         for one in (dataset, dataclasses.replace(dataset, rates=rates))

@@ -81,7 +81,9 @@ def test_reasons_add_up_at_any_taste(run: FinishedRun, taste: float) -> None:
     minded = with_taste(run, taste)
     composition = explanations.of_user(explanations.sources_of(minded), 3, minded.user_emb[3])
     for item, reason in zip((1, 40), explanations.explain(composition, minded.item_emb, [1, 40]), strict=True):
-        assert sum(reason.parts.values()) == pytest.approx(float(minded.user_emb[3] @ minded.item_emb[item]), abs=1e-4)
+        assert sum(reason.parts.values()) == pytest.approx(
+            float(minded.user_emb[3] @ minded.item_emb[item]), rel=1e-5, abs=1e-4
+        )
 
 
 def test_a_run_without_rates_is_left_as_it_is(tmp_path: Path) -> None:

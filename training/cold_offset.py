@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
-from evaluation.ranking import Ranking, rank_items
+from evaluation.ranking import Ranking
 from evaluation.tastes import asked_pairs
-from evaluator import means, user_metrics
+from evaluator import means, rank, user_metrics
 from model import UNLISTED
 from runtime.distributed import broadcast_from_rank0
 
@@ -80,7 +80,7 @@ def _listing(
     target, plain = asked_pairs(dataset, dataset.valid, metric)
     users = np.flatnonzero(np.diff(dataset.valid.indptr))
     warm, cold = (
-        _ranked(user_emb, item_emb, np.flatnonzero(members), users, masked, k, config)
+        rank(user_emb, item_emb, dataset.valid, masked, config, np.flatnonzero(members), auc=False)
         for members in (~is_cold, is_cold)
     )
 
@@ -102,26 +102,3 @@ def _listing(
     inner = np.quantile(gaps, np.linspace(1, 0, GRID))
     margin = 1e-3 * (1 + abs(inner[0]))
     return value, [float(inner[0] + margin), *map(float, inner), float(inner[-1] - margin)]
-
-
-def _ranked(
-    user_emb: torch.Tensor,
-    item_emb: torch.Tensor,
-    members: np.ndarray,
-    users: np.ndarray,
-    masked: Any,
-    k: int,
-    config: dict[str, Any],
-) -> Ranking:
-    """Rank some items only; the ranking has their rows among all items."""
-    ranking = rank_items(
-        user_emb,
-        item_emb[torch.from_numpy(members).to(item_emb.device)],
-        users,
-        masked[:, members],
-        min(k, len(members)),
-        None,
-        config["seed"],
-        config["eval_memory_mb"],
-    )
-    return ranking._replace(items=np.where(ranking.items >= 0, members[ranking.items], -1))

@@ -138,3 +138,13 @@ def opened(folder: Path, *options: str) -> Iterator[Tab]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def show(tab: Tab, url: str, state: str, width: int = 1280) -> Tab:
+    """Open the served page in a state, in a tab of this width, and wait for its list."""
+    tab.look(width)
+    tab.open("about:blank")
+    tab.messages.clear()
+    tab.open(f"{url}/{state}")
+    tab.wait("document.readyState === 'complete' && document.querySelectorAll('#titles > li').length")
+    return tab

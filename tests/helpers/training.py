@@ -1,6 +1,7 @@
 """Training on a dataset, killed or not, and what its history holds."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,17 @@ def killed_before(epoch: int, dataset: Dataset, config: dict[str, Any], monkeypa
         patch.setattr(trainer, "train_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             fitted(dataset, config)
+
+
+def check_gradients(model: LightGCN, total: Callable[[], torch.Tensor]) -> None:
+    """Compare the gradient of every parameter of a float64 model with the slope of its loss in a random direction."""
+    total().backward()
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        way, ends = torch.randn(parameter.shape, generator=generator, dtype=torch.float64), []
+        with torch.no_grad():
+            for step in (1e-6, -2e-6, 1e-6):
+                ends.append(total().item())
+                parameter += step * way
+        slope = (ends[1] - ends[2]) / 2e-6
+        assert (parameter.grad * way).sum().item() == pytest.approx(slope, rel=1e-5, abs=1e-8), name

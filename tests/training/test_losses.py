@@ -10,7 +10,7 @@ import torch
 from config import SETTING
 from data_loader import Dataset
 from model import LightGCN
-from tests.helpers.training import CPU, built, fitted, history
+from tests.helpers.training import CPU, built, check_gradients, fitted, history
 from training import epoch as training_epoch
 from training.losses import BATCHES, epoch_batches
 
@@ -102,17 +102,7 @@ def test_gradients_are_those_of_finite_differences(
     def total() -> torch.Tensor:
         return sum(loss_of(model, *batch, config, lambda nodes: text[nodes] & (nodes % 3 == 0)))
 
-    total().backward()
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in model.named_parameters():
-        way = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        ends = []
-        with torch.no_grad():
-            for step in (1e-6, -2e-6, 1e-6):
-                ends.append(total().item())
-                parameter += step * way
-        slope = (ends[1] - ends[2]) / 2e-6
-        assert (parameter.grad * way).sum().item() == pytest.approx(slope, rel=1e-5, abs=1e-8), name
+    check_gradients(model, total)
 
 
 @each_loss

@@ -11,7 +11,7 @@ import torch
 from data_loader import Dataset, normalized_adjacency
 from model import Propagate
 from tests.helpers.graphs import dense_adjacency
-from tests.helpers.training import CPU, built, fitted
+from tests.helpers.training import CPU, built, check_gradients, fitted
 from training import epoch as training_epoch
 from training.bpr import bpr_loss
 from training.closed_form import normalized
@@ -142,16 +142,7 @@ def test_gradients_through_a_weighted_graph_are_those_of_finite_differences(
     def total() -> torch.Tensor:
         return sum(loss_of(model, *batches[0][0], config))
 
-    total().backward()
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in model.named_parameters():
-        way, ends = torch.randn(parameter.shape, generator=generator, dtype=torch.float64), []
-        with torch.no_grad():
-            for step in (1e-6, -2e-6, 1e-6):
-                ends.append(total().item())
-                parameter += step * way
-        slope = (ends[1] - ends[2]) / 2e-6
-        assert (parameter.grad * way).sum().item() == pytest.approx(slope, rel=1e-5, abs=1e-8), name
+    check_gradients(model, total)
 
 
 # --- the graph and the start ---

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chromium import Tab, browser, opened
+from tests.helpers.chromium import Tab, browser, opened, show
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from fastapi.testclient import TestClient
@@ -105,15 +105,6 @@ def url(run: FinishedRun) -> Iterator[str]:
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     with opened(tmp_path_factory.mktemp("browser"), "--lang=en") as tab:
         yield tab
-
-
-def show(tab: Tab, url: str, state: str, width: int = 1280) -> Tab:
-    tab.look(width)
-    tab.open("about:blank")
-    tab.messages.clear()
-    tab.open(f"{url}/{state}")
-    tab.wait("document.readyState === 'complete' && document.querySelectorAll('#titles > li').length")
-    return tab
 
 
 def shown(tab: Tab) -> list[str]:

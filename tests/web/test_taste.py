@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chromium import Tab, browser, opened
+from tests.helpers.chromium import Tab, browser, opened, show
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from fastapi.testclient import TestClient
@@ -122,15 +122,6 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 MARKED = "#" + "&".join(f"t={raw}&z={score}" for raw, score in SCORES.items())
 SLIDER = "document.querySelector('#taste')"
-
-
-def show(tab: Tab, url: str, state: str, width: int = 1280) -> Tab:
-    tab.look(width)
-    tab.open("about:blank")
-    tab.messages.clear()
-    tab.open(f"{url}/{state}")
-    tab.wait("document.readyState === 'complete' && document.querySelectorAll('#titles > li').length")
-    return tab
 
 
 def shown(tab: Tab) -> list[str]:

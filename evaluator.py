@@ -10,7 +10,7 @@ import torch
 from config import TASTE_METRICS, TASTES
 from data_loader import Dataset, pairs_of_items
 from dataset.recency import users_of
-from evaluation.ranking import Factor, Ranking, rank_items
+from evaluation.ranking import AsScored, Factor, Ranking, rank_items
 from evaluation.tastes import pairs_by_taste
 
 
@@ -96,7 +96,7 @@ def user_metrics(
 
 def rank(
     user_emb: Factor,
-    item_emb: Factor,
+    item_emb: Factor | AsScored,
     target: sp.csr_matrix,
     masked: sp.csr_matrix,
     config: dict[str, Any],
@@ -111,7 +111,8 @@ def rank(
     users = np.flatnonzero(np.diff(target.indptr))
     if candidates is not None:
         rows = candidates if sp.issparse(item_emb) else torch.from_numpy(candidates)
-        item_emb, target, masked = item_emb[rows], target[:, candidates], masked[:, candidates]
+        item_emb = item_emb.picked(rows) if isinstance(item_emb, AsScored) else item_emb[rows]
+        target, masked = target[:, candidates], masked[:, candidates]
     ranking = rank_items(
         user_emb,
         item_emb,
@@ -129,7 +130,7 @@ def rank(
 
 def evaluate(
     user_emb: Factor,
-    item_emb: Factor,
+    item_emb: Factor | AsScored,
     target: sp.csr_matrix,
     masked: sp.csr_matrix,
     config: dict[str, Any],
@@ -156,7 +157,7 @@ def evaluate(
 
 
 def rank_warm(
-    user_emb: Factor, item_emb: Factor, dataset: Dataset, part: str, config: dict[str, Any], auc: bool = True
+    user_emb: Factor, item_emb: Factor | AsScored, dataset: Dataset, part: str, config: dict[str, Any], auc: bool = True
 ) -> Ranking:
     """Return the lists of evaluate_warm."""
     target = dataset.warm_pairs(part)
@@ -164,7 +165,7 @@ def rank_warm(
 
 
 def evaluate_warm(
-    user_emb: Factor, item_emb: Factor, dataset: Dataset, part: str, config: dict[str, Any], auc: bool = True
+    user_emb: Factor, item_emb: Factor | AsScored, dataset: Dataset, part: str, config: dict[str, Any], auc: bool = True
 ) -> dict[str, np.ndarray]:
     """Evaluate among the items with a history only, by which any two models can be compared, with text or without.
 

@@ -17,6 +17,21 @@ CHUNK = 64
 Factor = torch.Tensor | sp.csr_matrix
 
 
+class AsScored(NamedTuple):
+    """Stands for the vectors of items where those of users are their scores already, a column an item."""
+
+    columns: torch.Tensor  # (n,) of the items
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of items first, as of vectors."""
+        return tuple(self.columns.shape)
+
+    def picked(self, items: torch.Tensor) -> "AsScored":
+        """Take the columns of some items alone."""
+        return AsScored(self.columns[items.to(self.columns.device)])
+
+
 class Ranking(NamedTuple):
     """The best items of some users."""
 
@@ -28,7 +43,7 @@ class Ranking(NamedTuple):
 
 def rank_items(
     user_emb: Factor,
-    item_emb: Factor,
+    item_emb: Factor | AsScored,
     user_ids: np.ndarray,
     masked: sp.csr_matrix,
     k: int,
@@ -40,7 +55,8 @@ def rank_items(
 
     Args:
         user_emb: (n_users, D), a tensor, or a CSR matrix where most of it is zero, as in item-item methods.
-        item_emb: (n_items, D), on the device of user_emb; CSR only where user_emb is.
+        item_emb: (n_items, D), on the device of user_emb; CSR only where user_emb is. AsScored where user_emb has
+            the scores themselves.
         user_ids: (n,) user rows, ascending.
         masked: CSR (n_users, n_items), the pairs that take no part.
         k: length of the lists, at most n_items.
@@ -63,7 +79,7 @@ def rank_items(
 
 def rank_blocks(
     user_emb: Factor,
-    item_emb: Factor,
+    item_emb: Factor | AsScored,
     user_ids: np.ndarray,
     masked: sp.csr_matrix,
     k: int,
@@ -81,7 +97,9 @@ def rank_blocks(
     columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
     block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
     # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    buffer = torch.empty(0) if sp.issparse(item_emb) else item_emb[:0]
+    buffer = (
+        (user_emb if isinstance(item_emb, AsScored) else item_emb)[:0] if not sp.issparse(item_emb) else torch.empty(0)
+    )
 
     def ranked(rows: slice) -> Ranking:
         nonlocal buffer
@@ -110,8 +128,10 @@ class SparseColumns(NamedTuple):
     dense: np.ndarray  # (d, width)
 
 
-def _columns(item_emb: Factor, width: int) -> torch.Tensor | SparseColumns:
+def _columns(item_emb: Factor | AsScored, width: int) -> torch.Tensor | SparseColumns | AsScored:
     """Turn (n_items, D) into (D, width); the columns beyond the items are zero."""
+    if isinstance(item_emb, AsScored):
+        return item_emb
     if sp.issparse(item_emb):
         transposed = sp.csr_matrix(item_emb.T)
         transposed.resize(transposed.shape[0], width)
@@ -125,10 +145,13 @@ def _columns(item_emb: Factor, width: int) -> torch.Tensor | SparseColumns:
 
 
 def _fill_scores(
-    scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns, users: np.ndarray
+    scores: torch.Tensor, user_emb: Factor, item_columns: torch.Tensor | SparseColumns | AsScored, users: np.ndarray
 ) -> None:
     """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
-    if isinstance(item_columns, SparseColumns):
+    if isinstance(item_columns, AsScored):
+        mine = user_emb[torch.from_numpy(users).to(user_emb.device)]
+        torch.index_select(mine, 1, item_columns.columns, out=scores[:, : len(item_columns.columns)])
+    elif isinstance(item_columns, SparseColumns):
         mine = user_emb[users]
         scores.copy_(torch.from_numpy((mine @ item_columns.sparse).toarray()))
         if len(item_columns.rows):

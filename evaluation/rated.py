@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from config import TASTES
 from data_loader import Dataset
 from dataset.recency import users_of
-from evaluation.ranking import Factor, Ranking
+from evaluation.ranking import AsScored, Factor, Ranking
 from evaluation.tastes import asked_pairs, pairs_by_taste
 from evaluator import means, rank_warm, taste_metrics, user_metrics
 
@@ -61,7 +61,7 @@ def places_of(pairs: sp.csr_matrix, ranking: Ranking) -> np.ndarray:
 
 
 def liked_and_all(
-    user_emb: Factor, item_emb: Factor, dataset: Dataset, part: str, config: dict[str, Any]
+    user_emb: Factor, item_emb: Factor | AsScored, dataset: Dataset, part: str, config: dict[str, Any]
 ) -> tuple[float, float]:
     """Measure one ranking twice among the items with a history: by all pairs, and by those that were liked.
 

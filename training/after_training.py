@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
+from evaluation.score_sums import ScoreSum
 from evaluation.tastes import asked_pairs
 from evaluator import evaluate, means
 from model import LightGCN
@@ -172,11 +173,11 @@ def search_blend_weights(
         ]
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
 
+    parts = {"trained": (mine, item_emb), "popularity": (torch.ones_like(mine[:, :1]), bias[:, None])}
+    scores = ScoreSum(parts | ({"linear": columns} if columns else {}))
+
     def figure(point: Point) -> float:
-        pairs = [(mine, item_emb), (torch.ones_like(mine[:, :1]), point["popularity"] * bias[:, None])]
-        if point["linear"]:
-            pairs.append((columns[0] * (point["linear"] * unit), columns[1]))
-        factors = (torch.cat(part, dim=1) for part in zip(*pairs, strict=True))
+        factors = scores.at({"trained": 1.0, "popularity": point["popularity"], "linear": point["linear"] * unit})
         return means(evaluate(*factors, target, known, config, dataset.warm_items, auc=metric == "AUC"))[plain]
 
     grid = {"linear": LINEAR_GRID if linear is not None else (0.0,), "popularity": POPULARITY_GRID}

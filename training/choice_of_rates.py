@@ -7,6 +7,7 @@ import torch
 
 from data_loader import Dataset
 from evaluation.rated import liked_and_all
+from evaluation.score_sums import ScoreSum
 from runtime.distributed import broadcast_from_rank0
 from training.grid_search import Point, coordinate_search
 from training.linear_columns import Linear
@@ -51,11 +52,15 @@ def choose_rates(
     tried: list[dict[str, Any]] = []
     unit = _unit(user_emb, item_emb, linear, weight * linear_unit, dataset)
 
+    scores = ScoreSum({"trained": (user_emb, item_emb)} if user_emb.any() else {})
+    scores.replace("liking", rated(linear, 0.0, 1.0, 0.0).known_users(dataset, "valid"), linear.outputs)
+
     def value(point: Point) -> float:
-        chosen = rated(linear, point["linear"] * linear_unit, point["liking"] * unit, point["rating"])
-        users = chosen.known_users(dataset, "valid")
-        factors = torch.cat([user_emb, users], dim=1), torch.cat([item_emb, linear.outputs], dim=1)
-        whole, liked = liked_and_all(*factors, dataset, "valid", config)
+        part = f"linear, rating {point['rating']}"
+        if part not in scores.parts:
+            scores.replace(part, rated(linear, 1.0, 0.0, point["rating"]).known_users(dataset, "valid"), linear.outputs)
+        weights = {"trained": 1.0, part: point["linear"] * linear_unit, "liking": point["liking"] * unit}
+        whole, liked = liked_and_all(*scores.at(weights), dataset, "valid", config)
         tried.append({**point, "all": whole, "liked": liked})
         return within_cost(tried, config["rating_cost"])
 

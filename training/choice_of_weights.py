@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset
+from evaluation.score_sums import ScoreSum
 from evaluator import evaluate_warm, means
 from training.closed_form import log_popularity
 from training.grid_search import Point, coordinate_search
@@ -146,13 +147,12 @@ class _ValidFigure:
 
     def __call__(self, weights: torch.Tensor, point: Point) -> float:
         rows = known_collected(self.dataset, point)
-        popularity = popularity_column(self.dataset, weights, rows)
-        inputs = sp.hstack([rows, np.ones((self.dataset.n_users, 1), np.float32)], format="csr")
+        popularity, everyone = popularity_column(self.dataset, weights, rows), torch.ones(self.dataset.n_users, 1)
+        scores = ScoreSum({"weights": (rows, weights.T), "popularity": (everyone, popularity[:, None])})
 
         def with_popularity(point: Point) -> float:
-            columns = torch.cat([weights, point["popularity"] * popularity[None]]).T.contiguous()
-            found = evaluate_warm(inputs, columns, self.dataset, "valid", self.config, auc=self.metric == "AUC")
-            return means(found)[self.metric]
+            factors = scores.at({"weights": 1.0, **point})
+            return means(evaluate_warm(*factors, self.dataset, "valid", self.config, self.metric == "AUC"))[self.metric]
 
         grid = {"popularity": sorted({*POPULARITY_WEIGHTS, *self.weight.values()})}
         self.weight, values, _ = coordinate_search(grid, self.weight, with_popularity, nearby=True)

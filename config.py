@@ -156,7 +156,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                                  "counts 1 + rating_weight z, from 0 to 3, where z is how far its rate lies above the "
                                  "user's own mean, in the user's own spreads. 0: rates decide nothing. -1: of 0, 0.25, "
                                  "0.5 and 1 the one whose liked titles are found best, see rating_cost."),
-        "rating_cost": Setting(0.02, "share of valid given up to list titles that are liked", SHARE, "Of weights of "
+        "rating_cost": Setting(0.01, "share of valid given up to list titles that are liked", SHARE, "Of weights of "
                                "rates those count that keep this much of the best early_stop_metric of all pairs; of "
                                "these, the one is taken with the best figure for pairs rated at or above the user's "
                                "mean."),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import torch
 
 from inference.finished_run import FinishedRun
@@ -9,14 +10,16 @@ from training.linear_columns import linear_users
 from training.user_rows import known_rows
 
 AS_MEASURED = 0.5  # as the figures of a run are made, and its recommendations.json
-FOR_PEOPLE = 0.75  # for someone who asks for a list: as many liked titles as measured, and fewer disliked ones
+# for someone who asks for a list: as many liked titles as measured, fewer disliked ones, and with scores the other way
+# round less than half of the list is the same
+FOR_PEOPLE = 0.75
 TRACE = 1e-9  # weighs titles alike in float32, and is still that of a run that uses rates
-MOST = 3.0  # times what was chosen on valid, with a taste of 1
+TIMES = {0.0: 0.0, AS_MEASURED: 1.0, FOR_PEOPLE: 3.0, 1.0: 4.0}  # taste -> times what was chosen on valid; see below
 
 
 def times_chosen(taste: float) -> float:
-    """Return how many times what valid chose rates count: 0 with a taste of 0, 1 as measured, MOST with 1."""
-    return 2 * taste if taste <= AS_MEASURED else 1 + (MOST - 1) * (2 * taste - 1)
+    """Return how many times what valid chose rates count: as TIMES says, and between its tastes in proportion."""
+    return float(np.interp(taste, [*TIMES], [*TIMES.values()]))
 
 
 def minds_taste(run: FinishedRun) -> bool:

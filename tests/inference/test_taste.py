@@ -11,7 +11,7 @@ import torch
 from inference import explanations
 from inference.finished_run import FinishedRun
 from inference.people import by_rates, place
-from inference.taste import AS_MEASURED, FOR_PEOPLE, MOST, times_chosen, with_taste
+from inference.taste import AS_MEASURED, FOR_PEOPLE, times_chosen, with_taste
 from tests.helpers.tastes import N_OF_KIND, taste_run
 
 
@@ -22,7 +22,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_rates_count_nothing_at_one_end_and_most_at_the_other() -> None:
     tastes = [0, 0.25, AS_MEASURED, FOR_PEOPLE, 1]
-    assert [times_chosen(taste) for taste in tastes] == [0, 0.5, 1, (1 + MOST) / 2, MOST]
+    assert [times_chosen(taste) for taste in tastes] == [0, 0.5, 1, 3, 4]
 
 
 def test_as_measured_nothing_changes(run: FinishedRun) -> None:
@@ -31,7 +31,8 @@ def test_as_measured_nothing_changes(run: FinishedRun) -> None:
 
 def test_users_are_placed_as_by_the_run_itself(run: FinishedRun) -> None:
     """Halved and doubled again, they are where the run put them."""
-    again = with_taste(with_taste(run, 0.25), FOR_PEOPLE)
+    again = with_taste(with_taste(run, 0.25), 0.625)
+    assert times_chosen(0.25) * times_chosen(0.625) == 1
     torch.testing.assert_close(again.user_emb, run.user_emb, rtol=1e-4, atol=1e-5)
 
 

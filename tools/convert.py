@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataset.readers import find_file
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
-from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert, is_unfinished
+from importers.pipeline import FILES, KNOWN, Result, Source, convert, is_unfinished, with_owners
+from importers.users import Rules
 from runtime.cli import Flags, run_script, whole_number
 
 log = logging.getLogger("aglrec")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dataset.readers import read_anime, read_interactions
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, STATUSES
-from importers.pipeline import Rules, convert
+from importers.pipeline import convert
+from importers.users import Rules
 from tests.helpers.import_samples import PUBLISHED, SAMPLES, write
 from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, put
 

@@ -17,6 +17,7 @@ import pandas as pd
 from dataset.tables import on_one_line, open_bytes
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, count, first_text
 from importers.kinds import OTHER, refusal
+from importers.nameless import PREFIX
 from importers.owners import told_apart
 
 # asked in this order: pairs accepts any table, so it comes last
@@ -95,7 +96,8 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
     Returns:
         The format's name, and a row a title of any status, dropped ones included: ENTRY_COLUMNS, "name", and
         "other_id", the title's id on another site (of an AniList list the AniList id, where subject_id is that of
-        MyAnimeList); both may be "". attrs["told"] has sentences about what was left out and taken for granted.
+        MyAnimeList); both may be "", as is subject_id where a list has a name alone. attrs["told"] has sentences about
+        what was left out and taken for granted.
 
     Raises:
         FileNotFoundError, ValueError: one sentence with what was found and the remedy.
@@ -136,6 +138,7 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
             for column, known in (("name", names), ("other_id", others))
         }
     )
+    rows["subject_id"] = rows["subject_id"].mask(rows["subject_id"].str.startswith(PREFIX), "")
     rows.attrs["told"] = told
     return made.name, rows
 

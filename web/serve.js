@@ -400,7 +400,7 @@ async function upload(file) {
       collected: numbers(found.collected.length), excluded: numbers(found.excluded.length),
       unknown: numbers(found.n_unknown),
       ...Object.fromEntries(Object.entries(found.tastes).map(([taste, n]) => [taste, numbers(n)])) });
-    $("told").textContent = [told, ...found.told.map(said => `${said}.`)].join(" ");
+    $("told").textContent = [told, ...found.notes.map(said => `${said}.`)].join(" ");
     const dated = found.collected.some(one => one.time !== null);
     if (dated) for (const id of now.titles) if (!now.times.has(id)) now.times.set(id, seconds());
     for (const one of found.collected) {

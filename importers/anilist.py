@@ -93,8 +93,9 @@ def other_ids(path: Path) -> dict[str, str]:
 
 def remarks(path: Path, options: Options) -> list[str]:
     """Say which scale was taken, whether kinds are unknown, and what AniList did not answer."""
-    said = [top_of_anilist(scores, score_format)[1] for scores, score_format in _scores(path).values()]
-    found = answers(path)
+    found, by_user = answers(path), _scores(path)
+    scales = {user: top_of_anilist(*of_user)[1] for user, of_user in by_user.items()}
+    said = [f"{user}: {scale}" if len(by_user) > 1 and scale else scale for user, scale in scales.items()]
     if any(not entry.kind for entry in found.entries):
         said.append(f"{UNKNOWN}; ask for media {{ type }} to be sure")
     said += [f"AniList answered with an error for a part of it ({error})" for error in found.errors]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dataset.tables import on_one_line
 from importers.common import read_json
-from importers.kinds import ANIME, MANGA, kind_in, kind_of
+from importers.kinds import ANIME, MANGA, kind_in, kind_of, kind_of_file
 from importers.scores import TOPS
 
 QUERY = (
@@ -55,7 +55,8 @@ def answers(path: Path) -> Answers:
     every = [entry for group in groups for entry in group["entries"]]
     if not found or not all(isinstance(entry, dict) and {"mediaId", "media"} & set(entry) for entry in every):
         raise ValueError(f"{path}: no MediaListCollection; save the answer to a query of {QUERY}")
-    asked = _asked(whole)
+    kind, score_format = _asked(whole)
+    asked = (kind or kind_of_file(path), score_format)
     unnamed = {alias for alias, collection in found if not _user(collection) and alias not in GENERAL}
     return Answers(
         [

@@ -7,7 +7,8 @@ MARKUP = r"(?P<cdata><!\[CDATA\[.*?\]\]>)|(?P<comment><!--.*?-->)"
 BAD = "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
 REFERENCE = r"&(?P<entity>#\d+|#[xX][0-9a-fA-F]+|\w+)?(?P<end>;)?"
 KNOWN_ENTITIES = ("amp", "lt", "gt", "quot", "apos")
-LESS = r"<(?![/!?A-Za-z_])"
+HTML = "a|b|br|div|em|hr|i|img|p|span|strong|u"  # in the middle of a comment, where no element of XML is called so
+LESS = rf"<(?![/!?A-Za-z_])|<(?=/?(?:{HTML})\b[^<>]*>)"
 # a character of UTF-8 whose bytes were taken for Latin-1
 SEQUENCE = (
     "[\u00c2\u00c3\u00c4\u00c5\u00ce\u00cf\u00d0\u00d1][\u0080-\u00bf]|[\u00e2-\u00ef][\u0080-\u00bf]{2}|"

@@ -30,6 +30,12 @@ def kind_in(text: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
+def kind_of_file(path: Path) -> str:
+    """Return the kind that a file is called after, as mangalist.json and ann-manga.json are, "" for any other."""
+    found = set(re.findall(r"(?:^|[\W_])(anime|manga)(?=list|[\W_]|$)", path.stem.casefold()))
+    return found.pop() if len(found) == 1 else ""
+
+
 def refusal(where: Path | str, n: int) -> str:
     """Say that a list has nothing but other kinds."""
     return (

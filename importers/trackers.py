@@ -27,7 +27,7 @@ from importers.common import (
     table_of,
     year_of,
 )
-from importers.kinds import ANIME, MANGA, OTHER, UNKNOWN, kind_in, kind_of
+from importers.kinds import ANIME, MANGA, OTHER, UNKNOWN, kind_in, kind_of, kind_of_file
 from importers.nameless import id_of
 from importers.owners import owner_of
 from importers.scores import of_ten, score_of
@@ -154,7 +154,7 @@ def _is_page(node: Any) -> bool:
 def _rows(of_entry: Callable[[dict[str, Any]], Row], path: Path) -> list[Row]:
     """Read all entries; what says the kind of the list is the kind of those that do not say it themselves."""
     entries, paging = _whole(path)
-    kind = kind_in(paging) or kind_in(path.stem)
+    kind = kind_in("".join(re.findall("/(?:anime|manga)list", paging))) or kind_of_file(path)
     return [row if row.kind else row._replace(kind=kind) for row in map(of_entry, entries)]
 
 

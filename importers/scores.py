@@ -66,7 +66,7 @@ def top_of_anilist(scores: list[float], score_format: str) -> tuple[float, str]:
         top = next((low for low in (3.0, 5.0) if highest == low and n >= FEW or highest <= low and n >= MANY), 10.0)
     if not n:
         return top, ""
-    why = f"its scoreFormat is {score_format}, which cannot be" if given else "it has no scoreFormat"
+    why = f"its scoreFormat is {score_format}, which cannot be" if score_format else "it has no scoreFormat"
     return top, (
         f"{why}: the highest of {n:,} scores is {highest:g}, so they are taken as of {top:g}; ask for "
         "user { mediaListOptions { scoreFormat } } to be sure"

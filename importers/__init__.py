@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, count, first_text
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, count, first_text, remarks_of
 from importers.kinds import OTHER, refusal
 from importers.nameless import PREFIX
 from importers.owners import told_apart
@@ -146,7 +146,7 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
 def _told(made: Format, files: Files, options: Options, dropped: dict[str, int]) -> tuple[str, ...]:
     """Say what of a list was left out, and what was taken for granted."""
     left_out = ", ".join(f"{n:,} {why}" for why, n in dropped.items())
-    remarks = [remark for file in files.lists for remark in (made.remarks(file, options) if made.remarks else ())]
+    remarks = [remark for file in files.lists for remark in remarks_of(made, file, options)]
     return tuple(dict.fromkeys([f"left out: {left_out}"] * bool(left_out) + remarks))
 
 

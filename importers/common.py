@@ -83,6 +83,14 @@ def chunks_of(
         ) from error
 
 
+def remarks_of(made: Format, path: Path, options: Options) -> list[str]:
+    """Return what a Format remarks on a file; raises as chunks_of does."""
+    remarks = made.remarks
+    return (
+        [] if remarks is None else list(chunks_of(lambda path, options, _: remarks(path, options), path, options, {}))
+    )
+
+
 # --- files ---
 
 

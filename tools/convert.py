@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.readers import find_file
 from importers import FORMATS, recognise
-from importers.common import POSITIVE, STATUSES, Options
+from importers.common import POSITIVE, STATUSES, Options, remarks_of
 from importers.pipeline import FILES, KNOWN, Result, Source, convert, is_unfinished, with_owners
 from importers.users import Rules
 from runtime.cli import Flags, run_script, whole_number
@@ -90,8 +90,8 @@ def remark_on(sources: list[Source], options: Options) -> None:
     """Say what was taken for granted in lists that do not say all about themselves, the same of many in one line."""
     files: dict[str, list[Path]] = {}
     for made, found in sources:
-        for file in found.lists if made.remarks else ():
-            for remark in made.remarks(file, options):
+        for file in found.lists:
+            for remark in remarks_of(made, file, options):
                 files.setdefault(remark, []).append(file)
     for remark, of_it in files.items():
         log.warning(f"{named(of_it)}: {remark}")

@@ -24,6 +24,7 @@ from importers.owners import told_apart
 MODULES = (
     "bangumi",
     "bangumi_tables",
+    "bangumi_tool",
     "mal",
     "anilist",
     "anilist_download",

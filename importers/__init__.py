@@ -15,14 +15,21 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, count, first_text, remarks_of
+from importers.kinds import OTHER, refusal
+from importers.nameless import PREFIX
+from importers.owners import told_apart
 
 # asked in this order: pairs accepts any table, so it comes last
 MODULES = (
     "bangumi",
     "bangumi_tables",
+    "bangumi_tool",
     "mal",
     "anilist",
+    "anilist_download",
+    "trackers",
+    "yamtrack",
     "kaggle",
     "movielens",
     "recbole",
@@ -90,7 +97,8 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
     Returns:
         The format's name, and a row a title of any status, dropped ones included: ENTRY_COLUMNS, "name", and
         "other_id", the title's id on another site (of an AniList list the AniList id, where subject_id is that of
-        MyAnimeList); both may be "".
+        MyAnimeList); both may be "", as is subject_id where a list has a name alone. attrs["told"] has sentences about
+        what was left out and taken for granted.
 
     Raises:
         FileNotFoundError, ValueError: one sentence with what was found and the remedy.
@@ -101,9 +109,13 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
             made, files = recognise(small)
             if made.lists is None or not files.lists:
                 raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
-            chunks = [chunk for file in files.lists for chunk in chunks_of(made.lists, file, options, {})]
+            options = options._replace(owners=told_apart(files.lists))
+            dropped: dict[str, int] = {}
+            chunks = [chunk for file in files.lists for chunk in chunks_of(made.lists, file, options, dropped)]
             rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
-            rows = _of_one(path, rows, options)
+            count(dropped, "without the number or the name of a title", (rows["subject_id"] == "").sum())
+            rows = _of_one(path, rows[rows["subject_id"] != ""].reset_index(drop=True), options, dropped)
+            told = _told(made, files, options, dropped)
             names = (
                 {}
                 if made.titles is None
@@ -121,15 +133,25 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
             )
         except ValueError as error:
             raise ValueError(str(error).replace(str(small), str(path))) from None
-    return made.name, rows.assign(
+    rows = rows.assign(
         **{
             column: [known.get(title, "") for title in rows["subject_id"]]
             for column, known in (("name", names), ("other_id", others))
         }
     )
+    rows["subject_id"] = rows["subject_id"].mask(rows["subject_id"].str.startswith(PREFIX), "")
+    rows.attrs["told"] = told
+    return made.name, rows
 
 
-def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
+def _told(made: Format, files: Files, options: Options, dropped: dict[str, int]) -> tuple[str, ...]:
+    """Say what of a list was left out, and what was taken for granted."""
+    left_out = ", ".join(f"{n:,} {why}" for why, n in dropped.items())
+    remarks = [remark for file in files.lists for remark in remarks_of(made, file, options)]
+    return tuple(dict.fromkeys([f"left out: {left_out}"] * bool(left_out) + remarks))
+
+
+def _of_one(path: Path, rows: pd.DataFrame, options: Options, dropped: dict[str, int]) -> pd.DataFrame:
     users = rows["user_id"].unique()
     if len(users) > 1 and options.user in users:
         rows = rows[rows["user_id"] == options.user].reset_index(drop=True)
@@ -138,6 +160,8 @@ def _of_one(path: Path, rows: pd.DataFrame, options: Options) -> pd.DataFrame:
         raise ValueError(
             f"{path} holds the lists of {len(users):,} people ({some}, ...); give the export of one, or name the user"
         )
+    if rows.empty and OTHER in dropped:
+        raise ValueError(refusal(path, dropped[OTHER]))
     if rows.empty:
         raise ValueError(f"{path} holds a list without a title; add titles to it and save it again")
     return rows

@@ -1,17 +1,18 @@
-"""AniList: the answer to a query of MediaListCollection, saved as JSON.
+"""AniList: answers to queries of MediaListCollection, saved as JSON.
 
 A title's id is that of MyAnimeList, so that lists of both sites and data sets of MyAnimeList go together; a title that
 MyAnimeList lacks is "anilist:ID", which no number of another site can be taken for.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dataset.tables import on_one_line
+from importers.anilist_answers import Entry, answers
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
@@ -23,10 +24,13 @@ from importers.common import (
     first_text,
     joined_names,
     plain,
-    rate_of,
-    read_json,
     table_of,
 )
+from importers.kinds import MANGA, OTHER, UNKNOWN
+from importers.nameless import id_of
+from importers.owners import owner_of
+from importers.scores import score_of, to_ten, top_of_anilist
+from importers.statuses import status_of
 
 STATUS = {
     "CURRENT": "doing",
@@ -40,37 +44,38 @@ STATUS = {
 
 def find(path: Path) -> Files | None:
     """Know answers by their first bytes."""
-    found = files_under(path, lambda file: ".json" in file.name and _is_answer(first_text(file)))
+    found = files_under(path, lambda file: _is_answer(first_text(file, 2**16)))
     return Files(found, found) if found else None
 
 
 def _is_answer(start: str) -> bool:
-    return start.lstrip().startswith("{") and (
-        '"MediaListCollection"' in start or '"lists"' in start and '"entries"' in start
-    )
+    """Tell an answer, also one under aliases, of a page of entries, or of an error alone."""
+    is_error = '"errors"' in start and '"message"' in start and re.search(r'"data":\s*null', start) is not None
+    marks = (["MediaListCollection"], ["lists", "entries"], ["mediaList", "mediaId"])
+    has_marks = any(all(f'"{mark}"' in start for mark in some) for some in marks)
+    return start.lstrip().startswith(("{", "[")) and (is_error or has_marks)
 
 
 def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yield a list; its user is the one it names, else the option's, else the file's name."""
-    collection = _collection(path)
-    user = str((collection.get("user") or {}).get("name") or options.user or path.name.partition(".")[0])
-    entries, rows = _entries(collection, dropped), []
-    # scores are of 10 if the query asked for POINT_10; without it they may be of 100
-    scores = [rate_of(path, entry["mediaId"], entry.get("score")) for entry in entries]
-    scale = 10 if max(scores, default=0) > 10 else 1
-    for entry, score in zip(entries, scores, strict=True):
-        status = STATUS.get(entry.get("status") or "", None if entry.get("status") else "")
+    """Yield lists; a user is the one they name, else the option's, else the file's name."""
+    known = _entries(path, dropped)
+    by_user = _scores(path)
+    tops = {user: top_of_anilist(scores, score_format)[0] for user, (scores, score_format) in by_user.items()}
+    rows = []
+    for entry in known:
+        status = _status(entry)
         count(dropped, "of an unknown status", status is None)
         if status is not None:
+            user = entry.user or owner_of(path, options)
             rows.append(
                 {
                     "user_id": user,
                     "username": user,
-                    "subject_id": _id(entry),
-                    "rate": score / scale,
+                    "subject_id": _id(entry.cells),
+                    "rate": to_ten([_score(path, entry)], tops[entry.user])[0],
                     "status": status,
-                    "comment": plain(entry.get("notes")),
-                    "updated_at": str(entry.get("updatedAt") or ""),
+                    "comment": plain(entry.cells.get("notes")),
+                    "updated_at": str(entry.cells.get("updatedAt") or ""),
                 }
             )
     yield table_of(rows, ENTRY_COLUMNS)
@@ -78,63 +83,76 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
 
 def titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the titles of a list, as far as the query asked for them."""
-    yield table_of([_title(entry) for entry in _entries(_collection(path), {})], TITLE_COLUMNS)
+    yield table_of([_title(entry.cells) for entry in _entries(path, {})], TITLE_COLUMNS)
 
 
 def other_ids(path: Path) -> dict[str, str]:
     """Return the AniList id of each title."""
-    return {_id(entry): str(entry["mediaId"]) for entry in _entries(_collection(path), {})}
+    return {_id(entry.cells): id_of(_number(entry.cells)) for entry in _entries(path, {})}
 
 
-def _collection(path: Path) -> dict[str, Any]:
-    answer = read_json(path)
-    if isinstance(answer, dict) and answer.get("errors"):
-        said = answer["errors"][0].get("message", "") if isinstance(answer["errors"], list) else ""
-        raise ValueError(
-            f"{path}: AniList answered with an error ({on_one_line(str(said))}); make the list public and save it again"
-        )
-    for key in ("data", "MediaListCollection"):
-        answer = answer.get(key, answer) if isinstance(answer, dict) else answer
-    entries = [entry for group in answer["lists"] for entry in group["entries"]] if _is_collection(answer) else [None]
-    if not all(isinstance(entry, dict) and "mediaId" in entry for entry in entries):
-        raise ValueError(
-            f"{path}: no MediaListCollection; save the answer to a query of lists {{ entries {{ mediaId "
-            "status score(format: POINT_10) updatedAt media { idMal title { romaji english native } } } }"
-        )
-    return answer
+def remarks(path: Path, options: Options) -> list[str]:
+    """Say which scale was taken, whether kinds are unknown, and what AniList did not answer."""
+    found, by_user = answers(path), _scores(path)
+    scales = {user: top_of_anilist(*of_user)[1] for user, of_user in by_user.items()}
+    said = [f"{user}: {scale}" if len(by_user) > 1 and scale else scale for user, scale in scales.items()]
+    if any(not entry.kind for entry in found.entries):
+        said.append(f"{UNKNOWN}; ask for media {{ type }} to be sure")
+    said += [f"AniList answered with an error for a part of it ({error})" for error in found.errors]
+    return [sentence for sentence in dict.fromkeys(said) if sentence]
 
 
-def _is_collection(answer: Any) -> bool:
-    return (
-        isinstance(answer, dict)
-        and isinstance(answer.get("lists"), list)
-        and all(isinstance(group, dict) and isinstance(group.get("entries"), list) for group in answer["lists"])
-    )
-
-
-def _entries(collection: dict[str, Any], dropped: dict[str, int]) -> list[dict[str, Any]]:
-    """Return each title's entry once: it stands again in every custom list it is in."""
-    every = [entry for group in collection["lists"] for entry in group["entries"]]
-    once: dict[Any, dict[str, Any]] = {}
-    for entry in every:
-        once.setdefault(entry["mediaId"], entry)
-    count(dropped, "again in a custom list", len(every) - len(once))
+def _entries(path: Path, dropped: dict[str, int]) -> list[Entry]:
+    """Return the anime of each user once: a title stands again in every custom list it is in."""
+    every = answers(path).entries
+    anime = [entry for entry in every if entry.kind != MANGA]
+    count(dropped, OTHER, len(every) - len(anime))
+    once: dict[Any, Entry] = {}
+    for place, entry in enumerate(anime):
+        once.setdefault((entry.user, id_of(_number(entry.cells)) or place), entry)
+    count(dropped, "again in a custom list", len(anime) - len(once))
     return list(once.values())
 
 
+def _scores(path: Path) -> dict[str, tuple[list[float], str]]:
+    """Return all scores of each user, those of manga too, and the format of them."""
+    found: dict[str, tuple[list[float], str]] = {}
+    for entry in answers(path).entries:
+        found.setdefault(entry.user, ([], entry.score_format))[0].append(_score(path, entry))
+    return found
+
+
+def _score(path: Path, entry: Entry) -> float:
+    return score_of(path, _number(entry.cells), entry.cells.get("score"))
+
+
+def _status(entry: Entry) -> str | None:
+    """Return what an entry says of its status, else its list."""
+    written = entry.cells.get("status")
+    return STATUS.get(written) if written else status_of(entry.group) or ""
+
+
+def _number(entry: dict[str, Any]) -> Any:
+    return entry.get("mediaId") or (entry.get("media") or {}).get("id")
+
+
 def _id(entry: dict[str, Any]) -> str:
-    known = (entry.get("media") or {}).get("idMal")
-    return str(known) if known else f"anilist:{entry['mediaId']}"
+    media = entry.get("media") or {}
+    return id_of(media.get("idMal")) or id_of(_number(entry), *_names(media), site="anilist")
+
+
+def _names(media: dict[str, Any]) -> list[Any]:
+    names = media.get("title") or {}
+    return [names.get(language) for language in ("romaji", "english", "native")]
 
 
 def _title(entry: dict[str, Any]) -> dict[str, str]:
     media = entry.get("media") or {}
-    names = media.get("title") or {}
     tags = [*(media.get("genres") or []), *(tag["name"] for tag in media.get("tags") or [])]
     year = media.get("seasonYear") or (media.get("startDate") or {}).get("year")
     return {
         "subject_id": _id(entry),
-        "name": joined_names(*(names.get(language) for language in ("romaji", "english", "native"))),
+        "name": joined_names(*_names(media)),
         "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
         "summary": plain(media.get("description")),
         "year": str(year or ""),
@@ -145,10 +163,12 @@ def _title(entry: dict[str, Any]) -> dict[str, str]:
 FORMATS = (
     Format(
         "anilist-json",
-        "one list a file: AniList's answer to a query of MediaListCollection",
+        "lists: AniList's answer to a query of MediaListCollection, also of several under aliases",
         find,
         lists,
         titles,
         other_ids,
+        remarks=remarks,
+        takes="rates of any scoreFormat, which become those of 10; times of the last change; notes as comments",
     ),
 )

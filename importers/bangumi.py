@@ -4,6 +4,7 @@ import json
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from dataset.tables import open_bytes
+from dataset.tables import on_one_line, open_bytes
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
@@ -29,11 +30,15 @@ from importers.common import (
     unescaped,
     year_of,
 )
+from importers.kinds import OTHER
+from importers.nameless import id_of
+from importers.owners import own_name
 from runtime.safe_files import check_zip, parse_json
 
 ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}
 TITLES_A_CHUNK = 5_000
+OFTEN, LONG = 5, 10  # titles with the same comment, of so many characters
 ALIASES = 5  # a dozen would drown the name
 
 
@@ -46,7 +51,7 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
     tags = sorted(subject.get("tags") or [], key=lambda tag: -tag.get("count", 0))
     names = [unescaped(tag["name"]) for tag in tags] + (subject.get("meta_tags") or [])
     return {
-        "subject_id": str(subject["id"]),
+        "subject_id": id_of(subject["id"]),
         "name": joined_names(subject.get("name_cn"), subject.get("name"), *aliases(infobox)),
         "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
         "summary": plain(subject.get("summary") or subject.get("short_summary")),
@@ -139,6 +144,7 @@ def _is_page(start: str) -> bool:
         start.lstrip().startswith("{")
         and '"data"' in start
         and ('"subject_type"' in start or re.search(r'"data":\s*\[\s*\]', start) is not None)
+        and '"paging"' not in start  # of MyAnimeList
     )
 
 
@@ -148,7 +154,7 @@ def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> I
     user = user_of(path, page, options)
     for entry in page["data"]:
         if entry["subject_type"] != ANIME:
-            count(dropped, "of other kinds than anime")
+            count(dropped, OTHER)
         elif entry["type"] not in STATUS:
             count(dropped, "of an unknown status")
         else:
@@ -156,7 +162,7 @@ def collection_lists(path: Path, options: Options, dropped: dict[str, int]) -> I
                 {
                     "user_id": user,
                     "username": user,
-                    "subject_id": str(entry["subject_id"]),
+                    "subject_id": id_of(entry["subject_id"]),
                     "rate": rate_of(path, entry["subject_id"], entry["rate"]),
                     "status": STATUS[entry["type"]],
                     "comment": plain(entry.get("comment")),
@@ -170,7 +176,7 @@ def user_of(path: Path, page: dict[str, Any], options: Options) -> str:
     """Return whose page this is: USERNAME/OFFSET.json, USERNAME_OFFSET.json or USERNAME.json.
 
     A number counts as OFFSET only if the page says that it starts there, so names may be numbers and end in them. The
-    takeout script's takeout.json says itself whose it is.
+    takeout script's takeout.json says itself whose it is. Files of one name in several folders are of several users.
     """
     said = (page.get("meta") or {}).get("user") or {}
     stem, offset = path.name.removesuffix(".gz").removesuffix(".json"), str(page.get("offset", ""))
@@ -178,7 +184,8 @@ def user_of(path: Path, page: dict[str, Any], options: Options) -> str:
         return str(said["username"])
     if stem == offset:
         return options.user or path.resolve().parent.name
-    return options.user or (stem.removesuffix(f"_{offset}") if offset else stem)
+    folder = options.owners.get(path, "")[len(own_name(path)) :]
+    return options.user or (stem.removesuffix(f"_{offset}") if offset else stem) + folder
 
 
 def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -189,6 +196,17 @@ def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> 
         if entry["subject_type"] == ANIME
     ]
     yield table_of([title_of(subject) for subject in subjects if subject], TITLE_COLUMNS)
+
+
+def remarks(path: Path, options: Options) -> list[str]:
+    """Name a comment that stands with many titles, as the API once answered."""
+    comments = Counter(plain(entry.get("comment")) for entry in _page(path)["data"] if entry["subject_type"] == ANIME)
+    often = [(text, n) for text, n in comments.items() if len(text) >= LONG and n >= OFTEN]
+    return [
+        f"the same comment stands with {n:,} titles ({on_one_line(text, 30)!r}), which may be an error of the "
+        "API; it is taken as it is"
+        for text, n in often
+    ]
 
 
 def lacking_pages(paths: tuple[Path, ...], options: Options) -> dict[str, str]:
@@ -238,6 +256,7 @@ FORMATS = (
         find_archive,
         None,
         archive_titles,
+        takes="titles only, each with its year",
     ),
     Format(
         "bangumi-collections",
@@ -246,5 +265,7 @@ FORMATS = (
         collection_lists,
         collection_titles,
         lacking=lacking_pages,
+        remarks=remarks,
+        takes="rates 1 to 10 (0 is unrated); times of the last change; comments",
     ),
 )

@@ -1,6 +1,5 @@
 """Bangumi (bgm.tv), as tables: the CSV of the takeout script, and the TSV of an older crawler."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import pandas as pd
 from dataset.tables import open_text
 from importers import sheets
 from importers.common import CHUNK, Files, Format, Options, count, files_under, first_text, joined_names, plain
+from importers.kinds import OTHER
+from importers.owners import owner_of
 
 TAKEOUT_STATUS = {"想看": "wish", "看过": "done", "在看": "doing", "搁置": "on_hold", "抛弃": "dropped"}
 TSV_STATUS = {"wish": "wish", "collect": "done", "do": "doing", "on_hold": "on_hold", "dropped": "dropped"}
@@ -42,16 +43,16 @@ def _takeout(path: Path, dropped: dict[str, int]) -> Iterator[tuple[sheets.Sheet
     sheet = sheets.Sheet(path, encoding=_takeout_encoding(path) or "utf-8-sig")
     for table in sheets.read(sheet, TAKEOUT_COLUMNS, "the CSV as the script writes it"):
         anime = table["条目类型"].isin(("动画", "anime", "2"))
-        count(dropped, "of other kinds than anime", (~anime).sum())
+        count(dropped, OTHER, (~anime).sum())
         # only the address has the title's id
-        ids = table["地址"].str.extract(r"/subject/(\d+)$", expand=False)[anime]
+        ids = table["地址"].str.extract(r"/subject/([1-9]\d*)/?(?:[?#].*)?$", expand=False)[anime]
         count(dropped, "without a subject's address", ids.isna().sum())
         yield sheet, table.assign(subject_id=ids).dropna(subset="subject_id")
 
 
 def takeout_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield a takeout's anime; its user is the option's, or the name in takeout-NAME-DATE.csv, or the file's."""
-    user = options.user or re.sub(r"^takeout-(.+)-\d{4}-\d\d-\d\d$", r"\1", path.stem)
+    user = owner_of(path, options)
     for sheet, table in _takeout(path, dropped):
         table = _known_status(table, table["状态"].map(TAKEOUT_STATUS), dropped)
         yield sheets.entries(
@@ -107,11 +108,11 @@ def tsv_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator
 
 def _tsv_entries(sheet: sheets.Sheet, table: pd.DataFrame, dropped: dict[str, int]) -> pd.DataFrame:
     anime = table[table["typ"] == "anime"]
-    count(dropped, "of other kinds than anime", len(table) - len(anime))
+    count(dropped, OTHER, len(table) - len(anime))
     table = _known_status(anime, anime["state"].map(TSV_STATUS), dropped)
     return sheets.entries(
         user_id=table["uid"],
-        subject_id=table["iid"],
+        subject_id=table["iid"].where(table["iid"] != "0", ""),
         rate=sheets.rates(sheet, table["rate"]),
         status=table["status"],
         comment=table["comment"].map(plain),
@@ -126,6 +127,7 @@ FORMATS = (
         find_takeout,
         takeout_lists,
         takeout_titles,
+        takes="rates 1 to 10; times of the last change; comments",
     ),
     Format(
         "bangumi-tsv",
@@ -133,5 +135,6 @@ FORMATS = (
         find_tsv,
         tsv_lists,
         None,
+        takes="rates 1 to 10 (0 is unrated); times of collecting; comments",
     ),
 )

@@ -28,6 +28,7 @@ class Options(NamedTuple):
 
     user: str = ""  # whose list it is, where the source has a single one and does not name its user
     columns: dict[str, str] = {}  # of pairs: our column -> that of the file
+    owners: dict[Path, str] = {}  # whose lists files are whose own names do not tell them apart; see owners.told_apart
 
 
 NO_OPTIONS = Options()
@@ -42,6 +43,7 @@ class Format(NamedTuple):
     raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
     under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
     lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
+    remarks is for lists that do not say all about themselves: sentences about what was taken for granted in a file.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Format(NamedTuple):
     titles: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
     other_ids: Callable[[Path], dict[str, str]] | None = None
     lacking: Callable[[tuple[Path, ...], Options], dict[str, str]] | None = None
+    remarks: Callable[[Path, Options], list[str]] | None = None
+    takes: str = ""  # a line for --list: what of rates, times and comments is taken; every format with lists has one
 
 
 class Files(NamedTuple):
@@ -77,6 +81,14 @@ def chunks_of(
         raise ValueError(
             f"{path}: something in it is not as its format says ({type(error).__name__}: {error}); save it again"
         ) from error
+
+
+def remarks_of(made: Format, path: Path, options: Options) -> list[str]:
+    """Return what a Format remarks on a file; raises as chunks_of does."""
+    remarks = made.remarks
+    return (
+        [] if remarks is None else list(chunks_of(lambda path, options, _: remarks(path, options), path, options, {}))
+    )
 
 
 # --- files ---

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from dataset.tables import open_bytes
+from importers.broken_text import unmixed
 from importers.common import (
     ENTRY_COLUMNS,
     TITLE_COLUMNS,
@@ -18,27 +19,29 @@ from importers.common import (
     first_text,
     joined_names,
     plain,
-    rate_of,
     table_of,
+    unescaped,
     year_of,
 )
+from importers.kinds import MANGA, OTHER, kind_of
+from importers.mal_xml import elements
+from importers.nameless import id_of
+from importers.owners import owner_of
+from importers.scores import of_ten, score_of
+from importers.statuses import status_of
 
-# lower case, letters and digits only: "On-Hold" and "On Hold" are one
-STATUS = {
-    "watching": "doing",
-    "1": "doing",
-    "completed": "done",
-    "2": "done",
-    "onhold": "on_hold",
-    "3": "on_hold",
-    "dropped": "dropped",
-    "4": "dropped",
-    "plantowatch": "wish",
-    "6": "wish",
-    "rewatching": "doing",
-    "": "",
-}
-MANGA = "2"  # of user_export_type
+NUMBERED = {"1": "doing", "2": "done", "3": "on_hold", "4": "dropped", "6": "wish"}
+EXPORTED_MANGA = "2"  # of user_export_type
+
+
+class Export(NamedTuple):
+    """What a file says: elements as {tag: text}."""
+
+    user: str  # "" where it names none
+    anime: list[dict[str, str]]
+    n_manga: int
+    n_mended: int  # places at which it was no XML
+    n_unmixed: int  # texts whose encoding had been mixed up
 
 
 def find(path: Path) -> Files | None:
@@ -52,20 +55,21 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
 
     The export does not say when an entry was last changed: its time is the day of finishing, or of starting.
     """
-    user, rows = options.user or path.name.partition(".")[0], []
-    for kind, cells in _elements(path):
-        if kind == "myinfo":
-            user = cells.get("user_name") or user
-            continue
-        status = STATUS.get(re.sub(r"\W|_", "", cells.get("my_status", "").lower()))
+    export = _read(path)
+    count(dropped, OTHER, export.n_manga)
+    user = export.user or owner_of(path, options)
+    rates, rows = of_ten(_scores(path, export))[0], []
+    for cells, rate in zip(export.anime, rates, strict=True):
+        written = cells.get("my_status", "")
+        status = NUMBERED.get(written) or status_of(written)
         count(dropped, "of an unknown status", status is None)
         if status is not None:
             rows.append(
                 {
                     "user_id": user,
                     "username": user,
-                    "subject_id": cells.get("series_animedb_id", ""),
-                    "rate": rate_of(path, cells.get("series_title"), cells.get("my_score")),
+                    "subject_id": _id(cells),
+                    "rate": rate,
                     "status": status,
                     "comment": plain(cells.get("my_comments")),
                     "updated_at": _time(cells),
@@ -79,41 +83,61 @@ def titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd
     yield table_of(
         [
             {
-                "subject_id": cells.get("series_animedb_id", ""),
+                "subject_id": _id(cells),
                 "name": joined_names(cells.get("series_title"), *cells.get("series_synonyms", "").split(";")),
                 "tags_name": "[]",
                 "year": year_of(cells.get("series_start")),
             }
-            for kind, cells in _elements(path)
-            if kind == "anime"
+            for cells in _read(path).anime
         ],
         TITLE_COLUMNS,
     )
 
 
-def _elements(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield ("myinfo" or "anime", {tag: text}) in the order of the file, which stays unread beyond that."""
-    try:
-        from defusedxml.common import DefusedXmlException
-        from defusedxml.ElementTree import ParseError, iterparse
-    except ImportError:
-        raise ValueError(f"{path}: XML is read with defusedxml, which is missing; run pip install defusedxml") from None
-    with open_bytes(path) as file:
-        try:
-            for _, element in iterparse(file, forbid_dtd=True):
-                if element.tag in ("myinfo", "anime", "manga"):
-                    cells = {child.tag: (child.text or "").strip() for child in element}
-                    if element.tag == "manga" or cells.get("user_export_type") == MANGA:
-                        raise ValueError(f"{path}: a list of manga; export the list of anime and name that file")
-                    yield element.tag, cells
-                    element.clear()
-        except ParseError as error:
-            raise ValueError(
-                f"{path} line {error.position[0]}: no XML of a list ({error}); the file is cut off, "
-                "edited or not in the encoding it names, export it again"
-            ) from None
-        except DefusedXmlException:
-            raise ValueError(f"{path}: declares entities or a DTD, which no export does; export it again") from None
+def remarks(path: Path, options: Options) -> list[str]:
+    """Say what had to be mended, and on which scale scores were taken."""
+    export = _read(path)
+    unnumbered = sum(not id_of(cells.get("series_animedb_id")) for cells in export.anime)
+    said = [
+        of_ten(_scores(path, export))[1],
+        f"it is no XML at {export.n_mended:,} places (an & or < that is not escaped, a character that XML does not "
+        "allow), which were read as they were meant" * (export.n_mended > 0),
+        f"{export.n_unmixed:,} texts had been written with a mixed up encoding, and were read as they were meant"
+        * (export.n_unmixed > 0),
+        f"{unnumbered:,} titles have no number of MyAnimeList and are known by their names alone" * (unnumbered > 0),
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _id(cells: dict[str, str]) -> str:
+    return id_of(cells.get("series_animedb_id"), cells.get("series_title"))
+
+
+def _scores(path: Path, export: Export) -> list[float]:
+    return [score_of(path, cells.get("series_title"), cells.get("my_score")) for cells in export.anime]
+
+
+def _read(path: Path) -> Export:
+    """Read a file whole: a list of thousands of titles is some megabytes."""
+    found, n_mended = elements(path)
+    info = next((cells for tag, cells in found if tag == "myinfo"), {})
+    says_manga = info.get("user_export_type") == EXPORTED_MANGA or kind_of(info.get("user_export_type")) == MANGA
+    anime, n_manga, n_unmixed = [], 0, 0
+    for tag, cells in found:
+        if tag == "manga" or tag == "anime" and (says_manga or _is_manga(cells)):
+            n_manga += 1
+        elif tag == "anime":
+            texts = {name: unescaped(cells[name]) for name in ("series_title", "my_comments") if name in cells}
+            meant = {name: unmixed(text) for name, text in texts.items()}
+            n_unmixed += sum(meant[name] != text for name, text in texts.items())
+            anime.append({**cells, **meant})
+    return Export(info.get("user_name", ""), anime, n_manga, n_mended, n_unmixed)
+
+
+def _is_manga(cells: dict[str, str]) -> bool:
+    return (
+        kind_of(cells.get("series_type")) == MANGA or "series_animedb_id" not in cells and "manga_mangadb_id" in cells
+    )
 
 
 def _time(cells: dict[str, str]) -> str:
@@ -125,4 +149,15 @@ def _time(cells: dict[str, str]) -> str:
     return ""
 
 
-FORMATS = (Format("mal-xml", "one list a file: MyAnimeList's export, animelist_*.xml or .xml.gz", find, lists, titles),)
+FORMATS = (
+    Format(
+        "mal-xml",
+        "one list a file: MyAnimeList's export, animelist_*.xml or .xml.gz",
+        find,
+        lists,
+        titles,
+        remarks=remarks,
+        takes="rates 1 to 10 (0 is unrated); times of the last change if it has any, else of finishing or starting, "
+        "which may be a month or year; comments",
+    ),
+)

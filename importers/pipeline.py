@@ -8,28 +8,21 @@ files take their places, interactions.tsv last, an old one of which goes first: 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dataset.readers import KNOWN_COLUMNS
 from dataset.tables import find_file
-from importers.common import (
-    CHUNK,
-    ENTRY_COLUMNS,
-    POSITIVE,
-    TITLE_COLUMNS,
-    Files,
-    Format,
-    Options,
-    chunks_of,
-    count,
-    joined_names,
-)
+from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, chunks_of, count, joined_names
+from importers.kinds import OTHER, refusal
+from importers.nameless import PREFIX, clean_id, found_by_name
+from importers.owners import Owners, told_apart
 from importers.rows import all_or_none_in_parts, write_rows
 from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
 from importers.tally import Tally, among, keys_of
+from importers.users import Dropped, Rules, Users
 from runtime.files import named_write_errors
 
 ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
@@ -38,18 +31,6 @@ ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
 USER_COLUMNS = ("user_id", "username")
 
 Source = tuple[Format, Files]
-Dropped = dict[str, int]
-
-
-class Rules(NamedTuple):
-    """What of the sources is kept."""
-
-    statuses: tuple[str, ...] = POSITIVE  # whose rows may be positives; all others are only known
-    users: int = 0  # how many, at random; 0 for all
-    seed: int = 0
-    min_rows: int = 1  # that a user must have
-    adult: bool = False
-    collected_only: bool = False
 
 
 class Result(NamedTuple):
@@ -64,6 +45,8 @@ class Result(NamedTuple):
     dropped_rows: Dropped
     dropped_titles: Dropped
     parts: dict[str, int] = {}  # rows of each part of a published split; "" is in none
+    nameless: tuple[int, int] = (0, 0)  # titles without a number: found by their names, and not
+    shared: dict[str, tuple[Path, ...]] = {}  # users whose list is in several files, of which each is a whole list
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
@@ -87,9 +70,14 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
     with named_write_errors(folder), work_folder(folder / WORK) as work:
-        result = _convert(sources, work, options, rules)
+        result = _convert(sources, work, with_owners(options, sources), rules)
         _put_in_place(work, folder)
         return result
+
+
+def with_owners(options: Options, sources: list[Source]) -> Options:
+    """Return options by which files of the same name in several folders are the lists of several people."""
+    return options._replace(owners=told_apart(file for _, files in sources for file in files.lists))
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -116,11 +104,13 @@ def _put_in_place(work: Path, folder: Path) -> None:
 def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) -> Result:
     dropped_rows: Dropped = {}
     dropped_titles: Dropped = {}
-    titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
+    titles, adult, n_nameless = _spill_titles(sources, work / ANIME, options, dropped_titles)
+    numbers = found_by_name(work / ANIME, ANIME_COLUMNS, titles) if n_nameless else {}
     hidden = np.empty(0, np.uint64) if rules.adult else adult
+    owners = Owners()
     entries = _batches(
         all_or_none_in_parts(
-            chunk
+            owners.meet(file, chunk) if made.lacking is None else chunk
             for made, files in sources
             for file in files.lists
             for chunk in chunks_of(made.lists, file, options, dropped_rows)
@@ -130,7 +120,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     with create(work / USERS, USER_COLUMNS) as names, create(work / KNOWN, KNOWN_COLUMNS) as known:
         users = Users(names, known, rules)
         rows = write_rows(
-            (users.meet(_clean(chunk, titles.keys, hidden, dropped_rows)) for chunk in entries), work / ROWS
+            (users.meet(_clean(chunk, numbers, titles.keys, hidden, dropped_rows)) for chunk in entries), work / ROWS
         )
     kept = users.chosen(dropped_rows)
     if len(kept) < len(users.tally.keys):
@@ -141,6 +131,8 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
             (table[among(keys_of(table["user_id"], rules.seed), kept)] for table in read(before)), work / ROWS
         )
         before.unlink()
+    if not rows.total and dropped_rows == {OTHER: dropped_rows.get(OTHER)} and not users.excluded:
+        raise ValueError(refusal(next(file for _, files in sources for file in files.lists), dropped_rows[OTHER]))
     if not rows.total:
         why_none = "".join(f"; {n:,} {why}" for why, n in {**users.excluded, **dropped_rows}.items())
         raise ValueError(
@@ -160,14 +152,17 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         dropped_rows, "of other statuses, of users or titles that are left out", sum(users.excluded.values()) - n_known
     )
     counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known)
-    return Result(*counts, dropped_rows, dropped_titles, rows.parts)
+    nameless = (len(numbers), n_nameless - len(numbers))
+    return Result(*counts, dropped_rows, dropped_titles, rows.parts, nameless, owners.shared())
 
 
 # --- titles ---
 
 
-def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: Dropped) -> tuple[Tally, np.ndarray]:
-    """Write titles as they come; return in how many groups of files each came, and the ascending keys of adult ones.
+def _spill_titles(
+    sources: list[Source], path: Path, options: Options, dropped: Dropped
+) -> tuple[Tally, np.ndarray, int]:
+    """Write titles as they come; return how often each came, the ascending keys of adult ones, how many have no number.
 
     Of a group, the first row of a title counts. A file of titles alone is a group, since another may add what it
     lacks, and comes before the lists; the lists of a format are one together, since all say the same.
@@ -176,21 +171,23 @@ def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: 
     files = [(file in files.lists, made, file) for made, files in sources for file in files.titles]
     for in_list, made, file in sorted(files, key=lambda entry: entry[0]):
         groups.setdefault(made.name if in_list else str(file), []).append((made, file))
-    titles, adult = Tally(), Tally()
+    titles, adult, nameless = Tally(), Tally(), Tally()
     with create(path, ANIME_COLUMNS) as out:
         for group in groups.values():
             met = Tally()
             chunks = (chunk for made, file in group for chunk in chunks_of(made.titles, file, options, dropped))
             for chunk in _batches(chunks, TITLE_COLUMNS):
                 table = chunk.map(one_line)
+                table["subject_id"] = table["subject_id"].map(clean_id)
                 count(dropped, "without an id", (table["subject_id"] == "").sum())
                 table = table[table["subject_id"] != ""]
                 table = table.iloc[met.add(keys_of(table["subject_id"]))]
                 keys = keys_of(table["subject_id"])
                 titles.add(keys)
                 adult.add(keys[table["adult"] == "1"])
+                nameless.add(keys[table["subject_id"].str.startswith(PREFIX).to_numpy(bool)])
                 write(out, table[list(ANIME_COLUMNS)])
-    return titles, adult.keys
+    return titles, adult.keys, len(nameless.keys)
 
 
 def _left(titles: Tally, hidden: np.ndarray, collected: np.ndarray, rules: Rules, dropped: Dropped) -> np.ndarray:
@@ -243,9 +240,21 @@ def _bare_titles(work: Path) -> None:
 # --- rows ---
 
 
-def _clean(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, dropped: Dropped) -> pd.DataFrame:
-    """Return the rows of titles that stay, their ids clean; known and hidden are ascending keys of titles."""
-    table = chunk.assign(user_id=cleaned(chunk["user_id"]), subject_id=cleaned(chunk["subject_id"]))
+def _clean(
+    chunk: pd.DataFrame, numbers: dict[str, str], known: np.ndarray, hidden: np.ndarray, dropped: Dropped
+) -> pd.DataFrame:
+    """Return the rows of titles that stay, their ids clean.
+
+    Args:
+        chunk: of ENTRY_COLUMNS.
+        numbers: ids that are made of names -> those of the same titles.
+        known, hidden: ascending keys of titles.
+        dropped: where rows are counted that do not stay.
+    """
+    ids = cleaned(chunk["subject_id"], clean_id)
+    if numbers:
+        ids = np.array([numbers.get(id_, id_) for id_ in ids], dtype=object)
+    table = chunk.assign(user_id=cleaned(chunk["user_id"]), subject_id=ids)
     nameless = (table["user_id"] == "") | (table["subject_id"] == "")
     count(dropped, "without the id of a user or title", nameless.sum())
     table = table[~nameless]
@@ -268,46 +277,6 @@ def _finish_known(path: Path, users: np.ndarray, titles: np.ndarray, seed: int) 
 
     sieve(path, KNOWN_COLUMNS, of_both)
     return sum(stay)
-
-
-class Users:
-    """All users met so far: a hash and a number of rows each; on disk their names, and the titles they only know."""
-
-    def __init__(self, names: TextIO, known: TextIO, rules: Rules) -> None:
-        self.tally, self.names, self.known, self.rules = Tally(), names, known, rules
-        self.excluded: Dropped = {}
-        self.last = np.uint64(2**64 - 1)
-
-    def meet(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Count the users of some rows, and return the rows of those who may still be drawn.
-
-        Rows of other statuses than asked for go to known.tsv. Drawn are the users with enough rows and the smallest
-        hashes; as more users have enough rows, the largest hash among the drawn only falls, so who is above it once
-        will never be drawn.
-        """
-        keys = keys_of(table["user_id"], self.rules.seed)
-        is_asked = table["status"].isin(self.rules.statuses).to_numpy()
-        for status, n in table["status"][~is_asked].value_counts().items():
-            count(self.excluded, f"of status {status or 'unknown'}", n)
-        others = table[~is_asked & (keys <= self.last)]
-        write(self.known, others[["user_id", "subject_id"]].assign(updated_at=cleaned(others["updated_at"])))
-        table, keys = table[is_asked], keys[is_asked]
-        new = self.tally.add(keys)
-        if self.rules.users:
-            enough = self.tally.keys[self.tally.counts >= self.rules.min_rows]
-            if len(enough) >= self.rules.users:
-                self.last = enough[self.rules.users - 1]
-        met = table.iloc[new[keys[new] <= self.last]]
-        write(self.names, pd.DataFrame({"user_id": met["user_id"], "username": met["username"].map(one_line)}))
-        return table[keys <= self.last]
-
-    def chosen(self, dropped: Dropped) -> np.ndarray:
-        """Return the keys of the users who stay, ascending, and count the rows of the others."""
-        keys, counts = self.tally.keys, self.tally.counts
-        enough, drawn = counts >= self.rules.min_rows, keys <= self.last
-        count(dropped, f"of users with fewer than {self.rules.min_rows} rows", counts[~enough].sum())
-        count(dropped, f"of users not among the {self.rules.users:,} drawn", counts[enough & ~drawn].sum())
-        return keys[enough & drawn]
 
 
 def _batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:

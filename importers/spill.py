@@ -36,10 +36,10 @@ def one_line(text: str) -> str:
     return " ".join(text.replace("\0", "").encode("utf-8", "ignore").decode().split())
 
 
-def cleaned(cells: pd.Series) -> np.ndarray:
-    """Put every cell (n,) on one line; each text is looked at once, however often it is there."""
+def cleaned(cells: pd.Series, clean: Callable[[str], str] = one_line) -> np.ndarray:
+    """Clean every cell (n,), put on one line if nothing else is said; each text is looked at once."""
     which, kinds = pd.factorize(cells.to_numpy(object))
-    return np.array([one_line(kind) for kind in kinds], dtype=object)[which]
+    return np.array([clean(kind) for kind in kinds], dtype=object)[which]
 
 
 @contextmanager

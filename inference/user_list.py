@@ -48,7 +48,7 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
         )
     summary = (
         f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
-        f"name): {counts}"
+        f"name): {counts}{''.join(f'; {told}' for told in rows.attrs.get('told', ()))}"
     )
     if are_disliked(found.person.scores):
         raise ValueError(f"{summary}; a list needs at least one that counts and is not disliked")
@@ -109,8 +109,9 @@ def _matched(run: FinishedRun, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarr
         if column in rows:
             by_id = np.array([run.item_rows.get(raw, -1) for raw in rows[column]], int)
             both = (by_id >= 0) & (named >= 0)
-            if not both.any() or (by_id == named)[both].mean() >= 0.5:
-                found = np.where(found < 0, by_id, found)
+            if (by_id >= 0).any() and (not both.any() or (by_id == named)[both].mean() >= 0.5):
+                found = by_id
+                break  # the run has the numbers of this site; under those of the other it has other works
     by_name = (found < 0) & (named >= 0)
     return np.where(by_name, named, found), by_name
 

@@ -17,14 +17,16 @@ these titles are not recommended to them either. --statuses decides otherwise.
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.readers import find_file
 from importers import FORMATS, recognise
-from importers.common import POSITIVE, STATUSES, Options
-from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert, is_unfinished
+from importers.common import POSITIVE, STATUSES, Options, remarks_of
+from importers.pipeline import FILES, KNOWN, Result, Source, convert, is_unfinished, with_owners
+from importers.users import Rules
 from runtime.cli import Flags, run_script, whole_number
 
 log = logging.getLogger("aglrec")
@@ -84,6 +86,23 @@ def warn_of_lacking(sources: list[Source], options: Options) -> None:
             )
 
 
+def remark_on(sources: list[Source], options: Options) -> None:
+    """Say what was taken for granted in lists that do not say all about themselves, the same of many in one line."""
+    files: dict[str, list[Path]] = {}
+    for made, found in sources:
+        for file in found.lists:
+            for remark in remarks_of(made, file, options):
+                files.setdefault(remark, []).append(file)
+    for remark, of_it in files.items():
+        log.warning(f"{named(of_it)}: {remark}")
+
+
+def named(files: Sequence[Path]) -> str:
+    """Name the first few of some files."""
+    more = f" and {len(files) - NAMED:,} more" * (len(files) > NAMED)
+    return ", ".join(str(file) for file in files[:NAMED]) + more
+
+
 def convert_summary(result: Result, folder: Path) -> str:
     """Lay out what was written and what was not, and the commands that come next."""
     lines = [
@@ -92,6 +111,19 @@ def convert_summary(result: Result, folder: Path) -> str:
     ]
     if result.known:
         lines.append(f"{KNOWN}: {result.known:,} rows of other statuses, no positives and not recommended back")
+    if any(result.nameless):
+        by_name, own = result.nameless
+        lines.append(
+            f"titles of lists without a number: {by_name:,} found by name among the others, {own:,} known by their "
+            "names alone (name:...)"
+        )
+    for user, files in list(result.shared.items())[:NAMED]:
+        lines.append(
+            f"{user} is in {len(files):,} files ({named(files)}) and is taken as one user; of a title in several the "
+            "newest row counts"
+        )
+    if len(result.shared) > NAMED:
+        lines.append(f"users in several files: {len(result.shared):,}, each taken as one")
     if result.parts:
         parts = ", ".join(f"{n:,} {part or 'in no part'}" for part, n in result.parts.items())
         lines.append(f"the split of the source is in the column part, and main.py takes it as it is: {parts}")
@@ -120,7 +152,7 @@ def main() -> None:
     """Run the command line."""
     flags = Flags(__doc__)
     # argparse's own way to print something and leave, before it asks for what is missing
-    formats = "\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items())
+    formats = "\n".join(f"{name:20} {made.what}\n{'':20} {made.takes}" for name, made in FORMATS.items())
     flags.add_argument("--list", action="version", help="print the formats and leave", version=formats + "\n")
     flags.add_argument("format", metavar="FORMAT")
     flags.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
@@ -146,7 +178,9 @@ def main() -> None:
     try:
         sources = sources_of(asked.format, asked.sources)
         result = convert(sources, asked.out, options, rules)
+        options = with_owners(options, sources)
         warn_of_lacking(sources, options)
+        remark_on(sources, options)
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)

@@ -396,10 +396,11 @@ async function upload(file) {
     const found = await post(`api/upload?name=${encodeURIComponent(file.name.slice(-200))}`, file,
                              "application/octet-stream");
     const ids = side => found[side].map(one => one.subject_id), now = state();
-    $("told").textContent = t("uploaded", { rates: run.can.rates, rows: numbers(found.n_rows),
+    const told = t("uploaded", { rates: run.can.rates, rows: numbers(found.n_rows),
       collected: numbers(found.collected.length), excluded: numbers(found.excluded.length),
       unknown: numbers(found.n_unknown),
       ...Object.fromEntries(Object.entries(found.tastes).map(([taste, n]) => [taste, numbers(n)])) });
+    $("told").textContent = [told, ...found.notes.map(said => `${said}.`)].join(" ");
     const dated = found.collected.some(one => one.time !== null);
     if (dated) for (const id of now.titles) if (!now.times.has(id)) now.times.set(id, seconds());
     for (const one of found.collected) {

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, table_of
-from importers.pipeline import Result, Rules, convert
+from importers.pipeline import Result, convert
+from importers.users import Rules
 
 
 def entry(user: str, title: str, rate: float = 0, status: str = "", **more: str) -> dict[str, Any]:

@@ -96,7 +96,15 @@ def test_statuses(tmp_path: Path) -> None:
     rows, dropped = read(
         tmp_path, {"lists": [group(*(entry(number, number + 1, status=status) for number, status in enumerate(asked)))]}
     )
-    assert rows["status"].tolist() == ["doing", "wish", "done", "dropped", "on_hold", "done", ""]
+    assert rows["status"].tolist() == [
+        "doing",
+        "wish",
+        "done",
+        "dropped",
+        "on_hold",
+        "done",
+        "done",
+    ]  # the list is called so
     assert dropped == {"of an unknown status": 1}
 
 

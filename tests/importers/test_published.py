@@ -14,7 +14,8 @@ from config import get_config
 from dataset.splits import PARTS
 from importers import published, recognise
 from importers.common import NO_OPTIONS
-from importers.pipeline import Rules, convert
+from importers.pipeline import convert
+from importers.users import Rules
 from inference.export_split import write_split
 from tests.helpers.data import write_data
 from tests.helpers.import_samples import PUBLISHED, all_of, found, lightgcn, lists_of, rlmrec, selfrec, write

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dataset.readers import read_anime, read_interactions
 from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, STATUSES
-from importers.pipeline import Rules, convert
+from importers.pipeline import convert
+from importers.users import Rules
 from tests.helpers.import_samples import PUBLISHED, SAMPLES, write
 from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, put
 
@@ -127,6 +128,55 @@ def anilist(home: Path) -> Path:
     )
 
 
+def anilist_gdpr(home: Path) -> Path:
+    entries = [
+        {
+            "series_id": number,
+            "series_type": number % 2,
+            "status": 2,
+            "score": 85,
+            "notes": None,
+            "updated_at": "2020-01-02",
+        }
+        for number in (20, 21, 22)
+    ]
+    return write(home, gdpr_data__json=json.dumps({"user": {"display_name": "ann"}, "lists": entries}))
+
+
+def mal_api(home: Path) -> Path:
+    entries = [
+        {
+            "node": {"id": number, "title": "a", "media_type": "tv", "genres": [{"id": 1, "name": "x"}]},
+            "list_status": {"status": "completed", "score": 8, "updated_at": "2020-01-01T00:00:00+00:00"},
+        }
+        for number in (20, 21)
+    ]
+    paging = {"next": "https://api.myanimelist.net/v2/users/ann/animelist?offset=2"}
+    return write(home, ann__json=json.dumps({"data": entries, "paging": paging}))
+
+
+def mal_load(home: Path) -> Path:
+    entries = [
+        {"status": 2, "score": 8, "anime_id": number, "anime_title": "a", "updated_at": 1600000000} for number in (1, 2)
+    ]
+    return write(home, ann__json=json.dumps(entries))
+
+
+def shikimori(home: Path) -> Path:
+    entry = {"target_title": "a", "target_type": "Anime", "score": 9, "status": "completed", "text": None}
+    return write(home, ann__json=json.dumps([{**entry, "target_id": number} for number in (1, 2)]))
+
+
+def yamtrack(home: Path) -> Path:
+    return write(
+        home,
+        ann__csv=(
+            '"media_id","source","media_type","title","score","status","end_date"\n"1","mal","anime","a","9","Completed",""\n'
+            '"2","mal","manga","b","","In progress",""\n"","manual","anime","c","7.5","Planning","2020-01-01"\n'
+        ),
+    )
+
+
 EXPORTS = {
     **SAMPLES,
     **PUBLISHED,
@@ -136,6 +186,11 @@ EXPORTS = {
     "bangumi-tsv": bangumi_tsv,
     "mal": mal,
     "anilist": anilist,
+    "anilist-gdpr": anilist_gdpr,
+    "mal-api": mal_api,
+    "mal-load": mal_load,
+    "shikimori": shikimori,
+    "yamtrack": yamtrack,
 }
 RULES = Rules(STATUSES, adult=True)
 # a dump of titles needs lists to go with it

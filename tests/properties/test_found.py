@@ -9,7 +9,8 @@ from config import get_config
 from dataset.readers import USER_COLUMNS, read_interactions, read_table
 from importers import read_export, recognise
 from importers.common import NO_OPTIONS
-from importers.pipeline import Rules, convert
+from importers.pipeline import convert
+from importers.users import Rules
 from runtime.cli import parse_overrides
 from tests.helpers.import_samples import write
 from tests.properties.inputs import assert_a_sentence

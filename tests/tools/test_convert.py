@@ -57,6 +57,20 @@ def test_the_tool_says_what_it_read_kept_and_dropped_and_what_comes_next(tmp_pat
     ]
 
 
+def test_the_tool_says_what_was_taken_for_granted_and_who_is_in_several_files(tmp_path: Path, call: Any) -> None:
+    unsure = {"lists": [{"entries": [{"mediaId": 1, "score": 9, "media": {"idMal": None, "title": {"romaji": "A"}}}]}]}
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps({**unsure, "user": {"name": "ann"}}))
+    (tmp_path / "c.xml").write_bytes(mal_list(0, 2).replace(b"Dropped", b"Completed"))
+    code, out, _ = call("auto", *sorted(tmp_path.iterdir()), "--out", tmp_path / "out")
+    both = f"{tmp_path / 'a.json'}, {tmp_path / 'b.json'}"
+    assert code == 0
+    assert f"{both}: nothing in it says whether its titles are anime or manga" in out
+    assert f"{both}: it has no scoreFormat: the highest of 1 scores is 9" in out
+    assert f"ann is in 3 files ({both}, {tmp_path / 'c.xml'}) and is taken as one user" in out
+    assert "titles of lists without a number: 0 found by name among the others, 1 known by their names alone" in out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("described", "text"), [(True, "--model_name lsa"), (False, "--fusion_mode none")])
 def test_the_next_commands_are_ones_that_run(described: bool, text: str, tmp_path: Path) -> None:
@@ -158,12 +172,14 @@ def test_the_tool_says_what_is_wrong_with_an_option(
 
 
 @pytest.mark.slow
-def test_the_tool_lists_formats_a_line_each() -> None:
+def test_the_tool_lists_formats_and_what_each_takes() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "convert.py"), "--list"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(importers.FORMATS)
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == list(importers.FORMATS)
+    assert [line.strip() for line in lines[1::2]] == [made.takes for made in importers.FORMATS.values()]
 
 
 @pytest.mark.slow

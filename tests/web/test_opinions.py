@@ -1,5 +1,6 @@
 """What a person thinks of each title, on the served page and in its JSON: love, like, dislike, and not for me."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,20 @@ def test_an_upload_brings_scores_and_times(client: TestClient, tmp_path: Path) -
     assert ids(found["excluded"]) == ["s3"]
     assert found["tastes"] == {"liked": 1, "neutral": 0, "disliked": 1, "unrated": 0}
     assert all("time" in title for title in found["collected"])
+
+
+def test_an_upload_says_what_of_it_was_left_out_and_refuses_manga_alone(client: TestClient) -> None:
+    def rate(number: str, kind: str) -> dict[str, Any]:
+        return {"target_id": number, "target_type": kind, "target_title": "x", "status": "completed", "score": 9}
+
+    def sent(*rates: dict[str, Any]) -> dict[str, Any]:
+        headers = {"content-type": "application/octet-stream"}
+        return client.post("/api/upload", content=json.dumps(rates).encode(), headers=headers).json()
+
+    found = sent(rate("s1", "Anime"), rate("s2", "Manga"))
+    assert (ids(found["collected"]), found["n_rows"]) == (["s1"], 1)
+    assert found["notes"] == ["left out: 1 of other kinds than anime"]
+    assert "its titles, 1 in all, are manga" in sent(rate("s1", "Manga"))["message"]
 
 
 def test_the_page_has_the_scores_of_the_server() -> None:

@@ -70,6 +70,14 @@ def test_another_sites_id_beside_is_tried_next(call: Call, export_of: Callable[[
     assert listed(call("--new_user", export_of(rows))[1]) == listed(call("--new_user", "s7,s8")[1])
 
 
+def test_where_the_first_ids_are_known_those_of_the_other_site_count_for_nothing(
+    call: Call, export_of: Callable[[pd.DataFrame], str]
+) -> None:
+    """Under the number that a title has on the other site the run has another work."""
+    rows = exported(("s7", "", "done", "8"), ("a2", "not in the run", "done", "8"), other_id=["x", "s8"])
+    assert listed(call("--new_user", export_of(rows))[1]) == listed(call("--new_user", "s7")[1])
+
+
 @pytest.mark.parametrize("rows", [[("zz", "nothing here", "done", "8")], [("s1", "title 1", "wish", "0")]])
 def test_a_list_that_tells_nothing_is_a_sentence(
     call: Call, export_of: Callable[[pd.DataFrame], str], rows: list[tuple[str, ...]]

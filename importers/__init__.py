@@ -5,6 +5,7 @@ folder has; read_export() reads the list of one person; importers.pipeline makes
 """
 
 import difflib
+import logging
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,11 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
+from dataset.times import Unknown
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
+from importers.lists import lists_of
+
+log = logging.getLogger("aglrec")
 
 # asked in this order: pairs accepts any table, so it comes last
 MODULES = (
@@ -101,9 +106,12 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
             made, files = recognise(small)
             if made.lists is None or not files.lists:
                 raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
-            chunks = [chunk for file in files.lists for chunk in chunks_of(made.lists, file, options, {})]
+            unknown = Unknown()
+            chunks = [*lists_of(made, files.lists, options, {}, unknown)]
             rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
             rows = _of_one(path, rows, options)
+            for sentence in unknown.sentences():
+                log.warning(f"{path.name}: {sentence}")
             names = (
                 {}
                 if made.titles is None

@@ -19,7 +19,6 @@ from importers.sheets import (
     rates,
     read,
     sibling_sheet,
-    times,
     titles,
 )
 
@@ -86,7 +85,7 @@ def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator
             user_id=chunk["userId"],
             subject_id=chunk["movieId"],
             rate=rates(sheet, chunk["rating"]),
-            updated_at=times(chunk["timestamp"]),
+            updated_at=chunk["timestamp"],
         )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from dataset.readers import KNOWN_COLUMNS
 from dataset.tables import find_file
+from dataset.times import Unknown
 from importers.common import (
     CHUNK,
     ENTRY_COLUMNS,
@@ -27,6 +28,7 @@ from importers.common import (
     count,
     joined_names,
 )
+from importers.lists import lists_of
 from importers.rows import all_or_none_in_parts, write_rows
 from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
 from importers.tally import Tally, among, keys_of
@@ -64,6 +66,7 @@ class Result(NamedTuple):
     dropped_rows: Dropped
     dropped_titles: Dropped
     parts: dict[str, int] = {}  # rows of each part of a published split; "" is in none
+    told: tuple[str, ...] = ()  # sentences of what is not as it seems: unknown times
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
@@ -115,15 +118,13 @@ def _put_in_place(work: Path, folder: Path) -> None:
 
 def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) -> Result:
     dropped_rows: Dropped = {}
+    unknown = Unknown()
     dropped_titles: Dropped = {}
     titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     entries = _batches(
         all_or_none_in_parts(
-            chunk
-            for made, files in sources
-            for file in files.lists
-            for chunk in chunks_of(made.lists, file, options, dropped_rows)
+            chunk for made, files in sources for chunk in lists_of(made, files.lists, options, dropped_rows, unknown)
         ),
         ENTRY_COLUMNS,
     )
@@ -160,7 +161,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         dropped_rows, "of other statuses, of users or titles that are left out", sum(users.excluded.values()) - n_known
     )
     counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known)
-    return Result(*counts, dropped_rows, dropped_titles, rows.parts)
+    return Result(*counts, dropped_rows, dropped_titles, rows.parts, tuple(unknown.sentences()))
 
 
 # --- titles ---

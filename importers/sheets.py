@@ -221,13 +221,6 @@ def mapped(cells: Any, meanings: dict[Any, str]) -> np.ndarray:
     return np.array([meanings.get(kind, "") for kind in kinds], dtype=object)[codes]
 
 
-def times(cells: pd.Series) -> pd.Series:
-    """Turn milliseconds since 1970 into seconds; other times stay as they are."""
-    numbers = pd.to_numeric(cells, errors="coerce")
-    late = numbers > 1e11  # seconds would be of the year 5138
-    return cells.where(~late, (numbers.where(late, 0) // 1000).astype("int64").astype(str).astype(object))
-
-
 # --- tables ---
 
 

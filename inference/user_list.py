@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.ratings import DISLIKED, DROPPED, LIKED
-from dataset.readers import parse_times
+from dataset.times import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
 from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of

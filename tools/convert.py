@@ -98,6 +98,7 @@ def convert_summary(result: Result, folder: Path) -> str:
     for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
         if any(dropped.values()):
             lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
+    lines += result.told
     if result.users < FEW:
         lines.append(
             f"lists of {FEW} people and more teach what goes with what; with fewer, add theirs, or convert a "

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_times
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS
 from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
 from dataset.text_files import VALID_FILE
+from dataset.times import parse_times
 from inference.title_search import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two

@@ -19,6 +19,7 @@ from dataset.tables import on_one_line, open_bytes
 from dataset.times import Unknown
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
 from importers.lists import lists_of
+from importers.scale import read_scale
 
 log = logging.getLogger("aglrec")
 
@@ -110,7 +111,9 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
             chunks = [*lists_of(made, files.lists, options, {}, unknown)]
             rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
             rows = _of_one(path, rows, options)
-            for sentence in unknown.sentences():
+            rates, told = read_scale(rows["rate"].to_numpy(float))
+            rows = rows.assign(rate=rates)
+            for sentence in (*unknown.sentences(), *told):
                 log.warning(f"{path.name}: {sentence}")
             names = (
                 {}

@@ -84,7 +84,7 @@ def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator
         yield entries(
             user_id=chunk["userId"],
             subject_id=chunk["movieId"],
-            rate=rates(sheet, chunk["rating"]),
+            rate=rates(sheet, chunk["rating"], least=0),
             updated_at=chunk["timestamp"],
         )
 

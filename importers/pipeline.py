@@ -30,6 +30,7 @@ from importers.common import (
 )
 from importers.lists import lists_of
 from importers.rows import all_or_none_in_parts, write_rows
+from importers.scale import without
 from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
 from importers.tally import Tally, among, keys_of
 from runtime.files import named_write_errors
@@ -66,7 +67,8 @@ class Result(NamedTuple):
     dropped_rows: Dropped
     dropped_titles: Dropped
     parts: dict[str, int] = {}  # rows of each part of a published split; "" is in none
-    told: tuple[str, ...] = ()  # sentences of what is not as it seems: unknown times
+    told: tuple[str, ...] = ()  # sentences of what is not as it seems: unknown times, the scale of rates
+    min_rate: float | None = None  # from where on a rate is a positive, where that is not the default
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
@@ -148,6 +150,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
             f"no row is left{why_none}; name other statuses, fewer --min_rows, or the file of titles that "
             "goes with these lists"
         )
+    n_unrated = 0 if rows.scale.unrated is None else without(rows.scale.unrated, work / ROWS)
     if len(titles.keys):
         left = _left(titles, hidden, rows.titles.keys, rules, dropped_titles)
         _finish_titles(work / ANIME, titles, left)
@@ -160,8 +163,9 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     count(
         dropped_rows, "of other statuses, of users or titles that are left out", sum(users.excluded.values()) - n_known
     )
-    counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known)
-    return Result(*counts, dropped_rows, dropped_titles, rows.parts, tuple(unknown.sentences()))
+    counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated + n_unrated, n_known)
+    told = (*unknown.sentences(), *rows.scale.sentences(n_unrated))
+    return Result(*counts, dropped_rows, dropped_titles, rows.parts, told, rows.scale.min_rate)
 
 
 # --- titles ---

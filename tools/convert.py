@@ -21,6 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
+
 from dataset.readers import find_file
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
@@ -109,6 +111,8 @@ def convert_summary(result: Result, folder: Path) -> str:
     train.append("--model_name lsa" if result.described else "--fusion_mode none")
     if 2 * result.unrated > result.rows and not result.parts:
         train.append("--min_rate 0")
+    elif result.min_rate is not None and not result.parts:
+        train.append(f"--min_rate {np.format_float_positional(result.min_rate, trim='-')}")
     following = (
         f"python tools/check.py {shlex.quote(str(folder))}",
         " ".join(train),

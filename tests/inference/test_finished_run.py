@@ -345,6 +345,7 @@ def test_years_change_neither_the_data_nor_their_texts(tmp_path: Path) -> None:
         ("aired", "2004-04-01 to 2005", 2004),
         ("year", "20045", None),
         ("air_date", "Apr 2004", 2004),
+        ("aired", "Apr 3, 1998 to Apr 24, 1999", 1998),
         ("aired", "Not available", None),
     ],
 )

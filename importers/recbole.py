@@ -113,7 +113,7 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
-        takes="rates of any scale (0 is unrated, below 0 a dislike), times in any form and comments, in fields of usual "
-        "names",
+        takes="rates of any scale (0 is unrated, below 0 a dislike), times in any form and comments, by "
+        "usual names of fields",
     ),
 )

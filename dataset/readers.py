@@ -11,6 +11,7 @@ import pandas as pd
 
 from dataset.given import COLUMN, known_codes, with_parts
 from dataset.tables import find_file, line_of, read_table
+from dataset.times import Unknown, plain_times, years_of
 
 log = logging.getLogger("aglrec")
 
@@ -19,14 +20,14 @@ USER_COLUMNS = ("user_id", "username", "registration time")
 INTERACTION_COLUMNS = ("user_id", "subject_id", "rate", "comment", "updated_at")
 KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 MAX_RATE = 10**9  # rates weigh comments, in float32
-# optional columns of anime.tsv: the first one there says of what year a title is
+# optional columns of anime.tsv, which say of what year a title is, the first ones first
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
 
 
 def read_anime(folder: Path) -> pd.DataFrame:
     """Read anime.tsv into subject_id, name, tags (a tag a line), text (name, tags and summary, a line each) and year.
 
-    The year is what a cell of the first of YEAR_COLUMNS starts with, "" without such a column or number.
+    The year is that of the first of YEAR_COLUMNS that names one, "" without such a column or year.
     """
     path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, YEAR_COLUMNS)
     _require_ids(path, table, "subject_id")
@@ -41,8 +42,10 @@ def read_anime(folder: Path) -> pd.DataFrame:
             raise ValueError(f"{path} line {line_of(path, row)}: {error}") from None
     table["tags"] = ["\n".join(of_one) for of_one in tags]
     table["text"] = [*map(title_text, table["name"], tags, table["summary"])]
-    dated = next((column for column in YEAR_COLUMNS if column in table), None)
-    table["year"] = table[dated].str.extract(r"^(\d{4})(?!\d)", expand=False).fillna("") if dated else ""
+    years = pd.Series("", index=table.index, dtype=object)
+    for column in (column for column in YEAR_COLUMNS if column in table):
+        years = years.where(years != "", years_of(table[column]))
+    table["year"] = years
     return table[~again].reset_index(drop=True)
 
 
@@ -95,7 +98,8 @@ def read_interactions(
     if split:
         table = with_parts(path, table, split, subject_ids)
     table["rate"] = _parse_rates(path, table["rate"])
-    table["time"], bad_times = parse_times(table["updated_at"])
+    table = _with_times(path, table)
+    bad_times = int((table["time"].isna() & (table["updated_at"] != "")).sum())
     known = table["subject_id"].isin(subject_ids)
     facts = {"rows": len(table), "rows of unknown titles": int((~known).sum()), "unparsable times": bad_times}
     table = table[known]
@@ -132,7 +136,7 @@ def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tupl
     _require_ids(path, table, "user_id", "subject_id")
     if COLUMN in rows:
         table[COLUMN] = known_codes(path, table)
-    table["time"], _ = parse_times(table["updated_at"]) if "updated_at" in table else (np.nan, 0)
+    table = _with_times(path, table) if "updated_at" in table else table.assign(time=np.nan)
     mine = table["user_id"].isin(rows["user_id"]) & table["subject_id"].isin(subject_ids)
     pairs = [pd.MultiIndex.from_frame(some[["user_id", "subject_id"]]) for some in (table, rows)]
     again = pairs[0].duplicated() | pairs[0].isin(pairs[1])
@@ -164,22 +168,14 @@ def _require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
             raise ValueError(f"{path} line {line}: {column} is empty; fill it in or delete the line")
 
 
-def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
-    """Parse ISO 8601 times (or seconds since 1970) to seconds since 1970, NaN where empty or unparsable.
-
-    Returns:
-        float64 seconds, and how many non-empty cells could not be parsed.
-    """
-    filled = cells[cells != ""]
-    seconds = pd.to_numeric(filled, errors="coerce").astype(float)
-    written = filled[seconds.isna()]
-    # pandas reads "now" and "today" as the clock's time, which is nothing a file can mean
-    written = written.where(written.str.contains(r"\d"), "")
-    dates = pd.to_datetime(written, errors="coerce", utc=True, format="ISO8601").astype("datetime64[us, UTC]")
-    # in microseconds, since nanoseconds do not reach far years
-    seconds[written.index] = (dates - pd.Timestamp(0, tz="UTC").as_unit("us")).dt.total_seconds().to_numpy()
-    seconds = seconds.where(np.isfinite(seconds))
-    return seconds.reindex(cells.index), int(seconds.isna().sum())
+def _with_times(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Read updated_at into time (seconds since 1970, NaN = unknown), and write out what only the whole column tells."""
+    cells, unknown = table["updated_at"], Unknown()
+    plain, seconds = plain_times(cells)
+    unknown.add(cells, seconds)
+    for sentence in unknown.sentences():
+        log.warning(f"{path.name}: {sentence}")
+    return table.assign(updated_at=plain, time=seconds)
 
 
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:

@@ -15,10 +15,13 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
+from dataset.times import Unknown
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, count, first_text, remarks_of
 from importers.kinds import OTHER, refusal
+from importers.lists import lists_of
 from importers.nameless import PREFIX
 from importers.owners import told_apart
+from importers.scale import read_scale
 
 # asked in this order: pairs accepts any table, so it comes last
 MODULES = (
@@ -111,11 +114,14 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
                 raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
             options = options._replace(owners=told_apart(files.lists))
             dropped: dict[str, int] = {}
-            chunks = [chunk for file in files.lists for chunk in chunks_of(made.lists, file, options, dropped)]
+            unknown = Unknown()
+            chunks = [chunk for _, chunk in lists_of(made, files.lists, options, dropped, unknown)]
             rows = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame(columns=list(ENTRY_COLUMNS))
             count(dropped, "without the number or the name of a title", (rows["subject_id"] == "").sum())
             rows = _of_one(path, rows[rows["subject_id"] != ""].reset_index(drop=True), options, dropped)
-            told = _told(made, files, options, dropped)
+            rates, of_scale = read_scale(rows["rate"].to_numpy(float))
+            rows = rows.assign(rate=rates)
+            told = (*_told(made, files, options, dropped), *unknown.sentences(), *of_scale)
             names = (
                 {}
                 if made.titles is None

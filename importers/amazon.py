@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from importers.common import CHUNK, Files, Format, Options, joined_names, plain
-from importers.sheets import bare_name, entries, files_in, head, open_any, times, titles
+from importers.sheets import bare_name, entries, files_in, head, open_any, titles
 
 KEY = re.compile(r'"(\w+)"\s*:')  # a quote inside a text has a backslash before it
 # the first keys of a line: enough of a file is read to see these
@@ -35,12 +35,7 @@ def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator
     """Read reviews; all editions of a product (parent_asin), where they are known, are one title."""
     for user_id, subject_id, rate, time, username, comment in _columns(path, _review, "reviews"):
         yield entries(
-            user_id=user_id,
-            subject_id=subject_id,
-            rate=rate,
-            username=username,
-            comment=comment,
-            updated_at=times(pd.Series(time, dtype=object)),
+            user_id=user_id, subject_id=subject_id, rate=rate, username=username, comment=comment, updated_at=time
         )
 
 

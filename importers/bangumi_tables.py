@@ -59,7 +59,7 @@ def takeout_lists(path: Path, options: Options, dropped: dict[str, int]) -> Iter
             user_id=user,
             username=user,
             subject_id=table["subject_id"],
-            rate=sheets.rates(sheet, table["我的评分"].replace("(无评分)", "")),
+            rate=sheets.rates(sheet, table["我的评分"].replace("(无评分)", ""), least=0),
             status=table["status"],
             comment=table["我的评论"].replace("(无评论)", "").map(plain),
             updated_at=table["最后标注"],
@@ -113,7 +113,7 @@ def _tsv_entries(sheet: sheets.Sheet, table: pd.DataFrame, dropped: dict[str, in
     return sheets.entries(
         user_id=table["uid"],
         subject_id=table["iid"].where(table["iid"] != "0", ""),
-        rate=sheets.rates(sheet, table["rate"]),
+        rate=sheets.rates(sheet, table["rate"], least=0),
         status=table["status"],
         comment=table["comment"].map(plain),
         updated_at=table["adddate"],

@@ -9,7 +9,7 @@ import pandas as pd
 from dataset.given import CODES
 from dataset.tables import on_one_line
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, joined_names, plain, year_of
-from importers.sheets import Sheet, bad_row, entries, mapped, parsed, rates, read, times, titles
+from importers.sheets import Sheet, bad_row, entries, mapped, parsed, rates, read, titles
 
 # names that columns go by, the likeliest first; case, spaces, hyphens and underscores do not count
 USUAL = {
@@ -61,8 +61,6 @@ def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
         if "rate" in cells:
             cells["rate"] = rates(sheet, cells["rate"])
-        if "updated_at" in cells:
-            cells["updated_at"] = times(cells["updated_at"])
         if "status" in cells:
             cells["status"] = mapped(cells["status"].map(_key), _STATUS)
         if "part" in cells:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes, open_text
+from dataset.times import year_of as year_of
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times;
 # part is that of a published split (see dataset.given), "" in sources without one
@@ -192,9 +193,3 @@ def plain(text: Any) -> str:
 def unescaped(text: Any) -> str:
     """Return text without HTML entities, which some sources escape twice; "" for None and NaN."""
     return "" if text is None or text != text else html.unescape(html.unescape(str(text)))
-
-
-def year_of(text: Any) -> str:
-    """Return the first year from 1900 to 2099 a text names, "" without one."""
-    found = re.search(r"(?<!\d)(?:19|20)\d\d(?!\d)", "" if text is None else str(text))
-    return found.group() if found else ""

@@ -64,7 +64,7 @@ def _read_lists(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     sheet = Sheet(path)
     for chunk in read(sheet, columns.values(), AS_DOWNLOADED):
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
-        cells["rate"] = rates(sheet, cells["rate"])
+        cells["rate"] = rates(sheet, cells["rate"], least=0)
         if "status" in cells:
             cells["status"] = mapped(pd.to_numeric(cells["status"], errors="coerce"), STATUS)
         if "comment" in cells:
@@ -102,7 +102,7 @@ def _read_integers(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
                 yield entries(
                     user_id=_texts(chunk["user_id"]),
                     subject_id=_texts(chunk["anime_id"]),
-                    rate=chunk["rating"],
+                    rate=chunk["rating"].clip(lower=0),
                     status=mapped(chunk[columns["status"]], STATUS) if "status" in columns else "done",
                 )
         except (ValueError, OverflowError) as error:

@@ -19,7 +19,6 @@ from importers.sheets import (
     rates,
     read,
     sibling_sheet,
-    times,
     titles,
 )
 
@@ -85,8 +84,8 @@ def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator
         yield entries(
             user_id=chunk["userId"],
             subject_id=chunk["movieId"],
-            rate=rates(sheet, chunk["rating"]),
-            updated_at=times(chunk["timestamp"]),
+            rate=rates(sheet, chunk["rating"], least=0),
+            updated_at=chunk["timestamp"],
         )
 
 

@@ -109,6 +109,7 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
-        takes="rates, times and comments in columns of usual names, or of those that --columns gives",
+        takes="rates of any scale (0 is unrated, below 0 a dislike), times in any form and comments, by usual names or "
+        "--columns",
     ),
 )

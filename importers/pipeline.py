@@ -15,11 +15,14 @@ import pandas as pd
 
 from dataset.readers import KNOWN_COLUMNS
 from dataset.tables import find_file
+from dataset.times import Unknown
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, chunks_of, count, joined_names
 from importers.kinds import OTHER, refusal
+from importers.lists import lists_of
 from importers.nameless import PREFIX, clean_id, found_by_name
 from importers.owners import Owners, told_apart
 from importers.rows import all_or_none_in_parts, write_rows
+from importers.scale import without
 from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
 from importers.tally import Tally, among, keys_of
 from importers.users import Dropped, Rules, Users
@@ -47,6 +50,8 @@ class Result(NamedTuple):
     parts: dict[str, int] = {}  # rows of each part of a published split; "" is in none
     nameless: tuple[int, int] = (0, 0)  # titles without a number: found by their names, and not
     shared: dict[str, tuple[Path, ...]] = {}  # users whose list is in several files, of which each is a whole list
+    told: tuple[str, ...] = ()  # sentences of what is not as it seems: unknown times, the scale of rates
+    min_rate: float | None = None  # from where on a rate is a positive, where that is not the default
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
@@ -103,6 +108,7 @@ def _put_in_place(work: Path, folder: Path) -> None:
 
 def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) -> Result:
     dropped_rows: Dropped = {}
+    unknown = Unknown()
     dropped_titles: Dropped = {}
     titles, adult, n_nameless = _spill_titles(sources, work / ANIME, options, dropped_titles)
     numbers = found_by_name(work / ANIME, ANIME_COLUMNS, titles) if n_nameless else {}
@@ -112,8 +118,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         all_or_none_in_parts(
             owners.meet(file, chunk) if made.lacking is None else chunk
             for made, files in sources
-            for file in files.lists
-            for chunk in chunks_of(made.lists, file, options, dropped_rows)
+            for file, chunk in lists_of(made, files.lists, options, dropped_rows, unknown)
         ),
         ENTRY_COLUMNS,
     )
@@ -139,6 +144,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
             f"no row is left{why_none}; name other statuses, fewer --min_rows, or the file of titles that "
             "goes with these lists"
         )
+    n_unrated = 0 if rows.scale.unrated is None else without(rows.scale.unrated, work / ROWS)
     if len(titles.keys):
         left = _left(titles, hidden, rows.titles.keys, rules, dropped_titles)
         _finish_titles(work / ANIME, titles, left)
@@ -151,9 +157,11 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     count(
         dropped_rows, "of other statuses, of users or titles that are left out", sum(users.excluded.values()) - n_known
     )
-    counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated, n_known)
     nameless = (len(numbers), n_nameless - len(numbers))
-    return Result(*counts, dropped_rows, dropped_titles, rows.parts, nameless, owners.shared())
+    counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated + n_unrated, n_known)
+    told = (*unknown.sentences(), *rows.scale.sentences(n_unrated))
+    shared = owners.shared()
+    return Result(*counts, dropped_rows, dropped_titles, rows.parts, nameless, shared, told, rows.scale.min_rate)
 
 
 # --- titles ---

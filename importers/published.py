@@ -131,7 +131,7 @@ FORMATS = (
         find_texts,
         read_texts,
         None,
-        takes="weights of SELFRec as rates; no times; no comments",
+        takes="weights of SELFRec as rates (0 is unrated); no times; no comments",
     ),
     Format(
         "rlmrec",

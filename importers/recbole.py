@@ -113,6 +113,7 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
-        takes="rates, times and comments in fields of usual names, such as rating, timestamp and review",
+        takes="rates of any scale (0 is unrated, below 0 a dislike), times in any form and comments, by "
+        "usual names of fields",
     ),
 )

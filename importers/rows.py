@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from dataset.given import COLUMN
 from dataset.readers import INTERACTION_COLUMNS, MAX_RATE
+from importers.scale import Scale, rate_texts
 from importers.spill import cleaned, create, write
 from importers.tally import Tally, keys_of
 
@@ -21,6 +22,7 @@ class Written(NamedTuple):
     unrated: int
     titles: Tally
     parts: dict[str, int]  # rows of each part; empty without a split
+    scale: Scale
 
 
 def all_or_none_in_parts(chunks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -48,7 +50,7 @@ def write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
         tables: chunks of ENTRY_COLUMNS, ids on one line each, or of what this function wrote before.
         path: of the file.
     """
-    total, unrated, titles, parts, columns = 0, 0, Tally(), {}, INTERACTION_COLUMNS
+    total, unrated, titles, parts, columns, scale = 0, 0, Tally(), {}, INTERACTION_COLUMNS, Scale()
     tables = iter(tables)
     first = next((table for table in tables if len(table)), None)
     if first is not None and COLUMN in first and (first[COLUMN] != "").any():
@@ -57,18 +59,15 @@ def write_rows(tables: Iterable[pd.DataFrame], path: Path) -> Written:
     with create(path, columns) as out, tqdm(unit=" rows", unit_scale=True, leave=False, disable=None) as bar:
         for table in (table for source in (waiting, tables) for table in source):
             rates = pd.to_numeric(table["rate"]).to_numpy(float)
-            rates = np.where((rates > 0) & (rates <= MAX_RATE), rates, 0)
+            rates = np.where(np.abs(rates) <= MAX_RATE, rates, 0)
             texts = {column: cleaned(table[column]) for column in ("comment", "updated_at")}
-            write(out, table.assign(rate=_rate_texts(rates), **texts)[list(columns)])
+            written, *kinds = rate_texts(rates)
+            scale.add(*kinds)
+            write(out, table.assign(rate=written, **texts)[list(columns)])
             titles.add(keys_of(table["subject_id"]))
             total, unrated = total + len(table), unrated + int((rates == 0).sum())
             if COLUMN in columns:
                 for part, n in table[COLUMN].value_counts().items():
                     parts[part] = parts.get(part, 0) + n
             bar.update(len(table))
-    return Written(total, unrated, titles, parts)
-
-
-def _rate_texts(rates: np.ndarray) -> np.ndarray:
-    kinds, which = np.unique(rates, return_inverse=True)
-    return np.array([np.format_float_positional(rate, trim="-") for rate in kinds], dtype=object)[which]
+    return Written(total, unrated, titles, parts, scale)

@@ -182,8 +182,8 @@ def _rows(sheet: Sheet, lines: Iterable[str], strict: bool = False) -> Any:
 # --- cells ---
 
 
-def rates(sheet: Sheet, cells: pd.Series) -> np.ndarray:
-    """Read rates (n,), 0 for what says unrated: nothing, NULL or a number below 0.
+def rates(sheet: Sheet, cells: pd.Series, least: float = -np.inf) -> np.ndarray:
+    """Read rates (n,), 0 for what says unrated: nothing, NULL or a number below the least of the scale.
 
     Raises:
         ValueError: a cell is no number; the message has its line.
@@ -194,7 +194,7 @@ def rates(sheet: Sheet, cells: pd.Series) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(values)[codes])
     if len(bad):
         bad_row(sheet, int(cells.index[bad[0]]), f"the rate {cells.iloc[bad[0]]!r} is not a number")
-    return np.maximum(values, 0)[codes]
+    return np.where(values < least, 0, values)[codes]
 
 
 def parsed(sheet: Sheet, cells: pd.Series, parse: Callable[[str], Any]) -> list[Any]:
@@ -219,13 +219,6 @@ def mapped(cells: Any, meanings: dict[Any, str]) -> np.ndarray:
     """Replace each cell by its meaning, "" for one without (n,)."""
     codes, kinds = pd.factorize(cells)
     return np.array([meanings.get(kind, "") for kind in kinds], dtype=object)[codes]
-
-
-def times(cells: pd.Series) -> pd.Series:
-    """Turn milliseconds since 1970 into seconds; other times stay as they are."""
-    numbers = pd.to_numeric(cells, errors="coerce")
-    late = numbers > 1e11  # seconds would be of the year 5138
-    return cells.where(~late, (numbers.where(late, 0) // 1000).astype("int64").astype(str).astype(object))
 
 
 # --- tables ---

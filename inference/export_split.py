@@ -69,7 +69,7 @@ def _write_recbole(dataset: Dataset, rows: pd.DataFrame, stem: Path) -> None:
             table = known.reindex(pairs.row.astype(np.int64) * dataset.n_items + pairs.col)
             table.insert(0, "user_id:token", users[pairs.row])
             table.insert(1, "item_id:token", items[pairs.col])
-            _write_table(stem.with_name(f"{stem.name}.{part}.inter"), table, float_format="%.12g")
+            _write_table(stem.with_name(f"{stem.name}.{part}.inter"), table)
     names = [" ".join(name.split()) for name in dataset.item_names]
     tags = [" ".join("_".join(tag.split()) for tag in of_one.splitlines()) for of_one in dataset.item_tags]
     table = pd.DataFrame({"item_id:token": items, "name:token_seq": names, "tags:token_seq": tags})
@@ -81,7 +81,14 @@ def _rates_and_times(dataset: Dataset, rows: pd.DataFrame) -> pd.DataFrame:
     users, items = _places(dataset, rows)
     columns = {"rating:float": rows["rate"].to_numpy(), "timestamp:float": rows["time"].to_numpy()}
     found = pd.DataFrame(columns, index=users * dataset.n_items + items)
-    return found[[column for column in found if found[column].fillna(0).any()]]
+    return found[[column for column in found if found[column].fillna(0).any()]].apply(_digits)
+
+
+def _digits(numbers: pd.Series) -> pd.Series:
+    """Write numbers with as many digits as it takes to read the same again, "" for NaN."""
+    which, kinds = pd.factorize(numbers)
+    texts = [np.format_float_positional(number, trim="-") for number in kinds]
+    return pd.Series(np.array([*texts, ""], dtype=object)[which], index=numbers.index)
 
 
 def _bare_rows(dataset: Dataset) -> pd.DataFrame:
@@ -116,9 +123,9 @@ def _copy(source: Path, folder: Path, name: str) -> None:
                 file.write(block)
 
 
-def _write_table(path: Path, table: pd.DataFrame, float_format: str | None = None) -> None:
+def _write_table(path: Path, table: pd.DataFrame) -> None:
     # csv quotes of the two kinds of line end only the one that it writes
     returns = any(table[column].str.contains("\r").any() for column in table.select_dtypes(exclude="number"))
     quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as file:
-        table.to_csv(file, sep="\t", index=False, lineterminator="\n", float_format=float_format, quoting=quoting)
+        table.to_csv(file, sep="\t", index=False, lineterminator="\n", quoting=quoting)

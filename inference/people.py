@@ -102,7 +102,7 @@ def by_rates(run: FinishedRun, rated: dict[int, float]) -> Person:
     rates, known = np.array([*rated.values()], float), run.dataset.rates
     if known is not None and top_of(rates) > top_of(known):
         rates = on_the_scale(run, rates, top_of(rates))
-    is_negative = (rates > 0) & (rates < run.config["min_rate"])
+    is_negative = (rates != 0) & (rates < run.config["min_rate"])
     return person(run, [*rated], scores_of(run, rates), is_negative=is_negative)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.ratings import DISLIKED, DROPPED, LIKED
-from dataset.readers import parse_times
+from dataset.times import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
 from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of
@@ -76,7 +76,7 @@ def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "")
             "time": parse_times(rows["updated_at"].astype(str))[0].to_numpy() if "updated_at" in rows else np.nan,
             "score": np.where(is_dropped, DROPPED, scores_of(run, rates)),
             "is_rated": is_dropped | (rates != 0),
-            "is_negative": is_dropped | ((rates > 0) & (rates < run.config["min_rate"])),
+            "is_negative": is_dropped | ((rates != 0) & (rates < run.config["min_rate"])),
         }
     )
     table = table[table["item"] >= 0].sort_values(["says", "time"], kind="stable", na_position="first")

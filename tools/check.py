@@ -158,6 +158,8 @@ def _split_advice(times: dict[str, Any]) -> str:
 def _rate_advice(rates: dict[str, Any]) -> str:
     if rates["unrated"] > 0.5:
         return f"--min_rate 0: {percent(rates['unrated'])} of the rows are unrated; with 1 they would be no positives."
+    if rates["advised"] is not None:
+        return f"--min_rate {rates['advised']:g}: the least rate above 0; with 1, the default, few rates are positives."
     return f"--min_rate 1 (the default): {percent(1 - rates['unrated'])} of the rows have a rate."
 
 

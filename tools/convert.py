@@ -22,6 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
+
 from dataset.readers import find_file
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options, remarks_of
@@ -130,6 +132,7 @@ def convert_summary(result: Result, folder: Path) -> str:
     for what, dropped in (("rows", result.dropped_rows), ("titles", result.dropped_titles)):
         if any(dropped.values()):
             lines.append(f"left out of the {what}: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items() if n))
+    lines += result.told
     if result.users < FEW:
         lines.append(
             f"lists of {FEW} people and more teach what goes with what; with fewer, add theirs, or convert a "
@@ -140,6 +143,8 @@ def convert_summary(result: Result, folder: Path) -> str:
     train.append("--model_name lsa" if result.described else "--fusion_mode none")
     if 2 * result.unrated > result.rows and not result.parts:
         train.append("--min_rate 0")
+    elif result.min_rate is not None and not result.parts:
+        train.append(f"--min_rate {np.format_float_positional(result.min_rate, trim='-')}")
     following = (
         f"python tools/check.py {shlex.quote(str(folder))}",
         " ".join(train),

@@ -13,6 +13,8 @@ from data_loader import Dataset
 from dataset.readers import read_anime, read_interactions
 from dataset.splits import PARTS
 from dataset.tables import find_file
+from dataset.times import SECONDS
+from importers.scale import Scale
 
 QUARTILES = ("least", "quarter", "median", "three quarters", "most")
 MOST_RATES = 21  # up to so many different rates are counted one by one
@@ -108,9 +110,11 @@ def quartiles(numbers: np.ndarray) -> dict[str, float]:
 def rates(values: np.ndarray, min_rate: float) -> dict[str, Any]:
     """Return the share of unrated rows and of positives, the quartiles of the others, and how often each rate is there.
 
-    More than MOST_RATES different ones are counted in ten equal steps.
+    More than MOST_RATES different ones are counted in ten equal steps. "advised" is the min_rate that suits them, None
+    for the default.
     """
-    rated = values[values > 0]
+    rated, scale = values[values != 0], Scale()
+    scale.add(*np.unique(values, return_counts=True))
     different, numbers = np.unique(rated, return_counts=True)
     names = [f"{rate:g}" for rate in different]
     if len(different) > MOST_RATES:
@@ -119,6 +123,7 @@ def rates(values: np.ndarray, min_rate: float) -> dict[str, Any]:
     return {
         "unrated": float((values == 0).mean()),
         "positive": float((values >= min_rate).mean()),
+        "advised": scale.min_rate,
         "quartiles": quartiles(rated),
         "counts": dict(zip(names, map(int, numbers), strict=True)),
     }
@@ -133,6 +138,7 @@ def times(rows: pd.DataFrame) -> dict[str, Any]:
     known = rows[rows["time"].notna()]
     if known.empty:
         return {"share": 0.0}
+    day = date if known["time"].max() >= SECONDS[0] else str  # an order has no dates
     often = known["time"].value_counts()
     return {
         "share": len(known) / len(rows),
@@ -143,7 +149,7 @@ def times(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def day(seconds: float) -> str:
+def date(seconds: float) -> str:
     """Write seconds since 1970 as a date; as they are, where a calendar has none."""
     try:
         return str(np.datetime64(int(seconds), "s").astype("datetime64[D]"))

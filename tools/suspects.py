@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from data_loader import Dataset
-from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_times
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS
 from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
 from dataset.text_files import VALID_FILE
+from dataset.times import SECONDS, parse_times
+from dataset.written_times import is_open as leaves_open
 from inference.title_search import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
@@ -131,10 +133,15 @@ def _users(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
 
 def _times(rows: pd.DataFrame) -> Iterable[Kind]:
     seconds, _ = parse_times(rows["updated_at"])
+    unknown = seconds.isna() & (rows["updated_at"] != "")
+    is_open = unknown & rows["updated_at"].where(unknown, "").map(leaves_open)
+    is_order = (seconds >= 0) & (seconds < SECONDS[0]) & pd.to_numeric(rows["updated_at"], errors="coerce").notna()
     for what, chosen, note in (
-        ("times that cannot be read", seconds.isna() & (rows["updated_at"] != ""), "taken for unknown"),
+        ("times that cannot be read", unknown & ~is_open, "taken for unknown"),
+        ("times that leave open whether day or month comes first", is_open, "taken for unknown"),
         ("times in the future", seconds > time.time() + DAY, "these rows count as the newest, and go to test"),
-        ("times before 1990", seconds < EARLIEST, "these rows count as the oldest; a placeholder?"),
+        ("times that are small numbers", is_order, "taken for an order without dates"),
+        ("times before 1990", (seconds < EARLIEST) & ~is_order, "these rows count as the oldest; a placeholder?"),
     ):
         yield (what, _cells(rows[chosen], "updated_at"), note)
     often = seconds.value_counts()

@@ -11,8 +11,9 @@ import pytest
 import scipy.sparse as sp
 
 from data_loader import Dataset
-from dataset.readers import parse_tags, parse_times
+from dataset.readers import parse_tags
 from dataset.splits import PARTS
+from dataset.times import parse_times
 from tests.helpers.data import write_data, write_tsv
 from tests.helpers.splits import (
     DISJOINT,

@@ -33,7 +33,7 @@ def test_reviews_of_2023_in_milliseconds_and_by_parent(tmp_path: Path) -> None:
     rows = lists_of(AMAZON["2023"], amazon_2023(tmp_path))
     assert rows["user_id"].tolist() == ["AE22", "AE23"]
     assert rows["subject_id"].tolist() == ["B0", "B9"]
-    assert rows["updated_at"].tolist() == ["1598567408", "1598567408"]
+    assert rows["updated_at"].tolist() == ["1598567408138", "1598567408999"]
     assert rows["comment"].tolist() == ['Fun \n"yes"', ""]
 
 

@@ -114,7 +114,7 @@ def test_statuses_and_milliseconds(tmp_path: Path) -> None:
     )
     rows = all_of(PAIRS.lists, path)
     assert rows["status"].tolist() == ["wish", "done", "on_hold", ""]
-    assert rows["updated_at"].tolist() == ["1598567408", "", "2020-01-01T00:00:00Z", "99"]
+    assert rows["updated_at"].tolist() == ["1598567408138", "", "2020-01-01T00:00:00Z", "99"]
 
 
 def test_blank_lines_and_spaces_around_cells_are_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_interactions(tmp_path: Path) -> None:
     rows = lists_of(RECBOLE, recbole(tmp_path))
     assert rows["user_id"].tolist() == ["196", "186"]
     assert rows["subject_id"].tolist() == ["0242", "302"]
-    assert rows["rate"].tolist() == [3, 0]
+    assert rows["rate"].tolist() == [3, -1]
     assert rows["updated_at"].tolist() == ["881250949", "891717742"]
 
 

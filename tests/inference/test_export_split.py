@@ -12,6 +12,9 @@ import pytest
 
 from config import get_config
 from data_loader import Dataset, load_dataset
+from importers import recognise
+from importers.common import Options
+from importers.pipeline import Rules, convert
 from inference.export_split import write_split
 from tests.helpers.data import write_tsv
 from tests.helpers.splits import DISJOINT, load, pairs, read_rows, write_timed
@@ -126,3 +129,62 @@ def test_the_recbole_files_beside_hold_the_same_split(source: Path, tmp_path: Pa
         assert {tuple(line.split("\t")[:2]) for line in lines} == pairs(dataset, part)
     shutil.rmtree(source)
     assert_same(dataset, load(tmp_path / "out"))
+
+
+def moments_of(path: Path) -> dict[tuple[str, str], float]:
+    with path.open(encoding="utf-8") as file:
+        return {
+            (row["user_id:token"], row["item_id:token"]): float(row["timestamp:float"])
+            for row in csv.DictReader(file, delimiter="\t")
+        }
+
+
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000], ids=["seconds", "milliseconds", "microseconds"])
+def test_times_travel_to_the_last_digit(unit: int, source: Path, tmp_path: Path) -> None:
+    """Also to RecBole's files, and back through the importer."""
+    rows = read_rows(source)
+    cells = [str(1_629_000_000 * unit + 5 * number) for number in range(len(rows))]
+    write_tsv(
+        source,
+        "interactions.tsv",
+        [(row["user_id"], row["subject_id"], "8.5", "", cell) for row, cell in zip(rows, cells, strict=True)],
+    )
+    (source / "known.tsv").unlink()
+    dataset, _ = written(source, tmp_path / "out")
+    assert len(np.unique(dataset.times)) == dataset.seen.nnz
+    again = load(tmp_path / "out")
+    assert_same(dataset, again)
+    np.testing.assert_array_equal(dataset.times, again.times)
+    for part in ("train", "valid", "test"):
+        moments = moments_of(tmp_path / "out" / f"out.{part}.inter")
+        matrix = getattr(dataset, part)
+        users, items = matrix.nonzero()
+        expected = {
+            (dataset.raw_user_ids[user], dataset.raw_item_ids[item]): time
+            for user, item, time in zip(users, items, dataset.times_of(matrix), strict=True)
+        }
+        assert moments == expected
+    for name in ("interactions.tsv", "anime.tsv", "user.tsv"):
+        (tmp_path / "out" / name).unlink()
+    convert([recognise(tmp_path / "out")], tmp_path / "back", Options(), Rules())
+    back = load(tmp_path / "back")
+    assert dict(zip(_pairs_of(back), back.times, strict=True)) == dict(
+        zip(_pairs_of(dataset), dataset.times, strict=True)
+    )
+
+
+def _pairs_of(dataset: Dataset) -> list[tuple[str, str]]:
+    users, items = dataset.seen.nonzero()
+    return [(dataset.raw_user_ids[user], dataset.raw_item_ids[item]) for user, item in zip(users, items, strict=True)]
+
+
+def test_days_before_months_stay_so_in_a_part_of_the_rows(tmp_path: Path) -> None:
+    """The one row that says so names a title that is not there, and is not exported."""
+    source = tmp_path / "source"
+    write_tsv(source, "anime.tsv", [(f"s{item}", f"t{item}", "", "") for item in range(6)])
+    rows = [("u", f"s{item}", 8, "", f"0{item + 1}/12/2021") for item in range(6)]
+    write_tsv(source, "interactions.tsv", [*rows, ("u", "gone", 8, "", "15/12/2021")])
+    dataset, _ = written(source, tmp_path / "out")
+    again = load(tmp_path / "out")
+    assert np.isfinite(dataset.times).all()
+    np.testing.assert_array_equal(dataset.times, again.times)

@@ -344,10 +344,12 @@ def test_years_change_neither_the_data_nor_their_texts(tmp_path: Path) -> None:
         ("year", "2004", 2004),
         ("aired", "2004-04-01 to 2005", 2004),
         ("year", "20045", None),
-        ("air_date", "Apr 2004", None),
+        ("air_date", "Apr 2004", 2004),
+        ("aired", "Apr 3, 1998 to Apr 24, 1999", 1998),
+        ("aired", "Not available", None),
     ],
 )
-def test_a_year_is_what_a_cell_starts_with(tmp_path: Path, header: str, cell: str, year: int | None) -> None:
+def test_a_year_is_the_first_that_a_cell_names(tmp_path: Path, header: str, cell: str, year: int | None) -> None:
     path = write_data(tmp_path / "data") / "anime.tsv"
     first, *lines = path.read_text(encoding="utf-8").splitlines()
     cells = [cell, *["1999"] * (len(lines) - 1)]

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from config import get_config
 from data_loader import Dataset, load_dataset
 from dataset.given import CODES
-from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_tags, parse_times
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_tags
 from dataset.splits import NOTHING_LEFT, PARTS
+from dataset.times import parse_times
 from inference.export_split import write_split
 from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, ids, put, written
 

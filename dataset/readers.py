@@ -1,7 +1,5 @@
 """The data files -> checked tables; an error names file, line, what was found, the remedy."""
 
-import ast
-import json
 import logging
 import re
 from pathlib import Path
@@ -11,6 +9,7 @@ import pandas as pd
 
 from dataset.given import COLUMN, known_codes, with_parts
 from dataset.tables import find_file, line_of, read_table
+from dataset.tags import parse_tags
 
 log = logging.getLogger("aglrec")
 
@@ -49,31 +48,6 @@ def read_anime(folder: Path) -> pd.DataFrame:
 def title_text(name: str, tags: list[str], summary: str) -> str:
     """Return what an encoder reads of a title: name, tags and summary, a line each."""
     return re.sub(r"\n+", "\n", f"{name}\n{' '.join(tags)}\n{summary}").strip()
-
-
-def parse_tags(cell: str) -> list[str]:
-    """Parse a tags_name cell: a JSON list, a Python-style list, or text separated by , ; | or 、.
-
-    Raises:
-        ValueError: the cell holds something, but no tag can be read from it.
-    """
-    if not cell:
-        return []
-    if cell.startswith("["):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return [str(tag).strip() for tag in parse(cell) if str(tag).strip()]
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                continue
-        tags = []
-    else:
-        tags = [tag.strip() for tag in re.split(r"[,;|、，；]", cell) if tag.strip()]
-    if not tags:
-        raise ValueError(
-            f"no tag can be read from tags_name {cell[:60]!r}; write a JSON list like "
-            '["a", "b"], or tags separated by commas, or leave it empty'
-        )
-    return tags
 
 
 def read_interactions(

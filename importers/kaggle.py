@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import pandas as pd
 
-from dataset.readers import parse_tags
+from dataset.tags import parse_tags
 from importers.common import CHUNK, Files, Format, Options, joined_names, plain, year_of
 from importers.sheets import (
     NO_VALUE,

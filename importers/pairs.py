@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.readers import parse_tags
 from dataset.tables import on_one_line
+from dataset.tags import parse_tags
 from importers import kaggle, movielens, recbole
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options

@@ -117,6 +117,7 @@ FORMATS = tuple(
         partial(_find, *keys),
         read_lists,
         read_titles,
+        takes="rates 1 to 5; times of the review; its text as comments",
     )
     for year, *keys in ((2018, REVIEW_2018, PRODUCT_2018), (2023, REVIEW_2023, PRODUCT_2023))
 )

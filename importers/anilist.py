@@ -150,5 +150,6 @@ FORMATS = (
         lists,
         titles,
         other_ids,
+        takes="rates up to 10, or up to 100, which become those of 10; times of the last change; notes as comments",
     ),
 )

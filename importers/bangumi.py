@@ -238,6 +238,7 @@ FORMATS = (
         find_archive,
         None,
         archive_titles,
+        takes="titles only, each with its year",
     ),
     Format(
         "bangumi-collections",
@@ -246,5 +247,6 @@ FORMATS = (
         collection_lists,
         collection_titles,
         lacking=lacking_pages,
+        takes="rates 1 to 10 (0 is unrated); times of the last change; comments",
     ),
 )

@@ -126,6 +126,7 @@ FORMATS = (
         find_takeout,
         takeout_lists,
         takeout_titles,
+        takes="rates 1 to 10; times of the last change; comments",
     ),
     Format(
         "bangumi-tsv",
@@ -133,5 +134,6 @@ FORMATS = (
         find_tsv,
         tsv_lists,
         None,
+        takes="rates 1 to 10 (0 is unrated); times of collecting; comments",
     ),
 )

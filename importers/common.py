@@ -51,6 +51,7 @@ class Format(NamedTuple):
     titles: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
     other_ids: Callable[[Path], dict[str, str]] | None = None
     lacking: Callable[[tuple[Path, ...], Options], dict[str, str]] | None = None
+    takes: str = ""  # a line for --list: what of rates, times and comments is taken; every format with lists has one
 
 
 class Files(NamedTuple):

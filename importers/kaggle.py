@@ -188,9 +188,10 @@ def _read_titles_2020(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
 # --- formats ---
 
 
-def _format(name: str, what: str, lists: tuple[Kind, ...], of_titles: tuple[Kind, ...]) -> Format:
+def _format(name: str, what: str, lists: tuple[Kind, ...], of_titles: tuple[Kind, ...], takes: str) -> Format:
     """Make a format of its kinds of files, of which a folder is read for the first that is there."""
-    return Format(name, what, partial(_find, lists, of_titles), partial(_read, lists), partial(_read, of_titles))
+    find = partial(_find, lists, of_titles)
+    return Format(name, what, find, partial(_read, lists), partial(_read, of_titles), takes=takes)
 
 
 def _find(lists: tuple[Kind, ...], of_titles: tuple[Kind, ...], source: Path) -> Files | None:
@@ -269,6 +270,7 @@ FORMATS = (
             Kind(LISTS, _read_integers, "^rating_complete", standalone=True),
         ),
         (Kind(TITLES_2020, _read_titles_2020), Kind(SYNOPSES, _read_titles)),
+        "rates 1 to 10 (0 is unrated); no times; no comments",
     ),
     # the author's cleaned files go before the raw ones, which lie beside them
     _format(
@@ -276,23 +278,27 @@ FORMATS = (
         "MyAnimeList Dataset (azathoth42): UserAnimeList.csv, AnimeList.csv, or cleaned ones",
         tuple(Kind(LISTS_2018, _read_lists, name) for name in ("cleaned", "filtered", "")),
         tuple(Kind(TITLES_2018, _read_titles, name) for name in ("cleaned", "filtered", "")),
+        "rates 1 to 10 (0 is unrated); times of the last change; no comments",
     ),
     _format(
         "kaggle-2023",
         "Anime Dataset 2023: users-score-2023.csv, anime-dataset-2023.csv",
         (Kind({**LISTS, "username": "Username"}, _read_lists),),
         (Kind(TITLES_2023, _read_titles),),
+        "rates 1 to 10; no times; no comments",
     ),
     _format(
         "kaggle-2016",
         "Anime Recommendations Database (CooperUnion): rating.csv, anime.csv",
         (Kind(LISTS, _read_lists, r"^ratings?\.csv$", standalone=True),),
         (Kind(TITLES_2016, _read_titles),),
+        "rates 1 to 10 (-1 is unrated); no times; no comments",
     ),
     _format(
         "kaggle-reviews",
         "Anime Dataset with Reviews (marlesson): reviews.csv or profiles.csv; animes.csv",
         (Kind(REVIEWS, _read_lists), Kind(FAVOURITES, _read_favourites)),
         (Kind(REVIEWED, _read_titles),),
+        "rates 1 to 10; no times; reviews as comments",
     ),
 )

@@ -125,4 +125,14 @@ def _time(cells: dict[str, str]) -> str:
     return ""
 
 
-FORMATS = (Format("mal-xml", "one list a file: MyAnimeList's export, animelist_*.xml or .xml.gz", find, lists, titles),)
+FORMATS = (
+    Format(
+        "mal-xml",
+        "one list a file: MyAnimeList's export, animelist_*.xml or .xml.gz",
+        find,
+        lists,
+        titles,
+        takes="rates 1 to 10 (0 is unrated); times of the last change if it has any, else of finishing or starting, "
+        "which may be a month or year; comments",
+    ),
+)

@@ -167,5 +167,6 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
+        takes="rates 0.5 to 5; times of rating; no comments",
     ),
 )

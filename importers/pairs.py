@@ -109,5 +109,6 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
+        takes="rates, times and comments in columns of usual names, or of those that --columns gives",
     ),
 )

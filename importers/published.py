@@ -125,6 +125,20 @@ def _of_one_folder(parts: dict[Path, str], needed: set[str]) -> tuple[Path, ...]
 
 
 FORMATS = (
-    Format("lightgcn", "train.txt, test.txt, valid.txt of LightGCN, AlphaRec or SELFRec", find_texts, read_texts, None),
-    Format("rlmrec", "trn_mat.npz, val_mat.npz, tst_mat.npz of RLMRec", find_matrices, read_matrix, None),
+    Format(
+        "lightgcn",
+        "train.txt, test.txt, valid.txt of LightGCN, AlphaRec or SELFRec",
+        find_texts,
+        read_texts,
+        None,
+        takes="weights of SELFRec as rates; no times; no comments",
+    ),
+    Format(
+        "rlmrec",
+        "trn_mat.npz, val_mat.npz, tst_mat.npz of RLMRec",
+        find_matrices,
+        read_matrix,
+        None,
+        takes="numbers of the matrices as rates; no times; no comments",
+    ),
 )

@@ -113,5 +113,6 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
+        takes="rates, times and comments in fields of usual names, such as rating, timestamp and review",
     ),
 )

@@ -120,7 +120,7 @@ def main() -> None:
     """Run the command line."""
     flags = Flags(__doc__)
     # argparse's own way to print something and leave, before it asks for what is missing
-    formats = "\n".join(f"{name:20} {made.what}" for name, made in FORMATS.items())
+    formats = "\n".join(f"{name:20} {made.what}\n{'':20} {made.takes}" for name, made in FORMATS.items())
     flags.add_argument("--list", action="version", help="print the formats and leave", version=formats + "\n")
     flags.add_argument("format", metavar="FORMAT")
     flags.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")

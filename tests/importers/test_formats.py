@@ -55,6 +55,14 @@ def test_pairs_are_asked_last() -> None:
     assert len(names) == len(set(names)) >= 6
 
 
+@pytest.mark.parametrize("made", importers.FORMATS.values(), ids=lambda made: made.name)
+def test_every_format_says_what_it_takes(made: Format) -> None:
+    assert "\n" not in made.takes
+    assert len(made.takes) < 160
+    assert all(word in made.takes for word in ("rates", "times", "comments")) or made.lists is None
+    assert made.takes
+
+
 # --- one person's list ---
 
 

@@ -158,12 +158,14 @@ def test_the_tool_says_what_is_wrong_with_an_option(
 
 
 @pytest.mark.slow
-def test_the_tool_lists_formats_a_line_each() -> None:
+def test_the_tool_lists_formats_and_what_each_takes() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "convert.py"), "--list"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(importers.FORMATS)
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == list(importers.FORMATS)
+    assert [line.strip() for line in lines[1::2]] == [made.takes for made in importers.FORMATS.values()]
 
 
 @pytest.mark.slow

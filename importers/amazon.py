@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from dataset.tags import tag_names
 from importers.common import CHUNK, Files, Format, Options, joined_names, plain
 from importers.sheets import bare_name, entries, files_in, head, open_any, times, titles
 
@@ -18,6 +19,8 @@ KEY = re.compile(r'"(\w+)"\s*:')  # a quote inside a text has a backslash before
 # the first keys of a line: enough of a file is read to see these
 REVIEW_2018, PRODUCT_2018 = {"reviewerID", "asin"}, {"category", "description"}
 REVIEW_2023, PRODUCT_2023 = {"rating", "title", "text"}, {"main_category", "title"}
+
+CATEGORIES = ("main_category", "category", "categories")
 
 
 def _find(review: set[str], product: set[str], source: Path) -> Files | None:
@@ -65,7 +68,7 @@ def _product(record: dict[str, Any]) -> tuple[Any, ...]:
     return (
         _text(record, "parent_asin", "asin"),
         joined_names(_text(record, "title")),
-        [html.unescape(tag) for key in ("main_category", "category", "categories") for tag in _parts(record, key)],
+        [html.unescape(tag) for key in CATEGORIES for tag in tag_names(record.get(key))],
         plain("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))),
     )
 

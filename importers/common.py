@@ -42,6 +42,7 @@ class Format(NamedTuple):
     raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
     under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
     lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
+    tell is for files whose columns are found by their names: lines that say which was taken for what, and which left.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Format(NamedTuple):
     titles: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None
     other_ids: Callable[[Path], dict[str, str]] | None = None
     lacking: Callable[[tuple[Path, ...], Options], dict[str, str]] | None = None
+    tell: Callable[[Path, Options], list[str]] | None = None
     takes: str = ""  # a line for --list: what of rates, times and comments is taken; every format with lists has one
 
 

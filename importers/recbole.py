@@ -13,8 +13,10 @@ import pandas as pd
 
 from dataset.splits import PARTS
 from dataset.tables import on_one_line
-from importers.columns import entries_by, guess, titles_by
+from dataset.tags import parse_tags
+from importers.columns import entries_by, guess, is_index, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
+from importers.layout import Layout, told
 from importers.sheets import Sheet, bare_name, files_in, header
 
 log = logging.getLogger("aglrec")
@@ -71,6 +73,12 @@ def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterato
     yield from titles_by(columns, _sheet(path), _tokens, "a .item file")
 
 
+def tell(path: Path, options: Options) -> list[str]:
+    """Say which fields of a file are taken for what."""
+    wanted = ENTRY_COLUMNS if ".inter" in bare_name(path) else TITLE_COLUMNS
+    return told(path, Layout(_sheet(path), _columns(path, options, wanted, ("subject_id",))))
+
+
 def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, str]:
     """Find which field holds what, types as in the header."""
     fields = _fields(path)
@@ -91,7 +99,7 @@ def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tupl
 
 def _fields(path: Path) -> dict[str, str]:
     """Return the fields of a header, name -> name:type; none if it is of another format."""
-    names = header(_sheet(path))
+    names = [name for name in header(_sheet(path)) if not is_index(name)]
     if not any(map(TYPE.search, names)) and {"user_id", "subject_id", "part"} <= set(guess(names, {}, ENTRY_COLUMNS)):
         return {name: name for name in names}  # MMRec's
     return {TYPE.sub("", name): name for name in names} if all(map(TYPE.search, names)) else {}
@@ -102,7 +110,9 @@ def _sheet(path: Path) -> Sheet:
 
 
 def _tokens(cell: str) -> list[str]:
-    """Split a token_seq: by spaces, but what has commas by commas, and each may stand in quotes."""
+    """Split a token_seq: by spaces, but what has commas by commas, and each may stand in quotes; or a list as code."""
+    if cell.startswith(("[", "{")):
+        return parse_tags(cell)
     return [token.strip(" '\"") for token in (cell.split(",") if "," in cell else cell.split())]
 
 
@@ -113,6 +123,7 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
+        tell=tell,
         takes="rates, times and comments in fields of usual names, such as rating, timestamp and review",
     ),
 )

@@ -62,11 +62,14 @@ def refuse_to_overwrite(folder: Path) -> None:
         )
 
 
-def sources_of(name: str, paths: list[Path]) -> list[Source]:
+def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
     """Recognise sources, each once, and say what they are."""
     sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
     for path, (made, files) in sources.items():
         log.info(f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}")
+        for file in dict.fromkeys((*files.lists, *files.titles)) if made.tell else ():
+            for line in made.tell(file, options):
+                log.info(line)
     return list(sources.values())
 
 
@@ -144,7 +147,7 @@ def main() -> None:
     rules = Rules(statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only)
     options = Options(asked.user, named_columns(asked.columns))
     try:
-        sources = sources_of(asked.format, asked.sources)
+        sources = sources_of(asked.format, asked.sources, options)
         result = convert(sources, asked.out, options, rules)
         warn_of_lacking(sources, options)
     except KeyboardInterrupt:

@@ -72,6 +72,9 @@ def read_interactions(
     table["time"], bad_times = parse_times(table["updated_at"])
     known = table["subject_id"].isin(subject_ids)
     facts = {"rows": len(table), "rows of unknown titles": int((~known).sum()), "unparsable times": bad_times}
+    unknown = table.loc[~known, "subject_id"]
+    floats = unknown.str.removesuffix(".0").isin(subject_ids) | unknown.isin(subject_ids.str.removesuffix(".0"))
+    as_floats = f" ({floats.sum():,} but for a .0 as of floats: write 12, not 12.0)" * bool(floats.any())
     table = table[known]
     # the newest of a pair stays: a stable sort by time, unknown times first, then the last of each pair
     newest = table["time"].fillna(-np.inf).argsort(kind="stable")
@@ -82,10 +85,12 @@ def read_interactions(
         log.warning(
             f"{path.name}: of {facts['rows']:,} rows: "
             + ", ".join(f"{count:,} {name}" for name, count in dropped.items())
-            + " (unknown titles and repeated pairs are left out, such times ignored)"
+            + f" (unknown titles{as_floats} and repeated pairs are left out, such times ignored)"
         )
     if table.empty:
-        raise ValueError(f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids")
+        raise ValueError(
+            f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids{as_floats}"
+        )
     return table.reset_index(drop=True), facts
 
 

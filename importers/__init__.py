@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
+from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text, unmarked
 
 # asked in this order: pairs accepts any table, so it comes last
 MODULES = (
@@ -122,10 +122,11 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
         except ValueError as error:
             raise ValueError(str(error).replace(str(small), str(path))) from None
     return made.name, rows.assign(
+        comment=unmarked(rows["comment"], drop=False),
         **{
             column: [known.get(title, "") for title in rows["subject_id"]]
             for column, known in (("name", names), ("other_id", others))
-        }
+        },
     )
 
 

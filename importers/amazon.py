@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dataset.tags import tag_names
-from importers.common import CHUNK, Files, Format, Options, joined_names, plain
+from importers.common import CHUNK, Files, Format, Options, from_html, joined_names
 from importers.sheets import bare_name, entries, files_in, head, open_any, times, titles
 
 KEY = re.compile(r'"(\w+)"\s*:')  # a quote inside a text has a backslash before it
@@ -60,7 +60,7 @@ def _review(record: dict[str, Any]) -> tuple[Any, ...]:
         float(_text(record, "rating", "overall") or 0),
         _text(record, "timestamp", "sort_timestamp", "sortTimestamp", "unixReviewTime"),
         joined_names(_text(record, "reviewerName")),
-        plain(_text(record, "text", "reviewText")),
+        from_html(_text(record, "text", "reviewText")),
     )
 
 
@@ -69,7 +69,7 @@ def _product(record: dict[str, Any]) -> tuple[Any, ...]:
         _text(record, "parent_asin", "asin"),
         joined_names(_text(record, "title")),
         [html.unescape(tag) for key in CATEGORIES for tag in tag_names(record.get(key))],
-        plain("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))),
+        from_html("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))),
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dataset.given import CODES
 from dataset.tables import on_one_line
-from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, joined_names, plain, year_of
+from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, from_html, joined_names, year_of
 from importers.ids import Ids
 from importers.sheets import Sheet, bad_row, entries, mapped, parsed, rates, read, times, titles
 
@@ -124,7 +124,7 @@ def titles_by(
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
         cells["subject_id"] = ids.clean(cells["subject_id"])
         tags = parsed(sheet, cells.pop("tags_name"), split) if "tags_name" in cells else [[]] * len(chunk)
-        for ours, clean in (("name", joined_names), ("summary", plain), ("year", year_of)):
+        for ours, clean in (("name", joined_names), ("summary", from_html), ("year", year_of)):
             if ours in cells:
                 cells[ours] = cells[ours].map(clean)
         yield titles(tags, **cells)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.tags import parse_tags
-from importers.common import CHUNK, Files, Format, Options, joined_names, plain, year_of
+from importers.common import CHUNK, Files, Format, Options, from_html, joined_names, plain, year_of
 from importers.sheets import (
     NO_VALUE,
     Sheet,
@@ -165,7 +165,7 @@ def _genres(cell: str) -> list[str]:
 
 
 def _synopsis(text: str) -> str:
-    text = plain(text)
+    text = from_html(text)
     return "" if text.casefold() in NO_VALUE or NO_SYNOPSIS.match(text) else text
 
 

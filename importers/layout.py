@@ -122,8 +122,8 @@ def _in_order(rows: list[list[str]]) -> tuple[dict[str, str], str]:
     if counted:
         orders += [("", *order) for order in ORDERS.get(len(columns) - 1, ()) if _fits(order, columns[1:])]
     if len(orders) > 1:
-        either = " or ".join(", ".join(name or "a number of the row" for name in order) for order in orders)
-        return {}, f"there is no header, and its columns may be {either}"
+        either = " or as ".join(f"({', '.join(name or 'number of the row' for name in order)})" for order in orders)
+        return {}, f"there is no header, and the columns can be read as {either}"
     if not orders:
         return {}, f"there is no header, and the first row is {on_one_line(', '.join(rows[0]) if rows else '')}"
     order, skipped = [name for name in orders[0] if name], len(orders[0]) - len([name for name in orders[0] if name])

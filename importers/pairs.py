@@ -67,8 +67,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
         found = on_one_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
         raise ValueError(
             f"{path} line 1: {why + '; ' * bool(why)}which column is the {' and the '.join(missing)}? "
-            f"(found: {found}); say so with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a number "
-            "if there is no header"
+            f"(found: {found}); say so with --columns {','.join(f'{ours}=NAME' for ours in missing)}, where NAME is a "
+            "number if there is no header"
         )
     return sheet, columns
 

@@ -26,6 +26,7 @@ from importers.common import (
     chunks_of,
     count,
     joined_names,
+    unmarked,
 )
 from importers.rows import all_or_none_in_parts, write_rows
 from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
@@ -50,6 +51,7 @@ class Rules(NamedTuple):
     min_rows: int = 1  # that a user must have
     adult: bool = False
     collected_only: bool = False
+    drop_spoilers: bool = False  # what marks of spoilers hold; the marks go in any case
 
 
 class Result(NamedTuple):
@@ -116,7 +118,7 @@ def _put_in_place(work: Path, folder: Path) -> None:
 def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) -> Result:
     dropped_rows: Dropped = {}
     dropped_titles: Dropped = {}
-    titles, adult = _spill_titles(sources, work / ANIME, options, dropped_titles)
+    titles, adult = _spill_titles(sources, work / ANIME, options, rules, dropped_titles)
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     entries = _batches(
         all_or_none_in_parts(
@@ -130,7 +132,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     with create(work / USERS, USER_COLUMNS) as names, create(work / KNOWN, KNOWN_COLUMNS) as known:
         users = Users(names, known, rules)
         rows = write_rows(
-            (users.meet(_clean(chunk, titles.keys, hidden, dropped_rows)) for chunk in entries), work / ROWS
+            (users.meet(_clean(chunk, titles.keys, hidden, rules, dropped_rows)) for chunk in entries), work / ROWS
         )
     kept = users.chosen(dropped_rows)
     if len(kept) < len(users.tally.keys):
@@ -166,7 +168,9 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
 # --- titles ---
 
 
-def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: Dropped) -> tuple[Tally, np.ndarray]:
+def _spill_titles(
+    sources: list[Source], path: Path, options: Options, rules: Rules, dropped: Dropped
+) -> tuple[Tally, np.ndarray]:
     """Write titles as they come; return in how many groups of files each came, and the ascending keys of adult ones.
 
     Of a group, the first row of a title counts. A file of titles alone is a group, since another may add what it
@@ -182,7 +186,7 @@ def _spill_titles(sources: list[Source], path: Path, options: Options, dropped: 
             met = Tally()
             chunks = (chunk for made, file in group for chunk in chunks_of(made.titles, file, options, dropped))
             for chunk in _batches(chunks, TITLE_COLUMNS):
-                table = chunk.map(one_line)
+                table = chunk.assign(summary=unmarked(chunk["summary"], rules.drop_spoilers)).map(one_line)
                 count(dropped, "without an id", (table["subject_id"] == "").sum())
                 table = table[table["subject_id"] != ""]
                 table = table.iloc[met.add(keys_of(table["subject_id"]))]
@@ -243,9 +247,13 @@ def _bare_titles(work: Path) -> None:
 # --- rows ---
 
 
-def _clean(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, dropped: Dropped) -> pd.DataFrame:
-    """Return the rows of titles that stay, their ids clean; known and hidden are ascending keys of titles."""
-    table = chunk.assign(user_id=cleaned(chunk["user_id"]), subject_id=cleaned(chunk["subject_id"]))
+def _clean(chunk: pd.DataFrame, known: np.ndarray, hidden: np.ndarray, rules: Rules, dropped: Dropped) -> pd.DataFrame:
+    """Return the rows of titles that stay, ids and comments clean; known and hidden are ascending keys of titles."""
+    table = chunk.assign(
+        user_id=cleaned(chunk["user_id"]),
+        subject_id=cleaned(chunk["subject_id"]),
+        comment=unmarked(chunk["comment"], rules.drop_spoilers),
+    )
     nameless = (table["user_id"] == "") | (table["subject_id"] == "")
     count(dropped, "without the id of a user or title", nameless.sum())
     table = table[~nameless]

@@ -138,14 +138,19 @@ def main() -> None:
     flags.add_argument("--adult", choices=("no", "yes"), default="no", help="keep adult titles")
     flags.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
     flags.add_argument("--user", default="", help="whose list it is, where the file does not say")
+    flags.add_argument("--spoilers", choices=("keep", "drop"), default="keep", help="what [spoiler] and the like hold")
     columns_help = "of pairs: which column is which, as in user_id=userId,subject_id=movieId"
     flags.add_argument("--columns", default="", metavar="OURS=THEIRS,...", help=columns_help)
+    lines_help = "of train.txt: a user and all their items, or user, item, weight; auto: as they look"
+    flags.add_argument("--text_lines", choices=("auto", "items", "triples"), default="auto", help=lines_help)
     asked = flags.parse_args()
     if not asked.overwrite:
         refuse_to_overwrite(asked.out)
     statuses, adult = named_statuses(asked.statuses), asked.adult == "yes"
-    rules = Rules(statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only)
-    options = Options(asked.user, named_columns(asked.columns))
+    rules = Rules(
+        statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only, asked.spoilers == "drop"
+    )
+    options = Options(asked.user, named_columns(asked.columns), asked.text_lines)
     try:
         sources = sources_of(asked.format, asked.sources, options)
         result = convert(sources, asked.out, options, rules)

@@ -9,7 +9,7 @@ import pytest
 
 import importers
 from importers import read_export, recognise
-from importers.common import ENTRY_COLUMNS, Format, Options, joined_names, plain
+from importers.common import ENTRY_COLUMNS, Format, Options, from_html, joined_names
 from tests.helpers.conversions import converted, entry, mal_list, rows_of, source, title
 
 # --- formats told apart ---
@@ -158,7 +158,7 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
     names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"
-    assert plain("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>") == "It's\ngood <3"
+    assert from_html("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>") == "It's\ngood <3"
 
 
 @pytest.mark.parametrize("name", ["Unknown", "None", "NULL", "Nan"])

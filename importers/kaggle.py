@@ -12,6 +12,7 @@ import pandas as pd
 
 from dataset.tags import parse_tags
 from importers.common import CHUNK, Files, Format, Options, from_html, joined_names, plain, year_of
+from importers.ids import Ids
 from importers.sheets import (
     NO_VALUE,
     Sheet,
@@ -62,14 +63,18 @@ class Kind(NamedTuple):
 
 def _read_lists(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     sheet = Sheet(path)
+    ids = {ours: Ids(sheet, columns[ours]) for ours in ("user_id", "subject_id")}
     for chunk in read(sheet, columns.values(), AS_DOWNLOADED):
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
+        cells |= {ours: of_one.clean(cells[ours]) for ours, of_one in ids.items()}
         cells["rate"] = rates(sheet, cells["rate"])
         if "status" in cells:
             cells["status"] = mapped(pd.to_numeric(cells["status"], errors="coerce"), STATUS)
         if "comment" in cells:
             cells["comment"] = [_review(text) for text in cells["comment"]]
         yield entries(**cells)
+    for of_one in ids.values():
+        of_one.tell()
 
 
 def _review(text: str) -> str:

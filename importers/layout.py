@@ -50,13 +50,10 @@ def layout_of(path: Path, given: dict[str, str]) -> Layout:
     rows = first_rows(sheet, SAMPLE)
     first = rows[0] if rows else []
     numbers = tuple(str(n + 1) for n in range(len(first)))
-    by_number = bool(given) and set(given.values()) <= set(numbers) - set(first)
-    if not by_number and (
-        set(given.values()) & set(first)
-        or guess(first, {}, COLUMNS)
-        or not any(map(is_number, first))
-        or (is_index(first[0]) and len(rows) > 1)
-    ):
+    is_named = bool(guess(first, {}, COLUMNS)) or not any(map(is_number, first)) or is_index(first[0]) and len(rows) > 1
+    # a first row that is no header may hold a 1 or 2 itself
+    by_number = bool(given) and set(given.values()) <= set(numbers) - (set(first) if is_named else set())
+    if not by_number and (is_named or set(given.values()) & set(first)):
         return Layout(sheet, guess(first, given, COLUMNS))
     sheet = sheet._replace(names=numbers)
     if given:

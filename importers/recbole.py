@@ -17,7 +17,7 @@ from dataset.tags import parse_tags
 from importers.columns import entries_by, guess, is_index, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
 from importers.layout import Layout, told
-from importers.sheets import Sheet, bare_name, files_in, header
+from importers.sheets import Sheet, bare_name, files_in, header, sibling_sheet
 
 log = logging.getLogger("aglrec")
 
@@ -31,7 +31,9 @@ def find(source: Path) -> Files | None:
         ValueError: beside the parts of a split stands a file of other rows, perhaps all of them.
     """
     files = [path for path in files_in(source) if bare_name(path).endswith((".inter", ".item")) and _fields(path)]
-    of_first = [path for path in files if _name_of_set(path) == _name_of_set(files[0])]
+    sets = {path: _name_of_set(path) for path in files}
+    # beside train.inter, whatever its name is, a .item file is of the same set
+    of_first = [path for path in files if files[0].parent in sets.values() or sets[path] == sets[files[0]]]
     found = Files(
         *(tuple(path for path in of_first if bare_name(path).endswith(ending)) for ending in (".inter", ".item"))
     )
@@ -46,14 +48,15 @@ def find(source: Path) -> Files | None:
 
 
 def _name_of_set(path: Path) -> Path:
-    """Return the path up to the first dot: ml-100k.part1.inter is of ml-100k."""
-    return path.with_name(path.name.split(".")[0])
+    """Return the path up to the first dot: ml-100k.part1.inter is of ml-100k; train.inter beside test.inter of all."""
+    return path.parent if _part_of(path) and path.name.count(".") == 1 else path.with_name(path.name.split(".")[0])
 
 
 def _part_of(path: Path) -> str:
     """Return the part that the name of a benchmark file says, "" if it says none."""
-    middle = bare_name(path).split(".")[1:-1]
-    return middle[-1] if middle and middle[-1] in PARTS else ""
+    *names, last = bare_name(path).split(".")[:-1]
+    is_part = names or all(sibling_sheet(path, f"{part}.inter") for part in ("train", "test"))
+    return last if last in PARTS and is_part else ""
 
 
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:

@@ -3,12 +3,12 @@
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # the full-width bar and the ideographic space part tags as their ASCII kin do; a plain space, "/" and "・" are inside
 # of tags ("slice of life", "Sci-Fi/Fantasy", "ボーイズ・ラブ"), but " / " parts genres on Douban
-SEPARATORS = re.compile(r"[,;|、，；｜\u3000]|\s/\s")
+SEPARATORS = re.compile(r"[,;|、，；｜\u3000\r\n]|\s/\s")
 HASHES, BRACKETED = re.compile(r"(?:#[^\s#]+#?\s*)+"), re.compile(r"(?:【[^【】]+】\s*)+")
 # {"name": "TV", "count": 12} of Bangumi's archive, {"id": 16, "name": "Animation"} of TMDB, and their kin
 NAME_KEYS = ("name", "tag", "tag_name", "tagname", "title", "label", "description", "value", "text")
@@ -51,7 +51,7 @@ def tag_names(value: Any) -> list[str]:
         ValueError: an object has no name.
     """
     try:
-        return [tag for tag in _names(value, DEPTH) if tag]
+        return _on_one_line(_names(value, DEPTH))
     except RecursionError:
         raise ValueError("tags are nested too deeply") from None
 
@@ -73,12 +73,17 @@ def _unread(cell: str, why: str = "") -> ValueError:
     )
 
 
+def _on_one_line(tags: Iterable[str]) -> list[str]:
+    """Return what is not empty; a tag is a line in a Dataset, so line ends are spaces."""
+    return [one for tag in tags if (one := " ".join(tag.splitlines()).strip())]
+
+
 def _parted(cell: str) -> list[str]:
     if HASHES.fullmatch(cell):
-        return [tag for tag in re.split(r"[\s#]+", cell) if tag]
+        return _on_one_line(re.split(r"[\s#]+", cell))
     if BRACKETED.fullmatch(cell):
-        return [tag.strip() for tag in re.split("[【】]", cell) if tag.strip()]
-    return [tag.strip() for tag in SEPARATORS.split(cell) if tag.strip()]
+        return _on_one_line(re.split("[【】]", cell))
+    return _on_one_line(SEPARATORS.split(cell))
 
 
 def _literal(cell: str, depth: int) -> list[str] | None:
@@ -93,7 +98,7 @@ def _literal(cell: str, depth: int) -> list[str] | None:
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
         try:
-            return [tag for tag in _names(value, depth) if tag]
+            return _on_one_line(_names(value, depth))
         except RecursionError:
             return None
     return None

@@ -45,6 +45,7 @@ USUAL = {
 COLUMNS = tuple(dict.fromkeys((*ENTRY_COLUMNS, *TITLE_COLUMNS)))
 # the column of row numbers that pandas writes unless it is told not to
 INDEX = re.compile(r"|unnamed: ?\d+(_level_\d+|\.\d+)*|level_\d+|index", re.IGNORECASE)
+UNRATED = r"-(0|1)(\.0*)?"  # -1 of data that have no other word for it
 STATUS_WORDS = {
     "wish": "wish plan_to_watch planned ptw",
     "done": "done completed watched",
@@ -85,7 +86,8 @@ def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
         cells |= {ours: ids[ours].clean(cells[ours]) for ours in ids}
         if "rate" in cells:
-            below += int(cells["rate"].str.startswith("-").sum() - (cells["rate"].str.fullmatch(r"-1(\.0*)?")).sum())
+            often = cells["rate"].value_counts()
+            below += int(often[often.index.str.startswith("-") & ~often.index.str.fullmatch(UNRATED)].sum())
             cells["rate"] = rates(sheet, cells["rate"])
         if "updated_at" in cells:
             cells["updated_at"] = times(cells["updated_at"])

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.tags import parse_tags
+from importers.columns import is_index
 from importers.common import CHUNK, Files, Format, Options, from_html, joined_names, plain, year_of
 from importers.ids import Ids
 from importers.sheets import (
@@ -200,7 +201,8 @@ def _format(name: str, what: str, lists: tuple[Kind, ...], of_titles: tuple[Kind
 
 
 def _find(lists: tuple[Kind, ...], of_titles: tuple[Kind, ...], source: Path) -> Files | None:
-    headers = {path: header(Sheet(path)) for path in files_in(source) if bare_name(path).endswith(".csv")}
+    files = [path for path in files_in(source) if bare_name(path).endswith(".csv")]
+    headers = {path: [name for name in header(Sheet(path)) if not is_index(name)] for path in files}
     found = Files(_first(lists, headers), _first(of_titles, headers))
     return found if any(found) else None
 

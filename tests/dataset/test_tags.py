@@ -48,6 +48,7 @@ from tools.suspects import suspicious_rows
         ("#恋爱 #校园", ["恋爱", "校园"]),
         ("#恋爱# #校园#", ["恋爱", "校园"]),
         ("C#, F#", ["C#", "F#"]),
+        ("恋爱\n校园", ["恋爱", "校园"]),
         ("【恋爱】【校园】", ["恋爱", "校园"]),
         ('["【恋爱】｜ x"]', ["【恋爱】｜ x"]),
     ],
@@ -84,6 +85,7 @@ OBJECTS = [
     ("('Action', 'Comedy')", ["Action", "Comedy"]),
     ("'Action', 'Comedy'", ["Action", "Comedy"]),
     ('[null, "Drama"]', ["Drama"]),
+    ('["slice\\nof life", "x\\u2028y"]', ["slice of life", "x y"]),
     ('[{"name": null}]', []),
     ('["[2020]", "[Oshi no Ko]"]', ["[2020]", "[Oshi no Ko]"]),
 ]

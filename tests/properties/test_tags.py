@@ -39,7 +39,7 @@ PARTED = (",", ", ", ";", "；", "，", "、", "|", " | ", "｜", "\u3000", " / 
 
 
 def cleaned(names: list[str]) -> list[str]:
-    return [name.strip() for name in names if name.strip()]
+    return [one for name in names if (one := " ".join(name.splitlines()).strip())]
 
 
 # a name that is itself a quoted text or a list of them is read as what it holds

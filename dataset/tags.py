@@ -17,10 +17,16 @@ NOTHING = ("", "nan", "none", "null", "<na>")
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 TOKEN = re.compile(rf"({QUOTED})|([\[({{])|([\])}}])|([,:])|([^\s\[\](){{}},:'\"]+)", re.DOTALL)
 WORDS = {"null": "None", "none": "None", "nan": "None", "true": "True", "false": "False"}
-MAKERS = re.compile(r"\b(?:(?:np\.|numpy\.)?array|list|tuple|set|frozenset)(?=\()|,\s*dtype=[^)\]]*(?=\))")
+# what numpy and Python write around a list, outside of quoted texts
+MAKERS = re.compile(
+    rf"({QUOTED})|\b(?:(?:np\.|numpy\.)?array|list|tuple|set|frozenset)(?=\()|,\s*dtype=[^)\]]*(?=\))", re.DOTALL
+)
 LITERAL = re.compile(rf"\s*(?:(?:np\.|numpy\.)?array|list|tuple|set|frozenset)?\(?\s*(?:[\[{{]|{QUOTED})", re.DOTALL)
 # what is left of an object that was taken for text, or parted at its commas
-PIECE = re.compile(r"""^[\[{(]*\s*(['"])[\w ]+\1\s*:|^[\[{(]+\s*['"]|(?:['"\d]|None|null)\s*[\]})]+$""")
+PIECE = re.compile(
+    r"""^[\[{(]*\s*(['"])[\w ]+\1\s*:|^[\[{(]+\s*(['"])[^'"]*\2?$"""
+    r"""|^[^\[({]*['"]\s*[\]})]+$|(?:\d|None|null)\s*\}[\])]*$"""
+)
 OBJECT = re.compile(r"""\{\s*['"][^'"]*['"]\s*:""")
 DEPTH = 4  # a list as text in a list as text and so on
 
@@ -110,7 +116,7 @@ def _evaluated(cell: str) -> Any:
     numpy parts the values of a list by spaces, ['Action' 'Comedy'], which Python alone would read as one text.
     """
     written, after_value, end = [], False, -1
-    for token in TOKEN.finditer(MAKERS.sub("", cell)):
+    for token in TOKEN.finditer(MAKERS.sub(lambda found: found[1] or "", cell)):
         quoted, opens, _, mark, word = token.groups()
         if quoted and token.start() == end:
             raise ValueError("two texts with nothing between them")

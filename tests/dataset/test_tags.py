@@ -85,6 +85,9 @@ OBJECTS = [
     ("('Action', 'Comedy')", ["Action", "Comedy"]),
     ("'Action', 'Comedy'", ["Action", "Comedy"]),
     ('[null, "Drama"]', ["Drama"]),
+    ("['list(a)', 'array(b), dtype=c)']", ["list(a)", "array(b), dtype=c)"]),
+    ("(2014)", ["(2014)"]),
+    ('(a so called "x"), Fate (2014)', ['(a so called "x")', "Fate (2014)"]),
     ('["slice\\nof life", "x\\u2028y"]', ["slice of life", "x y"]),
     ('[{"name": null}]', []),
     ('["[2020]", "[Oshi no Ko]"]', ["[2020]", "[Oshi no Ko]"]),
@@ -107,6 +110,24 @@ def test_a_set_is_its_members() -> None:
 def test_an_object_is_never_a_tag(cell: str) -> None:
     with pytest.raises(ValueError, match="no tag can be read from tags_name"):
         parse_tags(cell)
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("{'Action'", True),
+        ("'Drama'}", True),
+        ("'count': 12}", True),
+        ("{'id': 16", True),
+        ("[{'name': 'TV'", True),
+        ("Fate (2014)", False),
+        ('(so "x")', False),
+        ("'90s", False),
+        ("D.Gray-man [HD]", False),
+    ],
+)
+def test_pieces_of_objects(tag: str, expected: bool) -> None:
+    assert is_piece(tag) == expected
 
 
 def test_values_of_json() -> None:

@@ -137,8 +137,9 @@ def _names(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, dict):
         yield from _names_of_object(value, depth)
     elif isinstance(value, (list, tuple)):
+        counted = bool(value) and all(map(_text_of, value))
         for part in value:
-            yield from _names(part, depth)
+            yield from _names(_text_of(part) if counted else part, depth)
     elif isinstance(value, (set, frozenset)):
         yield from _names(sorted(value, key=str), depth)  # a set has no order of its own
     elif isinstance(value, str):
@@ -150,6 +151,13 @@ def _names(value: Any, depth: int) -> Iterator[str]:
         yield from [text] if nested is None else nested
     elif value is not None and value == value:
         yield str(value).strip()
+
+
+def _text_of(part: Any) -> str:
+    """Return the text of a pair of a text and a number, as of a Counter's most_common; "" of all else."""
+    if not isinstance(part, (list, tuple)) or {*map(type, part)} not in ({str, int}, {str, float}) or len(part) != 2:
+        return ""
+    return next(one for one in part if isinstance(one, str))
 
 
 def _names_of_object(found: dict[Any, Any], depth: int) -> Iterator[str]:

@@ -57,6 +57,8 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                          "split_seed. global_time: one date cuts everyone. A user with fewer than 3 positives keeps "
                          "them in train, except with global_time and given. The last four merge the parts of a column "
                          "part, and draw anew."),
+        "text_lines": Setting("auto", "what lines of train.txt are", one_of("auto", "items", "triples"), "items: user "
+                              "item item ... triples: user item weight. auto: items; lines like triples stop."),
         "valid_ratio": Setting(0.1, "share of positives held out to choose epoch and settings", BELOW_1,
                                "With 0 there is nothing to choose by: the last epoch stays, and titles without a "
                                "history are not listed."),

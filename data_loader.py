@@ -113,7 +113,8 @@ def _split_name(is_given: bool, config: dict[str, Any]) -> str:
 
 def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
     anime = read_anime(folder) if find_file(folder, "anime.tsv") else None
-    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder, None if anime is None else anime["subject_id"])
+    subject_ids = None if anime is None else anime["subject_id"]
+    rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder, subject_ids, config["text_lines"])
     user_ids, item_ids, part = (rows[column].to_numpy() for column in ("user", "item", "part"))
     part = take_split(f"{folder}", user_ids, item_ids, part, (len(raw_user_ids), len(raw_item_ids)), config)
     empty = [""] * len(raw_item_ids)

@@ -1,7 +1,5 @@
 """The data files -> checked tables; an error names file, line, what was found, the remedy."""
 
-import ast
-import json
 import logging
 import re
 from pathlib import Path
@@ -11,6 +9,7 @@ import pandas as pd
 
 from dataset.given import COLUMN, known_codes, with_parts
 from dataset.tables import find_file, line_of, read_table
+from dataset.tags import parse_tags
 from dataset.times import Unknown, plain_times, years_of
 
 log = logging.getLogger("aglrec")
@@ -54,31 +53,6 @@ def title_text(name: str, tags: list[str], summary: str) -> str:
     return re.sub(r"\n+", "\n", f"{name}\n{' '.join(tags)}\n{summary}").strip()
 
 
-def parse_tags(cell: str) -> list[str]:
-    """Parse a tags_name cell: a JSON list, a Python-style list, or text separated by , ; | or 、.
-
-    Raises:
-        ValueError: the cell holds something, but no tag can be read from it.
-    """
-    if not cell:
-        return []
-    if cell.startswith("["):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return [str(tag).strip() for tag in parse(cell) if str(tag).strip()]
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                continue
-        tags = []
-    else:
-        tags = [tag.strip() for tag in re.split(r"[,;|、，；]", cell) if tag.strip()]
-    if not tags:
-        raise ValueError(
-            f"no tag can be read from tags_name {cell[:60]!r}; write a JSON list like "
-            '["a", "b"], or tags separated by commas, or leave it empty'
-        )
-    return tags
-
-
 def read_interactions(
     folder: Path, subject_ids: pd.Series, split: str | None = None
 ) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -102,6 +76,9 @@ def read_interactions(
     bad_times = int((table["time"].isna() & (table["updated_at"] != "")).sum())
     known = table["subject_id"].isin(subject_ids)
     facts = {"rows": len(table), "rows of unknown titles": int((~known).sum()), "unparsable times": bad_times}
+    unknown = table.loc[~known, "subject_id"]
+    floats = unknown.str.removesuffix(".0").isin(subject_ids) | unknown.isin(subject_ids.str.removesuffix(".0"))
+    as_floats = f" ({floats.sum():,} but for a .0 as of floats: write 12, not 12.0)" * bool(floats.any())
     table = table[known]
     # the newest of a pair stays: a stable sort by time, unknown times first, then the last of each pair
     newest = table["time"].fillna(-np.inf).argsort(kind="stable")
@@ -112,10 +89,12 @@ def read_interactions(
         log.warning(
             f"{path.name}: of {facts['rows']:,} rows: "
             + ", ".join(f"{count:,} {name}" for name, count in dropped.items())
-            + " (unknown titles and repeated pairs are left out, such times ignored)"
+            + f" (unknown titles{as_floats} and repeated pairs are left out, such times ignored)"
         )
     if table.empty:
-        raise ValueError(f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids")
+        raise ValueError(
+            f"{path}: no row names a subject_id of anime.tsv; check that both files use the same ids{as_floats}"
+        )
     return table.reset_index(drop=True), facts
 
 

@@ -13,7 +13,8 @@ from dataset.tables import TEXT_FILES, existing_file, find_file, on_one_line, op
 log = logging.getLogger("aglrec")
 
 VALID_FILE = "valid.txt"
-HIGHEST_WEIGHT = 10
+# lines of user, item and weight are told by this
+HIGHEST_WEIGHT, MOST_WEIGHTS, ENOUGH = 10, 21, 5
 
 
 def is_text_folder(folder: Path) -> bool:
@@ -22,13 +23,14 @@ def is_text_folder(folder: Path) -> bool:
 
 
 def read_text_files(
-    folder: Path, subject_ids: pd.Series | None = None
+    folder: Path, subject_ids: pd.Series | None = None, kind: str = "auto"
 ) -> tuple[pd.DataFrame, dict[str, int], list[str], list[str]]:
     """Read train.txt, test.txt and, if it is there, valid.txt: one row a distinct pair, and counts of what was dropped.
 
     Args:
         folder: of the data.
         subject_ids: of anime.tsv, if the folder has one: the items, in its order.
+        kind: of the lines, as the setting text_lines has it.
 
     Returns:
         A table with user and item (row numbers) and part (index into PARTS), the counts, raw_user_ids and raw_item_ids.
@@ -38,7 +40,7 @@ def read_text_files(
             where there is a valid.txt, a pair is in two files.
     """
     names = (TEXT_FILES[0], VALID_FILE, TEXT_FILES[1]) if find_file(folder, VALID_FILE) else TEXT_FILES
-    found = pd.concat([_read_lines(existing_file(folder, name)) for name in names], ignore_index=True)
+    found = pd.concat([_read_lines(existing_file(folder, name), kind) for name in names], ignore_index=True)
     pairs = found.dropna().astype({"line": int, "part": int})  # an empty file has columns of no type
     raw_user_ids = _in_order(found["user"].unique().tolist())
     raw_item_ids = _in_order(pairs["item"].unique().tolist()) if subject_ids is None else subject_ids.tolist()
@@ -73,34 +75,66 @@ def read_text_files(
     return rows, {"rows": len(pairs), **dropped}, raw_user_ids, raw_item_ids
 
 
-def are_weighted(lines: list[list[str]]) -> bool:
-    """Tell whether lines, each as its words, are "user item weight" of a single pair, as SELFRec writes them.
+def kind_of_lines(lines: list[list[str]]) -> str:
+    """Tell what lines, each as its words, are: "items", "triples" or, where both are possible, "either".
 
-    Then each has three words, the last a small number, and users have many lines; in LightGCN's they have one.
+    Triples are "user item weight" of a single pair, as SELFRec writes them. Then each line has three words, the last a
+    number, few of which differ or all of which are small; and users have several lines. In LightGCN's they have one.
     """
+    if not lines or not all(len(words) == 3 and _is_number(words[2]) for words in lines):
+        return "items"
+    n_users, kinds = len({words[0] for words in lines}), {float(words[2]) for words in lines}
+    are_few = len(kinds) == 1 or len(kinds) <= min(MOST_WEIGHTS, len(lines) // 2)
+    are_small = all(0 <= weight <= HIGHEST_WEIGHT for weight in kinds)
+    if are_few and len(lines) > n_users or are_small and len(lines) >= 2 * n_users:
+        return "triples"
+    return "either" if are_few and len(lines) >= ENOUGH else "items"
+
+
+def check_triples(path: Path, numbered: list[tuple[int, list[str]]]) -> None:
+    """Raise ValueError unless every line of a file, (its number, its words), is a user, an item and a weight."""
+    for number, words in numbered:
+        if len(words) != 3 or not _is_number(words[2]):
+            what = f"{len(words)} words" if len(words) != 3 else f"the weight {on_one_line(words[2])!r}"
+            raise ValueError(
+                f"{path} line {number}: {what} where there should be user, item and weight, as in train.txt; fix or "
+                "delete that line"
+            )
+
+
+def doubt_about(path: Path) -> str:
+    """Say that lines were taken for a user and two items, and how to have them read as triples."""
     return (
-        bool(lines)
-        and all(len(words) == 3 and _is_weight(words[2]) for words in lines)
-        and len(lines) >= 2 * len({words[0] for words in lines})
+        f"{path}: every line has three words, and few of the last ones differ; they are taken for a user and two "
+        "items. If they are user, item and weight, as SELFRec writes them, add --text_lines triples"
     )
 
 
-def _is_weight(word: str) -> bool:
+def _is_number(word: str) -> bool:
     try:
-        return 0 <= float(word) <= HIGHEST_WEIGHT
+        return np.isfinite(float(word))
     except ValueError:
         return False
 
 
-def _read_lines(path: Path) -> pd.DataFrame:
+def _read_lines(path: Path, kind: str) -> pd.DataFrame:
     """Read a file into a row a pair, with its line and part; the item of a user without any is NaN."""
     with open_text(path) as file:
         numbered = [(number, words) for number, text in enumerate(file, 1) if (words := text.split())]
-    if are_weighted([words for _, words in numbered]):
-        raise ValueError(
-            f"{path} line {numbered[0][0]}: the lines look like user, item and weight, as SELFRec writes them, not "
-            "like a user and all their items; make a data folder of it with tools/convert.py auto"
-        )
+    if kind == "triples":
+        check_triples(path, numbered)
+        numbered = [(number, words[:2]) for number, words in numbered if float(words[2])]
+    elif kind == "auto":
+        found = kind_of_lines([words for _, words in numbered])
+        if found == "triples":
+            raise ValueError(
+                f"{path} line {numbered[0][0]}: the lines look like user, item and weight, as SELFRec writes them, not "
+                "like a user and all their items; add --text_lines triples to read them as that (weights other than 0 "
+                "then count alike), or --text_lines items; or make a data folder of it with tools/convert.py auto, "
+                "where weights are rates"
+            )
+        if found == "either" and path.name.startswith("train."):
+            log.warning(doubt_about(path))
     columns = {
         "user": [words[0] for _, words in numbered],
         "item": [words[1:] for _, words in numbered],

@@ -16,7 +16,18 @@ import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
 from dataset.times import Unknown
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, count, first_text, remarks_of
+from importers.common import (
+    ENTRY_COLUMNS,
+    NO_OPTIONS,
+    Files,
+    Format,
+    Options,
+    chunks_of,
+    count,
+    first_text,
+    remarks_of,
+    unmarked,
+)
 from importers.kinds import OTHER, refusal
 from importers.lists import lists_of
 from importers.nameless import PREFIX
@@ -140,10 +151,11 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
         except ValueError as error:
             raise ValueError(str(error).replace(str(small), str(path))) from None
     rows = rows.assign(
+        comment=unmarked(rows["comment"], drop=False),
         **{
             column: [known.get(title, "") for title in rows["subject_id"]]
             for column, known in (("name", names), ("other_id", others))
-        }
+        },
     )
     rows["subject_id"] = rows["subject_id"].mask(rows["subject_id"].str.startswith(PREFIX), "")
     rows.attrs["told"] = told

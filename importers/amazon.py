@@ -11,13 +11,16 @@ from typing import Any
 
 import pandas as pd
 
-from importers.common import CHUNK, Files, Format, Options, joined_names, plain
+from dataset.tags import tag_names
+from importers.common import CHUNK, Files, Format, Options, from_html, joined_names
 from importers.sheets import bare_name, entries, files_in, head, open_any, titles
 
 KEY = re.compile(r'"(\w+)"\s*:')  # a quote inside a text has a backslash before it
 # the first keys of a line: enough of a file is read to see these
 REVIEW_2018, PRODUCT_2018 = {"reviewerID", "asin"}, {"category", "description"}
 REVIEW_2023, PRODUCT_2023 = {"rating", "title", "text"}, {"main_category", "title"}
+
+CATEGORIES = ("main_category", "category", "categories")
 
 
 def _find(review: set[str], product: set[str], source: Path) -> Files | None:
@@ -52,7 +55,7 @@ def _review(record: dict[str, Any]) -> tuple[Any, ...]:
         float(_text(record, "rating", "overall") or 0),
         _text(record, "timestamp", "sort_timestamp", "sortTimestamp", "unixReviewTime"),
         joined_names(_text(record, "reviewerName")),
-        plain(_text(record, "text", "reviewText")),
+        from_html(_text(record, "text", "reviewText")),
     )
 
 
@@ -60,8 +63,8 @@ def _product(record: dict[str, Any]) -> tuple[Any, ...]:
     return (
         _text(record, "parent_asin", "asin"),
         joined_names(_text(record, "title")),
-        [html.unescape(tag) for key in ("main_category", "category", "categories") for tag in _parts(record, key)],
-        plain("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))),
+        [html.unescape(tag) for key in CATEGORIES for tag in tag_names(record.get(key))],
+        from_html("\n".join(part for key in ("features", "feature", "description") for part in _parts(record, key))),
     )
 
 

@@ -22,6 +22,7 @@ from importers.common import (
     count,
     files_under,
     first_text,
+    from_html,
     joined_names,
     plain,
     table_of,
@@ -154,7 +155,7 @@ def _title(entry: dict[str, Any]) -> dict[str, str]:
         "subject_id": _id(entry),
         "name": joined_names(*_names(media)),
         "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
-        "summary": plain(media.get("description")),
+        "summary": from_html(media.get("description")),
         "year": str(year or ""),
         "adult": "1" if media.get("isAdult") else "",
     }

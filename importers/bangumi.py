@@ -22,6 +22,7 @@ from importers.common import (
     count,
     files_under,
     first_text,
+    from_html,
     joined_names,
     plain,
     rate_of,
@@ -54,7 +55,7 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
         "subject_id": id_of(subject["id"]),
         "name": joined_names(subject.get("name_cn"), subject.get("name"), *aliases(infobox)),
         "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
-        "summary": plain(subject.get("summary") or subject.get("short_summary")),
+        "summary": from_html(subject.get("summary") or subject.get("short_summary")),
         "year": year_of(subject.get("date")) or year_of(_field(infobox, "放送开始|上映年度|发售日")),
         "adult": "1" if subject.get("nsfw") else "",
     }

@@ -22,6 +22,19 @@ TITLE_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year", "adult")
 STATUSES = ("wish", "done", "doing", "on_hold", "dropped", "")
 POSITIVE = ("done", "doing", "on_hold", "")
 CHUNK = 200_000  # rows
+# HTML's elements with or without attributes that have a value: "<harmony/>" and "a <b and b> c" are none
+ELEMENT = re.compile(
+    r"</?(?:a|abbr|b|big|blockquote|br|center|cite|code|dd|div|dl|dt|em|font|h[1-6]|hr|i|iframe|img|input|li|ol|p|pre|q|"
+    r"s|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul|video)"
+    r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))*\s*/?>",
+    re.IGNORECASE,
+)
+# innermost first; [mask] is Bangumi's, ~!text!~ AniList's
+SPOILER = re.compile(
+    r"\[(?P<mark>spoilers?|mask|s)(?:=[^\]\n]*)?\](?P<text>(?:(?!\[(?P=mark)[=\]]).)*?)\[/(?P=mark)\]", re.I | re.DOTALL
+)
+OPENING, NOTED = r"\[(?:spoilers?|mask)(?:=[^\]\n]*)?\]", re.compile(r"~!(.*?)!~", re.DOTALL)
+MARKED = re.compile(r"\[/?(?:spoilers?|mask|s)[=\]]|~!", re.IGNORECASE)
 
 
 class Options(NamedTuple):
@@ -30,6 +43,7 @@ class Options(NamedTuple):
     user: str = ""  # whose list it is, where the source has a single one and does not name its user
     columns: dict[str, str] = {}  # of pairs: our column -> that of the file
     owners: dict[Path, str] = {}  # whose lists files are whose own names do not tell them apart; see owners.told_apart
+    text_lines: str = "auto"  # of train.txt: items, triples (user, item, weight), or as they look
 
 
 NO_OPTIONS = Options()
@@ -45,6 +59,7 @@ class Format(NamedTuple):
     under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
     lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
     remarks is for lists that do not say all about themselves: sentences about what was taken for granted in a file.
+    tell is for files whose columns are found by their names: lines that say which was taken for what, and which left.
     """
 
     name: str
@@ -55,6 +70,7 @@ class Format(NamedTuple):
     other_ids: Callable[[Path], dict[str, str]] | None = None
     lacking: Callable[[tuple[Path, ...], Options], dict[str, str]] | None = None
     remarks: Callable[[Path, Options], list[str]] | None = None
+    tell: Callable[[Path, Options], list[str]] | None = None
     takes: str = ""  # a line for --list: what of rates, times and comments is taken; every format with lists has one
 
 
@@ -183,11 +199,40 @@ def joined_names(*names: Any) -> str:
 
 
 def plain(text: Any) -> str:
-    """Return a summary or comment without HTML entities and tags, on one line a paragraph; "" for None and NaN."""
-    text = unescaped(text).replace("\r\n", "\n").replace("\r", "\n")
-    text = re.sub(r"<br\s*/?>\s*", "\n", text, flags=re.IGNORECASE)
-    text = re.sub(r"</?[a-zA-Z][^<>]{0,200}>", "", text).replace("\0", "")
+    """Return a text that people wrote as text, without HTML entities and repeated spaces; "" for None and NaN.
+
+    What stands between < and > stays: "a<b" and "I <3 this" are no markup.
+    """
+    text = unescaped(text).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     return re.sub(r"[ \t\u00a0]+", " ", text).strip()
+
+
+def from_html(text: Any) -> str:
+    """Return a text of a source that writes HTML without its markup, on one line a paragraph; "" for None and NaN."""
+    text = re.sub(r"<br\s*/?>\s*", "\n", unescaped(text), flags=re.IGNORECASE)
+    text = re.sub(r"\s*</(?:p|div|li|ul|ol|h\d|tr)>\s*(?=\S)", "\n", text, flags=re.IGNORECASE)
+    return plain(ELEMENT.sub("", text))
+
+
+def without_spoilers(text: str, drop: bool = False) -> str:
+    """Return a text without the marks around spoilers and what is struck out, or, to drop them, without what they hold.
+
+    An opening mark that is never closed holds all that follows; [s] counts only if it is closed.
+    """
+    found = 1
+    while found:
+        text, found = SPOILER.subn("" if drop else r"\g<text>", text)
+    text = NOTED.sub("" if drop else r"\1", text)
+    text = re.sub(OPENING + ".*" * drop, "", text, flags=re.IGNORECASE | re.DOTALL)
+    return re.sub(r"\[/(?:spoilers?|mask)\]", "", text, flags=re.IGNORECASE).strip()
+
+
+def unmarked(cells: pd.Series, drop: bool) -> pd.Series:
+    """Do what without_spoilers does to every cell (n,)."""
+    marked = cells.str.contains(MARKED) if (cells != "").any() else np.zeros(len(cells), bool)
+    if not marked.any():
+        return cells
+    return cells.where(~marked, cells[marked].map(lambda text: without_spoilers(text, drop)))
 
 
 def unescaped(text: Any) -> str:

@@ -10,8 +10,10 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import pandas as pd
 
-from dataset.readers import parse_tags
-from importers.common import CHUNK, Files, Format, Options, joined_names, plain, year_of
+from dataset.tags import parse_tags
+from importers.columns import is_index
+from importers.common import CHUNK, Files, Format, Options, from_html, joined_names, plain, year_of
+from importers.ids import Ids
 from importers.sheets import (
     NO_VALUE,
     Sheet,
@@ -62,14 +64,18 @@ class Kind(NamedTuple):
 
 def _read_lists(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     sheet = Sheet(path)
+    ids = {ours: Ids(sheet, columns[ours]) for ours in ("user_id", "subject_id")}
     for chunk in read(sheet, columns.values(), AS_DOWNLOADED):
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
+        cells |= {ours: of_one.clean(cells[ours]) for ours, of_one in ids.items()}
         cells["rate"] = rates(sheet, cells["rate"], least=0)
         if "status" in cells:
             cells["status"] = mapped(pd.to_numeric(cells["status"], errors="coerce"), STATUS)
         if "comment" in cells:
             cells["comment"] = [_review(text) for text in cells["comment"]]
         yield entries(**cells)
+    for of_one in ids.values():
+        of_one.tell()
 
 
 def _review(text: str) -> str:
@@ -165,7 +171,7 @@ def _genres(cell: str) -> list[str]:
 
 
 def _synopsis(text: str) -> str:
-    text = plain(text)
+    text = from_html(text)
     return "" if text.casefold() in NO_VALUE or NO_SYNOPSIS.match(text) else text
 
 
@@ -195,7 +201,8 @@ def _format(name: str, what: str, lists: tuple[Kind, ...], of_titles: tuple[Kind
 
 
 def _find(lists: tuple[Kind, ...], of_titles: tuple[Kind, ...], source: Path) -> Files | None:
-    headers = {path: header(Sheet(path)) for path in files_in(source) if bare_name(path).endswith(".csv")}
+    files = [path for path in files_in(source) if bare_name(path).endswith(".csv")]
+    headers = {path: [name for name in header(Sheet(path)) if not is_index(name)] for path in files}
     found = Files(_first(lists, headers), _first(of_titles, headers))
     return found if any(found) else None
 

@@ -31,6 +31,7 @@ from importers.scores import of_ten, score_of
 from importers.statuses import status_of
 
 NUMBERED = {"1": "doing", "2": "done", "3": "on_hold", "4": "dropped", "6": "wish"}
+BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)  # what the site writes for a new line; all else is text
 EXPORTED_MANGA = "2"  # of user_export_type
 
 
@@ -71,7 +72,7 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
                     "subject_id": _id(cells),
                     "rate": rate,
                     "status": status,
-                    "comment": plain(cells.get("my_comments")),
+                    "comment": plain(BREAK.sub(" ", cells.get("my_comments") or "")),
                     "updated_at": _time(cells),
                 }
             )

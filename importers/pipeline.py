@@ -16,7 +16,18 @@ import pandas as pd
 from dataset.readers import KNOWN_COLUMNS
 from dataset.tables import find_file
 from dataset.times import Unknown
-from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, chunks_of, count, joined_names
+from importers.common import (
+    CHUNK,
+    ENTRY_COLUMNS,
+    TITLE_COLUMNS,
+    Files,
+    Format,
+    Options,
+    chunks_of,
+    count,
+    joined_names,
+    unmarked,
+)
 from importers.kinds import OTHER, refusal
 from importers.lists import lists_of
 from importers.nameless import PREFIX, clean_id, found_by_name
@@ -110,7 +121,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     dropped_rows: Dropped = {}
     unknown = Unknown()
     dropped_titles: Dropped = {}
-    titles, adult, n_nameless = _spill_titles(sources, work / ANIME, options, dropped_titles)
+    titles, adult, n_nameless = _spill_titles(sources, work / ANIME, options, rules, dropped_titles)
     numbers = found_by_name(work / ANIME, ANIME_COLUMNS, titles) if n_nameless else {}
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     owners = Owners()
@@ -125,7 +136,8 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     with create(work / USERS, USER_COLUMNS) as names, create(work / KNOWN, KNOWN_COLUMNS) as known:
         users = Users(names, known, rules)
         rows = write_rows(
-            (users.meet(_clean(chunk, numbers, titles.keys, hidden, dropped_rows)) for chunk in entries), work / ROWS
+            (users.meet(_clean(chunk, numbers, titles.keys, hidden, rules, dropped_rows)) for chunk in entries),
+            work / ROWS,
         )
     kept = users.chosen(dropped_rows)
     if len(kept) < len(users.tally.keys):
@@ -168,7 +180,7 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
 
 
 def _spill_titles(
-    sources: list[Source], path: Path, options: Options, dropped: Dropped
+    sources: list[Source], path: Path, options: Options, rules: Rules, dropped: Dropped
 ) -> tuple[Tally, np.ndarray, int]:
     """Write titles as they come; return how often each came, the ascending keys of adult ones, how many have no number.
 
@@ -185,7 +197,7 @@ def _spill_titles(
             met = Tally()
             chunks = (chunk for made, file in group for chunk in chunks_of(made.titles, file, options, dropped))
             for chunk in _batches(chunks, TITLE_COLUMNS):
-                table = chunk.map(one_line)
+                table = chunk.assign(summary=unmarked(chunk["summary"], rules.drop_spoilers)).map(one_line)
                 table["subject_id"] = table["subject_id"].map(clean_id)
                 count(dropped, "without an id", (table["subject_id"] == "").sum())
                 table = table[table["subject_id"] != ""]
@@ -249,20 +261,22 @@ def _bare_titles(work: Path) -> None:
 
 
 def _clean(
-    chunk: pd.DataFrame, numbers: dict[str, str], known: np.ndarray, hidden: np.ndarray, dropped: Dropped
+    chunk: pd.DataFrame, numbers: dict[str, str], known: np.ndarray, hidden: np.ndarray, rules: Rules, dropped: Dropped
 ) -> pd.DataFrame:
-    """Return the rows of titles that stay, their ids clean.
+    """Return the rows of titles that stay, their ids and comments clean.
 
     Args:
         chunk: of ENTRY_COLUMNS.
         numbers: ids that are made of names -> those of the same titles.
         known, hidden: ascending keys of titles.
+        rules: what stays of spoilers.
         dropped: where rows are counted that do not stay.
     """
     ids = cleaned(chunk["subject_id"], clean_id)
     if numbers:
         ids = np.array([numbers.get(id_, id_) for id_ in ids], dtype=object)
-    table = chunk.assign(user_id=cleaned(chunk["user_id"]), subject_id=ids)
+    comment = unmarked(chunk["comment"], rules.drop_spoilers)
+    table = chunk.assign(user_id=cleaned(chunk["user_id"]), subject_id=ids, comment=comment)
     nameless = (table["user_id"] == "") | (table["subject_id"] == "")
     count(dropped, "without the id of a user or title", nameless.sum())
     table = table[~nameless]

@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dataset.splits import PARTS
-from dataset.text_files import are_weighted
+from dataset.text_files import check_triples, doubt_about, kind_of_lines
 from importers.common import CHUNK, Files, Format, Options, count
 from importers.sheets import bare_name, entries, files_in, head, open_any, sibling_sheet
 from runtime.safe_files import load_arrays
@@ -30,23 +30,39 @@ def find_texts(source: Path) -> Files | None:
 
 def read_texts(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read one of the files; the lines of train.txt beside it say how they all are written."""
-    weighted = are_weighted([words for _, words in _lines(sibling_sheet(path, "train.txt") or path)])
+    kind = _kind(path, options)
     lines, part = _lines(path), TEXTS[bare_name(path)]
-    for number, words in lines if weighted else []:
-        if len(words) != 3:
-            raise ValueError(
-                f"{path} line {number}: {len(words)} words where there should be user, item and weight, as in "
-                "train.txt; fix or delete that line"
-            )
+    if kind == "triples":
+        check_triples(path, lines)
     for start in range(0, len(lines), LINES):
         some = [words for _, words in lines[start : start + LINES]]
         table = pd.DataFrame({"user": [words[0] for words in some], "item": [words[1:] for words in some]})
-        if weighted:
-            rates = pd.to_numeric(table["item"].str[1], errors="coerce").fillna(0).to_numpy(float)
-            yield entries(user_id=table["user"], subject_id=table["item"].str[0], rate=rates, part=part)
+        if kind == "triples":
+            weights = table["item"].str[1].astype(float)
+            count(counts, "of weight 0", (weights == 0).sum())
+            table, weights = table[weights != 0], weights[weights != 0]
+            yield entries(user_id=table["user"], subject_id=table["item"].str[0], rate=weights, part=part)
         else:
             table = table.explode("item").dropna()
             yield entries(user_id=table["user"], subject_id=table["item"], rate=1.0, part=part)
+
+
+def tell_texts(path: Path, options: Options) -> list[str]:
+    """Say how lines are read, where they may be of another kind."""
+    kind = _kind(path, options) if bare_name(path) == "train.txt" and options.text_lines == "auto" else "items"
+    if kind == "triples":
+        return [
+            f"{path}: lines of user, item and weight, since users have several; if they are a user and two items, "
+            "add --text_lines items"
+        ]
+    return [doubt_about(path)] if kind == "either" else []
+
+
+def _kind(path: Path, options: Options) -> str:
+    """Tell what the lines of a file and of those beside it are: train.txt decides."""
+    if options.text_lines != "auto":
+        return options.text_lines
+    return kind_of_lines([words for _, words in _lines(sibling_sheet(path, "train.txt") or path)])
 
 
 def _has_numbers(path: Path) -> bool:
@@ -131,6 +147,7 @@ FORMATS = (
         find_texts,
         read_texts,
         None,
+        tell=tell_texts,
         takes="weights of SELFRec as rates (0 is unrated); no times; no comments",
     ),
     Format(

@@ -13,9 +13,11 @@ import pandas as pd
 
 from dataset.splits import PARTS
 from dataset.tables import on_one_line
-from importers.columns import entries_by, guess, titles_by
+from dataset.tags import parse_tags
+from importers.columns import entries_by, guess, is_index, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options
-from importers.sheets import Sheet, bare_name, files_in, header
+from importers.layout import Layout, told
+from importers.sheets import Sheet, bare_name, files_in, header, sibling_sheet
 
 log = logging.getLogger("aglrec")
 
@@ -29,7 +31,9 @@ def find(source: Path) -> Files | None:
         ValueError: beside the parts of a split stands a file of other rows, perhaps all of them.
     """
     files = [path for path in files_in(source) if bare_name(path).endswith((".inter", ".item")) and _fields(path)]
-    of_first = [path for path in files if _name_of_set(path) == _name_of_set(files[0])]
+    sets = {path: _name_of_set(path) for path in files}
+    # beside train.inter, whatever its name is, a .item file is of the same set
+    of_first = [path for path in files if files[0].parent in sets.values() or sets[path] == sets[files[0]]]
     found = Files(
         *(tuple(path for path in of_first if bare_name(path).endswith(ending)) for ending in (".inter", ".item"))
     )
@@ -44,14 +48,15 @@ def find(source: Path) -> Files | None:
 
 
 def _name_of_set(path: Path) -> Path:
-    """Return the path up to the first dot: ml-100k.part1.inter is of ml-100k."""
-    return path.with_name(path.name.split(".")[0])
+    """Return the path up to the first dot: ml-100k.part1.inter is of ml-100k; train.inter beside test.inter of all."""
+    return path.parent if _part_of(path) and path.name.count(".") == 1 else path.with_name(path.name.split(".")[0])
 
 
 def _part_of(path: Path) -> str:
     """Return the part that the name of a benchmark file says, "" if it says none."""
-    middle = bare_name(path).split(".")[1:-1]
-    return middle[-1] if middle and middle[-1] in PARTS else ""
+    *names, last = bare_name(path).split(".")[:-1]
+    is_part = names or all(sibling_sheet(path, f"{part}.inter") for part in ("train", "test"))
+    return last if last in PARTS and is_part else ""
 
 
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -69,6 +74,12 @@ def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterato
     """Read a .item file."""
     columns = _columns(path, options, TITLE_COLUMNS, ("subject_id",))
     yield from titles_by(columns, _sheet(path), _tokens, "a .item file")
+
+
+def tell(path: Path, options: Options) -> list[str]:
+    """Say which fields of a file are taken for what."""
+    wanted = ENTRY_COLUMNS if ".inter" in bare_name(path) else TITLE_COLUMNS
+    return told(path, Layout(_sheet(path), _columns(path, options, wanted, ("subject_id",))))
 
 
 def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, str]:
@@ -91,7 +102,7 @@ def _columns(path: Path, options: Options, wanted: tuple[str, ...], needed: tupl
 
 def _fields(path: Path) -> dict[str, str]:
     """Return the fields of a header, name -> name:type; none if it is of another format."""
-    names = header(_sheet(path))
+    names = [name for name in header(_sheet(path)) if not is_index(name)]
     if not any(map(TYPE.search, names)) and {"user_id", "subject_id", "part"} <= set(guess(names, {}, ENTRY_COLUMNS)):
         return {name: name for name in names}  # MMRec's
     return {TYPE.sub("", name): name for name in names} if all(map(TYPE.search, names)) else {}
@@ -102,7 +113,9 @@ def _sheet(path: Path) -> Sheet:
 
 
 def _tokens(cell: str) -> list[str]:
-    """Split a token_seq: by spaces, but what has commas by commas, and each may stand in quotes."""
+    """Split a token_seq: by spaces, but what has commas by commas, and each may stand in quotes; or a list as code."""
+    if cell.startswith(("[", "{")):
+        return parse_tags(cell)
     return [token.strip(" '\"") for token in (cell.split(",") if "," in cell else cell.split())]
 
 
@@ -113,6 +126,7 @@ FORMATS = (
         find,
         read_lists,
         read_titles,
+        tell=tell,
         takes="rates of any scale (0 is unrated, below 0 a dislike), times in any form and comments, by "
         "usual names of fields",
     ),

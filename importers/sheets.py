@@ -209,10 +209,14 @@ def parsed(sheet: Sheet, cells: pd.Series, parse: Callable[[str], Any]) -> list[
 
 
 def bad_row(sheet: Sheet, row: int, what: str) -> NoReturn:
-    """Raise with the line on which row number `row` (from 0) starts; fields may hold line breaks."""
+    """Raise with the line of row number `row` (from 0)."""
+    raise ValueError(f"{sheet.path} line {line_of_row(sheet, row)}: {what}; fix or delete that line")
+
+
+def line_of_row(sheet: Sheet, row: int) -> int:
+    """Return the line on which row number `row` (from 0) starts; fields may hold line breaks."""
     with open_any(sheet.path, sheet.encoding) as file:
-        line = next(islice(first_lines(_rows(sheet, file)), row + (not sheet.names), None))
-    raise ValueError(f"{sheet.path} line {line}: {what}; fix or delete that line")
+        return next(islice(first_lines(_rows(sheet, file)), row + (not sheet.names), None))
 
 
 def mapped(cells: Any, meanings: dict[Any, str]) -> np.ndarray:

@@ -21,6 +21,7 @@ class Rules(NamedTuple):
     min_rows: int = 1  # that a user must have
     adult: bool = False
     collected_only: bool = False
+    drop_spoilers: bool = False  # what marks of spoilers hold; the marks go in any case
 
 
 class Users:

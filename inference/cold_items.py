@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dataset.readers import parse_tags, title_text
+from dataset.readers import title_text
+from dataset.tags import parse_tags, tag_names
 from inference.finished_run import FinishedRun
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
@@ -41,8 +42,11 @@ def read_title(fields: dict[str, Any]) -> Title:
             raise ValueError(f"{key} of a new title is {value!r}; it must be text")
     if not isinstance(tags, (str, list)):
         raise ValueError(f"tags_name of a new title is {tags!r}; it must be a list of tags, or text as in anime.tsv")
-    tags = parse_tags(tags.strip()) if isinstance(tags, str) else [str(tag).strip() for tag in tags]
-    title = Title(name.strip(), [tag for tag in tags if tag], summary.strip())
+    try:
+        tags = parse_tags(tags.strip()) if isinstance(tags, str) else tag_names(tags)
+    except ValueError as error:
+        raise ValueError(f"tags_name of a new title: {error}") from None
+    title = Title(name.strip(), tags, summary.strip())
     if not any(title):
         raise ValueError("a new title needs a name, tags_name or summary to be placed by; all are empty")
     return title

@@ -66,11 +66,14 @@ def refuse_to_overwrite(folder: Path) -> None:
         )
 
 
-def sources_of(name: str, paths: list[Path]) -> list[Source]:
+def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
     """Recognise sources, each once, and say what they are."""
     sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
     for path, (made, files) in sources.items():
         log.info(f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}")
+        for file in dict.fromkeys((*files.lists, *files.titles)) if made.tell else ():
+            for line in made.tell(file, options):
+                log.info(line)
     return list(sources.values())
 
 
@@ -172,16 +175,21 @@ def main() -> None:
     flags.add_argument("--adult", choices=("no", "yes"), default="no", help="keep adult titles")
     flags.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
     flags.add_argument("--user", default="", help="whose list it is, where the file does not say")
+    flags.add_argument("--spoilers", choices=("keep", "drop"), default="keep", help="what [spoiler] and the like hold")
     columns_help = "of pairs: which column is which, as in user_id=userId,subject_id=movieId"
     flags.add_argument("--columns", default="", metavar="OURS=THEIRS,...", help=columns_help)
+    lines_help = "of train.txt: a user and all their items, or user, item, weight; auto: as they look"
+    flags.add_argument("--text_lines", choices=("auto", "items", "triples"), default="auto", help=lines_help)
     asked = flags.parse_args()
     if not asked.overwrite:
         refuse_to_overwrite(asked.out)
     statuses, adult = named_statuses(asked.statuses), asked.adult == "yes"
-    rules = Rules(statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only)
-    options = Options(asked.user, named_columns(asked.columns))
+    rules = Rules(
+        statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only, asked.spoilers == "drop"
+    )
+    options = Options(asked.user, named_columns(asked.columns), asked.text_lines)
     try:
-        sources = sources_of(asked.format, asked.sources)
+        sources = sources_of(asked.format, asked.sources, options)
         result = convert(sources, asked.out, options, rules)
         options = with_owners(options, sources)
         warn_of_lacking(sources, options)

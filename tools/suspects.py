@@ -16,6 +16,7 @@ import pandas as pd
 from data_loader import Dataset
 from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS
 from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
+from dataset.tags import holds_objects, is_piece, parse_tags
 from dataset.text_files import VALID_FILE
 from dataset.times import SECONDS, parse_times
 from dataset.written_times import is_open as leaves_open
@@ -24,6 +25,8 @@ from inference.title_search import folded
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long
 LONG_COMMENT = 20  # characters
+# in scripts without spaces between words, and a slash in any
+SEVERAL = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]+ |[\u3040-\u30ff\u4e00-\u9fff]\u30fb|[^\s/]/[^\s/]")
 DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
 SHARED, MANY_ROWS = 0.05, 50  # a time of so many of the rows with one looks like a placeholder
 SINGLE, SINGLE_NOTE = "users with a single title", "they stay in train and are in no figure"
@@ -92,11 +95,32 @@ def _titles(titles: pd.DataFrame) -> Iterable[Kind]:
         [f"lines {_listed(group['line'])}: {_short(group['name'].iloc[0])}" for _, group in groups],
         "the same title twice, or a remake",
     )
+    yield from _tags(titles)
     lengths = titles.set_index("line")["summary"].str.len()
     yield (
         f"summaries of more than {LONG_SUMMARY:,} characters",
         [f"line {line}: {length:,} characters" for line, length in lengths[lengths > LONG_SUMMARY].items()],
         "a quote that is closed too late? Encoders read the beginning only",
+    )
+
+
+def _tags(titles: pd.DataFrame) -> Iterable[Kind]:
+    tags = titles["tags_name"].map(parse_tags)
+    objects, pieces = titles["tags_name"].map(holds_objects), tags.map(lambda of_one: any(map(is_piece, of_one)))
+    yield (
+        "tags_name cells that hold objects",
+        _cells(titles[objects], "tags_name"),
+        "their names are the tags; the rest of them is left out",
+    )
+    yield (
+        "tags that are pieces of objects or lists",
+        _cells(titles[pieces], "tags_name"),
+        "a list was parted as text; convert the source again, or write a JSON list of names",
+    )
+    yield (
+        "single tags that may be several",
+        _cells(titles[tags.map(len).eq(1) & titles["tags_name"].str.contains(SEVERAL)], "tags_name"),
+        "a space, / or \u30fb does not part tags; write commas where it should",
     )
 
 

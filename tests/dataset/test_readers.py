@@ -11,7 +11,6 @@ import pytest
 import scipy.sparse as sp
 
 from data_loader import Dataset
-from dataset.readers import parse_tags
 from dataset.splits import PARTS
 from dataset.times import parse_times
 from tests.helpers.data import write_data, write_tsv
@@ -35,38 +34,6 @@ def text_of(dataset: Dataset, subject_id: str) -> str:
 
 
 # --- tags ---
-
-
-@pytest.mark.parametrize(
-    ("cell", "tags"),
-    [
-        ('["mecha", "slow life"]', ["mecha", "slow life"]),
-        ("['mecha', 'slow life']", ["mecha", "slow life"]),
-        ('["a, b", "c;d|e、f"]', ["a, b", "c;d|e、f"]),
-        ("""["it's", 'x']""", ["it's", "x"]),
-        ('["搞笑"]', ["搞笑"]),
-        (r'["\u641e\u7b11"]', ["搞笑"]),
-        ("['搞笑', '日常']", ["搞笑", "日常"]),
-        ("a,b", ["a", "b"]),
-        ("a;b", ["a", "b"]),
-        ("a|b", ["a", "b"]),
-        ("搞笑、日常", ["搞笑", "日常"]),
-        ("slice of life, mecha", ["slice of life", "mecha"]),
-        ("a , b;c | d、e", ["a", "b", "c", "d", "e"]),
-        ("a,,b,", ["a", "b"]),
-        ("Sci-Fi", ["Sci-Fi"]),
-        ("", []),
-        ("[]", []),
-    ],
-)
-def test_tags_formats(cell: str, tags: list[str]) -> None:
-    assert parse_tags(cell) == tags
-
-
-@pytest.mark.parametrize("cell", ["[broken", ",;", "|", "、、", '["a", ', "[a b]", "['a'", "[" * 3000])
-def test_tags_that_parse_as_nothing_are_refused(cell: str) -> None:
-    with pytest.raises(ValueError, match="tags_name"):
-        parse_tags(cell)
 
 
 def test_tags_reach_the_item_text_in_every_format(tmp_path: Path) -> None:

@@ -223,6 +223,34 @@ def test_lines_of_user_item_and_weight_are_not_taken_for_two_items(tmp_path: Pat
     assert load(write_text(tmp_path, two_items_each, "0 20\n"), valid_ratio=0).train.nnz == 24
 
 
+def test_triples_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    lines = "".join(f"{user} {item} {item % 3}\n" for user in range(3) for item in range(10, 14))
+    folder = write_text(tmp_path, lines, "0 20 1\n1 21 5\n")
+    with pytest.raises(ValueError, match=r"train\.txt line 1: .* add --text_lines triples to read them"):
+        load(folder)
+    dataset = load(folder, text_lines="triples", valid_ratio=0)
+    assert pairs(dataset, "train") == {(str(user), str(item)) for user in range(3) for item in (10, 11, 13)}
+    assert pairs(dataset, "test") == {("0", "20"), ("1", "21")}
+    assert load(folder, text_lines="items", valid_ratio=0).n_items == 10
+    (folder / "test.txt").write_text("0 20 1\n1 21\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"test\.txt line 2: 2 words where there should be user, item and weight"):
+        load(folder, text_lines="triples")
+    (folder / "test.txt").write_text("0 20 1\n1 21 x\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"test\.txt line 2: the weight 'x' where"):
+        load(folder, text_lines="triples")
+
+
+def test_lines_that_may_be_triples_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_text(tmp_path, "".join(f"{user} {user + 10} 1\n" for user in range(12)), "0 20\n")
+    with caplog.at_level(logging.WARNING, "aglrec"):
+        load(folder, valid_ratio=0)
+        assert "train.txt: every line has three words" in caplog.text
+        assert "--text_lines triples" in caplog.text
+        caplog.clear()
+        load(write_text(tmp_path, "".join(f"{n} {n + 10} {n + 30}\n" for n in range(12)), "0 1\n"), valid_ratio=0)
+        assert "three words" not in caplog.text
+
+
 @pytest.mark.parametrize("model_name", ["lsa", "BAAI/bge-m3"])
 def test_text_files_have_nothing_to_encode(model_name: str, tmp_path: Path) -> None:
     config = get_config({"data_dir": str(write_random_text(tmp_path)), "model_name": model_name})

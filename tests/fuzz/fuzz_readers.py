@@ -20,7 +20,8 @@ import pandas as pd
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 MODULES = ["dataset.readers", "importers", "runtime.safe_files", "inference.title_search"]
 with atheris.instrument_imports(include=MODULES):
-    from dataset.readers import parse_tags, read_anime, read_interactions, read_user_names
+    from dataset.readers import read_anime, read_interactions, read_user_names
+    from dataset.tags import parse_tags
     from dataset.times import parse_times
     from importers import recognise
     from importers.common import NO_OPTIONS, chunks_of

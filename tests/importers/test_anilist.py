@@ -55,13 +55,13 @@ def read(folder: Path, answer: Any, options: Options = NO_OPTIONS) -> tuple[pd.D
     ],
 )
 def test_an_answer_is_known_and_read_wrapped_or_not(tmp_path: Path, wrap: Any) -> None:
-    (tmp_path / "ann.json").write_text(json.dumps(wrap({"lists": [group(entry(notes="It&#039;s <b>good</b>"))]})))
+    (tmp_path / "ann.json").write_text(json.dumps(wrap({"lists": [group(entry(notes="It&#039;s a<b>c"))]})))
     made, files = recognise(tmp_path)
     assert made.name == "anilist-json"
     assert files.lists == files.titles == (tmp_path / "ann.json",)
     _, rows = read_export(tmp_path / "ann.json")
     assert rows.to_numpy().tolist() == [
-        ["ann", "ann", "120", 8.0, "done", "It's good", "1400000000", "", "Fruits Basket / フルーツバスケット", "20"]
+        ["ann", "ann", "120", 8.0, "done", "It's a<b>c", "1400000000", "", "Fruits Basket / フルーツバスケット", "20"]
     ]
     titles = pd.concat(made.titles(files.titles[0], NO_OPTIONS, {}))
     assert titles.to_numpy().tolist() == [

@@ -252,7 +252,7 @@ def test_a_page_is_read(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text(
         page(
-            collected(8, comment="It&#39;s <b>good</b>\nreally"),
+            collected(8, comment="It&#39;s a<b>c\nreally"),
             collected(9, rate=0, type=1, subject=None),
             collected(10, type=3),
             collected(11, type=4),
@@ -272,7 +272,7 @@ def test_a_page_is_read(tmp_path: Path) -> None:
         "8",
         8.0,
         "done",
-        "It's good\nreally",
+        "It's a<b>c\nreally",
         "2022-07-01T12:00:00+08:00",
         "",
     ]

@@ -9,7 +9,7 @@ import pytest
 
 import importers
 from importers import read_export, recognise
-from importers.common import ENTRY_COLUMNS, Format, Options, joined_names, plain
+from importers.common import ENTRY_COLUMNS, Format, Options, from_html, joined_names, plain, without_spoilers
 from tests.helpers.conversions import converted, entry, mal_list, rows_of, source, title
 
 # --- formats told apart ---
@@ -158,7 +158,48 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
     names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"
-    assert plain("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>") == "It's\ngood <3"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p>It&#039;s<br/>\n <b>good</b> &lt;3</p>", "It's\ngood <3"),
+        ("<p>One.</p><p class='x'>Two <a href=\"y\">here</a></p>", "One.\nTwo here"),
+        ("a<b, c>d and <harmony/>; I <3 it <b and b> x <-> y", "a<b, c>d and <harmony/>; I <3 it <b and b> x <-> y"),
+        (None, ""),
+    ],
+)
+def test_markup_is_removed_where_the_source_has_it(text: str | None, expected: str) -> None:
+    assert from_html(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a<b", "I <3 this", "x <b>y</b> z", "if a <b and c> d", "1 < 2 > 0"])
+def test_plain_text_is_no_html(text: str) -> None:
+    assert plain(text) == text
+    assert plain(f"{text}&amp;\t x\r\n") == f"{text}& x"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "left"),
+    [
+        ("fine [spoiler]he dies[/spoiler] end", "fine he dies end", "fine  end"),
+        ("[mask]a [mask]b[/mask] c[/mask]d", "a b cd", "d"),
+        ("x [SPOILER=the end]y[/Spoiler]", "x y", "x"),
+        ("x [spoiler]never closed", "x never closed", "x"),
+        ("x[/spoiler] y", "x y", "x y"),
+        ("so [s]bad[/s] good", "so bad good", "so  good"),
+        ("book[s] and more", "book[s] and more", "book[s] and more"),
+        ("x ~!she lives!~", "x she lives", "x"),
+        ("[b]bold[/b] [1] [mask", "[b]bold[/b] [1] [mask", "[b]bold[/b] [1] [mask"),
+    ],
+)
+def test_marks_of_spoilers_go_and_what_they_hold_where_asked(text: str, kept: str, left: str, tmp_path: Path) -> None:
+    assert (without_spoilers(text), without_spoilers(text, drop=True)) == (kept, left)
+    for drop, expected in ((False, kept), (True, left)):
+        rows = [entry("u", "a", comment=text), entry("v", "a", comment="plain")]
+        converted(tmp_path, source(rows, [title("a", "x", summary=text)]), drop_spoilers=drop)
+        assert [row[3] for row in rows_of(tmp_path, "interactions.tsv")] == [" ".join(expected.split()), "plain"]
+        assert rows_of(tmp_path, "anime.tsv")[0][3] == " ".join(expected.split())
 
 
 @pytest.mark.parametrize("name", ["Unknown", "None", "NULL", "Nan"])

@@ -275,3 +275,13 @@ def test_a_film_called_unknown_keeps_its_name_and_loses_the_missing_ones(tmp_pat
         ),
     )
     assert titles_of(SET["2020"], tmp_path)["name"].tolist() == ["Unknown / アンノウン"]
+
+
+@pytest.mark.parametrize("name", ["rating.csv", "rating_complete.csv"])
+def test_a_column_of_row_numbers_and_ids_as_floats_change_nothing(tmp_path: Path, name: str) -> None:
+    rows = "".join(f"{n},{n}.0,{20 + n}.0,8\n" if name == "rating.csv" else f"{n},{n},{20 + n},8\n" for n in range(3))
+    write(tmp_path, **{name.replace(".", "__"): f",user_id,anime_id,rating\n{rows}"})
+    (owner,) = [made for made in kaggle.FORMATS if made.find(tmp_path)]
+    assert owner.name == {"rating.csv": "kaggle-2016", "rating_complete.csv": "kaggle-2020"}[name]
+    table = lists_of(owner, tmp_path)
+    assert table[["user_id", "subject_id", "rate"]].to_numpy().tolist()[1] == ["1", "21", 8]

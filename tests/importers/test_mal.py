@@ -52,14 +52,14 @@ def read(
 
 @pytest.mark.parametrize("name", ["animelist_1.xml", "animelist_1.xml.gz", "upload", "misnamed.gz"])
 def test_a_list_is_known_by_its_content_and_gzip_by_its_first_bytes(tmp_path: Path, name: str) -> None:
-    content = export(anime(1, title="Tom &amp; <i>", my_comments="<![CDATA[It's <b>good</b>]]>"))
+    content = export(anime(1, title="Tom &amp; <i>", my_comments="<![CDATA[It's 5 <6 & a<b>c]]>"))
     (tmp_path / name).write_bytes(gzip.compress(content) if name in ("animelist_1.xml.gz", "upload") else content)
     made, files = recognise(tmp_path)
     assert made.name == "mal-xml"
     assert files.lists == files.titles == (tmp_path / name,)
     assert all(tuple(chunk.columns) == TITLE_COLUMNS for chunk in made.titles(files.titles[0], NO_OPTIONS, {}))
     _, rows = read_export(tmp_path / name)  # with a single entry
-    assert rows.to_numpy().tolist() == [["ann", "ann", "1", 8.0, "done", "It's good", "", "", "Tom & <i>", ""]]
+    assert rows.to_numpy().tolist() == [["ann", "ann", "1", 8.0, "done", "It's 5 <6 & a<b>c", "", "", "Tom & <i>", ""]]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from config import get_config
 from dataset.splits import PARTS
 from importers import published, recognise
-from importers.common import NO_OPTIONS
+from importers.common import NO_OPTIONS, Options
 from importers.pipeline import convert
 from importers.users import Rules
 from inference.export_split import write_split
@@ -174,3 +174,33 @@ def test_a_matrix_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [len(chunk) for chunk in MATRICES.lists(tmp_path / "trn_mat.npz", NO_OPTIONS, {})] == [2, 2, 2, 2, 1]
     folder = lightgcn(tmp_path / "text")
     assert [len(chunk) for chunk in TEXTS.lists(folder / "train.txt", NO_OPTIONS, {})] == [2, 1, 0]
+
+
+def triples(folder: Path, users: int, each: int) -> Path:
+    lines = "".join(f"{user} {10 * title + user} 1\n" for user in range(users) for title in range(4, 4 + each))
+    return write(folder, train__txt=lines, test__txt="".join(f"{user} 9{user} 1\n" for user in range(users)))
+
+
+def test_users_of_two_lines_have_triples_and_it_is_told(tmp_path: Path) -> None:
+    folder = triples(tmp_path, 6, 2)
+    write(folder, train__txt=(folder / "train.txt").read_text() + "6 40 1\n7 40 0\n")
+    rows = lists_of(TEXTS, folder)
+    assert len(rows) == 13 + 6
+    assert set(rows["rate"]) == {1}
+    assert "7" not in set(rows["user_id"])  # of weight 0
+    (line,) = TEXTS.tell(folder / "train.txt", NO_OPTIONS)
+    assert "lines of user, item and weight" in line
+    assert line.endswith("add --text_lines items")
+    items = Options(text_lines="items")
+    assert len(lists_of(TEXTS, folder, items)) == 2 * (14 + 6)
+    assert TEXTS.tell(folder / "train.txt", items) == TEXTS.tell(folder / "test.txt", NO_OPTIONS) == []
+
+
+def test_lines_that_may_be_triples_are_items_and_the_option_is_named(tmp_path: Path) -> None:
+    folder = triples(tmp_path, 12, 1)
+    assert len(lists_of(TEXTS, folder)) == 2 * 24
+    (line,) = TEXTS.tell(folder / "train.txt", NO_OPTIONS)
+    assert line.endswith("add --text_lines triples")
+    rows = lists_of(TEXTS, folder, Options(text_lines="triples"))
+    assert len(rows) == 24
+    assert set(rows["part"]) == {"train", "test"}

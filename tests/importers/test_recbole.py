@@ -135,3 +135,28 @@ def test_wrong_and_broken_files(tmp_path: Path) -> None:
         all_of(RECBOLE.lists, folder / "c.inter")
     with pytest.raises(ValueError, match=r"d\.inter: no rows; give a \.inter file"):
         all_of(RECBOLE.lists, folder / "d.inter")
+
+
+def test_a_column_of_row_numbers_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, set__inter="\tuser_id:token\titem_id:token\n0\tann\t7\n1\tbob\t7\n")
+    assert lists_of(RECBOLE, tmp_path)["user_id"].tolist() == ["ann", "bob"]
+    untyped = "Unnamed: 0\tuserID\titemID\tx_label\n0\t1\t7\t0.0\n1\t2\t7\t2.0\n"
+    rows = lists_of(RECBOLE, write(tmp_path, set__inter=untyped))
+    assert rows[["user_id", "part"]].to_numpy().tolist() == [["1", "train"], ["2", "test"]]
+
+
+def test_parts_without_a_name_are_one_set(tmp_path: Path) -> None:
+    header = "user_id:token\titem_id:token\n"
+    files = {f"{part}__inter": f"{header}1\t{n}\n" for n, part in enumerate(("train", "valid", "test"))}
+    write(tmp_path, **files, ml__item="item_id:token\tclass:token_seq\n0\t['Action' 'Drama']\n")
+    rows = lists_of(RECBOLE, tmp_path)
+    assert dict(zip(rows["subject_id"], rows["part"], strict=True)) == {"0": "train", "1": "valid", "2": "test"}
+    assert json.loads(titles_of(RECBOLE, tmp_path)["tags_name"][0]) == ["Action", "Drama"]
+
+
+def test_fields_taken_and_left_are_told(tmp_path: Path) -> None:
+    header = "user_id:token\titem_id:token\tclicks:float\n"
+    path = write(tmp_path, set__inter=f"{header}1\t2\t3\n") / "set.inter"
+    assert RECBOLE.tell(path, Options())[0] == (
+        "set.inter: user_id:token is user_id, item_id:token is subject_id; left out: clicks:float"
+    )

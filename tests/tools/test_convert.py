@@ -71,6 +71,23 @@ def test_the_tool_says_what_was_taken_for_granted_and_who_is_in_several_files(tm
     assert "titles of lists without a number: 0 found by name among the others, 1 known by their names alone" in out
 
 
+def test_the_tool_says_which_columns_it_took_and_drops_spoilers(tmp_path: Path, call: Any) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(",user,item,when,review\n0,1,2,2020-01-02,a<b [spoiler]he dies[/spoiler]\n", encoding="utf-8")
+    code, out, err = call("auto", path, "--out", tmp_path / "D", "--spoilers", "drop")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:3] == [
+        "mine.csv: user is user_id, item is subject_id, review is comment; left out: the column without a name, when",
+        "mine.csv: when looks like times, and no column of a usual name holds them; if it does, add --columns "
+        "updated_at=when",
+    ]
+    assert (tmp_path / "D" / "interactions.tsv").read_text(encoding="utf-8").splitlines()[1] == "1\t2\t0\ta<b\t"
+    path.write_text("0,1,2\n1,1,3\n2,2,2\n3,2,4\n4,3,2\n", encoding="utf-8")
+    code, out, err = call("auto", path, "--out", tmp_path / "E")
+    assert code == 2
+    assert "(user_id, subject_id, rate) or as (number of the row, user_id, subject_id); which column" in err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("described", "text"), [(True, "--model_name lsa"), (False, "--fusion_mode none")])
 def test_the_next_commands_are_ones_that_run(described: bool, text: str, tmp_path: Path) -> None:

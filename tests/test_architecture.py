@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("dataset", "text"),
     ("data_loader", "importers", "evaluation.ranking"),
-    ("llm_embedding", "evaluation.tastes"),
+    ("llm_embedding", "evaluation.tastes", "evaluation.score_sums"),
     ("model", "evaluator"),
     ("evaluation.rated",),
     ("training",),

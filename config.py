@@ -281,7 +281,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; --config names a JSON file of settings, or a run's metrics.json")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_bytes())  # of any encoding of Unicode, with a mark or without
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is no JSON ({error}); write settings as {{"lr": 0.01, "epochs": 5}}') from None
     if not isinstance(found, dict):

@@ -61,6 +61,7 @@ import numpy as np
 from tqdm import tqdm
 
 from config import get_config
+from dataset.tables import read_input
 from inference import explanations
 from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
@@ -215,8 +216,7 @@ def read_users(run: FinishedRun, name: str) -> np.ndarray:
     """Read the rows of users from a file with an id a line, or from standard input if it is called -, each once."""
     if name != "-" and not Path(name).is_file():
         raise FileNotFoundError(f"{name} is missing; --users names a file with a user id a line, or - for the input")
-    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
-    ids = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    ids = dict.fromkeys(line.strip() for line in read_input(name).splitlines() if line.strip())
     known, unknown = ([raw for raw in ids if (raw in run.user_rows) == is_known] for is_known in (True, False))
     if not known:
         raise ValueError(f"none of the {len(ids):,} lines of {name} is the id of a user of this run")

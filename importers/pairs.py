@@ -30,9 +30,9 @@ def find(source: Path) -> Files | None:
     files = [path for path in files_in(source) if _delimiter(path)]
     if any(other.find(source) for other in OTHERS):
         return None
-    if files == [source]:
-        has = set(_layout(source, {})[1])
-        return Files(() if has & DESCRIBING and not has >= PAIR else (source,), (source,))
+    if len(files) == 1 and not source.is_dir():
+        has = set(_layout(files[0], {})[1])
+        return Files(() if has & DESCRIBING and not has >= PAIR else tuple(files), tuple(files))
     held = {path: set(_layout(path, {})[1]) for path in files if bare_name(path).endswith(ENDINGS)}
     found = Files(
         tuple(path for path, has in held.items() if has >= PAIR),

@@ -12,6 +12,7 @@ from runtime.settings import (
     BELOW_1,
     BOOL,
     CUTOFFS,
+    ENCODING,
     NOT_NEGATIVE,
     OR_CHOSEN,
     PART,
@@ -40,8 +41,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
                             "optionally, user.tsv and known.tsv; or else train.txt, test.txt and, optionally, "
-                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may end in .gz. FORMAT: README, "
-                            "section Bring your data.", runtime=True),
+                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may be packed (.gz). FORMAT: "
+                            "README, section Bring your data.", runtime=True),
+        "encoding": Setting("", "encoding of files that have no mark of theirs; empty: UTF-8", ENCODING, "Such as "
+                            "gb18030, big5, shift_jis or cp1252. What is UTF-8 beyond doubt is read so.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
                                "those of a grid of settings, encode the texts once.", runtime=True),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.given import COLUMN, known_codes, with_parts
+from dataset.numbers import HOW, to_numbers
 from dataset.tables import find_file, line_of, read_table
 
 log = logging.getLogger("aglrec")
@@ -184,12 +185,12 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
 
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     values, kinds = pd.factorize(cells)
-    rates = pd.to_numeric(pd.Series(kinds.where(kinds != "", "0"), dtype=object), errors="coerce").to_numpy(float)
+    rates = to_numbers(pd.Series(kinds.where(kinds != "", "0"), dtype=object))
     bad = ~(np.abs(rates) <= MAX_RATE)
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
         raise ValueError(
             f"{path} line {line_of(path, row)}: rate {cells.iloc[row]!r} is not a number (up to {MAX_RATE:,}, "
-            "or down to minus that); write a number, or leave it empty for collected but unrated"
+            f"or down to minus that); {HOW}, or leave it empty for collected but unrated"
         )
     return rates[values]

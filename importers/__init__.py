@@ -18,7 +18,7 @@ from dataset.tables import PACKED, on_one_line, open_bytes
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, Files, Format, Options, chunks_of, first_text
 from runtime.packings import members
 
-# asked in this order: pairs accepts any table, so it comes last
+# asked in this order: json_lines and pairs accept any table, so they come last
 MODULES = (
     "bangumi",
     "bangumi_tables",
@@ -29,8 +29,10 @@ MODULES = (
     "recbole",
     "published",
     "amazon",
+    "json_lines",
     "pairs",
 )
+ANY_TABLE = ("json-lines", "pairs")
 FORMATS: dict[str, Format] = {
     made.name: made for module in MODULES for made in import_module(f"importers.{module}").FORMATS
 }
@@ -73,7 +75,7 @@ def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[
     """Raise if a folder has files of a second format, which would be left out without a word."""
     if path.is_dir():
         for other, files in others:
-            if other.name != "pairs" and not {*files.lists, *files.titles} & {*first[1].lists, *first[1].titles}:
+            if other.name not in ANY_TABLE and not {*files.lists, *files.titles} & {*first[1].lists, *first[1].titles}:
                 raise ValueError(
                     f"{path} has files of {first[0].name} and of {other.name}; name the files or folders "
                     "one by one, or say which format with its name in the place of auto"

@@ -21,9 +21,8 @@ TSV_COLUMNS = ["uid", "iid", "typ", "state", "adddate", "rate", "comment"]
 
 def find_takeout(path: Path) -> Files | None:
     """Know the table by its header; on a Chinese Windows the script writes it in GB18030."""
-    found = files_under(
-        path, lambda file: sheets.bare_name(file).endswith(".csv") and _takeout_encoding(file) is not None
-    )
+    tables = files_under(path, lambda file: sheets.bare_name(file).endswith(".csv"))
+    found = tuple(file for file in tables if _takeout_encoding(file) is not None)
     return Files(found, found) if found else None
 
 

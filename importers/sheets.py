@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 import numpy as np
 import pandas as pd
 
+from dataset.numbers import HOW, to_numbers
 from dataset.tables import PACKED, first_lines, on_one_line, open_text, whole_rows
 from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, files_in
+from importers.json_rows import JSON, JsonRows
 from runtime.encodings import encoding_of
 from runtime.packings import archive_of, head_of
 
@@ -133,6 +135,8 @@ def _columns(rows: Iterator[list[str]], positions: list[int]) -> list[list[str]]
 
 def _rows(sheet: Sheet, lines: Iterable[str], strict: bool = False) -> Any:
     """Open a csv reader, which takes a delimiter of one character only: "::" becomes a tab."""
+    if sheet.delimiter == JSON:
+        return JsonRows(lines, sheet.path, sheet.names)
     delimiter, lines = sheet.delimiter, iter(lines)
     if len(delimiter) > 1:
         delimiter, lines = _one(delimiter), (line.replace(sheet.delimiter, "\t") for line in lines)
@@ -173,11 +177,10 @@ def rates(sheet: Sheet, cells: pd.Series) -> np.ndarray:
         ValueError: a cell is no number; the message has its line.
     """
     codes, kinds = pd.factorize(cells)
-    kinds = pd.Series(["0" if kind.casefold() in NO_VALUE else kind for kind in kinds], dtype=object)
-    values = pd.to_numeric(kinds, errors="coerce").to_numpy(float)
+    values = to_numbers(pd.Series(["0" if kind.casefold() in NO_VALUE else kind for kind in kinds], dtype=object))
     bad = np.flatnonzero(~np.isfinite(values)[codes])
     if len(bad):
-        bad_row(sheet, int(cells.index[bad[0]]), f"the rate {cells.iloc[bad[0]]!r} is not a number")
+        bad_row(sheet, int(cells.index[bad[0]]), f"the rate {cells.iloc[bad[0]]!r} is not a number ({HOW})")
     return np.maximum(values, 0)[codes]
 
 

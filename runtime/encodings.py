@@ -42,14 +42,6 @@ def unmarked_text_in(encoding: str) -> Iterator[None]:
         _named.reset(token)
 
 
-def is_encoding(name: str) -> bool:
-    """Tell whether text can be read in an encoding of this name."""
-    try:
-        return codecs.lookup(name)._is_text_encoding
-    except (LookupError, ValueError):
-        return False
-
-
 def encoding_of(start: bytes, known: str = "") -> str:
     """Tell the encoding of text: by its mark, else the one that is known, else by zeros, --encoding or UTF-8.
 

@@ -1,6 +1,6 @@
 """What a file is packed in, told by its first bytes whatever it is called, and what is in it as plain bytes.
 
-KINDS says which first bytes mean what. A path may lead into an archive: ml.zip/ml-1m/ratings.dat, or list.xlsx/Sheet1.csv.
+KINDS says which first bytes mean what. A path may lead into an archive: ml.zip/ml-1m/ratings.dat, list.xlsx/Sheet1.csv.
 Nothing is unpacked to a name of its own, and no more is unpacked than safe_files.max_unpacked_bytes allows.
 """
 
@@ -186,7 +186,9 @@ class _Opening:
             raise FileNotFoundError(f"{self.path} is missing: {self.whole.name} holds no such file")
         if not name and len(names) != 1:
             some = f" ({', '.join(names[:3])}{', ...' * (len(names) > 3)})" if names else ""
-            raise Refused(f"{self.path} holds {len(names):,} files or sheets{some} where one is wanted; {UNPACK}")
+            raise Refused(
+                f"{self.path} holds {len(names):,} files or sheets{some} where one is wanted; leave only that one in it"
+            )
         with in_sentences(self.path, container.kind):
             return self._bounded(container.open(name or names[0], delimiter), container.kind)
 
@@ -197,7 +199,7 @@ class _Opening:
         """Return what can be read from any place: a file as it lies on the disk, else a copy of what is unpacked."""
         if isinstance(stream.raw, io.FileIO):
             return stream
-        copy = self.stack.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))
+        copy = self.stack.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
         while block := stream.read(BUFFER):
             copy.write(block)
         copy.seek(0)

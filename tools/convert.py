@@ -25,7 +25,8 @@ from dataset.readers import find_file
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options
 from importers.pipeline import FILES, KNOWN, Result, Rules, Source, convert, is_unfinished
-from runtime.cli import Flags, run_script, whole_number
+from runtime.cli import Flags, named_encoding, run_script, whole_number
+from runtime.encodings import unmarked_text_in
 
 log = logging.getLogger("aglrec")
 
@@ -136,6 +137,8 @@ def main() -> None:
     flags.add_argument("--collected_only", action="store_true", help="leave out titles that no kept row names")
     flags.add_argument("--user", default="", help="whose list it is, where the file does not say")
     columns_help = "of pairs: which column is which, as in user_id=userId,subject_id=movieId"
+    encoding_help = "of files without a mark of theirs, such as gb18030, big5, shift_jis, cp1252 (default: UTF-8)"
+    flags.add_argument("--encoding", type=named_encoding, default="", metavar="NAME", help=encoding_help)
     flags.add_argument("--columns", default="", metavar="OURS=THEIRS,...", help=columns_help)
     asked = flags.parse_args()
     if not asked.overwrite:
@@ -144,9 +147,10 @@ def main() -> None:
     rules = Rules(statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only)
     options = Options(asked.user, named_columns(asked.columns))
     try:
-        sources = sources_of(asked.format, asked.sources)
-        result = convert(sources, asked.out, options, rules)
-        warn_of_lacking(sources, options)
+        with unmarked_text_in(asked.encoding):
+            sources = sources_of(asked.format, asked.sources)
+            result = convert(sources, asked.out, options, rules)
+            warn_of_lacking(sources, options)
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)

@@ -5,6 +5,7 @@ No file of an archive is written to the disk under its name; names that lead out
 
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 from importlib import import_module
@@ -79,7 +80,13 @@ def member_name(name: str) -> str:
     """Return the name of a file within an archive, "" for a folder, what a system left there, or a way out of it."""
     path = PurePosixPath(name.replace("\\", "/"))
     parts = path.parts
-    is_odd = name.endswith(("/", "\\")) or path.is_absolute() or ".." in parts or "\0" in name or ":" in parts[:1]
+    is_odd = (
+        name.endswith(("/", "\\"))
+        or path.is_absolute()
+        or ".." in parts
+        or "\0" in name
+        or re.match("[a-zA-Z]:", name) is not None
+    )
     if is_odd or not parts or any(part in LEAVINGS for part in parts) or parts[-1].startswith("._"):
         return ""
     return path.as_posix()

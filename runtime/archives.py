@@ -79,15 +79,9 @@ class Tar:
 def member_name(name: str) -> str:
     """Return the name of a file within an archive, "" for a folder, what a system left there, or a way out of it."""
     path = PurePosixPath(name.replace("\\", "/"))
-    parts = path.parts
-    is_odd = (
-        name.endswith(("/", "\\"))
-        or path.is_absolute()
-        or ".." in parts
-        or "\0" in name
-        or re.match("[a-zA-Z]:", name) is not None
-    )
-    if is_odd or not parts or any(part in LEAVINGS for part in parts) or parts[-1].startswith("._"):
+    is_folder = name.endswith(("/", "\\")) or not path.parts
+    leads_out = path.is_absolute() or ".." in path.parts or "\0" in name or re.match("[a-zA-Z]:", name)
+    if is_folder or leads_out or set(path.parts) & set(LEAVINGS) or path.name.startswith("._"):
         return ""
     return path.as_posix()
 

@@ -40,7 +40,11 @@ def converted(path: Path, out: Path) -> list[list[str]]:
         "carriage returns": PAIRS.replace("\r\n", "\r").encode(),
         "mark": PAIRS.encode("utf-8-sig"),
         "unicode text": PAIRS.replace(";", "\t").encode("utf-16"),
-        "quoted commas": b'user_id,item_id,rating,timestamp\n1,103,"10,5",1500001103\n1,109,8,1500001109\n2,103,"0,5",1500001108\n',
+        "quoted commas": PAIRS.replace(",", "'")
+        .replace(";", ",")
+        .replace("10'5", '"10,5"')
+        .replace("'5", '",5"')
+        .encode(),
         "bars": PAIRS.replace(";", "|").encode(),
     }.items(),
     ids=lambda item: item[0],

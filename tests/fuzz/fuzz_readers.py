@@ -3,8 +3,8 @@
     pip install atheris                                        (it has no wheels for some platforms)
     python tests/fuzz/fuzz_readers.py READER [-max_total_time=1200] [more flags of libFuzzer]
 
-READER is tables, tags, times, xml, json or packings. Whatever ends in anything but a result, or a ValueError or OSError of one
-line, is a crash: libFuzzer writes what caused it to crash-HASH.
+READER is tables, tags, times, xml, json or packings. Whatever ends in anything but a result, or a ValueError or OSError
+of one line, is a crash: libFuzzer writes what caused it to crash-HASH.
 """
 
 import bz2

@@ -18,7 +18,6 @@ from tests.helpers.import_samples import SAMPLES, lists_of, titles_of
 from tests.helpers.packed import PACKINGS
 
 PAIRS = "user_id;item_id;rating;timestamp\r\n1;103;10,5;1500001103\r\n1;109;8;1500001109\r\n2;103;,5;1500001108\r\n"
-SWAP = str.maketrans(";'", ",,")
 WANTED = [
     ["1", "103", "10.5", "", "1500001103"],
     ["1", "109", "8", "", "1500001109"],

@@ -3,11 +3,12 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.scripts.recommend.conftest import Call
+Call = Callable[..., tuple[int, str, str]]
 
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-32")
 

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from runtime.presets import PRESETS
 from runtime.settings import (
     ANY_NUMBER,
     AT_LEAST_1,
     BELOW_1,
     BOOL,
     CUTOFFS,
+    ENCODING,
     NOT_NEGATIVE,
     OR_CHOSEN,
     PART,
@@ -40,8 +42,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
                             "optionally, user.tsv and known.tsv; or else train.txt, test.txt and, optionally, "
-                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may end in .gz. FORMAT: README, "
-                            "section Bring your data.", runtime=True),
+                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may be packed (.gz). FORMAT: "
+                            "README, section Bring your data.", runtime=True),
+        "encoding": Setting("", "encoding of files that have no mark of theirs; empty: UTF-8", ENCODING, "Such as "
+                            "gb18030, big5, shift_jis or cp1252. What is UTF-8 beyond doubt is read so.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
                                "those of a grid of settings, encode the texts once.", runtime=True),
@@ -198,36 +202,6 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     },
 }
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # LightGCN as published: He et al. 2020, section 4.1
-    "paper": {
-        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 3, "lr": 0.001, "batch_size": 2048,
-        "reg_lambda": 0.0001, "epochs": 1000, "eval_every": 10, "early_stop_round": 50, "init": "normal",
-        "init_std": 0.1, "hard_negatives": 1,
-    },
-    # XSimGCL: the settings of its authors' code for Yelp2018
-    "xsimgcl": {
-        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 2, "lr": 0.001, "batch_size": 2048,
-        "reg_lambda": 0.0001, "loss": "xsimgcl", "cl_weight": 0.2, "cl_temperature": 0.15, "cl_layer": 1, "noise": 0.2,
-        "input_layer": False, "init": "normal", "init_std": 0.01, "epochs": 1000, "eval_every": 10,
-        "early_stop_round": 100,
-    },
-    # SimpleX: the settings of its authors' code for Yelp2018, but for negative_weight (150 there), which they tune for
-    # each data set; one layer gathers a user's titles
-    "simplex": {
-        "fusion_mode": "none", "embedding_dim": 64, "num_layers": 1, "lr": 0.0001, "batch_size": 512,
-        "reg_lambda": 1e-8, "loss": "simplex", "normalize": True, "negatives": 1000, "negative_weight": 10.0,
-        "margin": 0.9, "init": "normal", "init_std": 0.0001, "epochs": 200, "early_stop_round": 20,
-    },
-    # what the README recommends
-    "tuned": {
-        "loss": "softmax", "normalize": True, "temperature": 0.0, "init": "svd", "init_std": 0.1, "fusion_mode": "sum",
-        "whiten": True, "text_blocks": "lsa,names,tags", "embedding_dim": 256, "num_layers": 2, "batch_size": 256,
-        "lr": 0.03, "lr_schedule": "cosine", "epochs": 6, "reg_lambda": 0.0, "id_dropout": 0.1, "calibrate": True,
-        "linear_dim": 2048, "cold_cost": 0.005, "rating_weight": -1.0, "recency": -1.0,
-    },
-}
-
 # fmt: on
 
 # each setting by its name
@@ -283,7 +257,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; --config names a JSON file of settings, or a run's metrics.json")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_bytes())  # of any encoding of Unicode, with a mark or without
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is no JSON ({error}); write settings as {{"lr": 0.01, "epochs": 5}}') from None
     if not isinstance(found, dict):

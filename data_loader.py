@@ -16,6 +16,7 @@ from dataset.readers import read_anime, read_interactions, read_known, read_user
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
 from dataset.text_files import is_text_folder, read_text_files
+from runtime.encodings import unmarked_text_in
 
 __all__ = ["Comments", "Dataset", "check_k", "load_dataset", "normalized_adjacency", "pairs_of_items", "sorted_csr"]
 
@@ -34,8 +35,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     is a positive. Where nothing is in valid, it is drawn from train, at random.
 
     Args:
-        config: as from get_config; uses data_dir, early_stop_metric, min_rate, refit, refit_valid, split, split_seed,
-            the ratios and train_rows_per_user.
+        config: as from get_config; uses data_dir, encoding, early_stop_metric, min_rate, refit, refit_valid, split,
+            split_seed, the ratios and train_rows_per_user.
 
     Returns:
         The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. In the text format
@@ -46,7 +47,8 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
         FileNotFoundError, ValueError: one sentence with file, line, what was found and the remedy.
     """
     folder = Path(config["data_dir"])
-    dataset = (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config)
+    with unmarked_text_in(config["encoding"]):
+        dataset = (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config)
     metric = config["early_stop_metric"]
     if " " in metric and not dataset.has_rates:
         raise ValueError(

@@ -22,13 +22,13 @@ from runtime.cli import Flags, answer_early, share, whole_number
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
 # what is asked -> what can stand beside it
 BESIDE = {
-    "user": ("k", "out", "why", "taste", *FILTERS),
-    "new_user": ("k", "out", "why", "taste", *FILTERS),
-    "users": ("k", "out", "taste", *FILTERS),
+    "user": ("k", "out", "bom", "why", "taste", *FILTERS),
+    "new_user": ("k", "out", "bom", "why", "taste", *FILTERS),
+    "users": ("k", "out", "bom", "taste", *FILTERS),
     "similar": ("k", *FILTERS),
     "new_item": ("k", *FILTERS),
     "export": (),
-    "out": ("k", *FILTERS),  # everybody's lists, to a file
+    "out": ("k", "bom", *FILTERS),  # everybody's lists, to a file
     "everybody": ("k",),  # to recommendations.json, which holds what main.py wrote: nothing filtered
 }
 FLAGS = Flags(__doc__)
@@ -41,6 +41,7 @@ one_of.add_argument("--new_item", metavar="FILE", help="print what a new title i
 one_of.add_argument("--export", metavar="DIR", help="write vectors for an index of inner products, and the split")
 beside.add_argument("--k", metavar="N", type=whole_number(1), help="how many titles")
 beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .csv, .tsv or .parquet")
+beside.add_argument("--bom", action="store_true", help="begin a .csv or .tsv with a mark, by which Excel reads UTF-8")
 beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
 beside.add_argument("--taste", metavar="T", type=share, help="0: what they will watch .. 1: what they will rate highly")
 beside.add_argument("--new", action="store_true", help="only titles without a pair in train")
@@ -61,6 +62,7 @@ import numpy as np
 from tqdm import tqdm
 
 from config import get_config
+from dataset.tables import read_input
 from inference import explanations
 from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
@@ -75,6 +77,7 @@ from inference.top_k import check_format, each_list, write_lists
 from inference.user_list import read_user_list
 from runtime import manifest
 from runtime.cli import run_script
+from runtime.encodings import unmarked_text_in
 
 log = logging.getLogger("aglrec")
 
@@ -92,8 +95,12 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
     asked.what = what_is_asked([name for name, value in vars(asked).items() if value != FLAGS.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
+    if asked.bom and asked.out is None:
+        raise ValueError("--bom is for a file that --out names; add --out lists.csv")
     if asked.out is not None:
         check_format(Path(asked.out))
+        if asked.bom and not asked.out.endswith((".csv", ".tsv")):
+            raise ValueError(f"{asked.out!r} is no table for Excel; end --out in .csv or .tsv, or leave out --bom")
         if asked.why and not asked.out.endswith((".json", ".jsonl")):
             raise ValueError(
                 f"{asked.out!r} has no place for reasons; end --out in .json or .jsonl, or leave out --why"
@@ -191,7 +198,7 @@ def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: T
     if asked.out is None:
         log.info(printed("new titles " * asked.new + heading, titles))
         return
-    write_lists(Path(asked.out), [(whose, titles)])
+    write_lists(Path(asked.out), [(whose, titles)], asked.bom)
     log.info(f"{asked.out}: {len(titles):,} titles {heading.rstrip(':')}")
 
 
@@ -205,7 +212,7 @@ def for_users(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
             log.info(printed(f"for {dataset.user_names[run.user_rows[raw]]} ({raw}):", titles))
         return
     path = Path(config["saved_dir"]) / "recommendations.json" if asked.out is None else Path(asked.out)
-    write_lists(path, tqdm(lists, total=len(users), unit="user", leave=False, disable=None))
+    write_lists(path, tqdm(lists, total=len(users), unit="user", leave=False, disable=None), asked.bom)
     if asked.out is None:
         manifest.record_again(path.parent, path.name)
     log.info(f"{path}: up to {k} titles for each of {len(users):,} users")
@@ -215,8 +222,7 @@ def read_users(run: FinishedRun, name: str) -> np.ndarray:
     """Read the rows of users from a file with an id a line, or from standard input if it is called -, each once."""
     if name != "-" and not Path(name).is_file():
         raise FileNotFoundError(f"{name} is missing; --users names a file with a user id a line, or - for the input")
-    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
-    ids = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    ids = dict.fromkeys(line.strip() for line in read_input(name).splitlines() if line.strip())
     known, unknown = ([raw for raw in ids if (raw in run.user_rows) == is_known] for is_known in (True, False))
     if not known:
         raise ValueError(f"none of the {len(ids):,} lines of {name} is the id of a user of this run")
@@ -261,7 +267,13 @@ ANSWERS = {
 def main() -> None:
     """Answer what the command line asks."""
     asked, overrides = parse()
-    run = load_finished(get_config(overrides))
+    config = get_config(overrides)
+    with unmarked_text_in(config["encoding"]):
+        answer(load_finished(config), asked)
+
+
+def answer(run: FinishedRun, asked: argparse.Namespace) -> None:
+    """Answer with a run."""
     k, n_items = run.config["recommend_k"], run.dataset.n_items
     if asked.k is not None and k > n_items:
         raise ValueError(f"--k asks for {k:,} titles, but the data have {n_items:,}; ask for fewer")

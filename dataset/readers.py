@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.given import COLUMN, known_codes, with_parts
+from dataset.numbers import HOW, to_numbers
 from dataset.tables import find_file, line_of, read_table
 from dataset.tags import parse_tags
 from dataset.times import Unknown, plain_times, years_of
@@ -159,12 +160,12 @@ def _with_times(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 def _parse_rates(path: Path, cells: pd.Series) -> np.ndarray:
     values, kinds = pd.factorize(cells)
-    rates = pd.to_numeric(pd.Series(kinds.where(kinds != "", "0"), dtype=object), errors="coerce").to_numpy(float)
+    rates = to_numbers(pd.Series(kinds.where(kinds != "", "0"), dtype=object))
     bad = ~(np.abs(rates) <= MAX_RATE)
     if bad.any():
         row = int(np.flatnonzero(bad[values])[0])
         raise ValueError(
             f"{path} line {line_of(path, row)}: rate {cells.iloc[row]!r} is not a number (up to {MAX_RATE:,}, "
-            "or down to minus that); write a number, or leave it empty for collected but unrated"
+            f"or down to minus that); {HOW}, or leave it empty for collected but unrated"
         )
     return rates[values]

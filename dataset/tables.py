@@ -1,27 +1,29 @@
 """Delimited files -> tables of text: opened packed or not, every row checked to be whole, errors named by line."""
 
 import csv
-import gzip
 import io
 import re
-import zlib
+import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import pandas as pd
 
-from runtime.safe_files import open_gzip
+from runtime.encodings import SEEN, decoded, encoding_of, undecodable
+from runtime.packings import open_unpacked
 
+# endings that a packed file may have; how it is packed its first bytes tell
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 TEXT_FILES = ("train.txt", "test.txt")  # which both must be there; valid.txt may be
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Return the path of a file or of its .gz, None if there is neither."""
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)
+    """Return the path of a file, or of the first of its PACKED forms; None if there is none."""
+    return next((path for path in (folder / f"{name}{ending}" for ending in ("", *PACKED)) if path.exists()), None)
 
 
 def existing_file(folder: Path, name: str) -> Path:
@@ -36,7 +38,7 @@ def existing_file(folder: Path, name: str) -> Path:
     if path is None:
         both = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
         raise FileNotFoundError(
-            f"{folder / name} is missing (nor is there {name}.gz); --data_dir names its folder{both}"
+            f"{folder / name} is missing (nor is there {name}.gz or the like); --data_dir names its folder{both}"
         )
     return path
 
@@ -163,45 +165,37 @@ def _tsv_reader(file: TextIO) -> Any:
 
 
 @contextmanager
-def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
-    """Open a text file, gzip or not as its first bytes say.
+def open_text(path: Path, encoding: str = "", delimiter: str = "\t") -> Iterator[TextIO]:
+    """Open a text file, packed or not, in the encoding that its first bytes tell.
+
+    Args:
+        path: of a file, or into an archive.
+        encoding: that is known where there is no mark; "" for the one of --encoding, or UTF-8.
+        delimiter: of the text that a workbook becomes.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing, cut off, or of another encoding.
+        FileNotFoundError, ValueError: as of open_unpacked, or it is of another encoding.
     """
     try:
-        with open_bytes(path) as file:
+        with open_unpacked(path, delimiter) as file:
+            encoding = encoding_of(file.peek(SEEN)[:SEEN], encoding)
             yield io.TextIOWrapper(file, encoding=encoding, newline="")
     except UnicodeDecodeError:
-        with open_bytes(path) as file:
-            line = next((n for n, text in enumerate(file, 1) if not _decodes(text, encoding)), 1)
-        name = encoding.upper().removesuffix("-SIG")
-        raise ValueError(f"{path} line {line}: not {name}; save the file as UTF-8") from None
+        with open_unpacked(path, delimiter) as file:
+            raise undecodable(path, file, encoding) from None
 
 
-@contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file as bytes, gzip or not as its first bytes say.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing or cut off.
-    """
-    try:
-        with open_gzip(path) if is_gzip(path) else path.open("rb") as file:
-            yield file
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error}); compress or download it again") from None
+def open_bytes(path: Path) -> AbstractContextManager[BinaryIO]:
+    """Open what is in a file as bytes; see packings.open_unpacked."""
+    return open_unpacked(path)
 
 
-def is_gzip(path: Path) -> bool:
-    """Tell gzip by its first bytes, whatever the file is called."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+def read_text(path: Path) -> str:
+    """Read a text file whole, packed or not, in any encoding that open_text reads."""
+    with open_text(path) as file:
+        return file.read()
 
 
-def _decodes(text: bytes, encoding: str) -> bool:
-    try:
-        text.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
+def read_input(name: str) -> str:
+    """Read a file, or standard input if it is called -, as read_text does."""
+    return decoded(sys.stdin.buffer.read(), "standard input") if name == "-" else read_text(Path(name))

@@ -5,7 +5,7 @@ folder has; read_export() reads the list of one person; importers.pipeline makes
 """
 
 import difflib
-import zipfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from dataset.tables import on_one_line, open_bytes
+from dataset.tables import PACKED, on_one_line, open_bytes
 from dataset.times import Unknown
 from importers.common import (
     ENTRY_COLUMNS,
@@ -33,8 +33,9 @@ from importers.lists import lists_of
 from importers.nameless import PREFIX
 from importers.owners import told_apart
 from importers.scale import read_scale
+from runtime.packings import members
 
-# asked in this order: pairs accepts any table, so it comes last
+# asked in this order: json_lines and pairs accept any table, so they come last
 MODULES = (
     "bangumi",
     "bangumi_tables",
@@ -49,8 +50,10 @@ MODULES = (
     "recbole",
     "published",
     "amazon",
+    "json_lines",
     "pairs",
 )
+ANY_TABLE = ("json-lines", "pairs")
 FORMATS: dict[str, Format] = {
     made.name: made for module in MODULES for made in import_module(f"importers.{module}").FORMATS
 }
@@ -75,6 +78,7 @@ def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
         )
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; name a file or folder to read")
+    members(path)  # says what is wrong with a file that no format could look into
     found = (
         (made, files)
         for made in (FORMATS.values() if name == "auto" else [FORMATS[name]])
@@ -92,7 +96,7 @@ def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[
     """Raise if a folder has files of a second format, which would be left out without a word."""
     if path.is_dir():
         for other, files in others:
-            if other.name != "pairs" and not {*files.lists, *files.titles} & {*first[1].lists, *first[1].titles}:
+            if other.name not in ANY_TABLE and not {*files.lists, *files.titles} & {*first[1].lists, *first[1].titles}:
                 raise ValueError(
                     f"{path} has files of {first[0].name} and of {other.name}; name the files or folders "
                     "one by one, or say which format with its name in the place of auto"
@@ -197,18 +201,30 @@ def _apart(path: Path) -> Iterator[Path]:
         raise FileNotFoundError(f"{path} is missing; name a file or folder to read")
     if not path.is_file():
         raise ValueError(f"{path} is neither a file nor a folder; give a file")
-    if zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is a zip; unpack it and give the list in it")
+    archive = members(path)
     with TemporaryDirectory() as folder:
         # a folder's name may be the user's
-        copy = Path(folder) / (path.resolve().parent.name or "list") / path.name.removesuffix(".gz")
+        name = path.name if archive else path.name.removesuffix(next(filter(path.name.endswith, PACKED), ""))
+        copy = Path(folder) / (path.resolve().parent.name or "list") / name
         copy.parent.mkdir()
-        with open_bytes(path) as packed, copy.open("wb") as file:
-            for _ in range(EXPORT_MB):
-                file.write(packed.read(2**20))
-            if packed.read(1):
-                raise _too_large(path)
+        with copy.open("wb") as file:
+            for block in _unpacked(path, archive or [path]):
+                file.write(b"" if archive else block)
+        if archive:  # its files are read where they lie
+            shutil.copyfile(path, copy)
         yield copy
+
+
+def _unpacked(path: Path, files: list[Path]) -> Iterator[bytes]:
+    """Yield what is in some files of an export, as far as it may be read."""
+    left = EXPORT_MB * 2**20
+    for part in files:
+        with open_bytes(part) as unpacked:
+            while block := unpacked.read(2**20):
+                left -= len(block)
+                if left < 0:
+                    raise _too_large(path)
+                yield block
 
 
 def _too_large(path: Path) -> ValueError:
@@ -225,7 +241,13 @@ def _seen(path: Path) -> str:
         return f"is a folder of {', '.join(names[:5])}{', ...' * (len(names) > 5)}" if names else "is an empty folder"
     if not path.stat().st_size:
         return "is an empty file"
+    inside = members(path)
+    if inside is not None:
+        return f"holds {', '.join(file.name for file in inside[:5]) or 'no file'}{', ...' * (len(inside) > 5)}"
     start = first_text(path, 60)
     if not start:
-        return "is a cut off gzip file"
-    return f"begins with {start!r}" + ", not UTF-8 (save it as UTF-8)" * ("\ufffd" in start[:-1])
+        return "holds nothing"
+    if "\0" in start:
+        return f"holds no text (it begins with {start[:12]!r})"
+    unread = ", not UTF-8 (save it as UTF-8, or name its encoding with --encoding)" * ("\ufffd" in start[:-1])
+    return f"begins with {start!r}{unread}"

@@ -2,13 +2,10 @@
 
 import json
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pandas as pd
 
@@ -20,6 +17,7 @@ from importers.common import (
     Format,
     Options,
     count,
+    files_in,
     files_under,
     first_text,
     from_html,
@@ -34,7 +32,7 @@ from importers.common import (
 from importers.kinds import OTHER
 from importers.nameless import id_of
 from importers.owners import own_name
-from runtime.safe_files import check_zip, parse_json
+from runtime.safe_files import parse_json
 
 ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}
@@ -83,36 +81,17 @@ def find_archive(path: Path) -> Files | None:
 
 
 def _is_archive(path: Path) -> bool:
-    if path.suffix == ".zip":
-        return zipfile.is_zipfile(path) and _member(path) is not None
+    if path.suffix == ".zip":  # in a folder, beside lists
+        return any(_is_archive(file) for file in files_in(path) if file.name == "subject.jsonlines")
     start = first_text(path) if "json" in path.name else ""
     # a line of characters or persons has no name_cn, one of episodes no infobox
     return start.startswith("{") and '"infobox"' in start and '"name_cn"' in start and '"type"' in start
 
 
-def _member(path: Path) -> str | None:
-    with zipfile.ZipFile(path) as archive:
-        return next((name for name in archive.namelist() if Path(name).name == "subject.jsonlines"), None)
-
-
-@contextmanager
-def _open_archive(path: Path) -> Iterator[BinaryIO]:
-    if path.suffix != ".zip":
-        with open_bytes(path) as file:
-            yield file
-        return
-    try:
-        check_zip(path)
-        with zipfile.ZipFile(path) as archive, archive.open(_member(path)) as file:
-            yield file
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole zip ({error}); download it again") from None
-
-
 def archive_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the anime of a dump, line by line, never unpacked to disk."""
     rows = []
-    with _open_archive(path) as file:
+    with open_bytes(next((file for file in files_in(path) if file.name == "subject.jsonlines"), path)) as file:
         for number, line in enumerate(file, start=1):
             # most lines are books and music, and to look is many times as fast as to parse
             if not re.search(rb'"type":\s*2\b', line):

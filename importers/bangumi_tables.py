@@ -22,25 +22,24 @@ TSV_COLUMNS = ["uid", "iid", "typ", "state", "adddate", "rate", "comment"]
 
 def find_takeout(path: Path) -> Files | None:
     """Know the table by its header; on a Chinese Windows the script writes it in GB18030."""
-    found = files_under(path, lambda file: file.suffix == ".csv" and _takeout_encoding(file) is not None)
+    tables = files_under(path, lambda file: sheets.bare_name(file).endswith(".csv"))
+    found = tuple(file for file in tables if _takeout_encoding(file) is not None)
     return Files(found, found) if found else None
 
 
 def _takeout_encoding(path: Path) -> str | None:
-    with path.open("rb") as file:
-        start = file.read(400)
     return next(
         (
             encoding
-            for encoding, codec in (("utf-8-sig", "utf-8"), ("gb18030", "gb18030"))
-            if all(column.encode(codec) in start for column in ("名称(中文)", "条目类型"))
+            for encoding in ("", "gb18030")
+            if all(column in first_text(path, 400, encoding) for column in ("名称(中文)", "条目类型"))
         ),
         None,
     )
 
 
 def _takeout(path: Path, dropped: dict[str, int]) -> Iterator[tuple[sheets.Sheet, pd.DataFrame]]:
-    sheet = sheets.Sheet(path, encoding=_takeout_encoding(path) or "utf-8-sig")
+    sheet = sheets.Sheet(path, encoding=_takeout_encoding(path) or "")
     for table in sheets.read(sheet, TAKEOUT_COLUMNS, "the CSV as the script writes it"):
         anime = table["条目类型"].isin(("动画", "anime", "2"))
         count(dropped, OTHER, (~anime).sum())

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataset.tables import on_one_line, open_bytes, open_text
+from dataset.tables import on_one_line, open_text
 from dataset.times import year_of as year_of
+from runtime.encodings import encoding_of
+from runtime.packings import head_of, members
 
 # a chunk of rows: who collected what; all text but rate (float, 0 = unrated); updated_at is for readers.parse_times;
 # part is that of a published split (see dataset.given), "" in sources without one
@@ -111,23 +113,29 @@ def remarks_of(made: Format, path: Path, options: Options) -> list[str]:
 # --- files ---
 
 
-def first_text(path: Path, size: int = 4096) -> str:
-    """Return the first bytes of a file, gzip or not, as text; "" of what is no readable file."""
-    try:
-        with open_bytes(path) as file:
-            return file.read(size).decode("utf-8-sig", errors="replace")
-    except (OSError, ValueError):
-        return ""
+def first_text(path: Path, size: int = 4096, encoding: str = "") -> str:
+    """Return the first bytes of a file, packed or not, as text; "" of what is no readable file."""
+    start = head_of(path, size)
+    return start.decode(encoding_of(start, encoding), errors="replace")
 
 
 def files_under(source: Path, wanted: Callable[[Path], bool]) -> tuple[Path, ...]:
-    """Return the wanted files: the source itself, or those in a folder and in the folders in it, in order of name."""
-    among = sorted([*source.glob("*"), *source.glob("*/*")]) if source.is_dir() else [source]
-    return tuple(path for path in among if path.is_file() and wanted(path))
+    """Return the wanted files: of files_in, in order of name."""
+    return tuple(path for path in files_in(source) if wanted(path))
+
+
+def files_in(source: Path) -> list[Path]:
+    """Name the files of a folder and the folders in it, those of an archive, or the file itself, damaged or not."""
+    if source.is_dir():
+        return sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern) if path.is_file())
+    try:
+        return members(source) or [source]
+    except ValueError:
+        return [source]
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, gzip or not.
+    """Read a JSON file, packed or not.
 
     Raises:
         FileNotFoundError, ValueError: it is missing, cut off, or no JSON.

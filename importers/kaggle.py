@@ -20,6 +20,7 @@ from importers.sheets import (
     bad_row,
     bare_name,
     check_columns,
+    delimiter_of,
     entries,
     files_in,
     first_rows,
@@ -103,7 +104,7 @@ def _read_integers(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
             if len({len(row) for row in first_rows(Sheet(path), 2)}) > 1:
                 raise ValueError("the first row is wider than the header")
             # not only the columns needed, or a row with a field too many would pass
-            for chunk in pd.read_csv(file, dtype=INTEGERS, chunksize=CHUNK):
+            for chunk in pd.read_csv(file, sep=delimiter_of(Sheet(path)), dtype=INTEGERS, chunksize=CHUNK):
                 n_rows += len(chunk)
                 yield entries(
                     user_id=_texts(chunk["user_id"]),

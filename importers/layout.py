@@ -190,5 +190,5 @@ def delimiter_of(path: Path) -> str:
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a cell is a number without an exponent."""
-    return cell.replace(".", "", 1).removeprefix("-").isdecimal()
+    """Tell whether a cell is a number without an exponent, written with a point or a comma."""
+    return re.fullmatch(r"-?\d*[.,]?\d*", cell) is not None and any(map(str.isdecimal, cell))

@@ -27,9 +27,9 @@ def find(source: Path) -> Files | None:
     files = [path for path in files_in(source) if delimiter_of(path)]
     if any(other.find(source) for other in OTHERS):
         return None
-    if files == [source]:
-        has = set(layout_of(source, {}).columns)
-        return Files(() if has & DESCRIBING and not has >= PAIR else (source,), (source,))
+    if len(files) == 1 and not source.is_dir():
+        has = set(layout_of(files[0], {}).columns)
+        return Files(() if has & DESCRIBING and not has >= PAIR else tuple(files), tuple(files))
     held = {path: set(layout_of(path, {}).columns) for path in files if bare_name(path).endswith(ENDINGS)}
     found = Files(
         tuple(path for path, has in held.items() if has >= PAIR),

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.readers import KNOWN_COLUMNS
-from dataset.tables import find_file
+from dataset.tables import PACKED, find_file
 from dataset.times import Unknown
 from importers.common import (
     CHUNK,
@@ -108,7 +108,8 @@ def _put_in_place(work: Path, folder: Path) -> None:
             with (work / name).open("rb") as file:
                 os.fsync(file.fileno())
     for name in reversed(FILES):
-        (folder / f"{name}.gz").unlink(missing_ok=True)
+        for ending in PACKED:
+            (folder / f"{name}{ending}").unlink(missing_ok=True)
     (folder / ROWS).unlink(missing_ok=True)
     for name in FILES:
         if (work / name).exists():

@@ -1,91 +1,71 @@
-"""Delimited files, in folders and zips: recognised by their first bytes, read in chunks of text, errors by line."""
+"""Delimited files, in folders and archives: recognised by first bytes, read in chunks of text, errors by line."""
 
 import csv
 import io
 import json
-import zipfile
-import zlib
+import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import AbstractContextManager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 import numpy as np
 import pandas as pd
 
-from dataset.tables import first_lines, on_one_line, open_text, whole_rows
-from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS
-from runtime.safe_files import check_zip
+from dataset.numbers import HOW, to_numbers
+from dataset.tables import PACKED, first_lines, on_one_line, open_text, whole_rows
+from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, files_in
+from importers.json_rows import JSON, JsonRows
+from runtime.encodings import encoding_of
+from runtime.packings import archive_of, head_of
 
 HEAD = 8192  # bytes that a file is recognised by
-# RuntimeError is what zipfile says of a password, NotImplementedError of a rare way of packing
-DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError)
+SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*\s*', re.IGNORECASE)  # Excel's first line
 NO_VALUE = ("", "nan", "na", "n/a", "null", "none", "\\n", "unknown")  # in lower case; \\N is that of databases
 
 
 class Sheet(NamedTuple):
     """A delimited file and how it is written."""
 
-    path: Path  # of a file, or of one in a zip: ml-1m.zip/ml-1m/ratings.dat
+    path: Path  # of a file, or of one in an archive: ml-1m.zip/ml-1m/ratings.dat
     delimiter: str = ","
     quoted: bool = True
-    encoding: str = "utf-8-sig"
+    encoding: str = ""  # where there is no mark; "" for that of --encoding, or UTF-8
     names: tuple[str, ...] = ()  # of the columns, where the file has no header
 
 
 # --- which files ---
 
 
-def files_in(source: Path) -> list[Path]:
-    """Name the files of a zip, none of a damaged one, or of a folder and the folders in it, or the file itself."""
-    if source.is_dir():
-        return sorted(path for pattern in ("*", "*/*") for path in source.glob(pattern) if path.is_file())
-    if not _is_zip(source):
-        return [source]
-    try:
-        with zipfile.ZipFile(source) as archive:
-            return sorted(source / name for name in archive.namelist() if not name.endswith("/"))
-    except zipfile.BadZipFile:
-        return []
-
-
 def sibling_sheet(path: Path, *names: str) -> Path | None:
-    """Return the first file of these names in the folder of path, or in the same folder of its zip."""
-    known = {bare_name(file): file for file in files_in(_zip_of(path) or path.parent) if file.parent == path.parent}
+    """Return the first file of these names in the folder of path, or in the same folder of its archive."""
+    known = {bare_name(file): file for file in files_in(archive_of(path) or path.parent) if file.parent == path.parent}
     return next((known[name] for name in names if name in known), None)
 
 
 def bare_name(path: Path) -> str:
-    """Return the name of a file in lower case, without .gz."""
-    return path.name.lower().removesuffix(".gz")
+    """Return the name of a file in lower case, without the ending of a packing."""
+    name = path.name.lower()
+    return next((name.removesuffix(ending) for ending in PACKED if name.endswith(ending)), name)
 
 
-def head(path: Path, encoding: str = "utf-8-sig") -> str:
+def head(path: Path, encoding: str = "", delimiter: str = ",") -> str:
     """Return what the first HEAD bytes of a file say; "" for a binary or damaged one."""
-    archive = _zip_of(path)
-    try:
-        if archive:
-            with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
-                raw = file.read(HEAD)
-        else:
-            with path.open("rb") as file:
-                raw = file.read(HEAD)
-        if raw.startswith(b"\x1f\x8b"):
-            raw = zlib.decompressobj(wbits=31).decompress(raw, HEAD)
-    except DAMAGED:
-        return ""
-    return "" if b"\0" in raw else raw.decode(encoding, errors="replace")
+    raw = head_of(path, HEAD, delimiter)
+    encoding = encoding_of(raw, encoding)
+    is_binary = b"\0" in raw and not encoding.startswith(("utf-16", "utf-32"))
+    return "" if is_binary else raw.decode(encoding, errors="replace")
 
 
 def first_rows(sheet: Sheet, n: int = 1) -> list[list[str]]:
     """Return up to n first rows, without blank lines, as far as the head of the file reaches."""
-    text = head(sheet.path, sheet.encoding)
+    text = head(sheet.path, sheet.encoding, _one(sheet.delimiter))
     try:
         rows = [[cell.strip() for cell in row] for row in _rows(sheet, io.StringIO(text, newline="")) if row]
     except csv.Error:
         return []
-    is_cut = len(text.encode()) >= HEAD - 3  # 3 bytes may have been a mark of UTF-8
+    is_cut = len(head_of(sheet.path, HEAD, _one(sheet.delimiter))) == HEAD
     return rows[: len(rows) - is_cut][:n]
 
 
@@ -97,26 +77,9 @@ def header(sheet: Sheet) -> list[str]:
 # --- reading ---
 
 
-@contextmanager
-def open_any(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
-    """Open a text file, gzip or not, or one in a zip.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing, cut off, or of another encoding.
-    """
-    archive = _zip_of(path)
-    if not archive:
-        with open_text(path, encoding) as text:
-            yield text
-        return
-    try:
-        check_zip(archive)
-        with zipfile.ZipFile(archive) as opened, opened.open(_member(archive, path)) as file:
-            yield io.TextIOWrapper(file, encoding=encoding, newline="")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not {encoding} ({error.reason}); save the file as UTF-8") from None
-    except DAMAGED as error:
-        raise ValueError(f"{path}: cannot be unpacked ({error}); unpack the zip first, or download it again") from None
+def open_any(path: Path, encoding: str = "", delimiter: str = ",") -> AbstractContextManager[TextIO]:
+    """Open a text file, packed or not, or one in an archive; see dataset.tables.open_text."""
+    return open_text(path, encoding, delimiter)
 
 
 def check_columns(sheet: Sheet, columns: Iterable[str], expected: str) -> list[str]:
@@ -147,7 +110,7 @@ def read(sheet: Sheet, columns: Iterable[str], expected: str) -> Iterator[pd.Dat
     columns = list(dict.fromkeys(columns))
     names = check_columns(sheet, columns, expected)
     n_rows = 0
-    with open_any(sheet.path, sheet.encoding) as file:
+    with open_any(sheet.path, sheet.encoding, _one(sheet.delimiter)) as file:
         rows = islice(whole_rows(sheet.path, _rows(sheet, file, strict=True), len(names)), not sheet.names, None)
         while (cells := _columns(rows, [names.index(column) for column in columns]))[0]:
             index = range(n_rows, n_rows + len(cells[0]))
@@ -172,11 +135,36 @@ def _columns(rows: Iterator[list[str]], positions: list[int]) -> list[list[str]]
 
 def _rows(sheet: Sheet, lines: Iterable[str], strict: bool = False) -> Any:
     """Open a csv reader, which takes a delimiter of one character only: "::" becomes a tab."""
-    delimiter = sheet.delimiter
+    if sheet.delimiter == JSON:
+        return JsonRows(lines, sheet.path, sheet.names)
+    delimiter, lines = sheet.delimiter, iter(lines)
     if len(delimiter) > 1:
-        lines, delimiter = (line.replace(sheet.delimiter, "\t") for line in lines), "\t"
+        delimiter, lines = _one(delimiter), (line.replace(sheet.delimiter, "\t") for line in lines)
+    elif first := list(islice(lines, 1)):
+        delimiter, first[0] = _as_saved_again(delimiter, first[0])
+        lines = chain(first, lines)
     quoting = csv.QUOTE_MINIMAL if sheet.quoted else csv.QUOTE_NONE
     return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=strict)
+
+
+def delimiter_of(sheet: Sheet) -> str:
+    """Return the delimiter that a sheet has, which may not be the one of its format."""
+    return _as_saved_again(sheet.delimiter, next(iter(head(sheet.path, sheet.encoding).splitlines()), ""))[0]
+
+
+def _as_saved_again(delimiter: str, line: str) -> tuple[str, str]:
+    """Return the delimiter of a file and its first line, empty where it only names the delimiter.
+
+    Excel writes a CSV with semicolons in many countries, its "Unicode text" with tabs, and reads a first line "sep=;".
+    """
+    if named := SEPARATOR.fullmatch(line):
+        return named[1], "\n"
+    widths = {other: len(next(csv.reader([line[:HEAD]], delimiter=other), [])) for other in (delimiter, *";\t")}
+    return (max(widths, key=widths.__getitem__) if delimiter == "," else delimiter), line
+
+
+def _one(delimiter: str) -> str:
+    return delimiter if len(delimiter) == 1 else "\t"
 
 
 # --- cells ---
@@ -189,11 +177,10 @@ def rates(sheet: Sheet, cells: pd.Series, least: float = -np.inf) -> np.ndarray:
         ValueError: a cell is no number; the message has its line.
     """
     codes, kinds = pd.factorize(cells)
-    kinds = pd.Series(["0" if kind.casefold() in NO_VALUE else kind for kind in kinds], dtype=object)
-    values = pd.to_numeric(kinds, errors="coerce").to_numpy(float)
+    values = to_numbers(pd.Series(["0" if kind.casefold() in NO_VALUE else kind for kind in kinds], dtype=object))
     bad = np.flatnonzero(~np.isfinite(values)[codes])
     if len(bad):
-        bad_row(sheet, int(cells.index[bad[0]]), f"the rate {cells.iloc[bad[0]]!r} is not a number")
+        bad_row(sheet, int(cells.index[bad[0]]), f"the rate {cells.iloc[bad[0]]!r} is not a number ({HOW})")
     return np.where(values < least, 0, values)[codes]
 
 
@@ -215,7 +202,7 @@ def bad_row(sheet: Sheet, row: int, what: str) -> NoReturn:
 
 def line_of_row(sheet: Sheet, row: int) -> int:
     """Return the line on which row number `row` (from 0) starts; fields may hold line breaks."""
-    with open_any(sheet.path, sheet.encoding) as file:
+    with open_any(sheet.path, sheet.encoding, _one(sheet.delimiter)) as file:
         return next(islice(first_lines(_rows(sheet, file)), row + (not sheet.names), None))
 
 
@@ -255,22 +242,3 @@ def _as_json(tags: Iterable[str]) -> str:
     for tag in map(str.strip, tags):
         known.setdefault(tag.casefold(), tag)
     return json.dumps([tag for key, tag in known.items() if key not in NO_VALUE], ensure_ascii=False)
-
-
-# --- zips ---
-
-
-def _is_zip(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
-
-
-def _zip_of(path: Path) -> Path | None:
-    """Return the zip that a path leads into."""
-    return None if path.exists() else next((parent for parent in path.parents if _is_zip(parent)), None)
-
-
-def _member(archive: Path, path: Path) -> str:
-    return path.relative_to(archive).as_posix()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dataset.readers import title_text
+from dataset.tables import read_text
 from dataset.tags import parse_tags, tag_names
 from inference.finished_run import FinishedRun
 from llm_embedding import further_blocks, fused_titles
@@ -60,8 +61,8 @@ def read_fields(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; --new_item names a file with {', '.join(FIELDS)} of a title")
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
             rows = [parse_json(text)]
         else:
@@ -69,7 +70,7 @@ def read_fields(path: Path) -> dict[str, Any]:
             rows = [{key: row[key] or "" for key in FIELDS if key in row} for row in table]
     except (ValueError, csv.Error) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
         raise ValueError(
-            f"{path} cannot be read ({error}); write a JSON object in a .json file, or else a TSV, in UTF-8"
+            f"{path} cannot be read ({error}); write a JSON object in a .json file, or else a TSV"
         ) from None
     if len(rows) != 1 or not isinstance(rows[0], dict) or not rows[0]:
         raise ValueError(

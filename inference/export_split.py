@@ -11,7 +11,7 @@ from data_loader import Dataset
 from dataset.given import COLUMN
 from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, KNOWN_COLUMNS, read_interactions, read_known
 from dataset.splits import PARTS
-from dataset.tables import find_file, open_bytes
+from dataset.tables import find_file, open_text
 from dataset.text_files import is_text_folder
 from inference.finished_run import FinishedRun
 from runtime.files import atomic_write
@@ -116,11 +116,11 @@ def _places(dataset: Dataset, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarra
 
 
 def _copy(source: Path, folder: Path, name: str) -> None:
-    """Copy a file of the data, unpacked, if it is there."""
+    """Copy a file of the data, unpacked and in UTF-8, if it is there."""
     if path := find_file(source, name):
-        with open_bytes(path) as content, atomic_write(folder / name) as file:
+        with open_text(path) as content, atomic_write(folder / name) as file:
             while block := content.read(2**20):
-                file.write(block)
+                file.write(block.encode())
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

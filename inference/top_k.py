@@ -74,18 +74,18 @@ def titled(dataset: Dataset, items: list[int], scores: list[float]) -> list[dict
 # --- files ---
 
 
-def write_lists(path: Path, lists: Lists) -> None:
+def write_lists(path: Path, lists: Lists, bom: bool = False) -> None:
     """Write lists as they come, whole or not at all, in the format that the name of the file ends in.
 
     .json is {user_id: [{subject_id, name, score}, ...]}, a user a line; .jsonl {"user_id", "titles"} a line; .csv, .tsv
-    and .parquet have a row a title, with COLUMNS.
+    and .parquet have a row a title, with COLUMNS. With bom a text begins with the mark of UTF-8, which Excel asks for.
     """
     check_format(path)
     with atomic_write(path) as file:
         if path.suffix == ".parquet":
             _write_parquet(file, lists)
             return
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig" if bom else "utf-8", newline="")
         WRITERS[path.suffix](text, lists)
         text.detach()  # flushes, and leaves the closing to atomic_write
 

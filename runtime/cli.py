@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from config import PRESETS, SETTING, SETTINGS, get_config, known
 from runtime.memory import is_out_of_memory, out_of_memory_message
-from runtime.settings import LARGEST, TEXT, Setting, as_argument, parse_value
+from runtime.settings import ENCODING, LARGEST, TEXT, Setting, as_argument, parse_value
 
 # what names several settings at once, each with an example in the place of a default
 _FILES = {
@@ -158,6 +158,13 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
+
+
+def named_encoding(text: str) -> str:
+    """Read the name of an encoding, as the type of a flag."""
+    if not ENCODING.holds(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no encoding that Python knows; gb18030 is one")
+    return text
 
 
 def whole_numbers(text: str) -> list[int]:

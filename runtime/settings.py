@@ -45,7 +45,17 @@ BOOL = Legal("true | false", lambda value: True)
 TEXT = Legal("text", lambda value: True)
 CUTOFFS = Legal("whole numbers of at least 1, like 10,20", lambda value: bool(value) and min(value) >= 1)
 
+ENCODING = Legal("empty, or an encoding, such as gb18030", lambda value: not value or is_encoding(value))
+
 LARGEST = 2**32  # of whole numbers: what seeds and sizes are put into ends not far above
+
+
+def is_encoding(name: str) -> bool:
+    """Tell whether text can be read in an encoding of this name."""
+    try:
+        return "a,1\n".encode(name).decode(name) == "a,1\n"
+    except (LookupError, ValueError):
+        return False
 
 
 def as_argument(value: Any) -> str:

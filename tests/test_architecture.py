@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # from the ground up; a module imports from lower floors and from its own room, never from a neighbour
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("runtime.settings",),
+    ("runtime.settings", "runtime.presets"),
     ("config",),
     ("runtime",),
     ("dataset", "text"),

@@ -24,6 +24,7 @@ from data_loader import Dataset, check_k, load_dataset
 from llm_embedding import uses_text
 from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
+from runtime.encodings import unmarked_text_in
 from text.encoders import NO_TEXT, find_model
 from tools.check_page import page, percent
 from tools.data_profile import profile, read_tables
@@ -52,7 +53,14 @@ def check(folder: Path, overrides: dict[str, Any], timing: bool) -> dict[str, An
         ValueError: a setting is unknown or illegal.
     """
     config = get_config({**overrides, "data_dir": str(folder), "mode": "train"})
-    found: dict[str, Any] = {"folder": str(folder), "min_rate": config["min_rate"], "settings": overrides}
+    found = {"folder": str(folder), "min_rate": config["min_rate"], "settings": overrides}
+    with unmarked_text_in(config["encoding"]):
+        return found | _checked(folder, config, overrides, timing)
+
+
+def _checked(folder: Path, config: dict[str, Any], overrides: dict[str, Any], timing: bool) -> dict[str, Any]:
+    """Return what check says beyond the settings."""
+    found: dict[str, Any] = {}
     level = log.level
     log.setLevel(logging.ERROR)  # the page says itself what the readers log
     try:
@@ -68,7 +76,8 @@ def check(folder: Path, overrides: dict[str, Any], timing: bool) -> dict[str, An
     except (OSError, ValueError) as error:
         if "problems" in found:
             raise
-        problems = wrong_lines(folder, str(error), lambda copy: load_dataset({**config, "data_dir": str(copy)}))
+        in_utf_8 = {**config, "encoding": ""}
+        problems = wrong_lines(folder, str(error), lambda copy: load_dataset({**in_utf_8, "data_dir": str(copy)}))
         found["problems"] = problems
     finally:
         log.setLevel(level)

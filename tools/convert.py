@@ -29,7 +29,8 @@ from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options, remarks_of
 from importers.pipeline import FILES, KNOWN, Result, Source, convert, is_unfinished, with_owners
 from importers.users import Rules
-from runtime.cli import Flags, run_script, whole_number
+from runtime.cli import Flags, named_encoding, run_script, whole_number
+from runtime.encodings import unmarked_text_in
 
 log = logging.getLogger("aglrec")
 
@@ -177,6 +178,8 @@ def main() -> None:
     flags.add_argument("--user", default="", help="whose list it is, where the file does not say")
     flags.add_argument("--spoilers", choices=("keep", "drop"), default="keep", help="what [spoiler] and the like hold")
     columns_help = "of pairs: which column is which, as in user_id=userId,subject_id=movieId"
+    encoding_help = "of files without a mark of theirs, such as gb18030, big5, shift_jis, cp1252 (default: UTF-8)"
+    flags.add_argument("--encoding", type=named_encoding, default="", metavar="NAME", help=encoding_help)
     flags.add_argument("--columns", default="", metavar="OURS=THEIRS,...", help=columns_help)
     lines_help = "of train.txt: a user and all their items, or user, item, weight; auto: as they look"
     flags.add_argument("--text_lines", choices=("auto", "items", "triples"), default="auto", help=lines_help)
@@ -189,11 +192,12 @@ def main() -> None:
     )
     options = Options(asked.user, named_columns(asked.columns), asked.text_lines)
     try:
-        sources = sources_of(asked.format, asked.sources, options)
-        result = convert(sources, asked.out, options, rules)
-        options = with_owners(options, sources)
-        warn_of_lacking(sources, options)
-        remark_on(sources, options)
+        with unmarked_text_in(asked.encoding):
+            sources = sources_of(asked.format, asked.sources, options)
+            result = convert(sources, asked.out, options, rules)
+            options = with_owners(options, sources)
+            warn_of_lacking(sources, options)
+            remark_on(sources, options)
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)

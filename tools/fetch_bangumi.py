@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.tables import read_text
 from importers.bangumi_api import BASE, check_username, fetch
 from runtime.cli import Flags, run_script
 
@@ -29,7 +30,7 @@ def read_usernames(path: Path) -> list[str]:
         FileNotFoundError, ValueError: it is missing, holds none, or something that is none.
     """
     names = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             names += [check_username(line.strip())] if line.strip() else []
         except ValueError as error:

@@ -1,9 +1,7 @@
 """Lines of a data set that are wrong, and rows that are legal but look wrong."""
 
 import csv
-import gzip
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +13,7 @@ import pandas as pd
 
 from data_loader import Dataset
 from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS
-from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
+from dataset.tables import TEXT_FILES, find_file, open_bytes, read_table, read_text, row_lines
 from dataset.tags import holds_objects, is_piece, parse_tags
 from dataset.text_files import VALID_FILE
 from dataset.times import SECONDS, parse_times
@@ -234,7 +232,10 @@ def wrong_lines(folder: Path, first: str, read: Callable[[Path], None]) -> list[
         copy = Path(scratch) / "data"
         copy.mkdir()
         for path in filter(None, (find_file(folder, name) for name in FILES)):
-            shutil.copyfile(path, copy / path.name)
+            try:
+                (copy / path.name).write_bytes(_unpacked(path))
+            except (OSError, ValueError):  # which the first sentence is about
+                return found
         while len(found) < MOST_WRONG and time.monotonic() < end:
             place = re.match(rf"{re.escape(str(folder))}/(\S+) line (\d+): ", found[-1])
             if not place or place[2] == "1":  # nothing to be emptied, or the header
@@ -251,11 +252,18 @@ def wrong_lines(folder: Path, first: str, read: Callable[[Path], None]) -> list[
     return found
 
 
+def _unpacked(path: Path) -> bytes:
+    """Return what is in a file, in UTF-8 where it can be decoded."""
+    try:
+        return read_text(path).encode()
+    except ValueError:
+        with open_bytes(path) as file:
+            return file.read()
+
+
 def _empty(path: Path, line: int) -> None:
     """Empty the record that starts on a line, keeping its line breaks, so that all others keep their numbers."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        lines = file.read().splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     reader = csv.reader((part.decode("latin-1") for part in lines[line - 1 :]), delimiter="\t", strict=True)
     try:
         next(reader)
@@ -263,5 +271,4 @@ def _empty(path: Path, line: int) -> None:
     except csv.Error:  # a quote that is never closed
         end = line
     lines[line - 1 : end] = [b"\n"] * (end - line + 1)
-    with opener(path, "wb") as file:
-        file.writelines(lines)
+    path.write_bytes(b"".join(lines))

@@ -9,6 +9,7 @@ import torch
 
 from dataset.readers import read_anime
 from evaluation.ranking import rank_items
+from runtime.encodings import unmarked_text_in
 from web.report_files import Saved, read_arrays, read_json
 from web.report_parts import Part
 
@@ -65,8 +66,10 @@ def best_items(
 
 def anime_names(saved: Saved) -> dict[str, str]:
     """Read the titles' names from the data of the run; none where they are gone."""
+    config = {"encoding": "", **saved.metrics["config"]}  # which runs of earlier versions do not name
     try:
-        anime = read_anime(Path(saved.metrics["config"]["data_dir"]))
+        with unmarked_text_in(config["encoding"]):
+            anime = read_anime(Path(config["data_dir"]))
     except (OSError, ValueError):
         return {}
     return dict(zip(anime["subject_id"], anime["name"], strict=True))

@@ -3,12 +3,17 @@
     pip install atheris                                        (it has no wheels for some platforms)
     python tests/fuzz/fuzz_readers.py READER [-max_total_time=1200] [more flags of libFuzzer]
 
-READER is tables, tags, times, xml or json. Whatever ends in anything but a result, or a ValueError or OSError of one
-line, is a crash: libFuzzer writes what caused it to crash-HASH.
+READER is tables, tags, times, xml, json or packings. Whatever ends in anything but a result, or a ValueError or OSError
+of one line, is a crash: libFuzzer writes what caused it to crash-HASH.
 """
 
+import bz2
+import gzip
+import io
 import logging
+import lzma
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +23,15 @@ import numpy as np
 import pandas as pd
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-MODULES = ["dataset.readers", "importers", "runtime.safe_files", "inference.title_search"]
+MODULES = ["dataset.readers", "importers", "runtime", "dataset.tables", "inference.title_search"]
 with atheris.instrument_imports(include=MODULES):
     from dataset.readers import read_anime, read_interactions, read_user_names
+    from dataset.tables import open_text
     from dataset.tags import parse_tags
     from dataset.times import parse_times
     from importers import recognise
     from importers.common import NO_OPTIONS, chunks_of
+    from runtime.packings import members
 
 ANIME = b"subject_id\tname\ttags_name\tsummary\n"
 ROWS = b"user_id\tsubject_id\trate\tcomment\tupdated_at\n"
@@ -77,6 +84,13 @@ def json(home: Path, content: bytes) -> None:
         exported(home / name, content)
 
 
+def packings(home: Path, content: bytes) -> None:
+    (home / "a.csv").write_bytes(content)
+    for path in (home / "a.csv", *(members(home / "a.csv") or ())[:3]):
+        with open_text(path) as text:
+            text.read()
+
+
 def exported(path: Path, content: bytes) -> None:
     """Read all that a file holds, whatever format it is of."""
     path.write_bytes(content)
@@ -84,6 +98,13 @@ def exported(path: Path, content: bytes) -> None:
     for read, paths in ((made.lists, files.lists), (made.titles, files.titles)):
         for file in paths if read else ():
             list(chunks_of(read, file, NO_OPTIONS, {}))
+
+
+def packed_zip(content: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("a.csv", content)
+    return made.getvalue()
 
 
 SEEDS: dict[Callable[[Path, bytes], None], tuple[bytes, ...]] = {
@@ -95,6 +116,17 @@ SEEDS: dict[Callable[[Path, bytes], None], tuple[bytes, ...]] = {
     times: (b"2020-01-01T10:00:00Z", b"1577836800\n2020-01-01\n\n2020-13-01", b"1e300\nnow", b"2020-W01-1"),
     xml: (XML,),
     json: JSON,
+    packings: tuple(
+        pack(b"user_id,item_id\n1,2\n")
+        for pack in (
+            gzip.compress,
+            bz2.compress,
+            lzma.compress,
+            packed_zip,
+            lambda text: text.decode().encode("utf-16"),
+            lambda text: b"sep=;\n" + text,
+        )
+    ),
 }
 
 

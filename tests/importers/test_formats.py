@@ -20,8 +20,9 @@ def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytes
     cases = {
         "a.csv": (b"x,y\n1,2\n", "begins with 'x,y\\\\n1,2\\\\n'"),
         "empty.json": (b"", "is an empty file"),
-        "cut.gz": (b"\x1f\x8b\x08", "is a cut off gzip file"),
-        "utf16.csv": ("名称,条目类型".encode("utf-16"), "not UTF-8 .save it as UTF-8."),
+        "utf16.csv": ("名称,条目类型".encode("utf-16"), "begins with '名称,条目类型'"),
+        "gbk.csv": ("名称,条目类型".encode("gbk"), "not UTF-8 .save it as UTF-8, or name its encoding"),
+        "bytes": (bytes(range(9)), "holds no text"),
     }
     for name, (content, seen) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -29,7 +30,7 @@ def test_an_unknown_source_is_told_what_it_is(tmp_path: Path, monkeypatch: pytes
             recognise(tmp_path / name)
         assert "bangumi-archive" in str(told.value)
         assert "anilist-json" in str(told.value)
-    with pytest.raises(ValueError, match="is a folder of a.csv, cut.gz, empty.json, utf16.csv, which no format reads"):
+    with pytest.raises(ValueError, match="is a folder of a.csv, bytes, empty.json, gbk.csv, utf16.csv, which"):
         recognise(tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="is an empty folder"):
@@ -144,7 +145,7 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
         read_export(tmp_path / "subject.jsonlines")
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "subject.jsonlines", "subject.jsonlines")
-    with pytest.raises(ValueError, match="is a zip; unpack it"):
+    with pytest.raises(ValueError, match="z.zip is bangumi-archive, which holds no one's list"):
         read_export(tmp_path / "z.zip")
     with pytest.raises(ValueError, match="neither a file nor a folder"):
         read_export(Path("/dev/null"))

@@ -242,11 +242,11 @@ def test_titles_in_another_encoding_are_refused_in_a_sentence(tmp_path: Path) ->
     folder = kaggle_2016(tmp_path)
     text = (folder / "anime.csv").read_text(encoding="utf-8").replace("Naruto", "Pokémon")
     (folder / "anime.csv").write_bytes(text.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"anime\.csv line .*: not UTF-8; save the file as UTF-8"):
+    with pytest.raises(ValueError, match=r"anime\.csv line .*: not UTF-8 .*cp1252 it reads .*; save it as"):
         titles_of(SET["2016"], folder)
     path = kaggle_2020(folder) / "animelist.csv"
     path.write_bytes(path.read_bytes().replace(b"6702,7", b"6702,\xe9"))
-    with pytest.raises(ValueError, match=r"animelist\.csv line .*: not UTF-8; save the file as UTF-8"):
+    with pytest.raises(ValueError, match=r"animelist\.csv line .*: not UTF-8 .*cp1252 it reads .*; save it as"):
         all_of(SET["2020"].lists, path)
 
 

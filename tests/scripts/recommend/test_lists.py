@@ -59,7 +59,7 @@ def test_some_users_lists_from_a_file_and_from_the_input(
     code, printed, _ = call("--users", str(tmp_path / "ids"), "--k", "3")
     assert (code, listed(printed)) == (0, wanted)
     assert "1 of 3 ids are of no user of this run and get no list, the first of them 'nobody'" in printed
-    monkeypatch.setattr(sys, "stdin", io.StringIO("u7\nu3\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"u7\nu3\n")))
     assert listed(call("--users", "-", "--k", "3")[1]) == wanted
 
 

@@ -1,5 +1,6 @@
 """Files that anyone may have made: nothing in them is run, and none takes much more memory than its size is worth."""
 
+import errno
 import io
 import json
 import pickle
@@ -46,7 +47,9 @@ def in_sentences(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, Refused | MemoryError) or (isinstance(error, OSError) and error.errno):
+        # a place before the start of a file (EINVAL) is what a damaged directory of a zip leads to
+        is_of_the_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if isinstance(error, Refused | MemoryError) or is_of_the_disk:
             raise
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise Refused(f"{path}: not a whole {kind} ({said}); compress or download it again") from None

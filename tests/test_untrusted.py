@@ -313,9 +313,9 @@ def test_an_export_that_is_a_bomb_is_refused(
         if inner
         else Path(str((tmp_path / name).write_bytes(gzip.compress(content)) and tmp_path / name))
     )
-    made, files = recognise(path)
-    read, file = (made.lists, files.lists[0]) if files.lists else (made.titles, files.titles[0])
     with pytest.raises(ValueError, match="unpacks to more than 1 MB"):
+        made, files = recognise(path)
+        read, file = (made.lists, files.lists[0]) if files.lists else (made.titles, files.titles[0])
         list(chunks_of(read, file, NO_OPTIONS, {}))
 
 

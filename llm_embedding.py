@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from data_loader import Dataset
 from runtime.distributed import rank0_first
 from text.cache import digest, joined, read_matrix, write_matrix
-from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, snapshot_on_disk, tag_encoder
+from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
+from text.hub import snapshot_on_disk
 from text.store import Store, missing, stamps_like, store_of, vectors_of
 
 log = logging.getLogger("aglrec")
@@ -209,8 +210,13 @@ def _stamp(dataset: Dataset, config: dict[str, Any], name: str) -> dict[str, Any
     else:
         snapshot = snapshot_on_disk(name, revision)
         model = snapshot.name if snapshot else NO_REVISION
-    settings = {"max_seq_length": config["max_seq_length"], **({"half": True} if config["half_vectors"] else {})}
-    return {"model_name": name, "settings": settings, "model": model}
+    return {"model_name": name, "settings": _encoder_settings(config), "model": model}
+
+
+def _encoder_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide a vector of a transformer; those that came later only where they are on."""
+    later = {"half": config["half_vectors"], "trust_remote_code": config["trust_remote_code"]}
+    return {"max_seq_length": config["max_seq_length"], **{key: value for key, value in later.items() if value}}
 
 
 def user_vectors(dataset: Dataset, item_vectors: np.ndarray, comment_vectors: np.ndarray | None) -> np.ndarray:

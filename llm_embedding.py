@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from data_loader import Dataset
 from runtime.distributed import rank0_first
-from text.cache import digest, joined, read_matrix, write_matrix
+from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matrix
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
 from text.hub import snapshot_on_disk
 from text.store import Store, missing, stamps_like, store_of, vectors_of
@@ -97,6 +97,27 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
     return replace(vectors, info={**info, **vectors.info, "seconds": time.perf_counter() - start})
 
 
+@rank0_first
+def vectors_on_disk(dataset: Dataset, config: dict[str, Any], origin: str) -> TextVectors | None:
+    """Return the text vectors of a finished run if vectors_dir has all of them.
+
+    The encoder may be one that only the run names: it is neither opened nor looked for, on disk or on the hub.
+
+    Args:
+        dataset: that of the run.
+        config: as for text_vectors, with model_name that of the encoder the run used.
+        origin: "digest" in the info of the run's vectors.
+    """
+    folder, keys = Path(config["vectors_dir"] or config["saved_dir"]), _text_keys(dataset)
+    like = {"model_name": config["model_name"], "settings": _encoder_settings(config), "model": ""}
+    for stamp in [*stamps_like(folder, like), stamp_of_matrix(folder)]:
+        if stamp.get("model_name") == config["model_name"] != "lsa":
+            others = further_blocks(dataset, config, stamp["model_name"])
+            if _origin([stamp, *(block.stamp for block in others)], keys) == origin:
+                return _assembled(dataset, config, folder, stamp, None)
+    return None
+
+
 def uses_text(dataset: Dataset, config: dict[str, Any]) -> bool:
     """Tell whether the config asks for text vectors.
 
@@ -140,10 +161,15 @@ def _assembled(
         "used": stamp["model_name"],
         "dim": sum(part.shape[1] for part in items),
         "texts_encoded": n_encoded,
-        "digest": digest(json.dumps([[block.stamp for block in blocks], keys]).encode()),
+        "digest": _origin([block.stamp for block in blocks], keys),
         "blocks": {block.name: part.shape[1] for block, part in zip(blocks, items, strict=True)},
     }
     return TextVectors(joined(items), joined(users), info, info["blocks"])
+
+
+def _origin(stamps: list[dict[str, Any]], keys: dict[str, list[str]]) -> str:
+    """Return a digest of all that vectors depend on: the stamps of the blocks, and _text_keys."""
+    return digest(json.dumps([stamps, keys]).encode())
 
 
 def further_blocks(dataset: Dataset, config: dict[str, Any], used: str) -> list[Block]:

@@ -2,10 +2,7 @@
 
 import logging
 import os
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,24 +92,21 @@ def _faults(name: str, snapshot: Path) -> list[Fault]:
 
 
 def _download(name: str, revision: str) -> Path:
-    """Download what is missing of a model; what came before a cut is kept and not asked for again."""
-    from huggingface_hub import snapshot_download
+    """Download what is missing of a model."""
     from huggingface_hub.errors import GatedRepoError
 
-    files = {file.rfilename: file.size or 0 for file in _ask_hub(name, revision).siblings or []}
-    begun, load = snapshot_on_disk(name, revision), wanted(files)
-    size = sum(files[file] for file in load if not (begun and (begun / file).is_file())) / 1e9
+    sizes = {file.rfilename: file.size or 0 for file in _ask_hub(name, revision).siblings or []}
+    load, begun = wanted(sizes), snapshot_on_disk(name, revision)
+    size = sum(sizes[file] for file in load if not (begun and (begun / file).is_file())) / 1e9
     log.info(
         f"{name}: going on with its download, about {size:.1f} GB"
         if begun
         else f"{name}: downloading about {size:.1f} GB, once; it is kept in the hub's cache folder"
     )
-    into = {"revision": revision or None, "cache_dir": _caches()[0]}
     try:
-        with _bars_on_terminals_only():
-            folder = Path(snapshot_download(name, allow_patterns=load, **into))
-            if wrong := [fault.file for fault in faults(folder) if fault.file in files]:  # damaged, or never listed
-                snapshot_download(name, allow_patterns=wrong, force_download=True, **into)
+        folder = _snapshot_with(name, revision, load)
+        if wrong := [fault.file for fault in faults(folder) if fault.file in sizes]:  # what is damaged, or never listed
+            _snapshot_with(name, folder.name, wrong, force_download=True)
     except GatedRepoError:
         raise ValueError(
             f"the model {name!r} is given out to those who accept its terms; do so on its page of the hub, and log in "
@@ -120,27 +114,29 @@ def _download(name: str, revision: str) -> Path:
         ) from None
     except Exception as error:  # whatever the client's network stack raises means: it did not come whole
         raise OSError(
-            f"the download of {name!r} broke off ({_sentence(error)}); what has come is kept, and the same command "
-            f"goes on with it; or {OTHERWISE}"
+            f"the download of {name!r} broke off ({_sentence(error)}); the files that came whole are kept, and the "
+            f"same command downloads the others; or {OTHERWISE}"
         ) from None
     if wrong := faults(folder):
         raise ValueError(f"{name!r} is no model that can be loaded: its {wrong[0].file} {wrong[0].what}; name another")
     return folder
 
 
-@contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
-    """Keep the bars of a download out of logs."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+def _snapshot_with(name: str, revision: str, files: list[str], **how: Any) -> Path:
+    """Download files of one commit, each unless it is there, and return the folder of that commit.
 
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
+    One after the other, and not by snapshot_download, whose threads Ctrl-C would wait for.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if not files:
+        raise FileNotFoundError("it has no files that sentence-transformers loads")
+    folder = None
+    for file in files:
+        commit = folder.name if folder else revision or None
+        path = Path(hf_hub_download(name, file, revision=commit, cache_dir=_caches()[0], **how))
+        folder = path.parents[file.count("/")]
+    return folder
 
 
 def _ask_hub(name: str, revision: str) -> Any:
@@ -170,7 +166,7 @@ def _ask_hub(name: str, revision: str) -> Any:
             wrong = _faults(name, begun)[0]
             raise OSError(
                 f"encoder {name!r} is not whole on disk ({begun / wrong.file} {wrong.what}), and {unreachable}; "
-                f"connect and give the same command, which goes on with its download; or {OTHERWISE}"
+                f"connect and give the same command, which downloads what is missing; or {OTHERWISE}"
             )
         raise OSError(f"encoder {name!r} is not on disk, and {unreachable}; connect, {OTHERWISE}")
     return answer[0]

@@ -33,7 +33,10 @@ class Fault(NamedTuple):
 
 
 def wanted(names: Collection[str]) -> list[str]:
-    """Return which of a hub model's files are loaded: no weights twice, and none for other programs."""
+    """Return which of a hub model's files are loaded: no weights twice, and none for other programs.
+
+    Weights come last: a download that was cut then lacks them, and is never taken for whole.
+    """
     paths = [PurePosixPath(name) for name in names]
     safe = {path.parent for path in paths if WEIGHTS.fullmatch(path.name) and ".safetensors" in path.name}
 
@@ -44,7 +47,9 @@ def wanted(names: Collection[str]) -> list[str]:
             return ".safetensors" in path.name or path.parent not in safe or path.name.startswith("adapter")
         return path.name.endswith(LOADED)
 
-    return [str(path) for path in paths if is_loaded(path)]
+    return sorted(
+        map(str, filter(is_loaded, paths)), key=lambda name: bool(WEIGHTS.fullmatch(PurePosixPath(name).name))
+    )
 
 
 def faults(folder: Path, listed: Collection[str] = ()) -> list[Fault]:
@@ -67,8 +72,8 @@ def own_code(folder: Path) -> list[str]:
     modules = [str(module.get("type")) for module in _modules(folder)]
     found = [kind for kind in modules if not kind.startswith("sentence_transformers.")]
     for path in folder.glob("**/config.json"):
-        config = _json(path)
-        classes = config.get("auto_map") if isinstance(config, dict) else None
+        settings = _json(path)
+        classes = settings.get("auto_map") if isinstance(settings, dict) else None
         found += [str(name) for key, name in classes.items() if key == "AutoModel"] if isinstance(classes, dict) else []
     return found
 

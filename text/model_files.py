@@ -80,10 +80,9 @@ def own_code(folder: Path) -> list[str]:
 
 def is_model2vec(folder: Path) -> bool:
     """Tell whether a folder is of model2vec alone, without the modules.json of sentence-transformers."""
-    config = _json(folder / "config.json")
-    return (
-        not (folder / "modules.json").exists() and isinstance(config, dict) and config.get("model_type") == "model2vec"
-    )
+    settings = _json(folder / "config.json")
+    alone = isinstance(settings, dict) and not (folder / "modules.json").exists()
+    return alone and settings.get("model_type") == "model2vec"
 
 
 def averages_tokens(folder: Path) -> bool:

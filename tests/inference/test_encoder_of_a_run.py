@@ -85,7 +85,7 @@ def test_an_encoder_that_only_the_folder_names_is_left_alone(
     refused(lambda: main.run({**config, "mode": "inference"}))
     export(run, tmp_path / "exported")
     assert hub.asked == []
-    assert OPENED == {str(hub.folder): []}
+    assert {str(hub.folder): []} == OPENED
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.helpers.encoders import CORPUS, sidecar, vectors_of
 from text.encoders import open_encoder
@@ -82,6 +84,35 @@ def test_a_module_of_its_own_is_refused(plain: Path, tmp_path: Path, config: dic
     (folder / "custom_st.py").write_text("raise SystemExit")
     with pytest.raises(ValueError, match=r"code of its own \(custom_st.Mine"):
         open_encoder({**config, "model_name": str(folder)}, "cpu", CORPUS)
+
+
+@pytest.mark.parametrize("is_evil", [False, True])
+def test_weights_of_torch_are_read_as_tensors_alone(
+    plain: Path, tmp_path: Path, config: dict[str, Any], is_evil: bool
+) -> None:
+    folder, mark = changed(plain, tmp_path), tmp_path / "ran"
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**weights, "evil": Opens(str(mark))} if is_evil else weights, folder / "pytorch_model.bin")
+    settings = {**config, "model_name": str(folder)}
+    if is_evil:
+        with pytest.raises(ValueError, match="cannot be loaded from"):
+            open_encoder(settings, "cpu", CORPUS)
+        assert not mark.exists()
+    else:
+        vectors = open_encoder(settings, "cpu", CORPUS)[1](CORPUS)
+        same = open_encoder({**config, "model_name": str(plain)}, "cpu", CORPUS)[1](CORPUS)
+        np.testing.assert_array_equal(vectors, same)
+
+
+class Opens:
+    """What opens a file once it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
 
 
 def test_a_model_of_an_unknown_kind_is_one_sentence(plain: Path, tmp_path: Path, config: dict[str, Any]) -> None:

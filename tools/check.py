@@ -24,7 +24,8 @@ from data_loader import Dataset, check_k, load_dataset
 from llm_embedding import uses_text
 from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
-from text.encoders import NO_TEXT, find_model
+from text.encoders import NO_TEXT
+from text.hub import find_model
 from tools.check_page import page, percent
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate

@@ -260,4 +260,5 @@ def uploaded(run: FinishedRun, path: Path) -> dict[str, Any]:
         ],
         "excluded": [title(run, item) for item in who.left_out],
         "tastes": found.tastes,
+        "notes": [*found.notes],
     }

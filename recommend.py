@@ -11,8 +11,8 @@ title is a FILE with name, tags_name and summary, as JSON or a TSV of one row.
 Without a user, --out writes everybody's lists; for one user, a .json has what
 --why says as because, despite and parts.
 
-Settings as for main.py; --saved_dir and --data_dir say where the run and its
-data are.
+Settings as for main.py; --saved_dir says where the run is, and --data_dir where
+its data are now, if not where they were in training.
 """
 
 import sys

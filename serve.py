@@ -2,8 +2,9 @@
 
     python serve.py                 the run in saved/ at http://127.0.0.1:8000
 
-Settings as for main.py; --saved_dir and --data_dir say where the run and its data are. /openapi.json describes the
-JSON. There is no password: whoever reaches the address may ask. Needs: pip install -r requirements-serve.txt
+Settings as for main.py; --saved_dir says where the run is, and --data_dir where its data are now, if not where they
+were in training. /openapi.json describes the JSON. There is no password: whoever reaches the address may ask. Needs:
+pip install -r requirements-serve.txt
 """
 
 import os

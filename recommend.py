@@ -67,7 +67,7 @@ from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
-from inference.people import Person, are_disliked, by_rates, place
+from inference.people import UNKNOWN, Person, are_disliked, by_rates, place, tells_nothing
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
 from inference.title_search import search, split_names
@@ -157,6 +157,8 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
         )
     else:
         who, heading = named_person(run, asked.new_user)
+    if tells_nothing(run, who):
+        raise ValueError(f"{UNKNOWN}; name at least one more")
     user = place(run, who)
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
     excluded = [*who.items, *who.left_out]

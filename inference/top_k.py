@@ -89,20 +89,21 @@ def write_lists(path: Path, lists: Lists) -> None:
     """
     check_format(path)
     with atomic_write(path) as file:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             _write_parquet(file, lists)
             return
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        WRITERS[path.suffix](text, lists)
+        WRITERS[path.suffix.lower()](text, lists)
         text.detach()  # flushes, and leaves the closing to atomic_write
 
 
 def check_format(path: Path) -> None:
     """Raise ValueError unless lists can be written to a file of this name."""
     formats = ", ".join(WRITERS)
-    if path.suffix not in (*WRITERS, ".parquet"):
+    suffix = path.suffix.lower()
+    if suffix not in (*WRITERS, ".parquet"):
         raise ValueError(f"--out is {str(path)!r}; let it end in one of: {formats}, .parquet")
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+    if suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError(
             f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: {formats}"
         )

@@ -81,3 +81,8 @@ def test_json_has_formulas_as_they_are(tmp_path: Path, caplog: pytest.LogCapture
 
 def test_plain_numbers_are_no_formulas() -> None:
     assert [text for text in (*ODD, "-0.5") if FORMULA.match(text)] == []
+
+
+def test_the_case_of_an_ending_says_nothing(tmp_path: Path) -> None:
+    write_lists(tmp_path / "x.CSV", lists_of(["007"]))
+    assert (tmp_path / "x.CSV").read_text("utf-8").startswith('"user_id"')

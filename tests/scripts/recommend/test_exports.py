@@ -107,3 +107,7 @@ def test_an_id_is_no_file_even_where_a_file_is_called_so(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s1").write_text("no list", encoding="utf-8")
     assert call("--new_user", "s1")[0] == 0
+    (tmp_path / "s2").mkdir()
+    assert call("--new_user", "s2")[0] == 0
+    (tmp_path / "lists").mkdir()
+    assert "lists is a folder, and no title is called so" in call("--new_user", "lists")[2]

@@ -171,7 +171,7 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
 
 def is_path(text: str) -> bool:
     """Say whether a text looks like the name of a file or is that of a folder, more than like titles."""
-    return text.lower().endswith(EXPORTS) or text.startswith(PATHS) or Path(text).is_dir()
+    return text.lower().endswith(EXPORTS) or text.startswith(PATHS) or (text != "" and Path(text).is_dir())
 
 
 def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:

@@ -165,7 +165,8 @@ def load_trained(config: dict[str, Any], *beside: str) -> TrainedModel:
     """Load the best model of the run in saved_dir, and its data.
 
     Args:
-        config: as from get_config, of this call.
+        config: as from get_config, of this call. Unless its data_dir is another than the default, the data are read
+            from where they were in training, if that folder is still there.
         beside: names of further files in saved_dir that must be of the same run.
 
     Raises:
@@ -176,15 +177,28 @@ def load_trained(config: dict[str, Any], *beside: str) -> TrainedModel:
     if not isinstance(checkpoint, dict) or not {"config", "state_dict", "dataset_fingerprint"} <= set(checkpoint):
         raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
     manifest.check(saved, "best_model.pth", *beside)
-    of_call, config = config, trained_config(checkpoint, config)
+    of_call = {**config, "data_dir": _data_dir(checkpoint, config["data_dir"])}
+    config = trained_config(checkpoint, of_call)
     dataset = load_dataset(config)
-    check_origin(checkpoint, dataset.fingerprint)
+    check_origin(checkpoint, dataset.fingerprint, folder=config["data_dir"])
     if config["rating_weight"] > 0 and checkpoint.get("values", dataset.values_digest) != dataset.values_digest:
         raise ValueError(
             f"best_model.pth was trained with rating_weight {config['rating_weight']:g} on other rates or times than "
             "those of interactions.tsv now; restore them, or train again with --mode train"
         )
     return TrainedModel(checkpoint, config, dataset, names_encoder=_names_encoder(of_call, config))
+
+
+def _data_dir(checkpoint: dict[str, Any], asked: str) -> str:
+    """Return the folder of a run's data: the one that is asked for, or that of training where none is."""
+    trained = checkpoint["config"].get("data_dir", asked)
+    if trained == asked or asked != get_config()["data_dir"]:
+        return asked
+    if Path(trained).is_dir():
+        log.info(f"the data are read from {trained}, as in training")
+        return trained
+    log.warning(f"{trained}, where the data were in training, is not there; {asked} is read (--data_dir names another)")
+    return asked
 
 
 def load_finished(config: dict[str, Any]) -> FinishedRun:

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_loader import Dataset
 from inference.finished_run import FinishedRun
-from inference.title_search import SAME, closest, folded, search, similar_names, split_names
+from inference.title_search import SAME, closest, folded, is_other_season, search, similar_names, split_names
 
 
 def find_titles(run: FinishedRun, query: str, n: int) -> list[int]:
@@ -21,6 +21,8 @@ def find_titles(run: FinishedRun, query: str, n: int) -> list[int]:
 def title_row(run: FinishedRun, text: str) -> int:
     """Return the row of a title given by its id, or by a name that matches exactly one title best.
 
+    A name that is given with marks at its end, by which seasons are told apart, is no title's that has others.
+
     Raises:
         ValueError: none or several do; the message names the nearest with their ids.
     """
@@ -28,13 +30,15 @@ def title_row(run: FinishedRun, text: str) -> int:
         return run.item_rows[text]
     matches = search(run.names, text, 1)
     best = [item for kind, item in matches if kind == matches[0][0]]
-    if len(best) == 1:
+    if len(best) == 1 and not is_other_season(run.names, best[0], text):
         return best[0]
-    if best:
+    if len(best) > 1:
         raise ValueError(f"{text!r} matches {len(best):,} titles; name one by its id: {_shown(run.dataset, best[:5])}")
     near = [run.item_rows[raw] for raw in closest(text, run.item_rows, 3)] + find_titles(run, text, 5)
     hint = _shown(run.dataset, list(dict.fromkeys(near))[:5])
-    raise ValueError(f"there is no title {text!r} in this run; {_nearest(hint)}")
+    raise ValueError(
+        f"there is no title {text!r} in this run; {_nearest(hint, 'a part of a name, or an id of anime.tsv')}"
+    )
 
 
 def rated_titles(run: FinishedRun, text: str) -> dict[int, float]:
@@ -79,15 +83,15 @@ def user_row(run: FinishedRun, text: str) -> int:
         raise ValueError(f"{len(named):,} users are called {text!r}; name one by their id: {ids}")
     ids = {**dict(zip(dataset.user_names, dataset.raw_user_ids, strict=True)), **{raw: raw for raw in run.user_rows}}
     hint = ", ".join(name if name == ids[name] else f"{name} ({ids[name]})" for name in closest(text, ids))
-    raise ValueError(f"there is no user {text!r} in this run; {_nearest(hint)}")
+    raise ValueError(f"there is no user {text!r} in this run; {_nearest(hint, 'an id of interactions.tsv')}")
 
 
 def _shown(dataset: Dataset, items: list[int]) -> str:
     return ", ".join(f"{dataset.item_names[item]} ({dataset.raw_item_ids[item]})" for item in items)
 
 
-def _nearest(hint: str) -> str:
-    return f"the nearest are {hint}" if hint else "nothing in it is similar; look it up in data_dir"
+def _nearest(hint: str, give: str) -> str:
+    return f"the nearest are {hint}" if hint else f"nothing in it is near; give {give}"
 
 
 # --- which titles a list may hold ---
@@ -129,4 +133,5 @@ def _tagged(run: FinishedRun, tag: str) -> np.ndarray:
         return run.tags[folded(tag)]
     if not run.tags:
         raise ValueError(f"no title of {run.config['data_dir']} has tags")
-    raise ValueError(f"no title has the tag {tag!r}; {_nearest(', '.join(closest(folded(tag), run.tags)))}")
+    hint = ", ".join(closest(folded(tag), run.tags))
+    raise ValueError(f"no title has the tag {tag!r}; {_nearest(hint, 'a tag of anime.tsv')}")

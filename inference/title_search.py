@@ -3,6 +3,7 @@
 import csv
 import unicodedata
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,10 @@ from rapidfuzz import fuzz, process
 # how a name can match, in the order in which titles are listed
 WRITTEN, SAME, BEGINS, WORD_BEGINS, HOLDS = range(5)
 BETWEEN = " / "  # names of one title
-LIKENESS = 50  # of a near name, at least, in percent
+# a near name is like the query by so many percent, and holds half of it in one piece unless it is liker still
+LIKENESS, LIKE_WITHOUT_A_PIECE = 50, 75
+
+APOSTROPHES = dict.fromkeys(map(ord, "’‘′`´＇"), "'")
 
 
 class Names(NamedTuple):
@@ -74,13 +78,25 @@ def similar_names(index: Names, query: str, n: int) -> list[int]:
     likeness = np.max([process.cdist([mine], theirs, scorer=fuzz.ratio)[0] for mine, theirs in pairs], axis=0)  # (m,)
     alike = np.flatnonzero(likeness >= LIKENESS)
     order = sorted(alike, key=lambda number: (-round(likeness[number]), index.popularity_rank[index.items[number]]))
-    return list(dict.fromkeys(index.items[order].tolist()))[:n]
+    near: dict[int, None] = {}
+    for number in order:
+        if len(near) < n and _is_near(key, index.keys[number], likeness[number]):
+            near[int(index.items[number])] = None
+    return list(near)
 
 
 def closest(text: str, choices: Iterable[str], n: int = 5) -> list[str]:
     """Return up to n of the choices that a text may be a slip of, the likest first."""
-    found = process.extract(text, list(choices), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=n)
-    return [choice for choice, *_ in found]
+    found = process.extract(text, list(choices), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=None)
+    return [choice for choice, likeness, _ in found if _is_near(text, choice, likeness)][:n]
+
+
+def _is_near(query: str, name: str, likeness: float) -> bool:
+    """Say whether a name that is alike shares more with a query than some letters here and there."""
+    if likeness >= LIKE_WITHOUT_A_PIECE:
+        return True
+    piece = SequenceMatcher(None, query, name, autojunk=False).find_longest_match().size
+    return 2 * piece >= len(query)
 
 
 def folded(text: str) -> str:
@@ -110,6 +126,23 @@ def split_names(text: str) -> list[str]:
 def key_of(text: str) -> str:
     """Return the letters and digits of a name, by which it is found whatever its spaces and punctuation."""
     return _key(text)[0]
+
+
+def end_marks(text: str) -> str:
+    """Return the marks that a name ends in, by which seasons are told apart: those of Gintama', New Game!! or K-On!.
+
+    Brackets, dashes, double quotes and spaces are none: they are spelt as a site likes.
+    """
+    name = folded(text.translate(APOSTROPHES))
+    marks = name[len(name.rstrip("".join({c for c in name if unicodedata.category(c)[0] not in "LMN"}))) :]
+    return "".join(c for c in marks if unicodedata.category(c) in ("Po", "So", "Sm", "Sk", "Sc") and c not in '"~')
+
+
+def is_other_season(index: Names, item: int, query: str) -> bool:
+    """Say whether a query ends in marks and would be a name of a title, were it not for them."""
+    marks, key = end_marks(query), key_of(query)
+    same = [number for number in np.flatnonzero(index.items == item) if index.keys[number] == key]
+    return bool(marks and same) and all(end_marks(index.written[number]) != marks for number in same)
 
 
 def _sorted_words(key: str, starts: list[int]) -> str:

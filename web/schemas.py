@@ -145,6 +145,7 @@ class Upload(BaseModel):
         description="the known ones that do not: wished for; where the run uses no rates, also dropped or rated too low"
     )
     tastes: dict[str, int] = Field(description="of the collected: how many are liked, neutral, disliked and unrated")
+    notes: list[str] = Field(description="for people: sentences on what may have been misread; usually none")
 
 
 class Tag(BaseModel):

@@ -268,7 +268,7 @@ def test_a_title_is_named_by_its_id_or_by_a_name_that_only_one_has(run: Finished
         title_row(run, "the")
     with pytest.raises(ValueError, match=r"no title 's77' in this run; the nearest are .*\(s7\)"):
         title_row(run, "s77")
-    with pytest.raises(ValueError, match="no title '@@@@' in this run; nothing in it is similar"):
+    with pytest.raises(ValueError, match="no title '@@@@' in this run; nothing in it is near; give a part of a name"):
         title_row(run, "@@@@")
 
 

@@ -39,6 +39,8 @@ N_ITEMS = 30
         (("--similar", "s333"), "no title 's333' in this run; the nearest are"),
         (("--new_user", "s1,nothing"), "no title 'nothing'"),
         (("--new_user", ""), "names nothing"),
+        (("--new_user", "list.xlsx"), "list.xlsx is missing, and no title is called so; name an exported list"),
+        (("--new_user", "./my list"), "my list is missing, and no title is called so"),
         (("--user", "u1", "--tags", "tagg1"), "no title has the tag 'tagg1'; the nearest are tag1"),
         (("--user", "u1", "--tags", "tag1", "--not_tags", "tag1"), "no title has all that is asked of it"),
         (("--users", "no file"), "no file is missing; --users names a file"),

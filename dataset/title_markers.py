@@ -38,7 +38,7 @@ _DIGITS = {
     )
     for char in chars
 }
-_HAN = r"\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
+HAN = r"\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
 _REWRITTEN = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
@@ -166,13 +166,13 @@ def _words(name: str) -> tuple[list[str], int]:
     text = re.sub(r"\((19|20)\d\d\)", " ", text)
     text = re.sub(r"\(?\b(tv|ova|oad|ona|movie|special)\)", r" \1 ", text)
     text = re.sub(
-        r":\s+|\s+[-~\u2013\u2014\u301c]+\s*|[(\[\u300c\u300e\u3010\u3008\u300a~\u301c]|[・:](?=[" + _HAN + "])",
+        r":\s+|\s+[-~\u2013\u2014\u301c]+\s*|[(\[\u300c\u300e\u3010\u3008\u300a~\u301c]|[・:](?=[" + HAN + "])",
         f" {BREAK} ",
         text,
     )
     text = re.sub(r"['\u2019`]", "", text)
-    text = re.sub(rf"([{_HAN}])(?=[0-9a-z])|([0-9a-z])(?=[{_HAN}])", r"\1\2 ", text)
-    text = re.sub(rf"[^0-9a-z{_HAN}\u0400-\u04ff\uac00-\ud7af|%]+", " ", text)
+    text = re.sub(rf"([{HAN}])(?=[0-9a-z])|([0-9a-z])(?=[{HAN}])", r"\1\2 ", text)
+    text = re.sub(rf"[^0-9a-z{HAN}\u0400-\u04ff\uac00-\ud7af|%]+", " ", text)
     text = _PHRASES_RE.sub(lambda found: _REPLACEMENT[found[0]], text)
     words = text.split()
     while words and words[0] == BREAK:

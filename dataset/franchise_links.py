@@ -85,7 +85,7 @@ def _alike(works: Works) -> Iterator[Pair]:
                 other = works.number.get(_words(letters[start:end]))
                 if other is not None and other != one:
                     yield Pair(other, one, _worth(letters[start:end], start == 0, True))
-            if "vs" in stem or "x" in stem:
+            if {"vs", "x"} & {*stem[1:-1]}:
                 break  # of two works that meet, the first is the one it belongs to
     begin = Counter(stem[0] for stem in works.stems)
     order = sorted(range(len(works.stems)), key=lambda number: works.stems[number])
@@ -115,7 +115,7 @@ def _words(letters: tuple[str, ...]) -> Words:
 def _worth(letters: tuple[str, ...], is_start: bool, is_whole: bool) -> float:
     """Say what it is worth that two names have these letters in common."""
     size = sum(0.5 if _IS_HAN.match(part) else 1.0 if len(part) >= _SHORT else 0.3 for part in letters)
-    return min(size, 4) * 0.15 - (0.0 if is_whole else 0.15) - (0.0 if is_start else 0.1)
+    return min(size, 4) * 0.15 - (0.0 if is_whole else 0.2) - (0.0 if is_start else 0.25)
 
 
 # --- texts ---

@@ -28,6 +28,21 @@ class Markers(NamedTuple):
     year: int  # 0 without
     is_marked: bool  # whether there is a marker of a season
 
+    @property
+    def line(self) -> tuple[Words, Words, int]:
+        """What titles share that differ by number alone."""
+        return self.stem, self.rest if not self.is_marked else (), self.kind
+
+
+def is_season(name: Markers) -> bool:
+    """Tell whether a title is a season of a work, no film, part or extra of it."""
+    return name.kind == WORK and (name.is_marked or not name.rest)
+
+
+def is_meeting(name: Markers) -> bool:
+    """Tell whether two works meet in a title."""
+    return bool({"vs", "x"} & {*name.stem[1:-1]})
+
 
 # --- Chinese and Japanese: rewritten in the words below ---
 
@@ -158,10 +173,11 @@ def read_name(name: str) -> Markers:
 def _words(name: str) -> tuple[list[str], int]:
     """Fold a name into words, with BREAK where its parts meet; and the year in it."""
     text = unicodedata.normalize("NFKC", name.replace("½", " half ")).casefold()
-    text = _NUMERAL.sub(lambda found: str(_DIGITS[found[0]]), text)
-    for pattern, words in _REWRITTEN:
-        text = pattern.sub(words, text)
-    text = "".join(char for char in unicodedata.normalize("NFD", text) if not "\u0300" <= char <= "\u036f")
+    if not text.isascii():
+        text = _NUMERAL.sub(lambda found: str(_DIGITS[found[0]]), text)
+        for pattern, words in _REWRITTEN:
+            text = pattern.sub(words, text)
+        text = "".join(char for char in unicodedata.normalize("NFD", text) if not "\u0300" <= char <= "\u036f")
     year = re.search(r"(?<!\d)(19[3-9]\d|20[0-4]\d)(?![\d%])", text)
     text = re.sub(r"\((19|20)\d\d\)", " ", text)
     text = re.sub(r"\(?\b(tv|ova|oad|ona|movie|special)\)", r" \1 ", text)
@@ -211,12 +227,12 @@ def _without_seasons(words: list[str]) -> tuple[list[str], list[int]]:
         word, before = words[-1], words[-2]
         if (
             word in _COUNTED
-            and (number := _number(before, romaji=True))
+            and (number := number_of(before, romaji=True))
             or before in _COUNTED
-            and (number := _number(word, romaji=True))
+            and (number := number_of(word, romaji=True))
         ):
             words, seasons = words[:-2], [*seasons, number]
-        elif number := _number(word):
+        elif number := number_of(word):
             words, seasons = words[:-1], [*seasons, number]
         elif word in _LAST:
             words, seasons = words[:-1], [*seasons, FINAL]
@@ -231,9 +247,12 @@ def _without_seasons(words: list[str]) -> tuple[list[str], list[int]]:
     return words, seasons
 
 
-def _number(word: str, romaji: bool = False) -> int:
+def number_of(word: str, romaji: bool = False) -> int:
+    """Return the number that a word means, 0 for none; with romaji, "ni" is 2."""
     if word.isdigit() and word.isascii() and len(word) <= 2:
         return int(word)
+    if len(word) == 2 and word[0] == "s" and word[1].isdigit():
+        return int(word[1])
     return _NUMBERS.get(word, 0) or (_ROMAJI.get(word, 0) if romaji else 0)
 
 

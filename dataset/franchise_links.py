@@ -1,12 +1,14 @@
 """Which titles belong together: what relations say, the same name of a work, and names alike where more speaks for it.
 
-Two works whose names have a beginning in common are one franchise if their texts share rare words (of characters and
-places), or if most who collected the less popular one collected the other; the less the names say, the more is asked.
+Two works whose names have words in common are one franchise if their texts share rare words, as of characters and
+places, or if most who collected the less popular one collected the other; the less the names say, the more is asked. So
+One Piece and One Punch Man are two. Works without a word in common, as Bakemonogatari and Nisemonogatari, need both.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from math import log2
 from typing import NamedTuple
 
@@ -14,16 +16,21 @@ import numpy as np
 import scipy.sparse as sp
 
 from dataset.dataset import Dataset
-from dataset.title_markers import HAN, Markers, Words
+from dataset.marker_words import HAN
+from dataset.title_markers import Markers, Words, is_meeting
 
-# of a score of a pair of works: what texts, collectors and names say; links have ENOUGH
+# what names, texts and collectors say of a pair of works is added up; pairs with ENOUGH are linked. All are measured on
+# pairs of MyAnimeList that its relations name
 ENOUGH = 0.8
-OF_TEXT, OF_COLLECTORS, OF_NAME = 6.0, 1.1, 1.0
+OF_TEXT, MOST_TEXT, OF_COLLECTORS = 6.0, 0.3, 1.1
+A_WORD, MOST_WORDS = 0.15, 4  # what a word in common is worth, and how many count
+NOT_WHOLE, NOT_AT_THE_START, ONE_OF_MANY = 0.15, 0.25, 0.05  # less if the words are no whole name, ...
 NEIGHBOURS = 6  # in alphabetical order, with which a work is compared
+# of works whose names have nothing in common
+RARE = 8  # works, at most, whose texts have a rare word
+RARE_WORDS, TEXT_ALONE, COLLECTORS_ALONE = 3, 0.08, 0.5
 SAMPLE = 2_000_000  # train pairs, at most, that are looked at
-HARDLY_ANY = 5.0  # collectors, in whose favour and disfavour nothing is concluded
-OF_COMMON = 0.05  # what a single word in common is worth less each time that twice as many names begin with it
-_SHORT = 4  # letters of a word that says nothing on its own
+HARDLY_ANY = 5.0  # collectors of whom nothing is concluded
 
 
 class Works(NamedTuple):
@@ -33,35 +40,31 @@ class Works(NamedTuple):
     number: dict[Words, int]
     titles: sp.csr_matrix  # (m, n_items) of ones
     first: np.ndarray  # (m,) row of the first title
-
-
-class Pair(NamedTuple):
-    """Two works with names alike."""
-
-    one: int
-    other: int
-    says: float  # what the names alone are worth
+    meets: list[bool]  # (m,) whether two works meet in it
 
 
 def links_of(dataset: Dataset, names: list[list[Markers]]) -> np.ndarray:
-    """Return pairs of titles (n, 2) that belong to one franchise, enough to reach each of it from any other."""
+    """Return pairs of titles (n, 2) that belong to one franchise, enough to reach each of it from any other.
+
+    Args:
+        dataset: its texts, relations and train are used.
+        names: of the titles, as read by title_markers.
+    """
     works = _works(names)
-    rows = np.repeat(np.arange(len(works.stems)), np.diff(works.titles.indptr))
-    same = np.stack([works.first[rows], works.titles.indices], axis=1)
-    pairs = [pair for pair in dict.fromkeys(_alike(works))]
-    ends = np.array([(pair.one, pair.other) for pair in pairs], np.int64).reshape(-1, 2)
-    says = np.array([pair.says for pair in pairs])
-    alike = ends[scores(dataset, works, ends, says) >= ENOUGH]
-    return np.concatenate([same, works.first[alike], dataset.relations[:, :2]])
-
-
-def scores(dataset: Dataset, works: Works, ends: np.ndarray, says: np.ndarray) -> np.ndarray:
-    """Return how much speaks for each pair of works (n, 2) to be one franchise, (n,)."""
-    return (
-        OF_NAME * says
-        + OF_TEXT * np.minimum(_shared_text(dataset, works, ends), 0.3)
-        + OF_COLLECTORS * _shared_collectors(dataset, works, ends)
-    )
+    row = np.repeat(np.arange(len(works.stems)), np.diff(works.titles.indptr))
+    same = np.stack([works.first[row], works.titles.indices], axis=1)
+    words = _words_of_texts(dataset, works)
+    says: dict[tuple[int, int], float] = {}
+    for one, other, worth in _alike_in_name(works):
+        says[one, other] = max(worth, says.get((one, other), worth))
+    told = [pair for pair in _alike_in_text(words, works) if pair not in says]
+    ends = np.array([*says, *told], np.int64).reshape(-1, 2)
+    text, both = _shared_text(words, ends), _shared_collectors(dataset, works, ends)
+    known = np.arange(len(ends)) < len(says)
+    score = np.array([*says.values(), *[0.0] * len(told)])
+    score += OF_TEXT * np.minimum(text, MOST_TEXT) + OF_COLLECTORS * both
+    alike = np.where(known, score >= ENOUGH, (text >= TEXT_ALONE) & (both >= COLLECTORS_ALONE))
+    return np.concatenate([same, works.first[ends[alike]], dataset.relations[:, :2]])
 
 
 def _works(names: list[list[Markers]]) -> Works:
@@ -69,99 +72,118 @@ def _works(names: list[list[Markers]]) -> Works:
     of_titles = [(number.setdefault(name.stem, len(number)), row) for row, each in enumerate(names) for name in each]
     work, title = np.array(of_titles, np.int64).T
     titles = sp.csr_matrix((np.ones(len(work)), (work, title)), shape=(len(number), len(names)))
-    titles.sort_indices()
-    return Works(list(number), number, titles, titles.indices[titles.indptr[:-1]])
+    titles.sum_duplicates()
+    meets = {name.stem for each in names for name in each if is_meeting(name)}
+    return Works([*number], number, titles, titles.indices[titles.indptr[:-1]], [stem in meets for stem in number])
 
 
 # --- names ---
 
 
-def _alike(works: Works) -> Iterator[Pair]:
-    """Yield pairs of works whose names have something in common."""
-    for one, stem in enumerate(works.stems):
-        letters = _letters(stem)
-        for start in range(len(letters)):
-            for end in range(start + 1, len(letters) + 1 - (start == 0)):
-                other = works.number.get(_words(letters[start:end]))
+def _alike_in_name(works: Works) -> Iterator[tuple[int, int, float]]:
+    """Yield pairs of works whose names have words in common, and what these are worth."""
+    spelled = [_letters(stem) for stem in works.stems]
+    for one, letters in enumerate(spelled):
+        # of two works that meet, the first is the one it belongs to
+        for start in range(1 if works.meets[one] else len(letters)):
+            for end in range(start + 1, len(letters) + (start > 0)):
+                other = works.number.get(_joined(letters[start:end]))
                 if other is not None and other != one:
-                    yield Pair(other, one, _worth(letters[start:end], start == 0, True))
-            if {"vs", "x"} & {*stem[1:-1]}:
-                break  # of two works that meet, the first is the one it belongs to
-    begin = Counter(stem[0] for stem in works.stems)
-    order = sorted(range(len(works.stems)), key=lambda number: works.stems[number])
-    spelled = [_letters(works.stems[number]) for number in order]
-    for place, number in enumerate(order):
-        for near in range(place + 1, min(place + 1 + NEIGHBOURS, len(order))):
-            common = next((k for k, (a, b) in enumerate(zip(spelled[place], spelled[near])) if a != b), 99)
-            if not common:
+                    yield min(one, other), max(one, other), _worth(letters[start:end]) - NOT_AT_THE_START * (start > 0)
+    begins = Counter(letters[:size] for letters in spelled for size in range(1, min(len(letters), MOST_WORDS) + 1))
+    order = sorted(range(len(spelled)), key=spelled.__getitem__)
+    for place, one in enumerate(order):
+        for other in order[place + 1 : place + 1 + NEIGHBOURS]:
+            size = _common(spelled[one], spelled[other])
+            if not size:
                 break
-            if common < min(len(spelled[place]), len(spelled[near])):
-                worth = _worth(spelled[place][:common], True, False) - OF_COMMON * log2(begin[works.stems[number][0]]) * (common == 1)
-                yield Pair(number, order[near], worth)
+            less = NOT_WHOLE + ONE_OF_MANY * log2(begins[spelled[one][: min(size, MOST_WORDS)]])
+            yield min(one, other), max(one, other), _worth(spelled[one][:size]) - less
 
 
 _IS_HAN = re.compile(f"[{HAN}]")
 
 
-def _letters(stem: Words) -> tuple[str, ...]:
+def _letters(stem: Words) -> Words:
     """Part a name into what is compared: words, or the characters of a word written in Chinese or Japanese."""
     return tuple(part for word in stem for part in (word if _IS_HAN.match(word) else (word,)))
 
 
-def _words(letters: tuple[str, ...]) -> Words:
-    return tuple("".join(f"{part}" if _IS_HAN.match(part) else f" {part} " for part in letters).split())
+def _joined(letters: Words) -> Words:
+    return tuple("".join(part if _IS_HAN.match(part) else f" {part} " for part in letters).split())
 
 
-def _worth(letters: tuple[str, ...], is_start: bool, is_whole: bool) -> float:
-    """Say what it is worth that two names have these letters in common."""
-    size = sum(0.5 if _IS_HAN.match(part) else 1.0 if len(part) >= _SHORT else 0.3 for part in letters)
-    return min(size, 4) * 0.15 - (0.0 if is_whole else 0.2) - (0.0 if is_start else 0.25)
+def _common(one: Words, other: Words) -> int:
+    """Count the letters with which both names begin."""
+    return next(
+        (size for size, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _worth(letters: Words) -> float:
+    sizes = (0.5 if _IS_HAN.match(part) else 1.0 if len(part) > 3 else 0.3 for part in letters)
+    return A_WORD * min(sum(sizes), MOST_WORDS)
 
 
 # --- texts ---
 
-
-def _shared_text(dataset: Dataset, works: Works, ends: np.ndarray) -> np.ndarray:
-    """Return the likeness of the texts of pairs of works (n,): cosines of words weighed by rarity, without the name's."""
-    asked, places = np.unique(ends, return_inverse=True)
-    words: dict[str, int] = {}
-    rows, columns = [], []
-    texts = [text.split("\n", 1)[-1] for text in dataset.item_texts]
-    for place, work in enumerate(asked):
-        of_one: set[str] = set()
-        for title in works.titles.indices[works.titles.indptr[work] : works.titles.indptr[work + 1]]:
-            of_one.update(_text_words(texts[title]))
-        of_one.difference_update(works.stems[work])
-        columns += [words.setdefault(word, len(words)) for word in of_one]
-        rows += [place] * len(of_one)
-    matrix = sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(asked), max(len(words), 1)))
-    rarity = np.log(len(asked) / np.maximum(np.bincount(columns, minlength=matrix.shape[1]), 1))
-    matrix = matrix @ sp.diags(rarity)
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    matrix = sp.diags(1 / np.maximum(lengths, 1e-9)) @ matrix
-    one, other = places.reshape(ends.shape).T
-    return np.asarray(matrix[one].multiply(matrix[other]).sum(axis=1)).ravel()
-
-
-_TEXT_WORD = re.compile(r"[^\W\d_]{3,}")
+_LATIN = re.compile(r"[^\W\d_]{3,}")
 _HAN_RUN = re.compile(f"[{HAN}]{{2,}}")
 
 
+def _words_of_texts(dataset: Dataset, works: Works) -> sp.csr_matrix:
+    """Return which words the texts of works have, (m, words) bool, without those of the work's own name."""
+    numbers: dict[str, int] = {}
+    columns: list[int] = []
+    ends = [0]
+    of_titles = [_text_words(text.partition("\n")[2]) for text in dataset.item_texts]
+    for stem, start, end in zip(works.stems, works.titles.indptr, works.titles.indptr[1:], strict=False):
+        of_one = set().union(*(of_titles[title] for title in works.titles.indices[start:end])).difference(stem)
+        columns.extend(numbers.setdefault(word, len(numbers)) for word in sorted(of_one))
+        ends.append(len(columns))
+    return sp.csr_matrix((np.ones(len(columns), bool), columns, ends), shape=(len(works.stems), max(len(numbers), 1)))
+
+
 def _text_words(text: str) -> set[str]:
-    if not _IS_HAN.search(text):
-        return set(_TEXT_WORD.findall(text.lower()))
+    """Return the words of a text; of Chinese or Japanese, pairs of characters."""
+    words = set(_LATIN.findall(text.lower()))
+    if text.isascii():
+        return words
     pairs = {run[start : start + 2] for run in _HAN_RUN.findall(text) for start in range(len(run) - 1)}
-    return pairs | {word for word in _TEXT_WORD.findall(text.lower()) if word.isascii()}
+    return pairs | {word for word in words if not _IS_HAN.match(word)}
+
+
+def _alike_in_text(words: sp.csr_matrix, works: Works) -> list[tuple[int, int]]:
+    """Return pairs of works whose texts share some rare words."""
+    by_word = words.tocsc()
+    by_word.sort_indices()
+    counts = np.diff(by_word.indptr)
+    shared: Counter[tuple[int, int]] = Counter()
+    for column in np.flatnonzero((counts > 1) & (counts <= RARE)):
+        shared.update(combinations(by_word.indices[by_word.indptr[column] : by_word.indptr[column + 1]].tolist(), 2))
+    return [
+        (one, other)
+        for (one, other), count in shared.items()
+        if count >= RARE_WORDS and not works.meets[one] and not works.meets[other]
+    ]
+
+
+def _shared_text(words: sp.csr_matrix, ends: np.ndarray) -> np.ndarray:
+    """Return the cosine of the texts of pairs of works (n,), words weighed by how rare they are."""
+    rarity = np.log(words.shape[0] / np.maximum(np.bincount(words.indices, minlength=words.shape[1]), 1))
+    weighed = sp.csr_matrix((rarity[words.indices], words.indices, words.indptr), shape=words.shape)
+    lengths = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
+    dots = np.asarray(weighed[ends[:, 0]].multiply(weighed[ends[:, 1]]).sum(axis=1)).ravel()
+    return dots / np.maximum(lengths[ends[:, 0]] * lengths[ends[:, 1]], 1e-9)
 
 
 # --- collectors ---
 
 
 def _shared_collectors(dataset: Dataset, works: Works, ends: np.ndarray) -> np.ndarray:
-    """Return, of the collectors of the less popular work of each pair, the share that has the other beyond chance (n,)."""
-    train = dataset.train
-    every = max(1, -(-train.nnz // SAMPLE))
-    users = (works.titles @ train[::every].T.tocsc()).tocsr()
+    """Return the share of the collectors of the less popular work of pairs who have the other, beyond chance (n,)."""
+    train = dataset.train[:: max(1, -(-dataset.train.nnz // SAMPLE))]
+    users = (works.titles @ train.T.tocsr()).tocsr()  # (m, users)
     users.data[:] = 1
     counts = np.diff(users.indptr)
     one, other = ends.T

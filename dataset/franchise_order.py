@@ -97,7 +97,8 @@ def _ranks(rows: list[int], names: list[Markers], popularity: np.ndarray) -> dic
     """
     stems = {names[row].stem for row in rows}
     bases = {stem[:size] for stem in stems for size in range(1, len(stem))} & stems
-    seasons: dict[Words, dict[int, int]] = {}
+    bases -= {stem for stem in bases if any(stem[:size] in bases for size in range(1, len(stem)))}
+    seasons: dict[Words, dict[int, int]] = {}  # of each work, the popularity of its seasons
     for row in rows:
         if is_season(names[row]):
             of_one = seasons.setdefault(names[row].stem, {})
@@ -114,8 +115,8 @@ def _rank(name: Markers, popularity: int, bases: set[Words], seasons: dict[int, 
         for season in sorted(season for season in seasons if 1 < season < FINAL and seasons[season] > popularity):
             own = max(own, season)
     elsewhere = 0.15 * bool(bases and name.stem not in bases)
-    belongs = 0.6 if name.kind == EXTRA else 0.3 if name.rest or name.kind != WORK else 0.2 if is_meeting(name) else 0.0
-    return own + max(belongs, elsewhere) + min(name.part, 90) * 0.001
+    belongs = 0.6 if name.kind == EXTRA else 0.4 if is_meeting(name) else 0.3 if name.rest or name.kind != WORK else 0.0
+    return own + max(belongs, elsewhere)
 
 
 def _years(dataset: Dataset, ranks: dict[int, float]) -> dict[int, int]:
@@ -184,6 +185,11 @@ def _before(order: list[int], names: list[Markers], related: dict[int, set[int]]
         known = [each for each in earlier if each in related.get(row, ())]
         line = [each for each in earlier if names[each].line == name.line and _number(names[each]) < _number(name)]
         seasons = [each for each in earlier if is_season(names[each])]
-        own = [each for each in seasons if names[each].stem == name.stem and names[each].season <= name.season]
+        own = [each for each in seasons if names[each].stem == name.stem and _is_up_to(names[each], name)]
         before.append((known or (line if name.part else ()) or own or seasons[:1] or earlier[:1])[-1])
     return before
+
+
+def _is_up_to(season: Markers, name: Markers) -> bool:
+    """Tell whether a season is to be seen before a title of the same work."""
+    return season.season < name.season or season.season == name.season and not season.rest

@@ -2,27 +2,32 @@
 
 import re
 
+
+def _each(words: str) -> list[str]:
+    return words.split()
+
+
 # --- English and romaji, folded ---
 
 NUMBERS = {
-    **{word: number for number, word in enumerate("first second third fourth fifth sixth seventh".split(), 1)},
+    **{word: number for number, word in enumerate(_each("first second third fourth fifth sixth seventh"), 1)},
     **{f"{number}{end}": number for number in range(1, 21) for end in ("st", "nd", "rd", "th")},
-    **{word: number for number, word in enumerate("ii iii iv".split(), 2)},
+    **{word: number for number, word in enumerate(_each("ii iii iv"), 2)},
     **{f"{letter}{number}": number for letter in "sr" for number in range(1, 10)},
-    **{"vi": 6, "vii": 7, "viii": 8, "two": 2, "three": 3, "x2": 2, "nidaime": 2},
+    **{"vi": 6, "vii": 7, "viii": 8, "two": 2, "three": 3, "x2": 2, "nidaime": 2, "primo": 1},
     **{"zwei": 2, "2wei": 2, "drei": 3, "3rei": 3, "secondo": 2},
 }
 ROMAJI = {"ichi": 1, "ni": 2, "san": 3, "shi": 4, "yon": 4, "go": 5}
 # counted by a number in front of them
-COUNTED = {*"season series stage cour gakki ki maku sho shou part act chapter raid barrage gig passo bu dai".split()}
+COUNTED = {*_each("season series stage cour gakki ki maku sho shou part act chapter raid barrage gig passo bu dai")}
 # counted by a number behind them
-UNITS = {*"season part act chapter vol volume cour disc dai episode".split()}
-NEXT = dict.fromkeys("zoku zokuhen next returns motto kai plus again encore repeat".split(), 2)
-LAST = {*"final finale finals kanketsuhen last shuushou saishuushou".split()}
-FILMS = {*"movie movies film gekijouban eiga ova ovas oad oav ona tv".split()}
+UNITS = {*_each("season part act chapter vol volume cour disc dai episode")}
+NEXT = dict.fromkeys(_each("zoku zokuhen next returns motto kai plus again encore repeat"), 2)
+LAST = {*_each("final finale finals kanketsuhen last shuushou saishuushou")}
+FILMS = {*_each("movie movies film gekijouban eiga ova ovas oad oav ona tv")}
 EXTRAS = {
-    *"special specials sp recap recaps soushuuhen omake pilot prologue bonus pv cm digest summary preview trailer".split(),
-    *"extras shorts teaser remix picturedrama episodezero memorial opening ending ng gekijou theater".split(),
+    *_each("special specials sp recap recaps soushuuhen omake pilot prologue bonus pv cm digest summary preview"),
+    *_each("trailer extras shorts teaser remix picturedrama episodezero memorial opening ending ng gekijou theater"),
 }
 # taken off the start of a name as well, with their number
 AT_THE_START = {

@@ -157,6 +157,7 @@ def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:
 
 
 def require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
+    """Raise a ValueError that names the line of the first empty cell of these columns, if there is one."""
     for column in columns:
         empty = np.flatnonzero(table[column] == "")
         if len(empty):

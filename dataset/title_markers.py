@@ -73,7 +73,7 @@ def read_name(name: str) -> Markers:
         line += bare
         if numbers:
             break
-    if numbers and not line:  # "X: Second Season"
+    if numbers and not line and not seasons:  # "X: Second Season"
         seasons, numbers = numbers, []
     rest = [word for part in parts for word in part] if line else []
     is_numbered = bool(seasons or number)

@@ -65,6 +65,16 @@ def told(found: Franchises, dataset: Dataset, group: int) -> str:
     return " > ".join(dataset.item_names[row] + "*" * bool(found.is_extra[row]) for row in rows)
 
 
+def first(found: Franchises, dataset: Dataset, group: int) -> str:
+    """Name the title with which a franchise begins."""
+    return dataset.item_names[np.flatnonzero((found.groups == group) & (found.places == 0))[0]]
+
+
+def largest(sizes: np.ndarray) -> list[int]:
+    """Return the largest franchises of two titles or more, given the titles of each."""
+    return [group for group in np.argsort(-sizes, kind="stable")[:LARGEST].tolist() if sizes[group] > 1]
+
+
 def main() -> None:
     """Run the command line."""
     flags, overrides = FLAGS.read()
@@ -84,11 +94,7 @@ def main() -> None:
         log.info(f"of {len(pairs):,} pairs:")
         log.info(f"together {together.mean():.1%}")
         log.info(f"in order {ordered.sum() / max(together.sum(), 1):.1%}")
-    largest = np.argsort(-sizes, kind="stable")[: LARGEST if sizes.max() > 1 else 0]
-    begin = {
-        group: dataset.item_names[np.flatnonzero((found.groups == group) & (found.places == 0))[0]] for group in largest
-    }
-    log.info("largest: " + ", ".join(f"{name} ({sizes[group]:,})" for group, name in begin.items()))
+    log.info(f"largest: {', '.join(f'{first(found, dataset, group)} ({sizes[group]:,})' for group in largest(sizes))}")
     several = np.flatnonzero(sizes > 1)
     rng = np.random.default_rng(config["seed"])
     for group in np.sort(rng.choice(several, min(flags.draw, len(several)), replace=False)):

@@ -8,7 +8,7 @@ One Piece and One Punch Man are two. Works without a word in common, as Bakemono
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import chain, combinations
 from math import log2
 from typing import NamedTuple
 
@@ -24,11 +24,13 @@ from dataset.title_markers import Markers, Words, is_meeting
 ENOUGH = 0.8
 OF_TEXT, MOST_TEXT, OF_COLLECTORS = 6.0, 0.3, 1.1
 A_WORD, MOST_WORDS = 0.15, 4  # what a word in common is worth, and how many count
-NOT_WHOLE, NOT_AT_THE_START, ONE_OF_MANY = 0.15, 0.25, 0.05  # less if the words are no whole name, ...
+# less if the words are no whole name, if they are not at the start (more if it is one word), and each time that twice
+# as many names begin with them
+NOT_WHOLE, NOT_AT_THE_START, A_WORD_WITHIN, ONE_OF_MANY = 0.15, 0.25, 0.45, 0.07
 NEIGHBOURS = 6  # in alphabetical order, with which a work is compared
 # of works whose names have nothing in common
 RARE = 8  # works, at most, whose texts have a rare word
-RARE_WORDS, TEXT_ALONE, COLLECTORS_ALONE = 3, 0.08, 0.5
+RARE_WORDS, TEXT_ALONE, COLLECTORS_ALONE = 3, 0.08, 0.58
 SAMPLE = 2_000_000  # train pairs, at most, that are looked at
 HARDLY_ANY = 5.0  # collectors of whom nothing is concluded
 
@@ -89,7 +91,8 @@ def _alike_in_name(works: Works) -> Iterator[tuple[int, int, float]]:
             for end in range(start + 1, len(letters) + (start > 0)):
                 other = works.number.get(_joined(letters[start:end]))
                 if other is not None and other != one:
-                    yield min(one, other), max(one, other), _worth(letters[start:end]) - NOT_AT_THE_START * (start > 0)
+                    within = A_WORD_WITHIN if end == start + 1 else NOT_AT_THE_START
+                    yield min(one, other), max(one, other), _worth(letters[start:end]) - within * (start > 0)
     begins = Counter(letters[:size] for letters in spelled for size in range(1, min(len(letters), MOST_WORDS) + 1))
     order = sorted(range(len(spelled)), key=spelled.__getitem__)
     for place, one in enumerate(order):
@@ -138,19 +141,19 @@ def _words_of_texts(dataset: Dataset, works: Works) -> sp.csr_matrix:
     ends = [0]
     of_titles = [_text_words(text.partition("\n")[2]) for text in dataset.item_texts]
     for stem, start, end in zip(works.stems, works.titles.indptr, works.titles.indptr[1:], strict=False):
-        of_one = set().union(*(of_titles[title] for title in works.titles.indices[start:end])).difference(stem)
-        columns.extend(numbers.setdefault(word, len(numbers)) for word in sorted(of_one))
+        of_one = dict.fromkeys(chain.from_iterable(of_titles[title] for title in works.titles.indices[start:end]))
+        columns.extend(numbers.setdefault(word, len(numbers)) for word in of_one if word not in stem)
         ends.append(len(columns))
     return sp.csr_matrix((np.ones(len(columns), bool), columns, ends), shape=(len(works.stems), max(len(numbers), 1)))
 
 
-def _text_words(text: str) -> set[str]:
-    """Return the words of a text; of Chinese or Japanese, pairs of characters."""
-    words = set(_LATIN.findall(text.lower()))
-    if text.isascii():
+def _text_words(text: str) -> dict[str, None]:
+    """Return the words of a text, each once; of Chinese or Japanese, pairs of characters."""
+    words = dict.fromkeys(_LATIN.findall(text.lower()))
+    if text.isascii() or not _IS_HAN.search(text):
         return words
-    pairs = {run[start : start + 2] for run in _HAN_RUN.findall(text) for start in range(len(run) - 1)}
-    return pairs | {word for word in words if not _IS_HAN.match(word)}
+    pairs = (run[start : start + 2] for run in _HAN_RUN.findall(text) for start in range(len(run) - 1))
+    return dict.fromkeys(chain(pairs, (word for word in words if not _IS_HAN.match(word))))
 
 
 def _alike_in_text(words: sp.csr_matrix, works: Works) -> list[tuple[int, int]]:

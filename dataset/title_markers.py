@@ -105,7 +105,6 @@ _BREAKS = re.compile(
 _APOSTROPHES = re.compile(r"['\u2019`]")
 _SCRIPTS_MEET = re.compile(rf"([{HAN}])(?=[0-9a-z])|([0-9a-z])(?=[{HAN}])")
 _NO_WORD = re.compile(rf"[^0-9a-z{HAN}\u0400-\u04ff\uac00-\ud7af|%]+")
-_PHRASE = re.compile(rf"\b(?:{'|'.join(sorted(PHRASES, key=len, reverse=True))})\b")
 
 
 def _words(name: str) -> list[str]:
@@ -120,7 +119,9 @@ def _words(name: str) -> list[str]:
         text = _SCRIPTS_MEET.sub(r"\1\2 ", text)
     text = _FORMAT.sub(r" \1 ", _YEAR.sub(" ", text))
     text = _APOSTROPHES.sub("", _BREAKS.sub(f" {_BREAK} ", text))
-    text = _PHRASE.sub(lambda found: PHRASES[found[0]], _NO_WORD.sub(" ", text))
+    text = f" {_NO_WORD.sub(' ', text)} "
+    for phrase, word in PHRASES.items():
+        text = text.replace(f" {phrase} ", f" {word} ")
     words = text.strip(f" {_BREAK}").split()
     return words or [name.casefold() or "?"]
 

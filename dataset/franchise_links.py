@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from dataset.dataset import Dataset
 from dataset.marker_words import HAN
+from dataset.relations import RELATIONS
 from dataset.title_markers import Markers, Words, is_meeting
 
 # what names, texts and collectors say of a pair of works is added up; pairs with ENOUGH are linked. All are measured on
@@ -66,7 +67,8 @@ def links_of(dataset: Dataset, names: list[list[Markers]]) -> np.ndarray:
     score = np.array([*says.values(), *[0.0] * len(told)])
     score += OF_TEXT * np.minimum(text, MOST_TEXT) + OF_COLLECTORS * both
     alike = np.where(known, score >= ENOUGH, (text >= TEXT_ALONE) & (both >= COLLECTORS_ALONE))
-    return np.concatenate([same, works.first[ends[alike]], dataset.relations[:, :2]])
+    related = dataset.relations[dataset.relations[:, 2] != RELATIONS.index("other"), :2]  # "other" may be a mere guest
+    return np.concatenate([same, works.first[ends[alike]], related])
 
 
 def _works(names: list[list[Markers]]) -> Works:

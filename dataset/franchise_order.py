@@ -4,6 +4,7 @@ import heapq
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from dataset.dataset import Dataset
 from dataset.relations import RELATIONS
@@ -37,11 +38,11 @@ def in_order(dataset: Dataset, groups: np.ndarray, names: list[Markers]) -> tupl
     places, before = np.zeros(len(groups), np.int64), np.full(len(groups), -1, np.int64)
     popularity = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     by_group = np.argsort(groups, kind="stable")
-    related = _related(dataset)
+    related, times = _related(dataset), _by_title(dataset)
     for rows in np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1):
         if len(rows) > 1:
             after = _constraints(rows.tolist(), names, related)
-            keys = _keys(dataset, rows, names, popularity)
+            keys = _keys(dataset, rows, names, popularity, times)
             order = _sorted(after, keys)
             places[order] = np.arange(len(order))
             before[order] = _before(order, names, related)
@@ -80,8 +81,10 @@ def _number(name: Markers) -> tuple[int, int]:
     return name.season, name.part
 
 
-def _keys(dataset: Dataset, rows: np.ndarray, names: list[Markers], popularity: np.ndarray) -> dict[int, Place]:
-    ranks, later = _ranks(rows.tolist(), names, popularity), _later(dataset, rows)
+def _keys(
+    dataset: Dataset, rows: np.ndarray, names: list[Markers], popularity: np.ndarray, times: sp.csc_matrix | None
+) -> dict[int, Place]:
+    ranks, later = _ranks(rows.tolist(), names, popularity), _later(times, rows)
     years = _years(dataset, ranks)
     return {
         row: Place(years[row], ranks[row], -int(later[place]), -int(popularity[row]), dataset.item_names[row])
@@ -130,20 +133,24 @@ def _years(dataset: Dataset, ranks: dict[int, float]) -> dict[int, int]:
     return years
 
 
-def _later(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Count for each title of a franchise those that more than half of who collected both collected after it, (n,)."""
+def _by_title(dataset: Dataset) -> sp.csc_matrix | None:
+    """Return when each title was collected in train, (n_users, n_items), NaN = unknown; None where nobody says."""
     if dataset.times is None:
-        return np.zeros(len(rows), int)
-    columns = np.full(dataset.n_items, -1)
-    columns[rows] = np.arange(len(rows))
+        return None
     train = dataset.train
-    pairs = np.flatnonzero(columns[train.indices] >= 0)
-    users = np.searchsorted(train.indptr, pairs, side="right") - 1
-    _, users = np.unique(users, return_inverse=True)
-    times = np.full((users.max(initial=-1) + 1, len(rows)), np.nan)
-    times[users, columns[train.indices[pairs]]] = dataset.times_of(train)[pairs]
-    times = times[:SAMPLE]
-    earlier = np.array([(times[:, [place]] < times).sum(axis=0) for place in range(len(rows))])  # (n, n)
+    return sp.csr_matrix((dataset.times_of(train), train.indices, train.indptr), shape=train.shape).tocsc()
+
+
+def _later(times: sp.csc_matrix | None, rows: np.ndarray) -> np.ndarray:
+    """Count for each title of a franchise those that more than half of who collected both collected after it, (n,)."""
+    if times is None:
+        return np.zeros(len(rows), int)
+    own = times[:, rows]
+    users, places = np.unique(own.indices, return_inverse=True)
+    matrix = np.full((len(users), len(rows)), np.nan)
+    matrix[places, np.repeat(np.arange(len(rows)), np.diff(own.indptr))] = own.data
+    matrix = matrix[:: max(1, -(-len(matrix) // SAMPLE))]
+    earlier = np.array([(matrix[:, [place]] < matrix).sum(axis=0) for place in range(len(rows))])  # (n, n)
     return (earlier > earlier.T).sum(axis=1)
 
 

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from dataset.dataset import Dataset
 from dataset.franchise_links import links_of
 from dataset.franchise_order import in_order
-from dataset.title_markers import EXTRA, Markers, read_names
+from dataset.relations import RELATIONS
+from dataset.title_markers import EXTRA, Markers, merged, read_names
 
 _KEPT = "_franchises"
 
@@ -42,8 +43,8 @@ def _find(dataset: Dataset) -> Franchises:
     names = [read_names(name) for name in dataset.item_names]
     links = links_of(dataset, names)
     groups = _components(links, dataset.n_items)
-    places, before = in_order(dataset, groups, [of_one[0] for of_one in names])
-    return Franchises(groups, places, before, _extras(names, groups))
+    places, before = in_order(dataset, groups, [merged(of_one) for of_one in names])
+    return Franchises(groups, places, before, _extras(dataset, names, groups))
 
 
 def _components(links: np.ndarray, n_items: int) -> np.ndarray:
@@ -54,8 +55,10 @@ def _components(links: np.ndarray, n_items: int) -> np.ndarray:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def _extras(names: list[list[Markers]], groups: np.ndarray) -> np.ndarray:
+def _extras(dataset: Dataset, names: list[list[Markers]], groups: np.ndarray) -> np.ndarray:
+    """Tell the extras (n_items,) by their names and by relations; where there is nothing else they are none."""
     is_extra = np.array([any(name.kind == EXTRA for name in of_one) for of_one in names], bool)
+    is_extra[dataset.relations[dataset.relations[:, 2] == RELATIONS.index("summary"), 1]] = True
     has_work = np.zeros(len(groups), bool)
     has_work[groups[~is_extra]] = True
     return is_extra & has_work[groups]

@@ -61,6 +61,14 @@ def read_names(names: str) -> list[Markers]:
     return [read_name(name) for name in dict.fromkeys(names.split(BETWEEN)) if name.strip()] or [read_name(names)]
 
 
+def merged(names: list[Markers]) -> Markers:
+    """Return what the names of a title say together: the first, with a season or kind that another one tells."""
+    first, kind = names[0], max(name.kind for name in names)
+    marked = next((name for name in names if name.is_marked), first)
+    line = first.stem, () if marked.is_marked else first.line[1], kind
+    return first._replace(season=marked.season, is_marked=marked.is_marked, kind=kind, line=line)
+
+
 def read_name(name: str) -> Markers:
     """Read one name of a title."""
     words = _words(name)

@@ -85,6 +85,13 @@ def test_relations_join_what_names_do_not() -> None:
     assert found.before.tolist() == [-1, 0, -1]
 
 
+def test_a_guest_makes_no_franchise_and_a_summary_is_an_extra() -> None:
+    names = ["Clannad", "Kanon", "Kanon of Winter", "Kanon in Brief"]
+    found = franchises_of(titles(names, relations=np.concatenate([relation(0, 1, "other"), relation(1, 3, "summary")])))
+    assert found.groups[0] != found.groups[1] == found.groups[3]
+    assert found.is_extra.tolist() == [False, False, False, True]
+
+
 # --- in order ---
 
 
@@ -132,6 +139,11 @@ def test_what_most_collected_first_comes_first() -> None:
     times = np.array([5, 1, 9, 2, 3, 4, 1], float)  # two of three had the second one first
     found = franchises_of(titles(names, collected, times=times))
     assert in_order(found, names) == [["Aria: First", "Aria: Second"]]
+
+
+def test_a_season_may_stand_in_any_name_of_a_title() -> None:
+    names = ["轻音少女 / K-On! 2nd Season", "轻音少女 / K-On!"]
+    assert in_order(franchises_of(titles(names, {0: [0]})), names) == [names[::-1]]
 
 
 def test_relations_in_a_circle_still_give_an_order() -> None:

@@ -2,7 +2,7 @@
 
 Two works whose names have words in common are one franchise if their texts share rare words, as of characters and
 places, or if most who collected the less popular one collected the other; the less the names say, the more is asked. So
-One Piece and One Punch Man are two. Works without a word in common, as Bakemonogatari and Nisemonogatari, need both.
+One Piece and One Punch Man are two. Works without a word in common, as Bakemonogatari and Nekomonogatari, need both.
 """
 
 import re

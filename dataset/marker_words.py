@@ -74,7 +74,7 @@ DIGITS = {
 _COUNTERS = "季期部幕章巻卷夜弾弹集"
 _CHARS = "".join(DIGITS)
 NUMERAL = re.compile(
-    rf"(?<=第)[{_CHARS}](?=[{_COUNTERS}])|(?<=\s)[{_CHARS}](?=学期|學期)|(?<=\s)[壹贰叁肆伍貳參弐壱](?=[\s之ノの]|$)"
+    rf"(?<=第)[{_CHARS}](?=[{_COUNTERS}])|(?<=\s)[{_CHARS}](?=学期|學期)|(?<=\s)[壹贰叁肆伍貳參参弐壱](?=[\s之ノの]|$)"
 )
 REWRITTEN = tuple(
     (re.compile(pattern), words)

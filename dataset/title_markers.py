@@ -29,6 +29,7 @@ from dataset.marker_words import (
 WORK, FILM, EXTRA = range(3)
 FINAL = 50  # the number of a last season
 BETWEEN = " / "  # names of one title
+_MOST_SEASONS = 20  # a bare number above is part of the name, as in Eyeshield 21
 _BREAK = "|"  # between the name of a work and that of a part, while a name is read
 
 Words = tuple[str, ...]
@@ -110,7 +111,7 @@ _FORMAT = re.compile(r"\(?\b(tv|ova|oad|ona|movie|special)\)")
 _BREAKS = re.compile(
     rf":\s+|\s+[-~\u2013\u2014\u301c]+\s*|[(\[\u300c\u300e\u3010\u3008\u300a~\u301c]|[\u30fb:](?=[{HAN}])"
 )
-_APOSTROPHES = re.compile(r"['\u2019`]")
+_JOINED = re.compile(r"['\u2019`]|-(?=san\b)")  # "san" by itself is a number
 _SCRIPTS_MEET = re.compile(rf"([{HAN}])(?=[0-9a-z])|([0-9a-z])(?=[{HAN}])")
 _NO_WORD = re.compile(rf"[^0-9a-z{HAN}\u0400-\u04ff\uac00-\ud7af|%]+")
 
@@ -126,7 +127,7 @@ def _words(name: str) -> list[str]:
         text = "".join(char for char in unicodedata.normalize("NFD", text) if not "\u0300" <= char <= "\u036f")
         text = _SCRIPTS_MEET.sub(r"\1\2 ", text)
     text = _FORMAT.sub(r" \1 ", _YEAR.sub(" ", text))
-    text = _APOSTROPHES.sub("", _BREAKS.sub(f" {_BREAK} ", text))
+    text = _JOINED.sub("", _BREAKS.sub(f" {_BREAK} ", text))
     text = f" {_NO_WORD.sub(' ', text)} "
     for phrase, word in PHRASES.items():
         text = text.replace(f" {phrase} ", f" {word} ")
@@ -164,7 +165,7 @@ def _without_seasons(words: list[str], whole: bool = False) -> tuple[list[str], 
     seasons: list[int] = []
     while len(words) > 1 - whole:
         word, before = words[-1], words[-2] if len(words) > 1 else ""
-        taken, number = 1, number_of(word)
+        taken, number = 1, number_of(word) if not word.isdigit() or int(word) <= _MOST_SEASONS else 0
         if word in COUNTED and number_of(before, romaji=True):
             taken, number = 2, number_of(before, romaji=True)
         elif before in UNITS and number_of(word, romaji=True):

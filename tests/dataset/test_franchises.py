@@ -236,5 +236,5 @@ def test_real_pairs_are_together_and_in_order() -> None:
     group = {name: found.groups[row] for row, name in enumerate(dataset.item_names)}
     assert group["One Punch Man"] != group["One Piece Film: Z"]
     assert group["Mahou Shoujo Madoka★Magica"] != group["Mahou Shoujo Lyrical Nanoha"]
-    assert group["Bakemonogatari"] == group["Nisemonogatari"]
+    assert group["Bakemonogatari"] == group["Nekomonogatari: Kuro"]
     assert np.bincount(found.groups).max() < 100

@@ -99,27 +99,37 @@ def _ranks(rows: list[int], names: list[Markers], popularity: np.ndarray) -> dic
     franchise as it goes on.
     """
     stems = {names[row].stem for row in rows}
-    bases = {stem[:size] for stem in stems for size in range(1, len(stem))} & stems
-    bases -= {stem for stem in bases if any(stem[:size] in bases for size in range(1, len(stem)))}
-    seasons: dict[Words, dict[int, int]] = {}  # of each work, the popularity of its seasons
+    longer = {stem: max((size for size in range(1, len(stem)) if stem[:size] in stems), default=0) for stem in stems}
+    bases = {stem[:size] for stem, size in longer.items() if size and not longer[stem[:size]]}
+    seasons: dict[Words, dict[int, int]] = {stem: {} for stem in stems}  # of each work, the popularity of its seasons
     for row in rows:
         if is_season(names[row]):
-            of_one = seasons.setdefault(names[row].stem, {})
-            of_one[names[row].season] = max(popularity[row], of_one.get(names[row].season, 0))
-    return {row: _rank(names[row], popularity[row], bases, seasons.get(names[row].stem, {})) for row in rows}
+            of_one = seasons[names[row].stem]
+            of_one[names[row].season] = max(int(popularity[row]), of_one.get(names[row].season, 0))
+    elsewhere = {stem: 0.15 * bool(bases and stem not in bases) for stem in stems}
+    return {
+        row: _season(names[row], longer[names[row].stem], int(popularity[row]), seasons)
+        + max(_after_season(names[row]), elsewhere[names[row].stem])
+        for row in rows
+    }
 
 
-def _rank(name: Markers, popularity: int, bases: set[Words], seasons: dict[int, int]) -> float:
-    own = name.season - min(min(seasons, default=name.season), name.season) + 1
-    base = next((size for size in range(len(name.stem) - 1, 0, -1) if name.stem[:size] in bases), 0)
-    if base:
-        own += max(number_of(name.stem[base]) - 1, 0)
-    elif not name.is_marked and not is_season(name):
-        for season in sorted(season for season in seasons if 1 < season < FINAL and seasons[season] > popularity):
-            own = max(own, season)
-    elsewhere = 0.15 * bool(bases and name.stem not in bases)
-    belongs = 0.6 if name.kind == EXTRA else 0.4 if is_meeting(name) else 0.3 if name.rest or name.kind != WORK else 0.0
-    return own + max(belongs, elsewhere)
+def _season(name: Markers, longer: int, popularity: int, seasons: dict[Words, dict[int, int]]) -> int:
+    """Return after which season of its franchise a title comes; the words before longer name another work of it."""
+    # what has no first season, as Lupin III, begins with its least
+    own = name.season - min([*seasons[name.stem], name.season]) + 1
+    if longer and number_of(name.stem[longer]):
+        return own + number_of(name.stem[longer]) - 1
+    if name.is_marked or is_season(name) and not longer:
+        return own
+    of_work = seasons[name.stem[: longer or None]]
+    return max([own, *(season for season, count in of_work.items() if season < FINAL and count > popularity)])
+
+
+def _after_season(name: Markers) -> float:
+    if name.kind == EXTRA:
+        return 0.6
+    return 0.4 if is_meeting(name) else 0.3 if name.rest or name.kind != WORK else 0.0
 
 
 def _years(dataset: Dataset, ranks: dict[int, float]) -> dict[int, int]:

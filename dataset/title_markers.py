@@ -30,6 +30,7 @@ WORK, FILM, EXTRA = range(3)
 FINAL = 50  # the number of a last season
 BETWEEN = " / "  # names of one title
 _MOST_SEASONS = 20  # a bare number above is part of the name, as in Eyeshield 21
+_ARTICLES = {"the", "a", "an"}  # no name by themselves
 _BREAK = "|"  # between the name of a work and that of a part, while a name is read
 
 Words = tuple[str, ...]
@@ -118,7 +119,7 @@ _NO_WORD = re.compile(rf"[^0-9a-z{HAN}\u0400-\u04ff\uac00-\ud7af|%]+")
 
 def _words(name: str) -> list[str]:
     """Fold a name into words, with a break where its parts meet."""
-    text = name.replace("½", " half ").casefold()
+    text = name.replace("½", " half ").replace("×", "x").casefold()
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = NUMERAL.sub(lambda found: str(DIGITS[found[0]]), text)
@@ -143,8 +144,9 @@ def _parted(words: list[str]) -> tuple[list[str], list[list[str]], int, int]:
         words = words[1:] if words[0] == _BREAK else words
     parts: list[list[str]] = [[]]
     counts = False  # whether a number that comes now counts films
+    least = 1 + (words[0] in _ARTICLES)
     for place, word in enumerate(words):
-        if place and word in FILMS | EXTRAS:
+        if place >= least and word in FILMS | EXTRAS:
             kind = max(kind, EXTRA if word in EXTRAS else WORK if word == "tv" else FILM)
             parts.append([])
         elif word == _BREAK:
@@ -153,31 +155,39 @@ def _parted(words: list[str]) -> tuple[list[str], list[list[str]], int, int]:
             number = number_of(word)
         else:
             parts[-1].append(word)
-        counts = bool(place) and word in FILMS | EXTRAS
+        counts = place >= least and word in FILMS | EXTRAS
     return parts[0], [part for part in parts[1:] if part], kind, number
 
 
 def _without_seasons(words: list[str], whole: bool = False) -> tuple[list[str], list[int]]:
     """Take markers of seasons off the end of words, and off the start, and return their numbers.
 
-    The last word stays, unless whole allows to take it.
+    A word stays that is no article, unless whole allows to take all.
     """
     seasons: list[int] = []
-    while len(words) > 1 - whole:
-        word, before = words[-1], words[-2] if len(words) > 1 else ""
-        taken, number = 1, number_of(word) if not word.isdigit() or int(word) <= _MOST_SEASONS else 0
-        if word in COUNTED and number_of(before, romaji=True):
-            taken, number = 2, number_of(before, romaji=True)
-        elif before in UNITS and number_of(word, romaji=True):
-            taken, number = 2, number_of(word, romaji=True)
-        elif not number:
-            number = FINAL if word in LAST else NEXT.get(word, 0)
-            if len(words) > 2 - whole:
-                number = number or ROMAJI.get(word, 0) * (word in ("ni", "san", "shi", "go"))
-        if number and taken < len(words) + whole:
+    least = 0 if whole else 1 + (words[0] in _ARTICLES)
+    while len(words) > least:
+        taken, number = _marker_at_the_end(words, least)
+        if number and len(words) - taken >= least:
             words, seasons = words[:-taken], [*seasons, number]
         elif words[0] in AT_THE_START and len(words) > 1:
             words, seasons = words[1:], [*seasons, AT_THE_START[words[0]]]
         else:
             break
     return words, seasons
+
+
+def _marker_at_the_end(words: list[str], least: int) -> tuple[int, int]:
+    """Return how many words at the end mark a season, and its number, 0 for none."""
+    word, before = words[-1], words[-2] if len(words) > 1 else ""
+    if word in COUNTED and (number := number_of(before, romaji=True)):
+        return 2, number
+    if before in UNITS and (number := number_of(word, romaji=True)):
+        return 2, number
+    if number := number_of(word):
+        return 1, number if number <= _MOST_SEASONS else 0
+    if word in LAST:
+        return 1, FINAL
+    # by itself "ni" is a number only behind a longer name
+    is_romaji = word in ("ni", "san", "shi", "go") and len(words) > least + 1
+    return 1, ROMAJI[word] if is_romaji else NEXT.get(word, 0)

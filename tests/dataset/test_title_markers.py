@@ -51,6 +51,7 @@ def test_titles_of_a_work_have_its_stem(names: tuple[str, ...]) -> None:
         ("Special A", "Special 7"),
         ("Ni no Kuni", "San no Kuni"),
         ("!!!", "???"),
+        ("The Third: Aoi Hitomi no Shoujo", "The TV Show"),
     ],
 )
 def test_other_works_have_another_stem(one: str, other: str) -> None:

@@ -21,14 +21,11 @@ _KEPT = "_franchises"
 class Franchises(NamedTuple):
     """The franchises of all titles; a title that stands alone is a franchise of its own."""
 
-    groups: (
-        np.ndarray
-    )  # (n_items,) int64: titles of one franchise share a number; 0, 1, ... as their first titles stand
-    places: np.ndarray  # (n_items,) int64: where a title stands in its franchise, 0 the one to begin with
-    before: np.ndarray  # (n_items,) int64: row of the title to be seen directly before it, -1 for none
-    is_extra: (
-        np.ndarray
-    )  # (n_items,) bool: recaps, specials and the like, which mean nothing without what they belong to
+    # all (n_items,), the first three int64
+    groups: np.ndarray  # titles of one franchise share a number; 0, 1, ... in the order of their first titles
+    places: np.ndarray  # where a title stands in its franchise, 0 the one to begin with
+    before: np.ndarray  # row of the title to be seen directly before it, -1 for none
+    is_extra: np.ndarray  # bool: recaps, specials and the like, which mean nothing without what they belong to
 
 
 def franchises_of(dataset: Dataset) -> Franchises:

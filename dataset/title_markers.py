@@ -110,7 +110,9 @@ def number_of(word: str, romaji: bool = False) -> int:
 _YEAR = re.compile(r"\((19|20)\d\d\)")
 _FORMAT = re.compile(r"\(?\b(tv|ova|oad|ona|movie|special)\)")
 _BREAKS = re.compile(
-    rf":\s+|\s+[-~\u2013\u2014\u301c]+\s*|[(\[\u300c\u300e\u3010\u3008\u300a~\u301c]|[\u30fb:](?=[{HAN}])"
+    # "Re:" is no work
+    rf"(?<!\bre):\s+|\s+[-~\u2013\u2014\u301c]+\s*|[(\[\u300c\u300e\u3010\u3008\u300a~\u301c]"
+    rf"|(?:\u30fb|(?<!\bre):)(?=[{HAN}])"
 )
 _JOINED = re.compile(r"['\u2019`]|-(?=san\b)")  # "san" by itself is a number
 _SCRIPTS_MEET = re.compile(rf"([{HAN}])(?=[0-9a-z])|([0-9a-z])(?=[{HAN}])")

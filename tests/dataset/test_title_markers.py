@@ -51,6 +51,8 @@ def test_titles_of_a_work_have_its_stem(names: tuple[str, ...]) -> None:
         ("Special A", "Special 7"),
         ("Ni no Kuni", "San no Kuni"),
         ("!!!", "???"),
+        ("Re: Cutie Honey", "Re: Hamatora"),
+        ("Re：从零开始的异世界生活", "RE:人造人009"),
         ("The Third: Aoi Hitomi no Shoujo", "The TV Show"),
     ],
 )

@@ -39,9 +39,9 @@ BLOCKS = Legal(
 SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
-                            "optionally, user.tsv and known.tsv; or else train.txt, test.txt and, optionally, "
-                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may end in .gz. FORMAT: README, "
-                            "section Bring your data.", runtime=True),
+                            "optionally, user.tsv, known.tsv and relations.tsv; or else train.txt, test.txt and, "
+                            "optionally, valid.txt of LightGCN, perhaps with an anime.tsv. Each may end in .gz. "
+                            "FORMAT: README, section Bring your data.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
         "vectors_dir": Setting("", "folder of the text vectors; empty: saved_dir", TEXT, "Runs that share it, such as "
                                "those of a grid of settings, encode the texts once.", runtime=True),

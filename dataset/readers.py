@@ -29,7 +29,7 @@ def read_anime(folder: Path) -> pd.DataFrame:
     The year is what a cell of the first of YEAR_COLUMNS starts with, "" without such a column or number.
     """
     path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, YEAR_COLUMNS)
-    _require_ids(path, table, "subject_id")
+    require_ids(path, table, "subject_id")
     again = table["subject_id"].duplicated()
     if again.any():
         log.warning(f"{path.name}: {again.sum():,} rows repeat a subject_id; the first of each stays")
@@ -91,7 +91,7 @@ def read_interactions(
         and, of a given split that is taken, part (see given.with_parts); and the counts.
     """
     path, table = read_table(folder, "interactions.tsv", INTERACTION_COLUMNS, (COLUMN,) if split else ())
-    _require_ids(path, table, "user_id", "subject_id")
+    require_ids(path, table, "user_id", "subject_id")
     if split:
         table = with_parts(path, table, split, subject_ids)
     table["rate"] = _parse_rates(path, table["rate"])
@@ -129,7 +129,7 @@ def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tupl
     if not find_file(folder, "known.tsv"):
         return rows[:0], {}
     path, table = read_table(folder, "known.tsv", KNOWN_COLUMNS[:2], (*KNOWN_COLUMNS[2:], COLUMN))
-    _require_ids(path, table, "user_id", "subject_id")
+    require_ids(path, table, "user_id", "subject_id")
     if COLUMN in rows:
         table[COLUMN] = known_codes(path, table)
     table["time"], _ = parse_times(table["updated_at"]) if "updated_at" in table else (np.nan, 0)
@@ -156,7 +156,7 @@ def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:
     return [names.get(user) or user for user in raw_user_ids]
 
 
-def _require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
+def require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
     for column in columns:
         empty = np.flatnonzero(table[column] == "")
         if len(empty):

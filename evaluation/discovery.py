@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from data_loader import Dataset
+from dataset.franchises import franchises_of
 from dataset.recency import users_of
 from evaluation.ranking import Factor, Ranking
 from evaluation.tastes import picked
@@ -37,12 +38,12 @@ def franchise_figures(
         users with such a pair and without figures where nobody has one; and per-user values of NDCG, in the order of
         ranking.user_ids, as "discovery NDCG@20". Nothing where each title is a franchise of its own.
     """
-    groups, top_k = dataset.franchises.groups, config["top_k"]
+    groups, top_k = franchises_of(dataset).groups, config["top_k"]
     if len(np.unique(groups)) == dataset.n_items:
         return {}, {}
     known, pairs = known_franchises(dataset, part), dataset.warm_pairs(part)
     continues = np.asarray(known[users_of(pairs), groups[pairs.indices]]).ravel() > 0
-    found: dict[str, Any] = {"lists": list_figures(ranking, known, dataset, top_k)}
+    found: dict[str, Any] = {"lists": list_figures(ranking, known, dataset.masked_for(part), dataset, top_k)}
     per_user: dict[str, np.ndarray] = {}
     for name, target in (("discovery", picked(pairs, ~continues)), ("continuing", picked(pairs, continues))):
         lists = _lists(user_emb, item_emb, target, known, name == "continuing", dataset, part, config)
@@ -58,7 +59,7 @@ def franchise_figures(
 
 def known_franchises(dataset: Dataset, part: str) -> sp.csr_matrix:
     """Return which franchises users are known by before a part: CSR (n_users, n_franchises) of their titles' counts."""
-    return sp.csr_matrix(dataset.known_before(part) @ members(dataset.franchises.groups))
+    return sp.csr_matrix(dataset.known_before(part) @ members(franchises_of(dataset).groups))
 
 
 def members(groups: np.ndarray) -> sp.csr_matrix:
@@ -67,12 +68,15 @@ def members(groups: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((ones, groups, np.arange(len(groups) + 1)), (len(groups), int(groups.max(initial=-1)) + 1))
 
 
-def list_figures(ranking: Ranking, known: sp.csr_matrix, dataset: Dataset, top_k: list[int]) -> dict[str, float]:
+def list_figures(
+    ranking: Ranking, known: sp.csr_matrix, had: sp.csr_matrix, dataset: Dataset, top_k: list[int]
+) -> dict[str, float]:
     """Describe lists by franchise.
 
     Args:
         ranking: of n users.
         known: see known_franchises.
+        had: CSR (n_users, n_items), the pairs that users had before.
         dataset: with franchises.
         top_k: the cut-offs.
 
@@ -81,7 +85,7 @@ def list_figures(ranking: Ranking, known: sp.csr_matrix, dataset: Dataset, top_k
         many different ones a list has on average; "ahead@k", the share of entries whose predecessor is neither one of
         the user's titles nor listed above; "collectors@k", the median of how many users collected an entry.
     """
-    groups, before = dataset.franchises.groups, dataset.franchises.before
+    groups, before = franchises_of(dataset).groups, franchises_of(dataset).before
     collectors = np.bincount(dataset.train.indices, minlength=dataset.n_items)
     found = {}
     for k in top_k:
@@ -91,7 +95,7 @@ def list_figures(ranking: Ranking, known: sp.csr_matrix, dataset: Dataset, top_k
         if not len(entries):
             continue
         predecessor = before[entries]
-        seen = np.asarray(dataset.seen[users, np.maximum(predecessor, 0)]).ravel() > 0
+        seen = np.asarray(had[users, np.maximum(predecessor, 0)]).ravel() > 0
         place = {pair: number for number, pair in enumerate(zip(rows.tolist(), entries.tolist(), strict=True))}
         above = [
             place.get((row, title), len(place)) < number
@@ -115,7 +119,7 @@ def _lists(
     config: dict[str, Any],
 ) -> Ranking:
     """Rank, for every user with a target, the titles of franchises that the user is known by, or of all others."""
-    users, belongs = np.flatnonzero(np.diff(target.indptr)), members(dataset.franchises.groups)
+    users, belongs = np.flatnonzero(np.diff(target.indptr)), members(franchises_of(dataset).groups)
     masked, kept = dataset.masked_for(part), np.zeros(dataset.n_items, bool)
     kept[dataset.warm_items] = True
 

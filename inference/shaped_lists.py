@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dataset.franchises import franchises_of
 from inference.finished_run import FinishedRun
 
 FRANCHISE = ("first", "new", "continue", "all")
@@ -88,7 +89,7 @@ def popularity_shift(scores: np.ndarray, counts: np.ndarray, niche: float) -> np
 
 def _one_a_franchise(run: FinishedRun, scores: np.ndarray, listable: np.ndarray, has: Has, rules: Rules) -> np.ndarray:
     """Return the rows of the titles that stand for their franchises, one for each of which something may be listed."""
-    groups, _, before, is_extra = run.dataset.franchises
+    groups, _, before, is_extra = franchises_of(run.dataset)
     known, blocked = np.zeros((2, groups.max() + 1), bool)
     known[groups[[*has.seen]]], blocked[groups[[*has.dropped]]] = True, True
     is_known = known[groups]
@@ -136,7 +137,7 @@ def _unlike(run: FinishedRun, items: np.ndarray, scores: np.ndarray, k: int, div
 
 def _entry(run: FinishedRun, item: int, score: float, has: Has) -> Entry:
     """Say where a listed title stands in its franchise."""
-    groups, _, before, is_extra = run.dataset.franchises
+    groups, _, before, is_extra = franchises_of(run.dataset)
     rest = np.flatnonzero((groups == groups[item]) & ~is_extra)
     more = len(np.setdiff1d(rest, [*has.seen, *has.wished, item]))
     after = int(before[item])

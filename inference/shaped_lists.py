@@ -99,7 +99,7 @@ def _one_a_franchise(run: FinishedRun, scores: np.ndarray, listable: np.ndarray,
     if rules.franchise == "continue":
         listable = listable & is_known
     items = np.flatnonzero(listable)
-    items = items[np.argsort(-scores[items], kind="stable")]
+    items = items[np.lexsort((-scores[items], is_extra[items]))]  # an extra stands for what is seen but for extras
     best = items[np.unique(groups[items], return_index=True)[1]]
     seen, wished = (np.isin(np.arange(len(groups)), of) for of in (has.seen, has.wished))
     firsts = [_first_part(item, before, listable, seen, wished) for item in best.tolist()]

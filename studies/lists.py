@@ -3,8 +3,8 @@
     python studies/lists.py RUN [RUN ...] [--users N] [--data_dir DIR]
 
 RUN is the saved_dir of a finished run of main.py (or a row's folder under ablation/); several are seeds of the same
-run, and the table has their mean and deviation. Nothing is trained. Lists are those of people whose train and valid rows
-are known, of titles with a history, as long as those that metrics.json measures.
+run, and the table has their mean and deviation. Nothing is trained. Lists are those of people whose train and valid
+rows are known, of titles with a history, as long as those that metrics.json measures.
 """
 
 import argparse

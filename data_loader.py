@@ -12,7 +12,7 @@ import torch
 
 from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
 from dataset.given import take_split
-from dataset.readers import read_anime, read_interactions, read_known, read_user_names
+from dataset.readers import SYNONYMS, read_anime, read_interactions, read_known, read_user_names
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
 from dataset.text_files import is_text_folder, read_text_files
@@ -138,6 +138,7 @@ def _titles(anime: pd.DataFrame) -> dict[str, list[Any]]:
         "item_texts": anime["text"].tolist(),
         "item_tags": anime["tags"].tolist(),
         "item_years": _years(anime["year"].tolist()),
+        "item_synonyms": anime[SYNONYMS].tolist() if SYNONYMS in anime else [],
     }
 
 

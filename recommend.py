@@ -168,9 +168,13 @@ def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
     """Read the titles that someone collected, with their rates, and say for whom the list is.
 
     Raises:
-        ValueError: a name fits no title or several, or all of the titles are disliked.
+        ValueError: no name fits exactly one title, or all of the titles are disliked.
     """
-    rated = rated_titles(run, text)
+    rated, refused = rated_titles(run, text)
+    if not rated:
+        raise ValueError("; ".join(refused))
+    for sentence in refused:
+        log.warning(f"left out: {sentence}")
     who = by_rates(run, rated)
     if any(rated.values()) and not run.uses_rates:
         log.warning(

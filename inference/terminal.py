@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from inference.title_search import BETWEEN
+from inference.title_names import BETWEEN
 
 WIDTH = 80
 

@@ -16,7 +16,7 @@ from inference.fold_in import FoldedIn
 from inference.lists import Titles, list_titles, similar_titles
 from inference.people import Person, are_disliked, person, place
 from inference.taste import AS_MEASURED, minds_taste, with_taste
-from inference.title_search import folded
+from inference.name_forms import folded
 from inference.user_list import match_user_list
 from web.schemas import ListRequest
 

@@ -8,7 +8,9 @@ import numpy as np
 from data_loader import Dataset
 from inference.finished_run import FinishedRun
 from inference.name_forms import folded
-from inference.title_search import SAME, TAGGED, closest, exact, find, search, split_names
+from inference.title_search import HOLDS, SAME, TAGGED, closest, exact, find, search, split_names
+
+OFFERED = (TAGGED, HOLDS)  # matches that are offered, but not taken for what was meant
 
 
 def find_titles(run: FinishedRun, query: str, n: int) -> list[int]:
@@ -25,7 +27,7 @@ def title_row(run: FinishedRun, text: str) -> int:
     if text in run.item_rows:
         return run.item_rows[text]
     matches = search(run.names, text, 1)
-    best = [item for kind, item in matches if kind == matches[0][0] != TAGGED]
+    best = [item for kind, item in matches if kind == matches[0][0] and kind not in OFFERED]
     if len(best) == 1:
         return best[0]
     if best:

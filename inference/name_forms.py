@@ -7,7 +7,7 @@ from functools import cache
 from opencc import OpenCC
 
 # a name in these scripts has no spaces, and each of its characters counts as a word
-UNSPACED = "\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED = "\u3005\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WORDS = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 PHRASES = re.compile(rf"[{UNSPACED}]+|[^\s{UNSPACED}]+")
 HAN = (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000))
@@ -56,7 +56,7 @@ def _spellings() -> dict[int, str]:
     katakana = range(0x30A1, 0x30F7)
     table |= {code: chr(code - 0x60) for code in katakana}
     table |= {code: ALIKE[kana] for code, kana in table.items() if kana in ALIKE}
-    # character by character, so that a part of a name keeps its form: Japanese forms to traditional ones, those to simple
+    # character by character, so that a part of a name keeps its form; from Japanese by way of traditional Chinese
     traditional = OpenCC("jp2t").convert("\n".join(map(chr, HAN)))
     table |= dict(zip(HAN, OpenCC("t2s").convert(traditional).split("\n"), strict=True))
     return table | {ord(one): other for one, other in ALIKE.items()} | dict.fromkeys(map(ord, DROPPED), "")

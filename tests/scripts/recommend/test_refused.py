@@ -37,7 +37,7 @@ N_ITEMS = 30
         (("--user", "u1", "--k", "x"), "--k: 'x' is not a whole number"),
         (("--user", "u333"), "no user 'u333' in this run; the nearest are u33"),
         (("--similar", "s333"), "no title 's333' in this run; the nearest are"),
-        (("--new_user", "s1,nothing"), "no title 'nothing'"),
+        (("--new_user", "nothing,nobody"), "no title 'nothing' in this run; nothing in it is similar"),
         (("--new_user", ""), "names nothing"),
         (("--user", "u1", "--tags", "tagg1"), "no title has the tag 'tagg1'; the nearest are tag1"),
         (("--user", "u1", "--tags", "tag1", "--not_tags", "tag1"), "no title has all that is asked of it"),

@@ -67,6 +67,7 @@ from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
+from inference.name_forms import folded
 from inference.people import Person, are_disliked, by_rates, place
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
@@ -121,7 +122,10 @@ def what_is_asked(given: list[str]) -> str:
 
 def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None:
     """Return the rows of the titles that may be listed, None for all."""
-    tags, not_tags = (tuple(split_names(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
+    tags, not_tags = (
+        tuple(split_names(given, lambda text: folded(text) in run.tags)) if given is not None else ()
+        for given in (asked.tags, asked.not_tags)
+    )
     among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
     if among is not None and not len(among):
         raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")

@@ -12,7 +12,7 @@ import torch
 
 from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
 from dataset.given import take_split
-from dataset.readers import read_anime, read_interactions, read_known, read_user_names
+from dataset.readers import SYNONYMS, read_anime, read_interactions, read_known, read_user_names
 from dataset.relations import read_relations
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
@@ -140,6 +140,7 @@ def _titles(folder: Path, anime: pd.DataFrame) -> dict[str, Any]:
         "item_tags": anime["tags"].tolist(),
         "item_years": _years(anime["year"].tolist()),
         "relations": read_relations(folder, anime["subject_id"]),
+        "item_synonyms": anime[SYNONYMS].tolist() if SYNONYMS in anime else [],
     }
 
 

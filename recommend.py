@@ -67,6 +67,7 @@ from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
+from inference.name_forms import folded
 from inference.people import UNKNOWN, Person, are_disliked, by_rates, place, tells_nothing
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
@@ -123,7 +124,10 @@ def what_is_asked(given: list[str]) -> str:
 
 def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None:
     """Return the rows of the titles that may be listed, None for all."""
-    tags, not_tags = (tuple(split_names(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
+    tags, not_tags = (
+        tuple(split_names(given, lambda text: folded(text) in run.tags)) if given is not None else ()
+        for given in (asked.tags, asked.not_tags)
+    )
     among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
     if among is not None and not len(among):
         raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")
@@ -178,9 +182,13 @@ def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
     """Read the titles that someone collected, with their rates, and say for whom the list is.
 
     Raises:
-        ValueError: a name fits no title or several, or all of the titles are disliked.
+        ValueError: no name fits exactly one title, or all of the titles are disliked.
     """
-    rated = rated_titles(run, text)
+    rated, refused = rated_titles(run, text)
+    if not rated:
+        raise ValueError("; ".join(refused))
+    for sentence in refused:
+        log.warning(f"left out: {sentence}")
     who = by_rates(run, rated)
     if any(rated.values()) and not run.uses_rates:
         log.warning(

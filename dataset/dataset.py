@@ -55,6 +55,7 @@ class Dataset:
     item_years: list[int | None] = field(default_factory=list)  # empty where the data know no title's year
     # (n, 3): title row, row of a related title, what the second is to the first as an index into RELATIONS
     relations: np.ndarray = field(default_factory=no_relations)
+    item_synonyms: list[list[str]] = field(default_factory=list)  # other names; empty where the data have none
     # aligned with the pairs of seen, (nnz,); None where the data have none
     rates: np.ndarray | None = None  # float32, 0 = unrated
     times: np.ndarray | None = None  # float64, seconds since 1970, NaN = unknown

@@ -21,18 +21,22 @@ KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 MAX_RATE = 10**9  # rates weigh comments, in float32
 # optional columns of anime.tsv: the first one there says of what year a title is
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
+SYNONYMS = "synonyms"  # optional: other names of a title
 
 
 def read_anime(folder: Path) -> pd.DataFrame:
     """Read anime.tsv into subject_id, name, tags (a tag a line), text (name, tags and summary, a line each) and year.
 
-    The year is what a cell of the first of YEAR_COLUMNS starts with, "" without such a column or number.
+    The year is what a cell of the first of YEAR_COLUMNS starts with, "" without such a column or number. With a column
+    SYNONYMS there is also synonyms (lists of names).
     """
-    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, YEAR_COLUMNS)
+    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, (*YEAR_COLUMNS, SYNONYMS))
     require_ids(path, table, "subject_id")
     again = table["subject_id"].duplicated()
     if again.any():
         log.warning(f"{path.name}: {again.sum():,} rows repeat a subject_id; the first of each stays")
+    if SYNONYMS in table:
+        table[SYNONYMS] = table[SYNONYMS].map(parse_synonyms)
     tags = []
     for row, cell in enumerate(table["tags_name"]):
         try:
@@ -57,23 +61,33 @@ def parse_tags(cell: str) -> list[str]:
     Raises:
         ValueError: the cell holds something, but no tag can be read from it.
     """
-    if not cell:
-        return []
-    if cell.startswith("["):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return [str(tag).strip() for tag in parse(cell) if str(tag).strip()]
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                continue
-        tags = []
-    else:
-        tags = [tag.strip() for tag in re.split(r"[,;|、，；]", cell) if tag.strip()]
-    if not tags:
+    tags = _parse_list(cell) if cell.startswith("[") else _split(cell, "[,;|、，；]") or None
+    if cell and tags is None:
         raise ValueError(
             f"no tag can be read from tags_name {cell[:60]!r}; write a JSON list like "
             '["a", "b"], or tags separated by commas, or leave it empty'
         )
-    return tags
+    return tags or []
+
+
+def parse_synonyms(cell: str) -> list[str]:
+    """Parse a synonyms cell: a JSON list, a Python-style list, or names separated by | or ｜."""
+    names = _parse_list(cell) if cell.startswith("[") else None  # a name may start so too
+    return _split(cell, "[|｜]") if names is None else names
+
+
+def _split(cell: str, separators: str) -> list[str]:
+    return [part.strip() for part in re.split(separators, cell) if part.strip()]
+
+
+def _parse_list(cell: str) -> list[str] | None:
+    """Return what a list in a cell holds; None if it cannot be read."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return [str(part).strip() for part in parse(cell) if str(part).strip()]
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return None
 
 
 def read_interactions(

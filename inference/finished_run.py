@@ -11,7 +11,8 @@ import torch
 
 from config import CALL_KEYS, get_config
 from data_loader import Dataset, load_dataset
-from inference.title_search import Names, folded, index_names
+from inference.name_forms import folded
+from inference.title_search import Names, index_names
 from llm_embedding import TextVectors, fused_text, text_vectors, uses_text, vectors_on_disk
 from runtime import manifest
 from runtime.distributed import resolve_device
@@ -123,7 +124,8 @@ class FinishedRun(TrainedModel):
     @cached_property
     def names(self) -> Names:
         """All names of the titles, to be searched."""
-        return index_names(self.dataset.item_names, self.item_counts)
+        dataset = self.dataset
+        return index_names(dataset.item_names, self.item_counts, dataset.item_synonyms, dataset.item_tags)
 
     @cached_property
     def tags(self) -> dict[str, np.ndarray]:

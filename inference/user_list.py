@@ -11,8 +11,10 @@ from dataset.readers import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
 from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of
-from inference.title_search import BETWEEN, end_marks, folded, key_of
+from inference.title_names import BETWEEN
+from inference.title_search import SAME, exact, told_apart
 
+SHOWN = 10  # names of unknown titles
 OF_TEN, OF_FIVE = ("bangumi", "mal", "anilist"), ("movielens", "amazon")  # formats whose rates have a known maximum
 
 
@@ -23,6 +25,7 @@ class Collected(NamedTuple):
     times: dict[int, float]  # row -> when it was collected, of the titles that count, in seconds, where it is known
     n_known: int  # entries of the list that are titles of the run
     n_by_name: int  # of them, those whose id is not known
+    unknown: list[str]  # names of the others, or ids where there is no name
     tastes: dict[str, int]  # "liked", "neutral", "disliked", "unrated" -> how many of the titles that count
     notes: tuple[str, ...] = ()  # sentences on what is doubtful
 
@@ -49,12 +52,18 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
         )
     summary = (
         f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
-        f"name): {counts}"
+        f"name): {counts}{shown_unknown(found.unknown)}"
     )
     summary = "; ".join([summary, *found.notes])
     if are_disliked(found.person.scores):
         raise ValueError(f"{summary}; a list needs at least one that counts and is not disliked")
     return found, summary
+
+
+def shown_unknown(unknown: list[str]) -> str:
+    """Name the entries of a list that are of no title, SHOWN at most."""
+    names = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else "")
+    return f"; not known here: {names}" if unknown else ""
 
 
 def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "") -> Collected:
@@ -89,7 +98,9 @@ def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "")
     who = person(run, *columns, left_out=table["item"][~table["says"]].tolist())
     counted = says[says["item"].isin(who.items)]
     times = {int(item): time for item, time in zip(counted["item"], counted["time"], strict=True) if not np.isnan(time)}
-    return Collected(who, times, int((found >= 0).sum()), int(by_name.sum()), _tastes(counted), notes)
+    unknown = [name or raw for name, raw in rows.loc[found < 0, ["name", "subject_id"]].itertuples(index=False)]
+    n_known, n_by_name = int((found >= 0).sum()), int(by_name.sum())
+    return Collected(who, times, n_known, n_by_name, unknown, _tastes(counted), notes)
 
 
 def _tastes(counted: pd.DataFrame) -> dict[str, int]:
@@ -147,19 +158,18 @@ def _rows_by_name(run: FinishedRun, names: pd.Series) -> tuple[np.ndarray, np.nd
 
     Then (n,) rows of those that would have it, were it not for the marks at the end, -1 for none.
     """
-    written: dict[str, set[int]] = {}
-    keys: dict[tuple[str, str], set[int]] = {}
-    loose: dict[str, int] = {}
-    for item, name, key in zip(run.names.items.tolist(), run.names.written, run.names.keys, strict=True):
-        written.setdefault(name, set()).add(item)
-        keys.setdefault((key, end_marks(name)), set()).add(item)
-        loose.setdefault(key, item)
     rows, but_for_marks = [], []
     for name in names:
-        each = [part for part in (name, *name.split(BETWEEN)) if part.strip()]
-        found = set().union(*(written.get(folded(part), ()) for part in each))
-        found = found or set().union(*(keys.get((key_of(part), end_marks(part)), ()) for part in each))
-        rows.append(found.pop() if len(found) == 1 else -1)
-        near = [loose[key_of(part)] for part in each if key_of(part) in loose]
-        but_for_marks.append(near[0] if near and not found and rows[-1] < 0 else -1)
+        kinds: dict[int, int] = {}
+        near: list[int] = []
+        for part in (name, *name.split(BETWEEN)):
+            others = told_apart(run.names, part)
+            near += sorted(others)
+            for item, kind in exact(run.names, part).items():
+                if item not in others:
+                    kinds[item] = min(kind, kinds.get(item, kind))
+        best = min(kinds.values(), default=SAME + 1)
+        found = [item for item, kind in kinds.items() if kind == best <= SAME]
+        rows.append(found[0] if len(found) == 1 else -1)
+        but_for_marks.append(near[0] if near and not found else -1)
     return np.array(rows, int), np.array(but_for_marks, int)

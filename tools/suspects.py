@@ -17,7 +17,7 @@ from data_loader import Dataset
 from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS, parse_times
 from dataset.tables import TEXT_FILES, find_file, read_table, row_lines
 from dataset.text_files import VALID_FILE
-from inference.title_search import folded
+from inference.name_forms import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long

@@ -14,10 +14,10 @@ from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn
 from inference.lists import Titles, list_titles, similar_titles
+from inference.name_forms import folded
 from inference.people import UNKNOWN, Person, are_disliked, person, place, tells_nothing
 from inference.taste import AS_MEASURED, minds_taste, with_taste
-from inference.title_search import folded
-from inference.user_list import match_user_list
+from inference.user_list import SHOWN, match_user_list
 from web.schemas import ListRequest
 
 log = logging.getLogger("aglrec")
@@ -256,6 +256,7 @@ def uploaded(run: FinishedRun, path: Path) -> dict[str, Any]:
         "format": name,
         "n_rows": len(rows),
         "n_unknown": len(rows) - found.n_known,
+        "unknown": found.unknown[:SHOWN],
         "collected": [
             {**title(run, item), "score": score, "time": found.times.get(item)}
             for item, score in zip(who.items, who.scores, strict=True)

@@ -398,7 +398,8 @@ async function upload(file) {
     const ids = side => found[side].map(one => one.subject_id), now = state();
     $("told").textContent = t("uploaded", { rates: run.can.rates, rows: numbers(found.n_rows),
       collected: numbers(found.collected.length), excluded: numbers(found.excluded.length),
-      unknown: numbers(found.n_unknown),
+      unknown: numbers(found.n_unknown) + (found.n_unknown ? ` (${found.unknown.join("; ")}`
+        + `${found.n_unknown > found.unknown.length ? "; …" : ""})` : ""),
       ...Object.fromEntries(Object.entries(found.tastes).map(([taste, n]) => [taste, numbers(n)])) });
     const dated = found.collected.some(one => one.time !== null);
     if (dated) for (const id of now.titles) if (!now.times.has(id)) now.times.set(id, seconds());

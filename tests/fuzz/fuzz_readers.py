@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-MODULES = ["dataset.readers", "importers", "runtime.safe_files", "inference.title_search"]
+MODULES = ["dataset.readers", "importers", "runtime.safe_files", "inference.title_search", "inference.name_forms"]
 with atheris.instrument_imports(include=MODULES):
     from dataset.readers import parse_tags, parse_times, read_anime, read_interactions, read_user_names
     from importers import recognise

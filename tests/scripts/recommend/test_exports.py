@@ -52,7 +52,8 @@ def test_an_exported_list_tells_taste_but_for_what_was_wished_dropped_or_dislike
     assert code == 0
     assert (
         "list.xml (mal): of 8 titles, 6 are known here (1 by name): 3 count, all alike, since this run was trained "
-        "without rates; 3 wished for, dropped or rated below 1 are only left out" in printed
+        "without rates; 3 wished for, dropped or rated below 1 are only left out; not known here: title 7, of "
+        "another world" in printed
     )
     by_hand = call("--new_user", "s1,s2,s6", "--k", "30")[1]
     assert listed(printed) == [raw for raw in listed(by_hand) if raw not in ("s3", "s4", "s5")]
@@ -111,3 +112,9 @@ def test_an_id_is_no_file_even_where_a_file_is_called_so(
     assert call("--new_user", "s2")[0] == 0
     (tmp_path / "lists").mkdir()
     assert "lists is a folder, and no title is called so" in call("--new_user", "lists")[2]
+
+
+def test_unknown_entries_are_named_ten_at_most() -> None:
+    assert user_list.shown_unknown([]) == ""
+    assert user_list.shown_unknown([*"abcdefghij"]) == "; not known here: a, b, c, d, e, f, g, h, i, j"
+    assert user_list.shown_unknown([*"abcdefghijkl"]).endswith("i, j and 2 more")

@@ -37,7 +37,7 @@ N_ITEMS = 30
         (("--user", "u1", "--k", "x"), "--k: 'x' is not a whole number"),
         (("--user", "u333"), "no user 'u333' in this run; the nearest are u33"),
         (("--similar", "s333"), "no title 's333' in this run; the nearest are"),
-        (("--new_user", "s1,nothing"), "no title 'nothing'"),
+        (("--new_user", "nothing,nobody"), "no title 'nothing' in this run; nothing in it is near"),
         (("--new_user", ""), "names nothing"),
         (("--new_user", "list.xlsx"), "list.xlsx is missing, and no title is called so; name an exported list"),
         (("--new_user", "./my list"), "my list is missing, and no title is called so"),

@@ -11,7 +11,8 @@ import pytest
 import main
 import recommend
 from config import get_config
-from inference.title_search import closest, end_marks, index_names, similar_names
+from inference.name_forms import end_marks
+from inference.title_search import closest, index_names, similar_names
 from runtime.cli import run_script
 from tests.helpers.data import write_tsv
 from tests.helpers.recommend import listed

@@ -191,10 +191,11 @@ def _sorted(after: dict[int, set[int]], keys: dict[int, Place]) -> list[int]:
 
 
 def _before(order: list[int], names: list[Markers], related: dict[int, set[int]]) -> list[int]:
-    """Return for each title of an order the row of the one to be seen directly before it, -1 for the first.
+    """Return for each title of an order the row of the one to be seen directly before it, -1 for none.
 
     That is what relations name; else the last of the same line that has a smaller number; else the last season that is
-    not later than the title's own, of the same work, or of any.
+    not later than the title's own, of the same work; else the first season of all. A season that nothing says to go on
+    from another, not even a name that begins with that other's, is where its own work begins, and has none.
     """
     before = [-1]
     for place, row in enumerate(order[1:], start=1):
@@ -203,8 +204,15 @@ def _before(order: list[int], names: list[Markers], related: dict[int, set[int]]
         line = [each for each in earlier if names[each].line == name.line and _number(names[each]) < _number(name)]
         seasons = [each for each in earlier if is_season(names[each])]
         own = [each for each in seasons if names[each].stem == name.stem and _is_up_to(names[each], name)]
-        before.append((known or (line if name.part else ()) or own or seasons[:1] or earlier[:1])[-1])
+        begins = is_season(name) and not name.is_marked and not any(_begins(names[each], name) for each in seasons)
+        first = [-1] if begins else seasons[:1] or earlier[:1]
+        before.append((known or (line if name.part else ()) or own or first)[-1])
     return before
+
+
+def _begins(work: Markers, name: Markers) -> bool:
+    """Tell whether a name begins with that of a work."""
+    return name.stem[: len(work.stem)] == work.stem
 
 
 def _is_up_to(season: Markers, name: Markers) -> bool:

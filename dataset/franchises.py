@@ -24,7 +24,7 @@ class Franchises(NamedTuple):
     # all (n_items,), the first three int64
     groups: np.ndarray  # titles of one franchise share a number; 0, 1, ... in the order of their first titles
     places: np.ndarray  # where a title stands in its franchise, 0 the one to begin with
-    before: np.ndarray  # row of the title to be seen directly before it, -1 for none
+    before: np.ndarray  # row of the title to be seen directly before it, -1 for none: where a work begins
     is_extra: np.ndarray  # bool: recaps, specials and the like, which mean nothing without what they belong to
 
 

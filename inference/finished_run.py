@@ -62,7 +62,7 @@ class TrainedModel:
     def text_vectors(self) -> TextVectors:
         """The text vectors of training; a ValueError if a text or the encoder has changed since."""
         asked = {**self.config, "use_user_llm": self.checkpoint["config"]["use_user_llm"]}
-        if uses_text(self.dataset, asked):
+        if uses_text(self.dataset, asked) and not self.names_encoder:
             if found := vectors_on_disk(self.dataset, asked, self.checkpoint["text"]["digest"]):
                 return found
             self.check_names_encoder()

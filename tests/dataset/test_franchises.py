@@ -133,6 +133,18 @@ def test_years_count_more_than_popularity_and_relations_more_than_both() -> None
     assert in_order(franchises_of(titles(names, collected, **more)), names)[0] == [names[row] for row in (2, 1, 0)]
 
 
+def test_a_work_that_merely_shares_a_world_has_nothing_before_it() -> None:
+    works = ["Fate/Zero", "Fate/stay night", "Naruto", "Naruto Shippuuden"]
+    names = [*works, "Fate/stay night 2", "Fate/stay night Movie"]
+    alike = np.concatenate([relation(0, 1, "alternative"), relation(2, 3, "alternative")])
+    found = franchises_of(titles(names, {0: [0, 1, 2]}, relations=alike))
+    assert found.groups.tolist() == [0, 0, 1, 1, 0, 0]
+    # what begins with the name of a work goes on from it
+    assert found.before.tolist() == [-1, -1, -1, 2, 1, 1]
+    sequel = np.concatenate([alike, relation(0, 1, "sequel")])
+    assert franchises_of(titles(names, {0: [0, 1, 2]}, relations=sequel)).before[:2].tolist() == [-1, 0]
+
+
 def test_what_most_collected_first_comes_first() -> None:
     names = ["Aria: Second", "Aria: First"]
     collected = {0: [0, 1], 1: [0, 1], 2: [0, 1], 3: [0]}
@@ -219,7 +231,7 @@ def test_places_number_every_franchise_and_before_comes_before(dataset: Dataset)
         assert sorted(found.places[rows]) == list(range(len(rows)))
         for row in rows:
             before = found.before[row]
-            assert (before < 0) == (found.places[row] == 0)
+            assert before < 0 or found.places[row] > 0
             assert before < 0 or found.groups[before] == group and found.places[before] < found.places[row]
 
 

@@ -100,7 +100,8 @@ def test_a_held_out_row_makes_no_franchise_known() -> None:
     dataset = data()
     ranking = rank_warm(*vectors_scoring(np.zeros((N_USERS, N_ITEMS))), dataset, "test", CONFIG)
     _, of_users = franchise_figures(*vectors_scoring(np.zeros((N_USERS, N_ITEMS))), ranking, dataset, "test", CONFIG)
-    assert dataset.test[4].nnz and dataset.valid[4].nnz
+    assert dataset.test[4].nnz
+    assert dataset.valid[4].nnz
     assert np.isnan(of_users["continuing NDCG@5"][ranking.user_ids == 4]).all()
     assert np.isfinite(of_users["discovery NDCG@5"][ranking.user_ids == 4]).all()
 

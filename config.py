@@ -41,9 +41,9 @@ BLOCKS = Legal(
 SETTINGS: dict[str, dict[str, Setting]] = {
     "data": {
         "data_dir": Setting("data", "folder with the data", TEXT, "It holds anime.tsv, interactions.tsv and, "
-                            "optionally, user.tsv and known.tsv; or else train.txt, test.txt and, optionally, "
-                            "valid.txt of LightGCN, perhaps with an anime.tsv. Each may be packed (.gz). FORMAT: "
-                            "README, section Bring your data.", runtime=True),
+                            "optionally, user.tsv, known.tsv and relations.tsv; or else train.txt, test.txt and, "
+                            "optionally, valid.txt of LightGCN, perhaps with an anime.tsv. Each may be packed (.gz). "
+                            "FORMAT: README, section Bring your data.", runtime=True),
         "encoding": Setting("", "encoding of files that have no mark of theirs; empty: UTF-8", ENCODING, "Such as "
                             "gb18030, big5, shift_jis or cp1252. What is UTF-8 beyond doubt is read so.", runtime=True),
         "saved_dir": Setting("saved", "folder for everything a run writes", TEXT, runtime=True),
@@ -82,7 +82,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "model_revision": Setting("", "commit, tag or branch of a hub model; empty: its main branch", TEXT, "The "
                                   "vectors of each commit are kept apart, and a commit pins them whatever becomes of "
                                   "the model on the hub."),
-        "encoder_fallback": Setting("lsa", "if that encoder is neither on disk nor reachable", one_of("lsa", "none"),
+        "trust_remote_code": Setting(False, "run the code of its own that the encoder brings", BOOL, "It can do "
+                                     "all that you can: read it first, and pin it with --model_revision. Each command "
+                                     "that opens the encoder needs this; no file of a run sets it."),
+        "encoder_fallback": Setting("lsa", "if that encoder is not whole on disk, nor reachable", one_of("lsa", "none"),
                                     "lsa: warn and use lsa. none: stop with an error."),
         "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
         "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
@@ -248,7 +251,7 @@ def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
 def read_config(path: Path) -> dict[str, Any]:
     """Read settings from a JSON file: a flat object of them, or the metrics.json of a run, to make that run again.
 
-    From metrics.json come the settings that decide its numbers, and data_dir; where files go is this call's affair.
+    From metrics.json come data_dir and what decides the numbers; where files go, and what code may run, is this call's.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -263,7 +266,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f'{path} holds no settings; write them as {{"lr": 0.01, "epochs": 5}}')
     if isinstance(found.get("config"), dict):
-        found = {key: value for key, value in found["config"].items() if key not in RUNTIME_KEYS or key == "data_dir"}
+        own = RUNTIME_KEYS - {"data_dir"} | {"trust_remote_code"}
+        found = {key: value for key, value in found["config"].items() if key not in own}
     for key in found:
         try:
             known(key)

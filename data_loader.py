@@ -12,7 +12,8 @@ import torch
 
 from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
 from dataset.given import take_split
-from dataset.readers import read_anime, read_interactions, read_known, read_user_names
+from dataset.readers import SYNONYMS, read_anime, read_interactions, read_known, read_user_names
+from dataset.relations import read_relations
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
 from dataset.text_files import is_text_folder, read_text_files
@@ -29,7 +30,7 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     A folder holds either anime.tsv and interactions.tsv (user.tsv, if there are names, and known.tsv, if there are
     pairs that are no positives and still never recommended back), or, without an interactions.tsv, the text format of
     LightGCN: train.txt, test.txt and perhaps valid.txt with lines of "user item item ...", any ids separated by spaces
-    or tabs; a user may have no items.
+    or tabs; a user may have no items. Beside anime.tsv there may be relations.tsv: which title continues which.
 
     A split is given by a column part of interactions.tsv (see dataset.given), or by the text format, whose every pair
     is a positive. Where nothing is in valid, it is drawn from train, at random.
@@ -80,7 +81,7 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
         user_names=read_user_names(folder, raw_user_ids),
         user_comments=_comments(rows[part == 0], user_ids[part == 0]),
         **_values(rows, user_ids, item_ids),
-        **_titles(anime),
+        **_titles(folder, anime),
     )
 
 
@@ -129,11 +130,11 @@ def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
         raw_user_ids=raw_user_ids,
         user_names=read_user_names(folder, pd.Index(raw_user_ids)),
         user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)),
-        **(bare if anime is None else _titles(anime)),
+        **(bare if anime is None else _titles(folder, anime)),
     )
 
 
-def _titles(anime: pd.DataFrame) -> dict[str, list[Any]]:
+def _titles(folder: Path, anime: pd.DataFrame) -> dict[str, Any]:
     """Return what a Dataset says of the titles of anime.tsv."""
     return {
         "raw_item_ids": anime["subject_id"].tolist(),
@@ -141,6 +142,8 @@ def _titles(anime: pd.DataFrame) -> dict[str, list[Any]]:
         "item_texts": anime["text"].tolist(),
         "item_tags": anime["tags"].tolist(),
         "item_years": _years(anime["year"].tolist()),
+        "relations": read_relations(folder, anime["subject_id"]),
+        "item_synonyms": anime[SYNONYMS].tolist() if SYNONYMS in anime else [],
     }
 
 

@@ -15,8 +15,9 @@ import scipy.sparse as sp
 
 from data_loader import Dataset
 from runtime.distributed import rank0_first
-from text.cache import digest, joined, read_matrix, write_matrix
-from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, snapshot_on_disk, tag_encoder
+from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matrix
+from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
+from text.hub import snapshot_on_disk
 from text.store import Store, missing, stamps_like, store_of, vectors_of
 
 log = logging.getLogger("aglrec")
@@ -96,6 +97,27 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
     return replace(vectors, info={**info, **vectors.info, "seconds": time.perf_counter() - start})
 
 
+@rank0_first
+def vectors_on_disk(dataset: Dataset, config: dict[str, Any], origin: str) -> TextVectors | None:
+    """Return the text vectors of a finished run if vectors_dir has all of them.
+
+    The encoder may be one that only the run names: it is neither opened nor looked for, on disk or on the hub.
+
+    Args:
+        dataset: that of the run.
+        config: as for text_vectors, with model_name that of the encoder the run used.
+        origin: "digest" in the info of the run's vectors.
+    """
+    folder, keys = Path(config["vectors_dir"] or config["saved_dir"]), _text_keys(dataset)
+    like = {"model_name": config["model_name"], "settings": _encoder_settings(config), "model": ""}
+    for stamp in [*stamps_like(folder, like), stamp_of_matrix(folder)]:
+        if stamp.get("model_name") == config["model_name"] != "lsa":
+            others = further_blocks(dataset, config, stamp["model_name"])
+            if _origin([stamp, *(block.stamp for block in others)], keys) == origin:
+                return _assembled(dataset, config, folder, stamp, None)
+    return None
+
+
 def uses_text(dataset: Dataset, config: dict[str, Any]) -> bool:
     """Tell whether the config asks for text vectors.
 
@@ -139,10 +161,15 @@ def _assembled(
         "used": stamp["model_name"],
         "dim": sum(part.shape[1] for part in items),
         "texts_encoded": n_encoded,
-        "digest": digest(json.dumps([[block.stamp for block in blocks], keys]).encode()),
+        "digest": _origin([block.stamp for block in blocks], keys),
         "blocks": {block.name: part.shape[1] for block, part in zip(blocks, items, strict=True)},
     }
     return TextVectors(joined(items), joined(users), info, info["blocks"])
+
+
+def _origin(stamps: list[dict[str, Any]], keys: dict[str, list[str]]) -> str:
+    """Return a digest of all that vectors depend on: the stamps of the blocks, and _text_keys."""
+    return digest(json.dumps([stamps, keys]).encode())
 
 
 def further_blocks(dataset: Dataset, config: dict[str, Any], used: str) -> list[Block]:
@@ -209,8 +236,13 @@ def _stamp(dataset: Dataset, config: dict[str, Any], name: str) -> dict[str, Any
     else:
         snapshot = snapshot_on_disk(name, revision)
         model = snapshot.name if snapshot else NO_REVISION
-    settings = {"max_seq_length": config["max_seq_length"], **({"half": True} if config["half_vectors"] else {})}
-    return {"model_name": name, "settings": settings, "model": model}
+    return {"model_name": name, "settings": _encoder_settings(config), "model": model}
+
+
+def _encoder_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide a vector of a transformer; those that came later only where they are on."""
+    later = {"half": config["half_vectors"], "trust_remote_code": config["trust_remote_code"]}
+    return {"max_seq_length": config["max_seq_length"], **{key: value for key, value in later.items() if value}}
 
 
 def user_vectors(dataset: Dataset, item_vectors: np.ndarray, comment_vectors: np.ndarray | None) -> np.ndarray:

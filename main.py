@@ -38,16 +38,7 @@ from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import process_group, rank, resolve_device
 from runtime.files import atomic_write, lock_folder, write_json
-from runtime.identity import (
-    DERIVED,
-    OUTPUTS,
-    PAGE,
-    USER_METRICS,
-    RunIdentity,
-    finished_metrics,
-    refuse_other_checkpoint,
-    resolved,
-)
+from runtime.identity import DERIVED, OUTPUTS, PAGE, USER_METRICS, RunIdentity, finished_metrics, refuse_other, resolved
 from runtime.log_streams import add_result
 from runtime.safe_files import parse_json
 from trainer import fit, saved_result
@@ -75,7 +66,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     with lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
         if config["mode"] == "inference":
             return infer(config)
-        refuse_other_checkpoint(config)
+        refuse_other(config)
         if config["refit"] or config["refit_valid"]:
             return train(config, measured=measure(config))
         return train(config)
@@ -157,7 +148,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))
-    asked = {**settings, **trained.checkpoint["config"], **{key: config[key] for key in CALL_KEYS}}
+    asked = {**settings, **trained.checkpoint["config"], **{key: settings[key] for key in CALL_KEYS}}
     metrics = saved_result(trained.checkpoint, saved) | facts(dataset, vectors)
     metrics |= evaluate_and_keep(user_emb, item_emb, dataset, asked)
     clock["infer_s"] = time.perf_counter()

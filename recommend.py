@@ -11,8 +11,8 @@ title is a FILE with name, tags_name and summary, as JSON or a TSV of one row.
 Without a user, --out writes everybody's lists; for one user, a .json has what
 --why says as because, despite and parts.
 
-Settings as for main.py; --saved_dir and --data_dir say where the run and its
-data are.
+Settings as for main.py; --saved_dir says where the run is, and --data_dir where
+its data are now, if not where they were in training.
 """
 
 import sys
@@ -69,7 +69,8 @@ from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_titles, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
-from inference.people import Person, are_disliked, by_rates, place
+from inference.name_forms import folded
+from inference.people import UNKNOWN, Person, are_disliked, by_rates, place, tells_nothing
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
 from inference.title_search import search, split_names
@@ -81,7 +82,9 @@ from runtime.encodings import unmarked_text_in
 
 log = logging.getLogger("aglrec")
 
-EXPORTS = (".xml", ".gz", ".json", ".csv", ".tsv")
+# how names of files begin or end, and those of titles do not
+PATHS = ("/", "./", "../", "~/", ".\\")
+EXPORTS = (".xml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".gz", ".zip", ".xz", ".bz2", ".zst")
 SIDES = {"collectors": "by who collects them", "text": "by their text"}
 
 
@@ -99,9 +102,9 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
         raise ValueError("--bom is for a file that --out names; add --out lists.csv")
     if asked.out is not None:
         check_format(Path(asked.out))
-        if asked.bom and not asked.out.endswith((".csv", ".tsv")):
+        if asked.bom and not asked.out.lower().endswith((".csv", ".tsv")):
             raise ValueError(f"{asked.out!r} is no table for Excel; end --out in .csv or .tsv, or leave out --bom")
-        if asked.why and not asked.out.endswith((".json", ".jsonl")):
+        if asked.why and not asked.out.lower().endswith((".json", ".jsonl")):
             raise ValueError(
                 f"{asked.out!r} has no place for reasons; end --out in .json or .jsonl, or leave out --why"
             )
@@ -128,7 +131,10 @@ def what_is_asked(given: list[str]) -> str:
 
 def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None:
     """Return the rows of the titles that may be listed, None for all."""
-    tags, not_tags = (tuple(split_names(given)) if given is not None else () for given in (asked.tags, asked.not_tags))
+    tags, not_tags = (
+        tuple(split_names(given, lambda text: folded(text) in run.tags)) if given is not None else ()
+        for given in (asked.tags, asked.not_tags)
+    )
     among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
     if among is not None and not len(among):
         raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")
@@ -152,18 +158,21 @@ def for_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
 
 def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     """List for someone who is not in the run, from titles that are named or in an exported list."""
-    path = Path(asked.new_user)
-    if asked.new_user not in run.item_rows and path.is_file():
+    path, is_id = Path(asked.new_user), asked.new_user in run.item_rows
+    if not is_id and path.is_file():
         found, summary = read_user_list(run, path)
         who = found.person
         log.info(summary)
         heading = f"for whom {path.name} is the list of:"
-    elif path.suffix in EXPORTS and not search(run.names, asked.new_user, 1):
+    elif not is_id and is_path(asked.new_user) and not search(run.names, asked.new_user, 1):
+        found = "a folder" if path.is_dir() else "missing"
         raise FileNotFoundError(
-            f"{path} is missing, and no title is called so; name an exported list, or titles separated by commas"
+            f"{path} is {found}, and no title is called so; name an exported list, or titles separated by commas"
         )
     else:
         who, heading = named_person(run, asked.new_user)
+    if tells_nothing(run, who):
+        raise ValueError(f"{UNKNOWN}; name at least one more")
     user = place(run, who)
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
     excluded = [*who.items, *who.left_out]
@@ -171,13 +180,22 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     show_or_write(asked, heading, "new user", titles)
 
 
+def is_path(text: str) -> bool:
+    """Say whether a text looks like the name of a file or is that of a folder, more than like titles."""
+    return text.lower().endswith(EXPORTS) or text.startswith(PATHS) or (text != "" and Path(text).is_dir())
+
+
 def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
     """Read the titles that someone collected, with their rates, and say for whom the list is.
 
     Raises:
-        ValueError: a name fits no title or several, or all of the titles are disliked.
+        ValueError: no name fits exactly one title, or all of the titles are disliked.
     """
-    rated = rated_titles(run, text)
+    rated, refused = rated_titles(run, text)
+    if not rated:
+        raise ValueError("; ".join(refused))
+    for sentence in refused:
+        log.warning(f"left out: {sentence}")
     who = by_rates(run, rated)
     if any(rated.values()) and not run.uses_rates:
         log.warning(

@@ -47,7 +47,7 @@ from data_loader import Dataset, load_dataset
 from evaluation.baseline_inputs import Factors
 from evaluation.baselines import BASELINES, HALF
 from evaluation.comparison_tables import write_tables
-from evaluation.comparisons import Result, Row, add_p_values, summary
+from evaluation.comparisons import KINDS, Result, Row, add_p_values, summary
 from evaluation.held_out import held_out_metrics
 from evaluation.list_metrics import beyond_accuracy
 from evaluation.ranking import rank_items
@@ -251,9 +251,9 @@ def comparison(
         config: uses top_k, seed and eval_memory_mb.
 
     Returns:
-        The content of comparison.json: "user_test" maps each user with a warm test pair to "user_metric" there,
-        "user_liked" each with a liked one to the same metric of those, "beyond" describes the lists of all these users
-        among all items, and "text" is the digest of the vectors of that.
+        The content of comparison.json: "user_test" maps each user with a warm test pair to "user_metric" there, those
+        of KINDS each with such a pair (as a liked one) to the same metric of those, "beyond" describes the lists of all
+        these users among all items, and "text" is the digest of the vectors of that.
     """
     k = max(config["top_k"])
     metric = f"NDCG@{k}"
@@ -272,7 +272,7 @@ def comparison(
         "text": vectors.info["digest"],
         "beyond": beyond_accuracy(lists.items, dataset.train, vectors.items),
         "user_test": by_user(warm[metric]),
-        "user_liked": by_user(warm.get(f"liked {metric}", np.full(len(users), np.nan))),
+        **{key: by_user(warm.get(f"{kind} {metric}", np.full(len(users), np.nan))) for kind, key in KINDS.items()},
     }
     write_json(folder / "comparison.json", compared)
     return compared

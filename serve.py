@@ -2,8 +2,9 @@
 
     python serve.py                 the run in saved/ at http://127.0.0.1:8000
 
-Settings as for main.py; --saved_dir and --data_dir say where the run and its data are. /openapi.json describes the
-JSON. There is no password: whoever reaches the address may ask. Needs: pip install -r requirements-serve.txt
+Settings as for main.py; --saved_dir says where the run is, and --data_dir where its data are now, if not where they
+were in training. /openapi.json describes the JSON. There is no password: whoever reaches the address may ask. Needs:
+pip install -r requirements-serve.txt
 """
 
 import os
@@ -15,6 +16,8 @@ from runtime.cli import Flags, answer_early, whole_number
 FLAGS = Flags(__doc__)
 FLAGS.add_argument("--port", type=whole_number(0, 65535), default=8000, help="0 takes a free one")
 FLAGS.add_argument("--host", default="127.0.0.1", help="0.0.0.0: let other machines in")
+public_help = "where a proxy shows it: https://NAME or https://NAME/PATH"
+FLAGS.add_argument("--public_url", metavar="URL", default="", help=public_help)
 users_help = "list for users of the data, too: whoever reaches the page can read their lists"
 FLAGS.add_argument("--users", choices=("true", "false"), default="false", help=users_help)
 
@@ -34,7 +37,7 @@ from config import get_config
 from inference.finished_run import load_finished
 from runtime.cli import run_script
 from web import answers
-from web.app import create_app, guarded
+from web.app import create_app, guarded, public
 
 log = logging.getLogger("aglrec")
 
@@ -53,11 +56,11 @@ def listening(host: str, port: int) -> socket.socket:
 def main() -> None:
     """Serve until Ctrl-C."""
     asked, overrides = FLAGS.read()
-    config = get_config(overrides)
+    config, at_proxy = get_config(overrides), public(asked.public_url)
     with suppress(KeyboardInterrupt), listening(asked.host, asked.port) as taken:  # Ctrl-C is the way to end it
         run = load_finished(config)
         answers.described(run)
-        app = guarded(create_app(run, asked.users == "true"), asked.host)
+        app = guarded(create_app(run, asked.users == "true"), asked.host, at_proxy)
         at = f"[{asked.host}]" if ":" in asked.host else asked.host
         log.info(f"http://{at}:{taken.getsockname()[1]} serves {config['saved_dir']}; Ctrl-C ends it")
         uvicorn.Server(

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from dataset.ratings import RatingScale, rating_scale
 from dataset.recency import TIME_SPLITS, ages, users_of
+from dataset.relations import no_relations
 from dataset.splits import PARTS
 
 
@@ -52,6 +53,9 @@ class Dataset:
     user_comments: Comments
     facts: dict[str, Any]
     item_years: list[int | None] = field(default_factory=list)  # empty where the data know no title's year
+    # (n, 3): title row, row of a related title, what the second is to the first as an index into RELATIONS
+    relations: np.ndarray = field(default_factory=no_relations)
+    item_synonyms: list[list[str]] = field(default_factory=list)  # other names; empty where the data have none
     # aligned with the pairs of seen, (nnz,); None where the data have none
     rates: np.ndarray | None = None  # float32, 0 = unrated
     times: np.ndarray | None = None  # float64, seconds since 1970, NaN = unknown

@@ -22,18 +22,22 @@ KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 MAX_RATE = 10**9  # rates weigh comments, in float32
 # optional columns of anime.tsv, which say of what year a title is, the first ones first
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
+SYNONYMS = "synonyms"  # optional: other names of a title
 
 
 def read_anime(folder: Path) -> pd.DataFrame:
     """Read anime.tsv into subject_id, name, tags (a tag a line), text (name, tags and summary, a line each) and year.
 
-    The year is that of the first of YEAR_COLUMNS that names one, "" without such a column or year.
+    The year is that of the first of YEAR_COLUMNS that names one, "" without such a column or year. With a column
+    SYNONYMS there is also synonyms (lists of names).
     """
-    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, YEAR_COLUMNS)
-    _require_ids(path, table, "subject_id")
+    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, (*YEAR_COLUMNS, SYNONYMS))
+    require_ids(path, table, "subject_id")
     again = table["subject_id"].duplicated()
     if again.any():
         log.warning(f"{path.name}: {again.sum():,} rows repeat a subject_id; the first of each stays")
+    if SYNONYMS in table:
+        table[SYNONYMS] = table[SYNONYMS].map(parse_synonyms)
     tags = []
     for row, cell in enumerate(table["tags_name"]):
         try:
@@ -54,6 +58,16 @@ def title_text(name: str, tags: list[str], summary: str) -> str:
     return re.sub(r"\n+", "\n", f"{name}\n{' '.join(tags)}\n{summary}").strip()
 
 
+def parse_synonyms(cell: str) -> list[str]:
+    """Parse a synonyms cell: a list as of parse_tags, or names separated by | or ｜."""
+    if cell.startswith("["):  # a name may start so, too
+        try:
+            return parse_tags(cell)
+        except ValueError:
+            pass
+    return [part.strip() for part in re.split("[|｜]", cell) if part.strip()]
+
+
 def read_interactions(
     folder: Path, subject_ids: pd.Series, split: str | None = None
 ) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -69,7 +83,7 @@ def read_interactions(
         and, of a given split that is taken, part (see given.with_parts); and the counts.
     """
     path, table = read_table(folder, "interactions.tsv", INTERACTION_COLUMNS, (COLUMN,) if split else ())
-    _require_ids(path, table, "user_id", "subject_id")
+    require_ids(path, table, "user_id", "subject_id")
     if split:
         table = with_parts(path, table, split, subject_ids)
     table["rate"] = _parse_rates(path, table["rate"])
@@ -113,7 +127,7 @@ def read_known(folder: Path, rows: pd.DataFrame, subject_ids: pd.Series) -> tupl
     if not find_file(folder, "known.tsv"):
         return rows[:0], {}
     path, table = read_table(folder, "known.tsv", KNOWN_COLUMNS[:2], (*KNOWN_COLUMNS[2:], COLUMN))
-    _require_ids(path, table, "user_id", "subject_id")
+    require_ids(path, table, "user_id", "subject_id")
     if COLUMN in rows:
         table[COLUMN] = known_codes(path, table)
     table = _with_times(path, table) if "updated_at" in table else table.assign(time=np.nan)
@@ -140,7 +154,8 @@ def read_user_names(folder: Path, raw_user_ids: pd.Index) -> list[str]:
     return [names.get(user) or user for user in raw_user_ids]
 
 
-def _require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
+def require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
+    """Raise a ValueError that names the line of the first empty cell of these columns, if there is one."""
     for column in columns:
         empty = np.flatnonzero(table[column] == "")
         if len(empty):

@@ -36,7 +36,7 @@ def write_tables(folder: Path, rows: list[Row], results: dict[str, list[Result]]
 
 def tables(rows: list[Row]) -> list[Table]:
     """Lay out test figures, mean and deviation: of titles with a history, what listing the others brings and costs,
-    and, where the data have rates, what of the liked and disliked is listed.
+    where the data have rates, what of the liked and disliked is listed, and by franchise, where titles have any.
 
     Args:
         rows: as from summary and add_p_values.
@@ -46,6 +46,8 @@ def tables(rows: list[Row]) -> list[Table]:
     found = [_table("Test, titles with a history", warm), _table("New titles, and what listing them costs", new)]
     if any("rated" in row for row in rows):
         found.append(_table("What people rated, titles with a history", [_rated_cells(row, ndcg) for row in rows]))
+    if any("franchises" in row for row in rows):
+        found.append(_table("Franchises, titles with a history", [_franchise_cells(row, ndcg) for row in rows]))
     return found
 
 
@@ -68,6 +70,15 @@ def _rated_cells(row: Row, ndcg: str) -> dict[str, str]:
     figures = {name: mean_and_sd(figure, row["n_seeds"]) if figure else "" for name, figure in found.items()}
     n_tested = tested.get("n_paired", row["n_seeds"])
     return {"row": row["tag"], **_with_p(figures, f"liked {ndcg}", tested, n_tested)}
+
+
+def _franchise_cells(row: Row, ndcg: str) -> dict[str, str]:
+    k, tested = ndcg.partition("@")[2], row.get("discovery", {})
+    found = {f"{kind} {ndcg}": figure_at(row, "franchises", kind, ndcg) for kind in ("discovery", "continuing")}
+    found |= {key: figure_at(row, "franchises", "lists", f"{key}@{k}") for key in ("known", "franchises", "ahead")}
+    figures = {name: mean_and_sd(figure, row["n_seeds"]) if figure else "" for name, figure in found.items()}
+    n_tested = tested.get("n_paired", row["n_seeds"])
+    return {"row": row["tag"], **_with_p(figures, f"discovery {ndcg}", tested, n_tested)}
 
 
 def _with_p(figures: dict[str, str], tested: str, found: dict[str, Any], n_tested: int) -> dict[str, str]:
@@ -112,6 +123,8 @@ def notes(rows: list[Row]) -> list[str]:
     ]
     if any("rated" in row for row in rows):
         found.append(_about_rates(ndcg))
+    if any("franchises" in row for row in rows):
+        found.append(_about_franchises(ndcg))
     found += _about_p(rows)
     seconds = (
         "fit s: wall seconds from split data and text vectors to final vectors, with all choices on valid; of a "
@@ -135,6 +148,16 @@ def _about_rates(ndcg: str) -> str:
         f"user's spread above it; disliked share: of pairs rated a spread below it, those in the first "
         f"{ndcg.partition('@')[2]} titles of a list, so less is better. p in that table are of liked {ndcg}, corrected "
         "among themselves."
+    )
+
+
+def _about_franchises(ndcg: str) -> str:
+    k = ndcg.partition("@")[2]
+    return (
+        f"discovery: {ndcg} of test pairs of franchises that are new to the user, among titles of such franchises; "
+        f"continuing: of all others, among the others. Of the first {k} titles of a list: known, the share of "
+        "franchises that are not new to the user; franchises, how many different ones; ahead, the share whose "
+        "predecessor is neither seen nor listed above. p in that table are of discovery, corrected among themselves."
     )
 
 

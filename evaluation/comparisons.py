@@ -12,7 +12,10 @@ Row = dict[str, Any]  # of results.json
 Result = dict[str, Any]  # metrics.json and comparison.json of a run, and its "folder"
 
 SUMMARISED = ("valid", "warm", "test", "listed", "cold", "groups", "beyond", "train_s")
-RATED = ("rated", "valid_rated")  # what runs on data with rates have as well
+# what runs have as well on data with rates, and on those where titles belong to franchises
+FURTHER = ("rated", "valid_rated", "franchises")
+# what is tested beside all pairs: the name of a kind of pair -> a run's key of each user's NDCG of these
+KINDS = {"liked": "user_liked", "discovery": "user_discovery"}
 
 
 def summary(tag: str, settings: dict[str, Any], runs: list[Result]) -> Row:
@@ -20,8 +23,8 @@ def summary(tag: str, settings: dict[str, Any], runs: list[Result]) -> Row:
 
     Returns:
         {"tag", "overrides", "encoder", "folders", "epochs", "points", "n_seeds", "n_splits"}, and each of SUMMARISED,
-        and "fit_s" (see fit_seconds) and RATED where they are known, as in a run's metrics.json with {"mean", "sd"} for
-        every number; sd is over seeds, with n - 1, and 0 for one seed. With a split by time, n_splits is 1 for any
+        and "fit_s" (see fit_seconds) and FURTHER where they are known, as in a run's metrics.json with {"mean", "sd"}
+        for every number; sd is over seeds, with n - 1, and 0 for one seed. With a split by time, n_splits is 1 for any
         n_seeds.
     """
     seconds = [second for run in runs if (second := fit_seconds(run)) is not None]
@@ -35,7 +38,7 @@ def summary(tag: str, settings: dict[str, Any], runs: list[Result]) -> Row:
         "epochs": [run["epoch"] for run in runs],
         "points": [run.get("point", {}) for run in runs],
         **{key: spread([run[key] for run in runs]) for key in SUMMARISED},
-        **{key: spread([run[key] for run in runs]) for key in RATED if all(key in run for run in runs)},
+        **{key: spread([run[key] for run in runs]) for key in FURTHER if all(key in run for run in runs)},
         **({"fit_s": spread(seconds)} if seconds else {}),
     }
 
@@ -69,9 +72,9 @@ def add_p_values(rows: list[Row], results: dict[str, list[Result]], against: str
         rows: as from summary; "gain" and "p" (against the row without text), "rival", "gain_rival" and "p_rival", and
             "against" are added to each. Both p are corrected by Holm's method over all pairs that are tested so;
             "against" maps every other row to {"gain", "p_uncorrected", "p_all_pairs"}, the last corrected over all
-            pairs of rows. Each p is that of significance.t_test: None for a single run a row. Where all runs have
-            "user_liked", "liked" is added: the same two gains and p by NDCG of what was liked, whose p are corrected
-            among themselves.
+            pairs of rows. Each p is that of significance.t_test: None for a single run a row. For those of KINDS
+            that all runs know, as "liked", the same two gains and p are added by NDCG of these pairs, corrected among
+            themselves.
         results: tag -> runs, of the same rows.
         against: the row that is the rival; the best baseline on valid unless given.
     """
@@ -82,12 +85,14 @@ def add_p_values(rows: list[Row], results: dict[str, list[Result]], against: str
     }
     tests = _all_pairs(results, "user_test")
     p_all, shown = holm({pair: p for pair, (_, _, p) in tests.items()}), _gains_and_p(tests, asked)
-    liked = {}
-    if all(run.get("user_liked") for runs in results.values() for run in runs):
-        liked = _gains_and_p(_all_pairs(results, "user_liked"), asked)
+    of_kinds = {
+        kind: _gains_and_p(_all_pairs(results, key), asked)
+        for kind, key in KINDS.items()
+        if all(run.get(key) for runs in results.values() for run in runs)
+    }
     for row in rows:
         tag = row["tag"]
-        row |= {"rival": rival, **shown[tag], **({"liked": liked[tag]} if liked else {})}
+        row |= {"rival": rival, **shown[tag], **{kind: found[tag] for kind, found in of_kinds.items()}}
         row["against"] = {
             other: {"gain": _gain(tests, tag, other), "p_uncorrected": tests[pair][2], "p_all_pairs": p_all[pair]}
             for other in results
@@ -148,7 +153,7 @@ def every_figure(results: dict[str, list[Result]]) -> list[tuple[str, int, int, 
 
 
 def _figures_of(run: Result) -> dict[str, Any]:
-    found = {key: run[key] for key in (*SUMMARISED, *RATED, "cold_valid", "epoch") if key in run}
+    found = {key: run[key] for key in (*SUMMARISED, *FURTHER, "cold_valid", "epoch") if key in run}
     return {**found, "fit_s": seconds} if (seconds := fit_seconds(run)) is not None else found
 
 

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from data_loader import Dataset, pairs_of_items
 from dataset.recency import users_of
+from evaluation.discovery import franchise_figures
 from evaluation.ranking import Factor
 from evaluation.rated import rated_figures
 from evaluator import evaluate, means, rank_warm, taste_metrics, user_metrics
@@ -25,8 +26,9 @@ def held_out_metrics(
         reproduce; "warm", by which models are compared, see evaluate_warm; "listed", see evaluate_cold_listing;
         "groups", see evaluate_groups; "cold" and "cold_valid", the pairs of those parts, ranked among the items of the
         part and among all. Where the data have rates, "rated", of the lists of "warm", and "valid_rated", of those of
-        valid, see rated_figures. And the per-user values of "warm", see evaluate, and of NDCG by what was liked and
-        loved, see taste_metrics.
+        valid, see rated_figures; where titles belong to franchises, "franchises", see franchise_figures. And the
+        per-user values of "warm", see evaluate, and of NDCG by what was liked and loved, see taste_metrics, and by
+        franchise.
     """
     ranking, top_k = rank_warm(user_emb, item_emb, dataset, "test", config), config["top_k"]
     warm = user_metrics(ranking, dataset.warm_pairs("test"), top_k)
@@ -52,7 +54,10 @@ def held_out_metrics(
         of_valid = rank_warm(user_emb, item_emb, dataset, "valid", config, auc=False)
         metrics["valid_rated"] = rated_figures(of_valid, dataset, "valid", top_k)
     by_taste = taste_metrics(ranking, dataset, "test", top_k)
-    return metrics, warm | {key: values for key, values in by_taste.items() if " NDCG@" in key}
+    by_franchise, of_users = franchise_figures(user_emb, item_emb, ranking, dataset, "test", config)
+    if by_franchise:
+        metrics["franchises"] = by_franchise
+    return metrics, warm | of_users | {key: values for key, values in by_taste.items() if " NDCG@" in key}
 
 
 def evaluate_cold_listing(

@@ -22,7 +22,7 @@ def pairs_by_taste(dataset: Dataset, pairs: sp.csr_matrix) -> dict[str, sp.csr_m
         return {}
     is_rated, scores = dataset.rates_of(pairs) != 0, dataset.scores_of(pairs)
     chosen = {"liked": scores >= LIKED, "loved": scores >= LOVED, "disliked": scores <= DISLIKED}
-    return {taste: _picked(pairs, is_rated & are) for taste, are in chosen.items()}
+    return {taste: picked(pairs, is_rated & are) for taste, are in chosen.items()}
 
 
 def asked_pairs(dataset: Dataset, pairs: sp.csr_matrix, metric: str) -> tuple[sp.csr_matrix, str]:
@@ -33,7 +33,7 @@ def asked_pairs(dataset: Dataset, pairs: sp.csr_matrix, metric: str) -> tuple[sp
     return pairs_by_taste(dataset, pairs).get(taste, sp.csr_matrix(pairs.shape, dtype=np.float32)), plain
 
 
-def _picked(pairs: sp.csr_matrix, chosen: np.ndarray) -> sp.csr_matrix:
+def picked(pairs: sp.csr_matrix, chosen: np.ndarray) -> sp.csr_matrix:
     """Keep some of the pairs, (nnz,) bool."""
     kept = pairs.copy()
     kept.data = chosen.astype(np.float32)

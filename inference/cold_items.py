@@ -155,6 +155,7 @@ def _linear(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray
 def _encoders(run: FinishedRun) -> dict[str, Encode]:
     """Open the encoder of every block; those that were fitted to the titles' own words are fitted again."""
     dataset, config, vectors = run.dataset, run.config, run.text_vectors
+    run.check_names_encoder()
     used, encode = open_encoder({**config, "encoder_fallback": "none"}, run.device, dataset.item_texts)
     blocks = {
         "encoder": (encode, dataset.item_texts),

@@ -17,6 +17,7 @@ from inference.finished_run import FinishedRun
 from runtime.files import atomic_write
 
 ROWS, TITLES, KNOWN, USERS = "interactions.tsv", "anime.tsv", "known.tsv", "user.tsv"
+RELATIONS = "relations.tsv"
 
 
 def name_of_data(run: FinishedRun) -> str:
@@ -44,10 +45,10 @@ def write_split(run: FinishedRun, folder: Path) -> int:
     is_text = is_text_folder(source)
     rows = _bare_rows(dataset) if is_text else read_interactions(source, titles)[0]
     _write_recbole(dataset, rows, folder / folder.name)
-    for name in (ROWS, TITLES, KNOWN, USERS):
+    for name in (ROWS, TITLES, KNOWN, USERS, RELATIONS):
         (folder / name).unlink(missing_ok=True)
         (folder / f"{name}.gz").unlink(missing_ok=True)
-    for name in (TITLES, USERS):
+    for name in (TITLES, USERS, RELATIONS):
         _copy(source, folder, name)
     if not find_file(source, TITLES):
         nameless = pd.DataFrame({"subject_id": titles}).reindex(columns=list(ANIME_COLUMNS), fill_value="")

@@ -1,7 +1,7 @@
 """A finished run, loaded: its data, the settings of its training, its texts and its final vectors."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +11,14 @@ import torch
 
 from config import CALL_KEYS, get_config
 from data_loader import Dataset, load_dataset
-from inference.title_search import Names, folded, index_names
-from llm_embedding import TextVectors, fused_text, text_vectors
+from inference.name_forms import folded
+from inference.title_search import Names, index_names
+from llm_embedding import TextVectors, fused_text, text_vectors, uses_text, vectors_on_disk
 from runtime import manifest
 from runtime.distributed import resolve_device
 from runtime.files import load_torch
 from runtime.identity import check_origin, resolved
+from runtime.settings import as_argument
 from training.placing import Placing
 
 log = logging.getLogger("aglrec")
@@ -49,6 +51,7 @@ class TrainedModel:
     checkpoint: dict[str, Any]  # the content of best_model.pth
     config: dict[str, Any]  # as from trained_config
     dataset: Dataset
+    names_encoder: bool = field(default=False, kw_only=True)  # whether this call names the run's encoder too
 
     @property
     def device(self) -> str:
@@ -59,9 +62,26 @@ class TrainedModel:
     def text_vectors(self) -> TextVectors:
         """The text vectors of training; a ValueError if a text or the encoder has changed since."""
         asked = {**self.config, "use_user_llm": self.checkpoint["config"]["use_user_llm"]}
+        if uses_text(self.dataset, asked) and not self.names_encoder:
+            if found := vectors_on_disk(self.dataset, asked, self.checkpoint["text"]["digest"]):
+                return found
+            self.check_names_encoder()
         vectors = text_vectors(self.dataset, asked, self.device)
         check_origin(self.checkpoint, self.dataset.fingerprint, vectors.info)
         return vectors
+
+    def check_names_encoder(self) -> None:
+        """Raise ValueError if the encoder, a folder or a model of the hub, is named by best_model.pth alone.
+
+        Whoever made that file would otherwise decide what this machine asks the hub for, opens and loads.
+        """
+        if not self.names_encoder:
+            keys = ("model_name", "model_revision", "trust_remote_code")
+            flags = " ".join(f"--{key} {as_argument(self.config[key])!r}" for key in keys if self.config[key])
+            raise ValueError(
+                "a text has to be encoded, but this run's encoder is named by best_model.pth and not by this command, "
+                f"so it is not opened; if you trust it, give {flags}"
+            )
 
     @cached_property
     def text(self) -> np.ndarray | None:
@@ -104,7 +124,8 @@ class FinishedRun(TrainedModel):
     @cached_property
     def names(self) -> Names:
         """All names of the titles, to be searched."""
-        return index_names(self.dataset.item_names, self.item_counts)
+        dataset = self.dataset
+        return index_names(dataset.item_names, self.item_counts, dataset.item_synonyms, dataset.item_tags)
 
     @cached_property
     def tags(self) -> dict[str, np.ndarray]:
@@ -146,7 +167,8 @@ def load_trained(config: dict[str, Any], *beside: str) -> TrainedModel:
     """Load the best model of the run in saved_dir, and its data.
 
     Args:
-        config: as from get_config, of this call.
+        config: as from get_config, of this call. Unless its data_dir is another than the default, the data are read
+            from where they were in training, if that folder is still there.
         beside: names of further files in saved_dir that must be of the same run.
 
     Raises:
@@ -157,15 +179,28 @@ def load_trained(config: dict[str, Any], *beside: str) -> TrainedModel:
     if not isinstance(checkpoint, dict) or not {"config", "state_dict", "dataset_fingerprint"} <= set(checkpoint):
         raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
     manifest.check(saved, "best_model.pth", *beside)
-    config = trained_config(checkpoint, config)
+    of_call = {**config, "data_dir": _data_dir(checkpoint, config["data_dir"])}
+    config = trained_config(checkpoint, of_call)
     dataset = load_dataset(config)
-    check_origin(checkpoint, dataset.fingerprint)
+    check_origin(checkpoint, dataset.fingerprint, folder=config["data_dir"])
     if config["rating_weight"] > 0 and checkpoint.get("values", dataset.values_digest) != dataset.values_digest:
         raise ValueError(
             f"best_model.pth was trained with rating_weight {config['rating_weight']:g} on other rates or times than "
             "those of interactions.tsv now; restore them, or train again with --mode train"
         )
-    return TrainedModel(checkpoint, config, dataset)
+    return TrainedModel(checkpoint, config, dataset, names_encoder=_names_encoder(of_call, config))
+
+
+def _data_dir(checkpoint: dict[str, Any], asked: str) -> str:
+    """Return the folder of a run's data: the one that is asked for, or that of training where none is."""
+    trained = checkpoint["config"].get("data_dir", asked)
+    if trained == asked or asked != get_config()["data_dir"]:
+        return asked
+    if Path(trained).is_dir():
+        log.info(f"the data are read from {trained}, as in training")
+        return trained
+    log.warning(f"{trained}, where the data were in training, is not there; {asked} is read (--data_dir names another)")
+    return asked
 
 
 def load_finished(config: dict[str, Any]) -> FinishedRun:
@@ -181,7 +216,16 @@ def load_finished(config: dict[str, Any]) -> FinishedRun:
     user_emb, item_emb = load_torch(saved / "user_emb.pt"), load_torch(saved / "item_emb.pt")
     if (len(user_emb), len(item_emb)) != (model.dataset.n_users, model.dataset.n_items):
         raise ValueError(f"{saved / 'user_emb.pt'} or item_emb.pt is of another run; give --mode inference to main.py")
-    return FinishedRun(model.checkpoint, model.config, model.dataset, user_emb, item_emb)
+    parts = (model.checkpoint, model.config, model.dataset, user_emb, item_emb)
+    return FinishedRun(*parts, names_encoder=model.names_encoder)
+
+
+def _names_encoder(of_call: dict[str, Any], trained: dict[str, Any]) -> bool:
+    """Tell whether a call names the encoder of a run, its revision and, where it was let, that its code may run."""
+    same = all(of_call[key] == trained[key] for key in ("model_name", "model_revision"))
+    return trained["model_name"] == "lsa" or (
+        same and (of_call["trust_remote_code"] or not trained["trust_remote_code"])
+    )
 
 
 def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +243,6 @@ def trained_config(checkpoint: dict[str, Any], config: dict[str, Any]) -> dict[s
     ]
     if ignored:
         log.warning("the settings of training are kept; ignored: " + ", ".join(ignored))
-    encoder = checkpoint["text"]["encoder"] or trained["model_name"]
+    encoder = str(checkpoint["text"]["encoder"] or trained["model_name"])
     of_call = {key: config[key] for key in CALL_KEYS}
     return {**resolved(trained, checkpoint["decided"]), **of_call, "model_name": encoder}

@@ -55,7 +55,7 @@ def similar_titles(run: FinishedRun, item: int, k: int, among: np.ndarray | None
 
     Returns:
         {"collectors": by the trained columns of the final vectors, "text": by the text as the model fuses it}; a run
-        without text has only the first, and the second is empty for a title without a text.
+        without text has only the first. Each is empty for a title of which it knows nothing.
     """
     text = None if run.item_text is None else run.item_text[item]
     return _like(run, run.item_emb[item], text, k, [item], among)
@@ -96,7 +96,8 @@ def _like(
 ) -> dict[str, Titles]:
     """List the titles nearest to a final vector (width,) and to a text (L,); see similar_titles."""
     dim, unit = run.layout.dim, torch.nn.functional.normalize
-    found = {"collectors": nearest(run, unit(vector[:dim], dim=0), unit(run.item_emb[:, :dim]), k, excluded, among)}
+    by_who = nearest(run, unit(vector[:dim], dim=0), unit(run.item_emb[:, :dim]), k, excluded, among)
+    found = {"collectors": by_who if vector[:dim].any() else []}
     if text is not None:
         without = torch.nonzero(~run.item_text.any(dim=1)).ravel().tolist()
         by_text = nearest(run, unit(text, dim=0), unit(run.item_text), k, excluded + without, among)

@@ -7,19 +7,21 @@ import numpy as np
 
 from data_loader import Dataset
 from inference.finished_run import FinishedRun
-from inference.title_search import SAME, closest, folded, search, similar_names, split_names
+from inference.name_forms import folded
+from inference.title_search import HOLDS, SAME, TAGGED, closest, exact, find, is_other_season, search, split_names
+
+OFFERED = (TAGGED, HOLDS)  # matches that are offered, but not taken for what was meant
 
 
 def find_titles(run: FinishedRun, query: str, n: int) -> list[int]:
-    """Find the rows of up to n titles by any of their names: exact first, then beginnings, parts, similar names."""
-    found = [item for _, item in search(run.names, query, n)]
-    if len(found) < n:
-        found = list(dict.fromkeys(found + similar_names(run.names, query, n)))
-    return found[:n]
+    """Find the rows of up to n titles by any of their names; see title_search.find."""
+    return find(run.names, query, n)
 
 
 def title_row(run: FinishedRun, text: str) -> int:
     """Return the row of a title given by its id, or by a name that matches exactly one title best.
+
+    A name that is given with marks at its end, by which seasons are told apart, is no title's that has others.
 
     Raises:
         ValueError: none or several do; the message names the nearest with their ids.
@@ -27,39 +29,57 @@ def title_row(run: FinishedRun, text: str) -> int:
     if text in run.item_rows:
         return run.item_rows[text]
     matches = search(run.names, text, 1)
-    best = [item for kind, item in matches if kind == matches[0][0]]
-    if len(best) == 1:
+    best = [item for kind, item in matches if kind == matches[0][0] and kind not in OFFERED]
+    if len(best) == 1 and not is_other_season(run.names, best[0], text):
         return best[0]
-    if best:
+    if len(best) > 1:
         raise ValueError(f"{text!r} matches {len(best):,} titles; name one by its id: {_shown(run.dataset, best[:5])}")
     near = [run.item_rows[raw] for raw in closest(text, run.item_rows, 3)] + find_titles(run, text, 5)
     hint = _shown(run.dataset, list(dict.fromkeys(near))[:5])
-    raise ValueError(f"there is no title {text!r} in this run; {_nearest(hint)}")
+    raise ValueError(
+        f"there is no title {text!r} in this run; {_nearest(hint, 'a part of a name, or an id of anime.tsv')}"
+    )
 
 
-def rated_titles(run: FinishedRun, text: str) -> dict[int, float]:
-    """Return the rows of titles given by ids or names, separated by commas, each with its rate, 0 where none is given.
+def rated_titles(run: FinishedRun, text: str) -> tuple[dict[int, float], list[str]]:
+    """Find titles given by ids or names that are separated by commas, Chinese ones too.
 
     One that holds a comma stands in quotes. A number after the last colon of one is its rate, unless the whole is a
     title.
+
+    Returns:
+        The rows, each with its rate, 0 where none is given; and of each name that is of no title or of several, a
+        sentence that says so.
     """
-    return dict(_rated(run, word) for word in split_names(text))
+    rated: dict[int, float] = {}
+    refused = []
+    for word in split_names(text, lambda name: _is_title(run, _name_and_rate(name)[0]) or _is_title(run, name)):
+        try:
+            row, rate = _rated(run, word)
+            rated[row] = rate
+        except ValueError as error:
+            refused.append(str(error))
+    return rated, refused
 
 
 def _rated(run: FinishedRun, word: str) -> tuple[int, float]:
     """Take a rate off a title: "Naruto:9" is (row of Naruto, 9.0), but a title called "Season: 2" has none."""
-    found = re.fullmatch(r"(.*\S)\s*:\s*(\d+(?:\.\d+)?)", word)
-    if found is None or _is_title(run, word):
+    name, rate = _name_and_rate(word)
+    if name == word or _is_title(run, word):
         return title_row(run, word), 0.0
-    if not _is_title(run, found[1]) and search(run.names, word, 1):
+    if not _is_title(run, name) and search(run.names, word, 1):
         return title_row(run, word), 0.0
-    return title_row(run, found[1]), float(found[2])
+    return title_row(run, name), rate
+
+
+def _name_and_rate(word: str) -> tuple[str, float]:
+    found = re.fullmatch(r"(.*\S)\s*[:：]\s*(\d+(?:\.\d+)?)", word)
+    return (found[1], float(found[2])) if found else (word, 0.0)
 
 
 def _is_title(run: FinishedRun, text: str) -> bool:
     """Whether a text is an id or a whole name, however it is punctuated."""
-    matches = search(run.names, text, 1)
-    return text in run.item_rows or bool(matches) and matches[0][0] <= SAME
+    return text in run.item_rows or min(exact(run.names, text).values(), default=SAME + 1) <= SAME
 
 
 def user_row(run: FinishedRun, text: str) -> int:
@@ -79,15 +99,15 @@ def user_row(run: FinishedRun, text: str) -> int:
         raise ValueError(f"{len(named):,} users are called {text!r}; name one by their id: {ids}")
     ids = {**dict(zip(dataset.user_names, dataset.raw_user_ids, strict=True)), **{raw: raw for raw in run.user_rows}}
     hint = ", ".join(name if name == ids[name] else f"{name} ({ids[name]})" for name in closest(text, ids))
-    raise ValueError(f"there is no user {text!r} in this run; {_nearest(hint)}")
+    raise ValueError(f"there is no user {text!r} in this run; {_nearest(hint, 'an id of interactions.tsv')}")
 
 
 def _shown(dataset: Dataset, items: list[int]) -> str:
     return ", ".join(f"{dataset.item_names[item]} ({dataset.raw_item_ids[item]})" for item in items)
 
 
-def _nearest(hint: str) -> str:
-    return f"the nearest are {hint}" if hint else "nothing in it is similar; look it up in data_dir"
+def _nearest(hint: str, give: str) -> str:
+    return f"the nearest are {hint}" if hint else f"nothing in it is near; give {give}"
 
 
 # --- which titles a list may hold ---
@@ -129,4 +149,5 @@ def _tagged(run: FinishedRun, tag: str) -> np.ndarray:
         return run.tags[folded(tag)]
     if not run.tags:
         raise ValueError(f"no title of {run.config['data_dir']} has tags")
-    raise ValueError(f"no title has the tag {tag!r}; {_nearest(', '.join(closest(folded(tag), run.tags)))}")
+    hint = ", ".join(closest(folded(tag), run.tags))
+    raise ValueError(f"no title has the tag {tag!r}; {_nearest(hint, 'a tag of anime.tsv')}")

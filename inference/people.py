@@ -70,6 +70,18 @@ def place(run: FinishedRun, who: Person) -> FoldedIn:
     return place_users(run, pairs, np.array(who.scores, np.float32) if run.uses_rates else None, old)
 
 
+def tells_nothing(run: FinishedRun, who: Person) -> bool:
+    """Whether the run knows nothing of any of someone's titles: nobody had collected one, and none has a text.
+
+    Their list would follow from what they did not name alone.
+    """
+    rows, layout = list(who.items), run.layout
+    return not run.item_emb[rows, : layout.dim].any() and not (layout.linear and layout.linear[0][rows].any())
+
+
+UNKNOWN = "nothing is known of these titles: nobody else had collected one in training, and the run has no text of them"
+
+
 # --- rates ---
 
 

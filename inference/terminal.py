@@ -5,9 +5,10 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from inference.title_search import BETWEEN
+from inference.title_names import BETWEEN
 
 WIDTH = 80
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
@@ -22,8 +23,9 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
         lines += ["", *_by_rates(rated, cutoffs)]
     lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
     for user, titles in list(lists.items())[:n_users]:
-        lines += ["", f"for user {user}:"] + [
-            f"  {rank}. {title['name']}  ({title['score']:.3f})" for rank, title in enumerate(titles[:5], start=1)
+        lines += ["", f"for user {plain(user)}:"] + [
+            f"  {rank}. {plain(title['name'])}  ({title['score']:.3f})"
+            for rank, title in enumerate(titles[:5], start=1)
         ]
     if beside := metrics.get("beside"):
         metric = f"NDCG@{max(cutoffs)}"
@@ -54,7 +56,7 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
     width, lines = len(str(len(entries))) + 2, [clipped(heading, WIDTH)]
     for rank, entry in enumerate(entries, start=1):
         name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
-        start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({raw})"
+        start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({plain(raw)})"
         lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
         if "parts" in entry:
             names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
@@ -83,9 +85,15 @@ def filled(words: list[str], width: int) -> list[str]:
     return lines
 
 
+def plain(text: str) -> str:
+    """Return a text on one line, without what would command the terminal or turn the direction of what follows."""
+    text = "".join(c for c in " ".join(text.split()) if c not in DIRECTIONS)
+    return "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in text)
+
+
 def clipped(text: str, width: int) -> str:
     """Cut a text that takes more columns of the screen than width."""
-    text = " ".join(text.split())
+    text = plain(text)
     if columns(text) <= width:
         return text
     while columns(text) >= width:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import logging
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -20,6 +22,10 @@ from runtime.files import atomic_write
 Lists = Iterable[tuple[str, list[dict[str, Any]]]]  # whose, and the titles, best first
 COLUMNS = ("user_id", "rank", "subject_id", "name", "score")
 ROWS = 50_000  # of a table of titles, to be written at once
+# what a spreadsheet would run as a formula; a plain number such as -7 is none
+FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?(e[+-]?\d+)?$)[=+\-@\t\r＝＋－＠]", re.IGNORECASE)
+
+log = logging.getLogger("aglrec")
 
 
 def recommend(
@@ -78,24 +84,27 @@ def write_lists(path: Path, lists: Lists, bom: bool = False) -> None:
     """Write lists as they come, whole or not at all, in the format that the name of the file ends in.
 
     .json is {user_id: [{subject_id, name, score}, ...]}, a user a line; .jsonl {"user_id", "titles"} a line; .csv, .tsv
-    and .parquet have a row a title, with COLUMNS. With bom a text begins with the mark of UTF-8, which Excel asks for.
+    and .parquet have a row a title, with COLUMNS. In .csv all text is quoted, also where it looks like a number. In
+    .csv and .tsv an apostrophe stands before text that a spreadsheet would run as a formula. With bom a text begins
+    with the mark of UTF-8, which Excel asks for.
     """
     check_format(path)
     with atomic_write(path) as file:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             _write_parquet(file, lists)
             return
         text = io.TextIOWrapper(file, encoding="utf-8-sig" if bom else "utf-8", newline="")
-        WRITERS[path.suffix](text, lists)
+        WRITERS[path.suffix.lower()](text, lists)
         text.detach()  # flushes, and leaves the closing to atomic_write
 
 
 def check_format(path: Path) -> None:
     """Raise ValueError unless lists can be written to a file of this name."""
     formats = ", ".join(WRITERS)
-    if path.suffix not in (*WRITERS, ".parquet"):
+    suffix = path.suffix.lower()
+    if suffix not in (*WRITERS, ".parquet"):
         raise ValueError(f"--out is {str(path)!r}; let it end in one of: {formats}, .parquet")
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+    if suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError(
             f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: {formats}"
         )
@@ -114,9 +123,18 @@ def _write_jsonl(file: TextIO, lists: Lists) -> None:
 
 
 def _write_table(file: TextIO, lists: Lists, delimiter: str) -> None:
-    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    quoting = csv.QUOTE_NONNUMERIC if delimiter == "," else csv.QUOTE_MINIMAL
+    writer, formulas = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=quoting), set[str]()
     writer.writerow(COLUMNS)
-    writer.writerows(_rows(lists))
+    for row in _rows(lists):
+        found = {cell for cell in row if isinstance(cell, str) and FORMULA.match(cell)}
+        formulas |= found
+        writer.writerow([f"'{cell}" if cell in found else cell for cell in row] if found else row)
+    if formulas:
+        log.warning(
+            f"an apostrophe stands before {len(formulas):,} names or ids, which a spreadsheet would run as formulas "
+            f"(one: {min(formulas)!r}); .json, .jsonl and .parquet have all as in the data"
+        )
 
 
 def _write_parquet(file: IO[bytes], lists: Lists) -> None:

@@ -11,9 +11,14 @@ from dataset.times import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
 from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of
-from inference.title_search import BETWEEN, folded, key_of
+from inference.title_names import BETWEEN
+from inference.title_search import SAME, exact, told_apart
 
-OF_TEN, OF_FIVE = ("bangumi", "mal", "anilist"), ("movielens", "amazon")  # formats whose rates have a known maximum
+SHOWN = 10  # names of unknown titles
+OF_TEN, OF_FIVE = (
+    ("bangumi", "mal", "anilist", "shikimori", "yamtrack"),
+    ("movielens", "amazon"),
+)  # formats whose rates have a known maximum
 
 
 class Collected(NamedTuple):
@@ -23,7 +28,9 @@ class Collected(NamedTuple):
     times: dict[int, float]  # row -> when it was collected, of the titles that count, in seconds, where it is known
     n_known: int  # entries of the list that are titles of the run
     n_by_name: int  # of them, those whose id is not known
+    unknown: list[str]  # names of the others, or ids where there is no name
     tastes: dict[str, int]  # "liked", "neutral", "disliked", "unrated" -> how many of the titles that count
+    notes: tuple[str, ...] = ()  # sentences on what is doubtful
 
 
 def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
@@ -48,23 +55,31 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
         )
     summary = (
         f"{path.name} ({name}): of {len(rows):,} titles, {found.n_known:,} are known here ({found.n_by_name:,} by "
-        f"name): {counts}{''.join(f'; {told}' for told in rows.attrs.get('told', ()))}"
+        f"name): {counts}{shown_unknown(found.unknown)}"
     )
+    summary = "; ".join([summary, *rows.attrs.get("told", ()), *found.notes])
     if are_disliked(found.person.scores):
         raise ValueError(f"{summary}; a list needs at least one that counts and is not disliked")
     return found, summary
 
 
+def shown_unknown(unknown: list[str]) -> str:
+    """Name the entries of a list that are of no title, SHOWN at most."""
+    names = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else "")
+    return f"; not known here: {names}" if unknown else ""
+
+
 def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "") -> Collected:
     """Find the titles of a list, as from importers.read_export, among those of a run, and say what they tell.
 
-    A title is found by its id, or by another site's id where the list has one, or else by its name where exactly one
-    title has it. Ids whose names mostly belong to other titles of the run are those of another site, and count for
-    nothing. Titles that are wished for say nothing. Those dropped are disliked, whatever their rate. Rates are brought
-    to the scale of the data. Where the run uses no rates, titles that were dropped or rated below min_rate say nothing
-    either. Of entries of the same title the newest counts, and one that says something before one that does not.
+    A title is found by its id, or by another site's id where the list has one. Ids whose names mostly belong to other
+    titles of the run are those of another site, and count for nothing; then, and where there is no id, a title is found
+    by its name, where exactly one title has it and the marks at its end, which tell seasons apart. Titles that are
+    wished for say nothing. Those dropped are disliked, whatever their rate. Rates are brought to the scale of the data.
+    Where the run uses no rates, titles that were dropped or rated below min_rate say nothing either. Of entries of the
+    same title the newest counts, and one that says something before one that does not.
     """
-    found, by_name = _matched(run, rows)
+    found, by_name, notes = _matched(run, rows)
     top = next((top for top, names in ((10.0, OF_TEN), (5.0, OF_FIVE)) if format_name.startswith(names)), None)
     rates = rows["rate"].to_numpy(float)
     rates = on_the_scale(run, rates, top_of(rates) if top is None else top)
@@ -86,7 +101,9 @@ def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "")
     who = person(run, *columns, left_out=table["item"][~table["says"]].tolist())
     counted = says[says["item"].isin(who.items)]
     times = {int(item): time for item, time in zip(counted["item"], counted["time"], strict=True) if not np.isnan(time)}
-    return Collected(who, times, int((found >= 0).sum()), int(by_name.sum()), _tastes(counted))
+    unknown = [name or raw for name, raw in rows.loc[found < 0, ["name", "subject_id"]].itertuples(index=False)]
+    n_known, n_by_name = int((found >= 0).sum()), int(by_name.sum())
+    return Collected(who, times, n_known, n_by_name, unknown, _tastes(counted), notes)
 
 
 def _tastes(counted: pd.DataFrame) -> dict[str, int]:
@@ -101,32 +118,62 @@ def _tastes(counted: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _matched(run: FinishedRun, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Find the titles of a list: (n,) rows, -1 for none; and (n,) bool, which were found by name alone."""
-    named = _rows_by_name(run, rows["name"])
-    found = np.full(len(rows), -1)
+def _matched(run: FinishedRun, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Find the titles of a list: (n,) rows, -1 for none; (n,) bool, found by name alone; sentences on what is doubtful.
+
+    See match_user_list.
+    """
+    named, but_for_marks = _rows_by_name(run, rows["name"])
+    found, has_id, notes = np.full(len(rows), -1), np.zeros(len(rows), bool), []
     for column in ("subject_id", "other_id"):
-        if column in rows:
-            by_id = np.array([run.item_rows.get(raw, -1) for raw in rows[column]], int)
-            both = (by_id >= 0) & (named >= 0)
-            if (by_id >= 0).any() and (not both.any() or (by_id == named)[both].mean() >= 0.5):
-                found = by_id
-                break  # the run has the numbers of this site; under those of the other it has other works
-    by_name = (found < 0) & (named >= 0)
-    return np.where(by_name, named, found), by_name
+        # where the run has the numbers of one site, it has other works under those of the other
+        if column not in rows or (found >= 0).any():
+            continue
+        by_id = np.array([run.item_rows.get(raw, -1) for raw in rows[column]], int)
+        both, n_by_id = (by_id >= 0) & (named >= 0), (by_id >= 0).sum()
+        if (by_id == named)[both].mean() >= 0.5 if both.any() else n_by_id > (named >= 0).sum():
+            unnamed = np.flatnonzero((found < 0) & (by_id >= 0) & (rows["name"] != "").to_numpy())
+            if not both.any() and len(unnamed):
+                notes.append(_strange(run, rows.iloc[unnamed[0]], column, by_id[unnamed[0]]))
+            found, has_id = np.where(found < 0, by_id, found), has_id | (rows[column] != "").to_numpy()
+    by_name = (found < 0) & (named >= 0) & ~has_id
+    if len(near := np.flatnonzero((found < 0) & (but_for_marks >= 0) & ~has_id)):
+        notes.append(_told_apart(run, rows["name"].iloc[near[0]], but_for_marks[near[0]], len(near)))
+    return np.where(by_name, named, found), by_name, tuple(notes)
 
 
-def _rows_by_name(run: FinishedRun, names: pd.Series) -> np.ndarray:
-    """Find the only title that has a name, or one of several as in anime.tsv: (n,) title rows, -1 for none or more."""
-    written: dict[str, set[int]] = {}
-    keys: dict[str, set[int]] = {}
-    for item, name, key in zip(run.names.items.tolist(), run.names.written, run.names.keys, strict=True):
-        written.setdefault(name, set()).add(item)
-        keys.setdefault(key, set()).add(item)
-    rows = []
+def _strange(run: FinishedRun, entry: pd.Series, column: str, item: int) -> str:
+    return (
+        f"titles are found by their ids, though no name agrees ({entry[column]} is {entry['name']!r} in the list and "
+        f"{run.dataset.item_names[item]!r} here): if the list is of another site than the data, it is misread"
+    )
+
+
+def _told_apart(run: FinishedRun, name: str, item: int, n: int) -> str:
+    here = f"{run.dataset.item_names[item]} ({run.dataset.raw_item_ids[item]})"
+    return (
+        f"{n:,} are taken for unknown, since the title here differs in the marks at the end of its name, as seasons do "
+        f"(the first: {name!r}, here {here}); write its name as here to count one all the same"
+    )
+
+
+def _rows_by_name(run: FinishedRun, names: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Find the only title that has a name, or one of several as in anime.tsv: (n,) title rows, -1 for none or more.
+
+    Then (n,) rows of those that would have it, were it not for the marks at the end, -1 for none.
+    """
+    rows, but_for_marks = [], []
     for name in names:
-        each = [part for part in (name, *name.split(BETWEEN)) if part.strip()]
-        found = set().union(*(written.get(folded(part), ()) for part in each))
-        found = found or set().union(*(keys.get(key_of(part), ()) for part in each))
-        rows.append(found.pop() if len(found) == 1 else -1)
-    return np.array(rows, int)
+        kinds: dict[int, int] = {}
+        near: list[int] = []
+        for part in (name, *name.split(BETWEEN)):
+            others = told_apart(run.names, part)
+            near += sorted(others)
+            for item, kind in exact(run.names, part).items():
+                if item not in others:
+                    kinds[item] = min(kind, kinds.get(item, kind))
+        best = min(kinds.values(), default=SAME + 1)
+        found = [item for item, kind in kinds.items() if kind == best <= SAME]
+        rows.append(found[0] if len(found) == 1 else -1)
+        but_for_marks.append(near[0] if near and not found else -1)
+    return np.array(rows, int), np.array(but_for_marks, int)

@@ -25,6 +25,7 @@ DERIVED = [
 OUTPUTS = ["history.jsonl", "best_model.pth", *DERIVED, "metrics.json"]
 USER_METRICS = "user_metrics.npz"  # per-user values on the warm test pairs; not with refit, which has no test
 PAGE = "report.html"  # written last, once the outputs are recorded in the manifest
+LONG = 600.0  # seconds that a finished run took, from which on no other replaces it unasked
 
 
 class RunIdentity(NamedTuple):
@@ -83,7 +84,13 @@ def finished_metrics(identity: RunIdentity) -> dict[str, Any] | None:
     folder = Path(identity.config["saved_dir"])
     metrics = _metrics_of_same_settings(identity.config)
     found = RunIdentity.of_metrics(metrics, identity.config) if metrics else None
-    if found is None or found._replace(code=identity.code) != identity:
+    if found is None:
+        return None
+    if found._replace(code=identity.code) != identity:
+        was, now = (Path(each["data_dir"]).resolve() for each in (metrics["config"], identity.config))
+        changed = checkpoints.differences({**found.signature, "config": {}}, {**identity.signature, "config": {}})
+        elsewhere = [f"data_dir was {was}, now it is {now}"] if was != now else []
+        _replace(folder, metrics, elsewhere + (changed or ["rates or times have changed"]), is_refused=was != now)
         return None
     if changed := changed_modules(found.code, identity.code):
         which = told(changed) if found.code else "which, it did not record"
@@ -103,21 +110,43 @@ def complete_metrics(identity: RunIdentity) -> dict[str, Any] | None:
     return finished_metrics(identity) if (Path(identity.config["saved_dir"]) / PAGE).exists() else None
 
 
-def refuse_other_checkpoint(config: dict[str, Any]) -> None:
-    """Raise ValueError if saved_dir has the checkpoint of a run with other settings, unless this run is finished.
+def refuse_other(config: dict[str, Any]) -> None:
+    """Raise ValueError if saved_dir has another run that would be lost, unless this one is finished.
 
-    Called before the data are read and texts encoded, which may take hours.
+    That is the checkpoint of a run with other settings, or a finished one that took long; that a shorter one is
+    replaced, a warning says. Called before the data are read and texts encoded, which may take hours.
     """
     if rank() == 0 and not _metrics_of_same_settings(config):
-        checkpoints.refuse_other(Path(config["saved_dir"]), {"config": trained_settings(config)}, config)
+        folder, settings = Path(config["saved_dir"]), {"config": trained_settings(config)}
+        checkpoints.refuse_other(folder, settings, config)
+        if metrics := _finished(config):
+            was = {"config": trained_settings({**get_config(), **metrics["config"]})}
+            changed = checkpoints.differences({"dataset": "", "text": {"encoder": ""}, **was}, settings)
+            _replace(folder, metrics, changed)
 
 
-def check_origin(checkpoint: dict[str, Any], fingerprint: str, info: dict[str, Any] | None = None) -> None:
+def _replace(folder: Path, metrics: dict[str, Any], changed: list[str], is_refused: bool = True) -> None:
+    """Say that the finished run in a folder is replaced by another, or refuse it where that run took long."""
+    took = float(metrics.get("timing", {}).get("total_s", 0))
+    what = f"{folder}: the finished run in it ({'; '.join(changed)})"
+    if is_refused and took >= LONG:
+        raise ValueError(
+            f"{what} took {took / 60:,.0f} minutes and would be lost; name another --saved_dir, or replace it with "
+            "--resume never"
+        )
+    log.warning(f"{what} is replaced; another --saved_dir would keep it")
+
+
+def check_origin(
+    checkpoint: dict[str, Any], fingerprint: str, info: dict[str, Any] | None = None, folder: str = "data_dir"
+) -> None:
     """Refuse weights trained on other data, whose rows would belong to other users and titles, or on other texts."""
     if checkpoint["dataset_fingerprint"] != fingerprint:
+        trained = checkpoint["config"].get("data_dir", folder)
         raise ValueError(
-            "best_model.pth was trained on other data (or another split of it); restore the files in "
-            "data_dir, or train again with --mode train"
+            f"best_model.pth was trained on other data (or another split of it) than {folder} holds now"
+            f"{f', those of {trained}' * (trained != folder)}; name their folder as --data_dir, restore the files in "
+            "it, or train again with --mode train"
         )
     if info is not None and checkpoint["text"] != text_origin(info):
         raise ValueError(
@@ -128,15 +157,22 @@ def check_origin(checkpoint: dict[str, Any], fingerprint: str, info: dict[str, A
 
 
 def _metrics_of_same_settings(config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the metrics in saved_dir if all outputs are there, the settings are these, and resume allows it."""
+    """Return the metrics in saved_dir if a run with these settings is finished there, and resume allows it."""
+    metrics = _finished(config)
+    # a setting that there was not yet did what its default does
+    is_same = metrics and trained_settings({**get_config(), **metrics["config"]}) == trained_settings(config)
+    return metrics if is_same else None
+
+
+def _finished(config: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the metrics in saved_dir if all outputs of a run are there, and resume allows it to be looked at."""
     folder = Path(config["saved_dir"])
     if config["resume"] == "never" or not all((folder / name).exists() for name in OUTPUTS):
         return None
     try:
         metrics = parse_json((folder / "metrics.json").read_text(encoding="utf-8"))
-        RunIdentity.of_metrics(metrics, config)  # it has what a finished run is compared by
-        then = {**get_config(), **metrics["config"]}  # a setting that there was not yet did what its default does
-        return metrics if trained_settings(then) == trained_settings(config) else None
+        RunIdentity.of_metrics(metrics, {**get_config(), **metrics["config"]})  # what a finished run is compared by
+        return metrics
     except (ValueError, KeyError, TypeError) as error:
         log.warning(f"{folder / 'metrics.json'} cannot be read ({error!r}); the run is taken for unfinished")
         return None

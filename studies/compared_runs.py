@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from config import METRIC_NAMES, trained_settings
-from evaluation.comparisons import RATED, Result, Row, largest_ndcg, summary
+from evaluation.comparisons import FURTHER, KINDS, Result, Row, largest_ndcg, summary
 from evaluation.significance import holm, p_over_users, t_test, user_differences, user_values
 from runtime import manifest
 from runtime.identity import USER_METRICS
@@ -85,7 +85,8 @@ def read_per_user(folder: Path, compared: dict[str, Any]) -> dict[str, dict[str,
     ids = read_json(folder / "id_mappings.json")
     if ids is None or not (folder / USER_METRICS).exists():
         metric = compared.get("user_metric")
-        known = {metric: compared.get("user_test"), f"liked {metric}": compared.get("user_liked")}
+        known = {metric: compared.get("user_test")}
+        known |= {f"{kind} {metric}": compared.get(key) for kind, key in KINDS.items()}
         return {key: values for key, values in known.items() if values}
     arrays = load_arrays(folder / USER_METRICS)
     users = [ids["user_ids"][user] for user in arrays.pop("user_ids").tolist()]
@@ -128,11 +129,12 @@ def with_same_metrics(rows: dict[str, list[Result]]) -> dict[str, list[Result]]:
         return {key: pruned(value) for key, value in found.items() if is_shared(key)}
 
     metric = largest_ndcg(shared)
-    parts = ("valid", "warm", "test", "listed", "cold", "cold_valid", "groups", *RATED)
+    parts = ("valid", "warm", "test", "listed", "cold", "cold_valid", "groups", *FURTHER)
     for run in runs:
         run |= {part: pruned(run[part]) for part in parts if part in run}
         per_user = run.pop("per_user")
-        run |= {"user_test": per_user.get(metric), "user_liked": per_user.get(f"liked {metric}")}
+        run |= {"user_test": per_user.get(metric)}
+        run |= {key: per_user.get(f"{kind} {metric}") for kind, key in KINDS.items()}
     return rows
 
 
@@ -142,11 +144,12 @@ def rows_against(results: dict[str, list[Result]], against: str) -> list[Row]:
     Returns:
         As summary, with "rival", "gain_rival", "n_paired", "p_rival" (over users and runs, for two paired runs or more)
         or "p_over_users" (for a single pair), each corrected by Holm's method over the rows, and "unpaired": why a
-        row could not be tested. "liked" has the same by NDCG of what was liked, where both have rates, the same ones.
+        row could not be tested. Those of KINDS, as "liked", have the same by NDCG of these pairs, where both know the
+        same ones.
     """
     rows = [{**summary(label, {}, runs), "gain": None, "p": None} for label, runs in results.items()]
     for row in rows:
-        row |= {"rival": against, **_tested([], "user_test"), "liked": _tested([], "user_liked")}
+        row |= {"rival": against, **_tested([], "user_test"), **{kind: _tested([], key) for kind, key in KINDS.items()}}
         if row["tag"] == against:
             continue
         pairs = paired_runs(results[row["tag"]], results[against])
@@ -154,8 +157,9 @@ def rows_against(results: dict[str, list[Result]], against: str) -> list[Row]:
             row["unpaired"] = why_unpaired(results[row["tag"]], results[against])
             continue
         row |= _tested(pairs, "user_test")
-        row["liked"] = _tested([pair for pair in pairs if _have_the_same_rates(*pair)], "user_liked")
-    for tested in ({row["tag"]: row for row in rows}, {row["tag"]: row["liked"] for row in rows}):
+        for kind, key in KINDS.items():
+            row[kind] = _tested([pair for pair in pairs if _know_the_same(*pair, key)], key)
+    for tested in [{row["tag"]: row for row in rows}, *({row["tag"]: row[kind] for row in rows} for kind in KINDS)]:
         for key in ("p_rival", "p_over_users"):
             for tag, p in holm({tag: found[key] for tag, found in tested.items()}).items():
                 tested[tag][key] = p
@@ -172,9 +176,9 @@ def _tested(pairs: list[tuple[Result, Result]], of: str) -> dict[str, Any]:
     return {"n_paired": len(pairs), "gain_rival": gain, "p_rival": p, "p_over_users": alone}
 
 
-def _have_the_same_rates(ours: Result, theirs: Result) -> bool:
-    """Tell whether the same test pairs are known to be liked in two runs of one split."""
-    return all(run["user_liked"] for run in (ours, theirs)) and ours["user_liked"].keys() == theirs["user_liked"].keys()
+def _know_the_same(ours: Result, theirs: Result, key: str) -> bool:
+    """Tell whether two runs of one split have pairs of a kind, see KINDS, for the same users."""
+    return all(run[key] for run in (ours, theirs)) and ours[key].keys() == theirs[key].keys()
 
 
 def paired_runs(ours: list[Result], theirs: list[Result]) -> list[tuple[Result, Result]]:

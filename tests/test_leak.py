@@ -12,6 +12,7 @@ import torch
 import llm_embedding
 from config import PRESETS, SETTING, TASTES, get_config
 from data_loader import load_dataset, normalized_adjacency
+from dataset.franchises import franchises_of
 from main import run
 from tests.helpers.data import write_data, write_tsv
 from text import encoders
@@ -282,6 +283,20 @@ def test_no_pair_held_out_by_a_given_split_is_an_edge_or_a_comment(tmp_path: Pat
         assert edges[place] == (row["part"] == "train")
     assert dataset.user_comments.texts
     assert MARKER not in dataset.user_comments.texts
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_changing_held_out_rows_changes_no_franchise(tmp_path: Path, part: str) -> None:
+    """Their order goes by who collected a title in train and when."""
+    write_timed(tmp_path / "a")
+    names = "\n".join(f"s{item}\tStory: {'abcdefghijklmnopqrstuvwxyzäöü§'[item]}\t\t" for item in range(30))
+    (tmp_path / "a" / "anime.tsv").write_text(f"subject_id\tname\ttags_name\tsummary\n{names}\n", encoding="utf-8")
+    first = settings(tmp_path / "a", tmp_path / "saved")
+    rewrite_part(tmp_path / "a", tmp_path / "b", first, part)
+    ours, theirs = (franchises_of(load_dataset({**first, "data_dir": str(tmp_path / name)})) for name in ("a", "b"))
+    assert not ours.groups.any()
+    for name, values in ours._asdict().items():
+        assert np.array_equal(values, getattr(theirs, name)), name
 
 
 def test_negatives_do_not_shun_held_out_pairs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from runtime.files import atomic_write, write_array
+from runtime.safe_files import parse_json
 
 log = logging.getLogger("aglrec")
 
@@ -55,6 +56,15 @@ def write_matrix(folder: Path, side: str, about: dict[str, Any], parts: list[np.
         sidecar_path.unlink(missing_ok=True)
     with atomic_write(sidecar_path) as file:
         file.write(json.dumps(sidecar).encode())
+
+
+def stamp_of_matrix(folder: Path) -> dict[str, Any]:
+    """Return what made the encoder's part of the titles' matrix of a folder: model_name, settings and model; or {}."""
+    try:
+        sidecar = parse_json(_paths(folder, "item")[1].read_text(encoding="utf-8"))
+        return {key: sidecar[key] for key in ("model_name", "settings", "model")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Text encoders: any sentence-transformers model, or lsa and a bag of tags, which need no download."""
 
 import logging
-import threading
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from runtime.memory import explains_out_of_memory, is_out_of_memory
+from text.hub import fetched_model
+from text.model_files import averages_tokens, is_model2vec, own_code
 
 log = logging.getLogger("aglrec")
 
 Encode = Callable[[list[str]], np.ndarray]
-PROBE_SECONDS = 15
+NOT_LOADED = "name another model, or load this one with sentence-transformers alone to see more"
 NO_TEXT = (
     "no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
     "to anime.tsv (train.txt and test.txt hold ids alone)"
@@ -25,7 +27,8 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
     """Open the encoder the config names, or its fallback where that cannot be had.
 
     Args:
-        config: uses model_name, model_revision, encoder_fallback, max_seq_length, encode_batch_size and lsa_dim.
+        config: uses model_name, model_revision, trust_remote_code, encoder_fallback, max_seq_length,
+            encode_batch_size and lsa_dim.
         device: where a transformer runs.
         corpus: the texts "lsa" is fitted to.
 
@@ -33,21 +36,23 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
         The name of the encoder used, and a function from n texts to (n, L) float32 rows of length 1.
 
     Raises:
-        OSError: not on disk nor reachable, known within 20 seconds, and encoder_fallback is "none".
-        ValueError: the hub is reachable and has no such model.
+        OSError: neither whole on disk nor reachable, known within 20 seconds, and encoder_fallback is "none".
+        ValueError: the hub is reachable and has no such model, or what is on disk is none that can be loaded.
     """
     name = config["model_name"]
-    if name != "lsa":
-        try:
-            return name, transformer_encoder(find_model(name, config["model_revision"]), config, device)
-        except OSError as error:
-            if config["encoder_fallback"] == "none":
-                raise
-            log.warning(
-                f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
-                "!!! For an error in place of this, set --encoder_fallback none"
-            )
-    return "lsa", lsa_encoder(corpus, config["lsa_dim"])
+    if name == "lsa":
+        return name, lsa_encoder(corpus, config["lsa_dim"])
+    try:
+        folder = fetched_model(name, config["model_revision"])
+    except OSError as error:
+        if config["encoder_fallback"] == "none":
+            raise
+        log.warning(
+            f"!!! {error}\n!!! USING 'lsa' INSTEAD OF {name!r}: these are other vectors, and other results.\n"
+            "!!! For an error in place of this, set --encoder_fallback none"
+        )
+        return "lsa", lsa_encoder(corpus, config["lsa_dim"])
+    return name, transformer_encoder(folder, config, device)
 
 
 def lsa_encoder(corpus: list[str], dim: int, ngrams: tuple[int, int] = (1, 3)) -> Encode:
@@ -86,16 +91,60 @@ def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
     return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
 
 
-def transformer_encoder(name: str, config: dict[str, Any], device: str) -> Encode:
-    """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens."""
-    from sentence_transformers import SentenceTransformer
+def transformer_encoder(folder: Path, config: dict[str, Any], device: str) -> Encode:
+    """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens.
 
-    # a snapshot on disk is a folder, for which the revision says nothing
-    model = SentenceTransformer(name, device=device, revision=config["model_revision"] or None)
+    Raises:
+        ValueError: it cannot be loaded, or brings code of its own and trust_remote_code is false.
+    """
+    brings = own_code(folder)
+    try:
+        model = _loaded(folder, config, device)
+    except Exception as error:  # whatever reads a model's files raises means: not to be loaded
+        if is_out_of_memory(error):
+            raise
+        if brings and not config["trust_remote_code"]:
+            raise ValueError(
+                f"{config['model_name']!r} brings code of its own ({', '.join(brings)} in {folder}), which is not run; "
+                "read it, and if you trust it give --trust_remote_code true"
+            ) from None
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"{config['model_name']!r} cannot be loaded from {folder} ({why}); {NOT_LOADED}") from error
+    if brings and not config["trust_remote_code"]:
+        log.warning(
+            f"{config['model_name']!r} brings code of its own ({', '.join(brings)}), which is not run; transformers' "
+            "class of the same kind takes its place, and may give other vectors (--trust_remote_code true runs it)"
+        )
+    if averages_tokens(folder):
+        log.info(f"{config['model_name']}: no modules.json says how, so a text's vector is the mean of its tokens'")
     if device.startswith("cuda"):
         model = model.half()
-    model.max_seq_length = min(config["max_seq_length"], model.max_seq_length or config["max_seq_length"])
+    _limit_length(model, config["max_seq_length"])
     return batched(model, config["encode_batch_size"])
+
+
+def _loaded(folder: Path, config: dict[str, Any], device: str) -> Any:
+    """Load a model from a folder, with no word to the hub unless its own code, or a model it adapts, is there."""
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    if is_model2vec(folder):
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+        return SentenceTransformer(modules=[StaticEmbedding.load(str(folder))], device=device)
+    trusted = config["trust_remote_code"]
+    is_whole = not trusted and not any(folder.glob("**/adapter_config.json"))
+    return SentenceTransformer(str(folder), device=device, trust_remote_code=trusted, local_files_only=is_whole)
+
+
+def _limit_length(model: Any, longest: int) -> None:
+    """Cut texts to a number of tokens; a model that reads fewer keeps to that."""
+    try:
+        model.max_seq_length = min(longest, model.max_seq_length or longest)
+    except AttributeError:  # static embeddings read any length, and leave it to their tokenizer
+        model.tokenizer.enable_truncation(longest)
 
 
 def batched(model: Any, batch_size: int) -> Encode:
@@ -118,62 +167,3 @@ def batched(model: Any, batch_size: int) -> Encode:
             batch_size //= 2
 
     return encode
-
-
-def find_model(name: str, revision: str = "") -> str:
-    """Return what to load: a folder, a snapshot on disk, or the name of a model that the hub just confirmed."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    if (path := Path(name).expanduser()).is_dir():
-        return str(path)
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise ValueError(f"model_name {name!r} is neither a folder with a model nor a hub name ({error})") from None
-    if snapshot := snapshot_on_disk(name, revision):
-        return str(snapshot)
-    size = _ask_hub(name, revision)
-    log.info(f"{name}: downloading about {size / 1e9:.1f} GB, once; it is kept in the hub's cache folder")
-    return name
-
-
-def snapshot_on_disk(name: str, revision: str) -> Path | None:
-    """Return the folder, named for the commit, that the hub's cache has of a model; None if there is none."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
-    except (HFValidationError, OSError):
-        return None
-
-
-def _ask_hub(name: str, revision: str) -> int:
-    """Return the model's size in bytes; the answer, or its absence, is known after PROBE_SECONDS."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    answer: list[Any] = [TimeoutError("no answer")]
-
-    def ask() -> None:
-        try:
-            of = revision or None
-            answer[0] = HfApi().model_info(name, revision=of, timeout=PROBE_SECONDS / 2, files_metadata=True)
-        except Exception as error:  # whatever the client's network stack raises means: not reachable
-            answer[0] = error
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    if isinstance(answer[0], RepositoryNotFoundError):
-        raise ValueError(f"the model hub has no model {name!r} (or it is private); check model_name")
-    if isinstance(answer[0], RevisionNotFoundError):
-        raise ValueError(f"the model {name!r} has no revision {revision!r}; check model_revision")
-    if isinstance(answer[0], Exception):
-        raise OSError(
-            f"encoder {name!r} is not on disk, and the model hub is not reachable ({answer[0]}); connect, "
-            "name a folder, or set --model_name lsa"
-        )
-    files = answer[0].siblings or []
-    return sum(file.size or 0 for file in files if not file.rfilename.startswith(("onnx/", "openvino/")))

@@ -25,7 +25,8 @@ from llm_embedding import uses_text
 from runtime.cli import Flags, run_script
 from runtime.distributed import resolve_device
 from runtime.encodings import unmarked_text_in
-from text.encoders import NO_TEXT, find_model
+from text.encoders import NO_TEXT
+from text.hub import find_model
 from tools.check_page import page, percent
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate

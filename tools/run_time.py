@@ -83,7 +83,7 @@ def _text_seconds(
     titles, comments = dataset.item_texts, sorted(set(dataset.user_comments.texts))
     seconds, widths = 0.0, {"encoder": config["lsa_dim"]}
     if encoder.name != "lsa" and encoder.is_here:
-        encode = transformer_encoder(encoder.source, config, str(device))
+        encode = transformer_encoder(Path(encoder.source), config, str(device))
         encode(titles[:1])  # what is done once
         seconds, found = _scaled(encode, sorted(set(titles)) + comments, N_ENCODED)
         widths["encoder"] = found.shape[1]

@@ -18,7 +18,7 @@ from dataset.tags import holds_objects, is_piece, parse_tags
 from dataset.text_files import VALID_FILE
 from dataset.times import SECONDS, parse_times
 from dataset.written_times import is_open as leaves_open
-from inference.title_search import folded
+from inference.name_forms import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
 OFTEN = 5  # rows in which the same comment looks copied: of one user, or of several if it is long
@@ -29,7 +29,7 @@ DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
 SHARED, MANY_ROWS = 0.05, 50  # a time of so many of the rows with one looks like a placeholder
 SINGLE, SINGLE_NOTE = "users with a single title", "they stay in train and are in no figure"
 MANY, MANY_NOTE = "users who have more than half of all titles", "or is it a program?"
-FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "known.tsv", *TEXT_FILES, VALID_FILE)
+FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "known.tsv", "relations.tsv", *TEXT_FILES, VALID_FILE)
 MOST_WRONG, PATIENCE_S = 50, 60
 
 

@@ -14,10 +14,10 @@ from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn
 from inference.lists import Titles, list_titles, similar_titles
-from inference.people import Person, are_disliked, person, place
+from inference.name_forms import folded
+from inference.people import UNKNOWN, Person, are_disliked, person, place, tells_nothing
 from inference.taste import AS_MEASURED, minds_taste, with_taste
-from inference.title_search import folded
-from inference.user_list import match_user_list
+from inference.user_list import SHOWN, match_user_list
 from web.schemas import ListRequest
 
 log = logging.getLogger("aglrec")
@@ -142,6 +142,8 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
     who = person(run, collected, scores, times, left_out=excluded)
     if are_disliked(who.scores):
         raise Refused("all_disliked", "all of the known titles are disliked; give at least one that is not")
+    if tells_nothing(run, who):
+        raise Refused("none_known", f"{UNKNOWN}; give at least one more")
     taste = to_step(asked.taste)
     user = fit(run, who._replace(left_out=()), taste)
     collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
@@ -254,11 +256,12 @@ def uploaded(run: FinishedRun, path: Path) -> dict[str, Any]:
         "format": name,
         "n_rows": len(rows),
         "n_unknown": len(rows) - found.n_known,
+        "unknown": found.unknown[:SHOWN],
         "collected": [
             {**title(run, item), "score": score, "time": found.times.get(item)}
             for item, score in zip(who.items, who.scores, strict=True)
         ],
         "excluded": [title(run, item) for item in who.left_out],
         "tastes": found.tastes,
-        "notes": [*rows.attrs.get("told", ())],
+        "notes": [*rows.attrs.get("told", ()), *found.notes],
     }

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,7 +16,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import HTTPException as FastAPIException
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -190,6 +190,9 @@ async def _on_invalid(_: Request, error: RequestValidationError) -> JSONResponse
 async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
     code = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "invalid")
     message = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json"
+    if request.method == "OPTIONS" and "origin" in request.headers:
+        origin = request.headers["origin"]
+        message = f"a page of {origin} may not ask this server (CORS); let a proxy show both at one address"
     return _problem(error.status_code, code, message, error.headers)
 
 
@@ -199,10 +202,39 @@ FAILED = _problem(500, "failed", "the server failed at this; what happened is on
 
 # --- who may ask ---
 
-WRONG_HOST = _problem(421, "wrong_host", "this server has another name; --host NAME gives it this one")
+WRONG_HOST = _problem(
+    421,
+    "wrong_host",
+    "this server has another name; behind a proxy start it with --public_url, or else with --host NAME",
+)
 
 
-def guarded(app: ASGIApp, host: str) -> ASGIApp:
+class Public(NamedTuple):
+    """The address at which a proxy shows the page."""
+
+    name: str = ""
+    root: str = ""  # "/anime" of https://host/anime, whether the proxy takes it off or not
+
+
+NOWHERE_ELSE = Public()
+
+
+def public(url: str) -> Public:
+    """Take an address apart; an empty one is none.
+
+    Raises:
+        ValueError: it is none of http or https, or has more than a path.
+    """
+    try:
+        at = urlsplit(url)
+        if url and (at.scheme not in ("http", "https") or not at.hostname or at.query or at.fragment):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--public_url is {url!r}; write it as https://NAME or https://NAME/PATH") from None
+    return Public(at.hostname or "", at.path.rstrip("/"))
+
+
+def guarded(app: ASGIApp, host: str, at: Public = NOWHERE_ELSE) -> ASGIApp:
     """Let through to the app what is asked of this machine by its name, as far as it is not too large.
 
     A page of a foreign name that was made to lead here (DNS rebinding) would read what is served; the name in its
@@ -211,6 +243,7 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
     Args:
         app: to be guarded.
         host: the address that is listened at.
+        at: where a proxy shows it, if one does.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -228,20 +261,26 @@ def guarded(app: ASGIApp, host: str) -> ASGIApp:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
+            elif scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         if scope["type"] != "http":
             await app(scope, receive, send)
-        elif is_ours(Headers(scope=scope).get("host", ""), host):
-            await app(scope, receive_bounded, send_with_headers)
+        elif is_ours(Headers(scope=scope).get("host", ""), host, at.name):
+            if at.root and scope["path"] == at.root:  # the page's own addresses are relative to a folder
+                await RedirectResponse(f"{at.root}/")(scope, receive, send_with_headers)
+                return
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await app({**scope, "method": method, "root_path": at.root}, receive_bounded, send_with_headers)
         else:
             await WRONG_HOST(scope, receive, send_with_headers)
 
     return answer
 
 
-def is_ours(called: str, host: str) -> bool:
-    """Say whether a Host header names this machine, as it listens at host.
+def is_ours(called: str, host: str, public_name: str = "") -> bool:
+    """Say whether a Host header names this machine, as it listens at host, or as a proxy shows it.
 
     Where that is every address, every address will do: no foreign name is one.
     """
@@ -249,7 +288,7 @@ def is_ours(called: str, host: str) -> bool:
         name = urlsplit(f"//{called}").hostname or ""
     except ValueError:
         return False
-    if name in LOOPBACK or name == host.lower():
+    if name in LOOPBACK or name == host.lower() or name and name == public_name:
         return True
     return host in EVERY_ADDRESS and (name == socket.gethostname().lower() or is_address(name))
 

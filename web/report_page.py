@@ -15,6 +15,7 @@ from runtime.files import atomic_write
 from web.charts import HEIGHT, LEFT, MARKERS, WIDTH
 from web.report_figures import all_metrics, cold_start, comparison, groups, headline
 from web.report_files import Saved, read_saved
+from web.report_franchises import by_franchise
 from web.report_lists import sample_lists
 from web.report_parts import Part, missing
 from web.report_rated import by_rates
@@ -41,6 +42,7 @@ SECTIONS = (
     Section("Learning curves", curves, "histories", "No epochs"),
     Section("Comparison", comparison, "compared", "Nothing is compared", "python run_ablation.py"),
     Section("What people rated", by_rates, "rows", ""),
+    Section("Franchises", by_franchise, "rows", ""),
     Section("User and item groups", groups, "rows", "No groups"),
     Section(
         "Cold start", cold_start, "rows", "No cold titles are held out", "python run_ablation.py --cold_item_ratio 0.1"

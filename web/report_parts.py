@@ -38,6 +38,15 @@ def row_bars(title: str, rows: list[Row], *path: str, top: float = 0) -> dict[st
     return bars(title, [(tag, figure, n_seeds) for tag, figure, n_seeds in found if figure], frozenset(BASELINES), top)
 
 
+def figure_lines(rows: list[Row], part: str, paths: dict[str, tuple[str, ...]]) -> list[list[str]]:
+    """Write figures for a table, a row a line: its tag, and what each path below a part of it leads to."""
+    return [
+        [row["tag"], *(mean_and_sd(found, row["n_seeds"]) if found else "-" for found in figures)]
+        for row in rows
+        for figures in [[figure_at(row, part, *path) for path in paths.values()]]
+    ]
+
+
 def written(found: dict[str, Any], n_seeds: int, name: str = "") -> dict[str, str]:
     """Write every figure in nested dicts: a name such as "cold among all NDCG@20" -> mean and deviation."""
     if "mean" in found:

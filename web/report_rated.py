@@ -4,9 +4,8 @@ from typing import Any
 
 from config import TASTES
 from evaluation.comparisons import figure_at
-from evaluation.tables import mean_and_sd
 from web.report_files import Saved
-from web.report_parts import Part, row_bars, table
+from web.report_parts import Part, figure_lines, row_bars, table
 
 
 def by_rates(saved: Saved) -> list[Part]:
@@ -17,15 +16,11 @@ def by_rates(saved: Saved) -> list[Part]:
     metric, k = saved.metric, saved.metric.partition("@")[2]
     paths = {f"{taste} {key}": (taste, key) for key in (metric, f"Recall@{k}") for taste in TASTES}
     paths |= {f"disliked share@{k}": ("disliked", f"share@{k}"), f"mean z@{k}": (f"mean z@{k}",)}
-    lines = []
-    for row in rows:
-        figures = [figure_at(row, "rated", *path) for path in paths.values()]
-        lines.append([row["tag"], *(mean_and_sd(figure, row["n_seeds"]) if figure else "-" for figure in figures)])
     charts = [row_bars(f"liked {metric}", rows, "rated", "liked", metric)] if saved.compared else []
     caption = f"What people rated, among the titles that someone collected in train: {_counts(rows[0]['rated'])}"
     return [
         *([{"charts": charts}] if charts else []),
-        table(caption, ["row", *paths], lines),
+        table(caption, ["row", *paths], figure_lines(rows, "rated", paths)),
         *({"text": text} for text in _explained(k, rows[0]["rated"])),
     ]
 

@@ -140,6 +140,7 @@ class Upload(BaseModel):
     format: str
     n_rows: int = Field(description="entries of the file")
     n_unknown: int = Field(description="of them, those that are of no title of the run")
+    unknown: list[str] = Field(description="names of those, ten at most")
     collected: list[Collected] = Field(description="the known ones that tell of taste, disliked ones too")
     excluded: list[Title] = Field(
         description="the known ones that do not: wished for; where the run uses no rates, also dropped or rated too low"

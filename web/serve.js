@@ -398,7 +398,8 @@ async function upload(file) {
     const ids = side => found[side].map(one => one.subject_id), now = state();
     const told = t("uploaded", { rates: run.can.rates, rows: numbers(found.n_rows),
       collected: numbers(found.collected.length), excluded: numbers(found.excluded.length),
-      unknown: numbers(found.n_unknown),
+      unknown: numbers(found.n_unknown) + (found.n_unknown ? ` (${found.unknown.join("; ")}`
+        + `${found.n_unknown > found.unknown.length ? "; …" : ""})` : ""),
       ...Object.fromEntries(Object.entries(found.tastes).map(([taste, n]) => [taste, numbers(n)])) });
     $("told").textContent = [told, ...found.notes.map(said => `${said}.`)].join(" ");
     const dated = found.collected.some(one => one.time !== null);

@@ -23,7 +23,14 @@ import numpy as np
 import pandas as pd
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-MODULES = ["dataset.readers", "importers", "runtime", "dataset.tables", "inference.title_search"]
+MODULES = [
+    "dataset.readers",
+    "importers",
+    "runtime",
+    "dataset.tables",
+    "inference.title_search",
+    "inference.name_forms",
+]
 with atheris.instrument_imports(include=MODULES):
     from dataset.readers import read_anime, read_interactions, read_user_names
     from dataset.tables import open_text

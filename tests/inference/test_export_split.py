@@ -115,6 +115,18 @@ def test_what_an_earlier_export_left_is_replaced(source: Path, tmp_path: Path) -
     assert not (tmp_path / "out" / "known.tsv").exists()
 
 
+def test_relations_travel_too_and_old_ones_go(source: Path, tmp_path: Path) -> None:
+    first, second = load(source).raw_item_ids[:2]
+    (source / "relations.tsv").write_text(
+        f"subject_id\trelated_id\trelation\n{first}\t{second}\tsequel\n", encoding="utf-8"
+    )
+    written(source, tmp_path / "out")
+    assert len(load(tmp_path / "out").relations) == 1
+    (source / "relations.tsv").unlink()
+    written(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "relations.tsv").exists()
+
+
 def test_the_data_themselves_are_not_written_over(source: Path) -> None:
     before = (source / "interactions.tsv").read_bytes()
     with pytest.raises(ValueError, match=r"would be written over the data in .*name another folder for --export"):

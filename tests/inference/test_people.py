@@ -280,12 +280,13 @@ def named(run: FinishedRun) -> FinishedRun:
 def test_a_number_behind_the_last_colon_is_a_rate_unless_the_whole_is_a_title(
     named: FinishedRun, text: str, found: dict[int, float]
 ) -> None:
-    assert rated_titles(named, text) == found
+    assert rated_titles(named, text) == (found, [])
 
 
 def test_of_a_name_that_is_none_the_name_is_told(named: FinishedRun) -> None:
-    with pytest.raises(ValueError, match="there is no title 'Nraruto' in this run; the nearest are Naruto"):
-        rated_titles(named, "Nraruto:9")
+    rated, [refused] = rated_titles(named, "Nraruto:9,K-On!")
+    assert rated == {2: 0}
+    assert refused.startswith("there is no title 'Nraruto' in this run; the nearest are Naruto")
 
 
 def test_typed_rates_are_on_the_scale_of_the_data_or_above_it(run: FinishedRun) -> None:

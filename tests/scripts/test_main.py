@@ -80,6 +80,7 @@ def test_a_run_writes_every_file_of_the_contract(config: dict[str, Any]) -> None
         "beside",
         "rated",
         "valid_rated",
+        "franchises",
     }
     at_k = {f"{name}@{k}" for name in METRIC_NAMES for k in (10, 20)}
     by_taste = {f"{taste} {name}@{k}" for taste in TASTES for name in TASTE_METRICS for k in (10, 20)}
@@ -476,12 +477,12 @@ def test_sample_on_the_command_line(tmp_path: Path) -> None:
 
 def test_user_metrics_are_those_of_each_user_with_a_warm_test_pair(config: dict[str, Any]) -> None:
     metrics, saved, dataset = main.run(config), Path(config["saved_dir"]), load_dataset(config)
-    found = load_arrays(saved / "user_metrics.npz")
-    users = found.pop("user_ids")
-    by_taste = {key: found.pop(key) for key in list(found) if key.startswith(TASTES)}
+    found, figures = load_arrays(saved / "user_metrics.npz"), metrics["rated"] | metrics["franchises"]
+    users, kinds = found.pop("user_ids"), (*TASTES, "discovery", "continuing")
+    further = {key: found.pop(key) for key in list(found) if key.startswith(kinds)}
     assert {key: float(values.mean()) for key, values in found.items()} == pytest.approx(metrics["warm"])
-    assert {key: float(np.nanmean(values)) for key, values in by_taste.items()} == pytest.approx(
-        {f"{taste} NDCG@{k}": metrics["rated"][taste][f"NDCG@{k}"] for taste in TASTES for k in (10, 20)}
+    assert {key: float(np.nanmean(values)) for key, values in further.items()} == pytest.approx(
+        {f"{name} NDCG@{k}": figures[name][f"NDCG@{k}"] for name in kinds for k in (10, 20)}
     )
     user_emb, item_emb = (torch.load(saved / name, weights_only=True) for name in ("user_emb.pt", "item_emb.pt"))
     for user, hit, recall in zip(users, found["Hit@20"], found["Recall@20"], strict=True):

@@ -13,8 +13,9 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 from tests.helpers.encoders import CORPUS, FakeEncoder, assert_same, rewrite_anime, saved, sidecar, stores, vectors_of
-from text import encoders
-from text.encoders import find_model, open_encoder, snapshot_on_disk
+from text import hub
+from text.encoders import open_encoder
+from text.hub import find_model, snapshot_on_disk
 
 ABSENT = "aglrec-tests/not-on-this-disk"
 
@@ -30,7 +31,7 @@ def on_disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The commits of tests/fake in the hub's cache folder: revision ("" is the main branch) -> commit."""
     commits = {"": A}
 
-    def found(name: str, revision: str | None = None, local_files_only: bool = False) -> str:
+    def found(name: str, revision: str | None = None, **more: Any) -> str:
         commit = commits.get(revision or "")
         if name != "tests/fake" or not commit:
             raise LocalEntryNotFoundError("not on disk")
@@ -86,10 +87,11 @@ def test_the_revision_reaches_whoever_opens_the_model(asked: dict[str, Any], mon
     monkeypatch.setattr(
         huggingface_hub,
         "snapshot_download",
-        lambda name, revision=None, local_files_only=False: asked_for.append(revision) or f"/cache/snapshots/{A}",
+        lambda name, revision=None, **more: asked_for.append(revision) or f"/cache/models/snapshots/{A}",
     )
-    assert find_model(ABSENT, "v1") == f"/cache/snapshots/{A}"
-    assert snapshot_on_disk(ABSENT, "") == Path(f"/cache/snapshots/{A}")
+    monkeypatch.setattr(hub, "faults", lambda *args: [])
+    assert find_model(ABSENT, "v1") == f"/cache/models/snapshots/{A}"
+    assert snapshot_on_disk(ABSENT, "") == Path(f"/cache/models/snapshots/{A}")
     assert asked_for == ["v1", None]
 
 
@@ -154,7 +156,7 @@ def silent_hub(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterat
     """Let the hub keep the caller waiting until the test is over."""
     over = threading.Event()
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: over.wait(30))
-    monkeypatch.setattr(encoders, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(hub, "PROBE_SECONDS", 0.5)
     yield asked
     over.set()
 
@@ -173,7 +175,7 @@ def test_a_hub_that_never_answers_is_known_in_time(silent_hub: dict[str, Any], f
 
 
 def test_the_wait_for_the_hub_is_within_the_promised_20_seconds() -> None:
-    assert encoders.PROBE_SECONDS < 20
+    assert hub.PROBE_SECONDS < 20
 
 
 @pytest.mark.parametrize("fallback", ["lsa", "none"])
@@ -194,12 +196,9 @@ def test_a_name_that_can_be_no_model_is_an_error_whatever_the_fallback(asked: di
         open_encoder({**asked, "model_name": name}, "cpu", CORPUS)
 
 
-def test_a_model_the_hub_confirms_is_loaded_by_its_name(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[str] = []
+def test_a_model_the_hub_confirms_goes_by_its_name(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: SimpleNamespace(siblings=None))
-    monkeypatch.setattr(encoders, "transformer_encoder", lambda name, *args: loaded.append(name))
-    assert open_encoder(asked, "cpu", CORPUS)[0] == ABSENT
-    assert loaded == [ABSENT]
+    assert find_model(ABSENT) == ABSENT
 
 
 def test_no_text_at_all_is_an_error(config: dict[str, Any]) -> None:

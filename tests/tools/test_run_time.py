@@ -10,6 +10,7 @@ import pytest
 from config import get_config
 from data_loader import load_dataset
 from runtime.distributed import resolve_device
+from tests.helpers.hub import static_model
 from tools import check, run_time
 
 Call = Callable[..., tuple[int, str, str]]
@@ -93,8 +94,8 @@ def test_the_encoder_on_disk_is_timed(
         "transformer_encoder",
         lambda *args: lambda texts: encoded.append(len(texts)) or np.ones((len(texts), 5), np.float32),
     )
-    (tmp_path / "model").mkdir()
-    code, page, _ = call(check, str(data_dir), "--model_name", str(tmp_path / "model"), "--device", "cpu")
+    model = static_model(tmp_path / "model")
+    code, page, _ = call(check, str(data_dir), "--model_name", str(model), "--device", "cpu")
     assert code == 0
     assert encoded == [1, 32]
     assert "a run of --preset tuned here: about 1 minute\n" in page

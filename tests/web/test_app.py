@@ -283,7 +283,7 @@ def test_an_export_is_read(
     reply = send(client, pack(export(tmp_path / "list.xml", ENTRIES).read_bytes()), name[:200])
     assert reply.status_code == 200, reply.text
     found = reply.json()
-    assert (found["n_rows"], found["n_unknown"]) == (6, 1)
+    assert (found["n_rows"], found["n_unknown"], found["unknown"]) == (6, 1, ["999999"])
     assert ids(found["collected"]) == [raw(0), raw(1)]
     assert ids(found["excluded"]) == [raw(2), raw(3), raw(4)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.xml", "work"]

@@ -34,8 +34,8 @@ def test_every_part_is_there(saved: Path) -> None:
     groups = [group for side in read(saved / "metrics.json")["groups"].values() for group in side.values()]
     n_groups = sum("NDCG@20" in group for group in groups)
     assert 0 < n_groups < len(groups)
-    # curves, comparison, rates, groups, cold start, sparse data
-    assert text.count('<svg viewBox="0 0 340') == 2 + 2 + 1 + n_groups + 2 + 1
+    # curves, comparison, rates, franchises, groups, cold start, sparse data
+    assert text.count('<svg viewBox="0 0 340') == 2 + 2 + 1 + 2 + n_groups + 2 + 1
     assert 'class="warn"' not in text
 
 

@@ -51,6 +51,6 @@ def test_a_mark_for_excel(call: Call, tmp_path: Path) -> None:
         assert call(*given, "--bom")[0] == 0
         assert (tmp_path / name).read_bytes() == b"\xef\xbb\xbf" + plain
         assert call("--user", "u7", "--out", str(tmp_path / name), "--bom")[0] == 0
-        assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbfuser_id")
+        assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf" + plain[:4])
     assert "'a.json' is no table for Excel" in call("--out", "a.json", "--bom")[2]
     assert "--bom is for a file that --out names" in call("--user", "u7", "--bom")[2]

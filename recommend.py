@@ -20,11 +20,12 @@ import sys
 from runtime.cli import Flags, answer_early, share, whole_number
 
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
+PERSON = ("franchise", "go_on", "niche", "diversity", "min_collectors")
 # what is asked -> what can stand beside it
 BESIDE = {
-    "user": ("k", "out", "bom", "why", "taste", *FILTERS),
-    "new_user": ("k", "out", "bom", "why", "taste", *FILTERS),
-    "users": ("k", "out", "bom", "taste", *FILTERS),
+    "user": ("k", "out", "bom", "why", "taste", *PERSON, *FILTERS),
+    "new_user": ("k", "out", "bom", "why", "taste", *PERSON, *FILTERS),
+    "users": ("k", "out", "bom", "taste", *PERSON, *FILTERS),
     "similar": ("k", *FILTERS),
     "new_item": ("k", *FILTERS),
     "export": (),
@@ -44,6 +45,13 @@ beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .
 beside.add_argument("--bom", action="store_true", help="begin a .csv or .tsv with a mark, by which Excel reads UTF-8")
 beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
 beside.add_argument("--taste", metavar="T", type=share, help="0: what they will watch .. 1: what they will rate highly")
+beside.add_argument(
+    "--franchise", choices=("first", "new", "all"), help="first: a title a franchise, as for one person"
+)
+beside.add_argument("--continue", dest="go_on", action="store_true", help="only what goes on from titles they have")
+beside.add_argument("--niche", metavar="N", type=share, help="0: what everybody knows .. 1: hidden gems")
+beside.add_argument("--diversity", metavar="D", type=share, help="0: the best ones .. 1: the most unlike each other")
+beside.add_argument("--min_collectors", metavar="N", type=whole_number(0), help="only titles that N people collected")
 beside.add_argument("--new", action="store_true", help="only titles without a pair in train")
 beside.add_argument("--tags", metavar="TAG,TAG", help="only titles with all of these tags")
 beside.add_argument("--not_tags", metavar="TAG,TAG", help="only titles with none of these tags")
@@ -67,10 +75,11 @@ from inference import explanations
 from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
-from inference.lists import Titles, for_new_item, list_titles, similar_titles
+from inference.lists import Titles, for_new_item, list_for_person, similar_titles
 from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
 from inference.name_forms import folded
-from inference.people import UNKNOWN, Person, are_disliked, by_rates, place, tells_nothing
+from inference.people import UNKNOWN, Person, are_disliked, by_rates, has_of, has_of_user, place, tells_nothing
+from inference.shaped_lists import Rules
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
 from inference.title_search import search, split_names
@@ -144,6 +153,19 @@ def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None
     return run.cold_items if among is None else np.intersect1d(among, run.cold_items)
 
 
+def rules_of(asked: argparse.Namespace, franchise: str) -> Rules:
+    """Read the rules of lists; franchise is how they go by franchises unless it is said.
+
+    Raises:
+        ValueError: two flags say different things of franchises.
+    """
+    if asked.go_on and asked.franchise:
+        raise ValueError(f"--continue and --franchise {asked.franchise} contradict each other; give one of them")
+    niche, diversity = (Rules().niche if asked.niche is None else asked.niche), asked.diversity or 0.0
+    how = "continue" if asked.go_on else asked.franchise or franchise
+    return Rules(how, niche, diversity, asked.min_collectors or 0)
+
+
 # --- what each flag does ---
 
 
@@ -152,7 +174,8 @@ def for_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     user = user_row(run, asked.user)
     raw, name, vector = run.dataset.raw_user_ids[user], run.dataset.user_names[user], run.user_emb[user]
     composition = explanations.of_user(explanations.sources_of(run), user, vector) if asked.why else None
-    titles = list_titles(run, vector, k, run.dataset.seen[user].indices, candidates(run, asked), composition)
+    rules = rules_of(asked, "first")
+    titles = list_for_person(run, vector, k, has_of_user(run, user), rules, candidates(run, asked), composition)
     show_or_write(asked, f"for {name} ({raw}):", raw, titles)
 
 
@@ -175,8 +198,8 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
         raise ValueError(f"{UNKNOWN}; name at least one more")
     user = place(run, who)
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    excluded = [*who.items, *who.left_out]
-    titles = list_titles(run, user.users[0], k, excluded, candidates(run, asked), composition)
+    rules = rules_of(asked, "first")
+    titles = list_for_person(run, user.users[0], k, has_of(who), rules, candidates(run, asked), composition)
     show_or_write(asked, heading, "new user", titles)
 
 
@@ -224,7 +247,17 @@ def for_users(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     """List for some users, or for all; to a file, or one after the other on the screen."""
     dataset, config = run.dataset, run.config
     users = np.arange(dataset.n_users) if asked.users is None else read_users(run, asked.users)
-    lists = each_list(run.user_emb, run.item_emb, dataset, k, config, users, candidates(run, asked))
+    rules, among = rules_of(asked, "all"), candidates(run, asked)
+    if rules == Rules():
+        lists = each_list(run.user_emb, run.item_emb, dataset, k, config, users, among)
+    else:
+        lists = (
+            (
+                dataset.raw_user_ids[user],
+                list_for_person(run, run.user_emb[user], k, has_of_user(run, user), rules, among),
+            )
+            for user in users
+        )
     if asked.what == "users" and asked.out is None:
         for raw, titles in lists:
             log.info(printed(f"for {dataset.user_names[run.user_rows[raw]]} ({raw}):", titles))

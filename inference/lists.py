@@ -11,8 +11,10 @@ from evaluator import rank_items
 from inference.cold_items import place_title, read_title
 from inference.explanations import Composition, against, explain, readable
 from inference.finished_run import FinishedRun
+from inference.shaped_lists import Has, Rules, shaped
 from inference.top_k import titled
 
+TOLD = 1e-3  # of a score, from where on a part of it is more than rounding
 Titles = list[dict[str, Any]]  # {"subject_id", "name", "score"} each, best first
 
 
@@ -36,18 +38,47 @@ def list_titles(
             spoke for it, "despite", the disliked ones that spoke against it, and "parts", which sum to its score.
     """
     titles = nearest(run, user, run.item_emb, k, excluded, among)
-    if composition is None:
-        return titles
+    return titles if composition is None else with_reasons(run, titles, composition)
+
+
+def list_for_person(
+    run: FinishedRun,
+    user: torch.Tensor,
+    k: int,
+    has: Has,
+    rules: Rules,
+    among: np.ndarray | None = None,
+    composition: Composition | None = None,
+) -> Titles:
+    """List up to k titles for a person, by rules; the arguments are those of list_titles and shaped.
+
+    Returns:
+        As list_titles. By franchise each title has "after", the title seen that it goes on from ({"subject_id", "name"}
+        or None), and "more", how many further parts are unseen. What a niche adds to a score is its part "niche".
+    """
+    if rules == Rules():
+        return list_titles(run, user, k, [*has.seen, *has.wished], among, composition)
+    entries = shaped(run, user, k, has, among, rules)
+    titles = titled(run.dataset, [entry.item for entry in entries], [entry.score for entry in entries])
+    if rules.franchise != "all":
+        for title, entry in zip(titles, entries, strict=True):
+            seen = [
+                {key: one[key] for key in ("subject_id", "name")} for one in titled(run.dataset, [entry.after], [0.0])
+            ]
+            title |= {"after": seen[0] if seen else None, "more": entry.more}
+    return titles if composition is None else with_reasons(run, titles, composition)
+
+
+def with_reasons(run: FinishedRun, titles: Titles, composition: Composition) -> Titles:
+    """Add to each title what spoke for it and against it, and the parts of its score; see list_titles."""
     reasons = explain(composition, run.item_emb, [run.item_rows[title["subject_id"]] for title in titles])
-    return [
-        {
-            **title,
-            "because": readable(reason, run.dataset),
-            "despite": against(reason, run.dataset),
-            "parts": reason.parts,
-        }
-        for title, reason in zip(titles, reasons, strict=True)
-    ]
+    found = []
+    for title, reason in zip(titles, reasons, strict=True):
+        rest = title["score"] - sum(reason.parts.values())
+        parts = reason.parts | ({"niche": rest} if abs(rest) > TOLD * (1 + abs(title["score"])) else {})
+        said = {"because": readable(reason, run.dataset), "despite": against(reason, run.dataset), "parts": parts}
+        found.append({**title, **said})
+    return found
 
 
 def similar_titles(run: FinishedRun, item: int, k: int, among: np.ndarray | None = None) -> dict[str, Titles]:

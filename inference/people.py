@@ -13,6 +13,7 @@ from dataset.ratings import DISLIKED, DROPPED, rating_scale
 from dataset.recency import ages
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn, place_users
+from inference.shaped_lists import Has
 
 # scores of who says no more than this: a little above Loved and Liked of dataset.ratings, and what dropping says
 LOVE, LIKE, DISLIKE = 1.0, 0.3, DROPPED
@@ -80,6 +81,21 @@ def tells_nothing(run: FinishedRun, who: Person) -> bool:
 
 
 UNKNOWN = "nothing is known of these titles: nobody else had collected one in training, and the run has no text of them"
+
+
+def has_of(who: Person) -> Has:
+    """Say what a person has; a title as disliked as a dropped one counts as dropped."""
+    dropped = [item for item, score in zip(who.items, who.scores, strict=True) if score <= DROPPED]
+    return Has(who.items, who.left_out, dropped)
+
+
+def has_of_user(run: FinishedRun, user: int) -> Has:
+    """Say what a user of the run has, by all that they collected and their rates, where the run uses them."""
+    seen = run.dataset.seen[[user]]
+    mine = slice(*run.dataset.seen.indptr[user : user + 2])
+    rates = np.zeros(seen.nnz) if run.dataset.rates is None or not run.uses_rates else run.dataset.rates[mine]
+    scores = run.dataset.rating_scale.scores(np.full(seen.nnz, user), rates)
+    return Has(seen.indices.tolist(), (), seen.indices[scores <= DROPPED].tolist())
 
 
 # --- rates ---

@@ -89,7 +89,13 @@ def test_an_upload_brings_scores_and_times(client: TestClient, tmp_path: Path) -
 
 def test_an_upload_says_what_of_it_was_left_out_and_refuses_manga_alone(client: TestClient) -> None:
     def rate(number: str, kind: str) -> dict[str, Any]:
-        return {"target_id": number, "target_type": kind, "target_title": f"title {number[1:]}", "status": "completed", "score": 9}
+        return {
+            "target_id": number,
+            "target_type": kind,
+            "target_title": f"title {number[1:]}",
+            "status": "completed",
+            "score": 9,
+        }
 
     def sent(*rates: dict[str, Any]) -> dict[str, Any]:
         headers = {"content-type": "application/octet-stream"}

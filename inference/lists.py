@@ -62,11 +62,12 @@ def list_for_person(
     titles = titled(run.dataset, [entry.item for entry in entries], [entry.score for entry in entries])
     if rules.franchise != "all":
         for title, entry in zip(titles, entries, strict=True):
-            seen = [
-                {key: one[key] for key in ("subject_id", "name")} for one in titled(run.dataset, [entry.after], [0.0])
-            ]
-            title |= {"after": seen[0] if seen else None, "more": entry.more}
+            title |= {"after": _named(run, entry.after) if entry.after >= 0 else None, "more": entry.more}
     return titles if composition is None else with_reasons(run, titles, composition)
+
+
+def _named(run: FinishedRun, item: int) -> dict[str, str]:
+    return {"subject_id": run.dataset.raw_item_ids[item], "name": run.dataset.item_names[item]}
 
 
 def with_reasons(run: FinishedRun, titles: Titles, composition: Composition) -> Titles:

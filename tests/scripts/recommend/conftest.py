@@ -11,6 +11,7 @@ import recommend
 from config import get_config
 from runtime.cli import run_script
 from tests.helpers.data import write_data, write_tsv
+from tests.helpers.recommend import whole
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -47,7 +48,7 @@ def call(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     def call_with(*words: str) -> tuple[int, str, str]:
         where = ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
-        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *words])
+        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *whole(words)])
         capsys.readouterr()
         code = run_script(recommend.main)
         return code, *capsys.readouterr()

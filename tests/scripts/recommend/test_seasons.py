@@ -15,7 +15,7 @@ from inference.name_forms import end_marks
 from inference.title_search import closest, index_names, similar_names
 from runtime.cli import run_script
 from tests.helpers.data import write_tsv
-from tests.helpers.recommend import listed
+from tests.helpers.recommend import listed, whole
 
 Call = Callable[..., tuple[int, str, str]]
 FIRST_SEASONS = ["Working!!", "Gintama", "K-On!", "K-On!!", "New Game!", "Yuru Yuri", "Durarara!!", "Aria", "Nisekoi"]
@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def call(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     def call_with(*words: str) -> tuple[int, str, str]:
         where = ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
-        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *words])
+        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *whole(words)])
         capsys.readouterr()
         code = run_script(recommend.main)
         return code, *capsys.readouterr()

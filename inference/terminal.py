@@ -57,9 +57,10 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
     for rank, entry in enumerate(entries, start=1):
         name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
         start, end = f"{rank:{width}d}. {entry['score']:7.3f}  ", f" ({plain(raw)})"
-        lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(end))) + end)
-        if said := _of_franchise(entry):
-            lines.append(" " * (width + 2) + clipped(said, WIDTH - width - 2))
+        more = f" +{entry['more']:,}" if entry.get("more") else ""
+        lines.append(start + clipped(name, max(8, WIDTH - len(start) - columns(more + end))) + more + end)
+        if after := entry.get("after"):
+            lines.append(" " * (width + 2) + clipped(f"after {after['name'].split(BETWEEN)[0]}", WIDTH - width - 2))
         if "parts" in entry:
             names = [title["name"].split(BETWEEN)[0] for title in entry["because"]] or ["no title alone"]
             parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in entry["parts"].items()]
@@ -71,13 +72,6 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
             for words in (because, _joined(parts, " +")):
                 lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
     return "\n".join(lines if entries else [*lines, "  there is none"])
-
-
-def _of_franchise(entry: dict[str, Any]) -> str:
-    """Say what a title goes on from, and how much more there is of its franchise."""
-    after, more = entry.get("after"), entry.get("more", 0)
-    said = [f"after {after['name'].split(BETWEEN)[0]}"] if after else []
-    return "; ".join(said + [f"+{more:,} more of it"] * bool(more))
 
 
 def _joined(words: list[str], mark: str) -> list[str]:

@@ -83,7 +83,8 @@ def test_someone_gets_one_title_a_work_the_first_that_is_not_seen(call: Call) ->
     assert len(ids) == len(set(works(ids))) == 8
     assert {"w0p1", "w1p2"} <= {*ids}
     assert {one for one in ids if works([one])[0] not in ("w0", "w1")} == {f"w{w}p0" for w in range(2, 8)}
-    assert "after Kumo no Ie; +1 more of it" in printed
+    assert "\n      after Kumo no Ie\n" in printed or "\n     after Kumo no Ie\n" in printed
+    assert "Kumo no Ie 2nd Season +1 (w0p1)" in printed
     assert printed == call("--new_user", "w0p0,w1p0,w1p1", "--k", "30", "--franchise", "first")[1]
 
 

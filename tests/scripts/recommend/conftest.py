@@ -1,19 +1,13 @@
 """recommend.py called in this process, on a run with names and years."""
 
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import main
-import recommend
 from config import get_config
-from runtime.cli import run_script
 from tests.helpers.data import write_data, write_tsv
-from tests.helpers.recommend import whole
-
-Call = Callable[..., tuple[int, str, str]]
+from tests.helpers.recommend import Call, calling
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +39,4 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def call(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call the script on the run: words -> exit code, what it printed, what it said of errors."""
-
-    def call_with(*words: str) -> tuple[int, str, str]:
-        where = ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
-        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *whole(words)])
-        capsys.readouterr()
-        code = run_script(recommend.main)
-        return code, *capsys.readouterr()
-
-    return call_with
+    return calling(config, monkeypatch, capsys)

@@ -1,8 +1,6 @@
 """--franchise, --continue, --niche, --diversity: what a list of one person shows, on titles that are parts of works."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,12 @@ import numpy as np
 import pytest
 
 import main
-import recommend
 from config import get_config
 from dataset.franchises import franchises_of
 from inference.finished_run import load_finished
-from runtime.cli import run_script
 from tests.helpers.data import write_tsv
-from tests.helpers.recommend import listed
+from tests.helpers.recommend import Call, calling, listed
 
-Call = Callable[..., tuple[int, str, str]]
 WORKS = (
     "Kumo no Ie",
     "Bara no Michi",
@@ -57,14 +52,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def call(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def call_with(*words: str) -> tuple[int, str, str]:
-        where = ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
-        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *words])
-        capsys.readouterr()
-        code = run_script(recommend.main)
-        return code, *capsys.readouterr()
-
-    return call_with
+    return calling(config, monkeypatch, capsys, change=lambda words: words)
 
 
 def works(ids: list[str]) -> list[str]:

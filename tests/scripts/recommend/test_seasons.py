@@ -1,7 +1,5 @@
 """recommend.py: seasons whose names differ in punctuation alone, and names that are near none."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +7,12 @@ import numpy as np
 import pytest
 
 import main
-import recommend
 from config import get_config
 from inference.name_forms import end_marks
 from inference.title_search import closest, index_names, similar_names
-from runtime.cli import run_script
 from tests.helpers.data import write_tsv
-from tests.helpers.recommend import listed, whole
+from tests.helpers.recommend import Call, calling, listed
 
-Call = Callable[..., tuple[int, str, str]]
 FIRST_SEASONS = ["Working!!", "Gintama", "K-On!", "K-On!!", "New Game!", "Yuru Yuri", "Durarara!!", "Aria", "Nisekoi"]
 LATER = ["Working'!!", "Gintama'", "Gintama°", "New Game!!", "Durarara!!", "K-On!!", "Yuru Yuri♪♪", "Nisekoi:"]
 
@@ -38,14 +33,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def call(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def call_with(*words: str) -> tuple[int, str, str]:
-        where = ["--data_dir", config["data_dir"], "--saved_dir", config["saved_dir"]]
-        monkeypatch.setattr(sys, "argv", ["recommend.py", *where, *whole(words)])
-        capsys.readouterr()
-        code = run_script(recommend.main)
-        return code, *capsys.readouterr()
-
-    return call_with
+    return calling(config, monkeypatch, capsys)
 
 
 def mal_list(path: Path, names: list[str]) -> str:

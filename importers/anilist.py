@@ -211,8 +211,8 @@ FORMATS = (
         titles,
         other_ids,
         remarks=remarks,
-        takes="rates of any scoreFormat, which become those of 10; times of the last change; notes as comments; "
-        "other names of titles and their relations, where the query asked for synonyms and relations",
+        takes="rates of any scoreFormat, as those of 10; times of the last change; notes as comments; synonyms and "
+        "relations of titles if asked for",
         relations=relations,
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, table_of
+from importers.common import ENTRY_COLUMNS, MORE_TITLE_COLUMNS, TITLE_COLUMNS, Files, Format, Options, table_of
 from importers.pipeline import Result, convert
 from importers.users import Rules
 
@@ -40,7 +40,7 @@ def source(
         "made for a test",
         lambda path: None,
         tables(entries or [], ENTRY_COLUMNS),
-        tables(titles or [], TITLE_COLUMNS),
+        tables(titles or [], (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS)),
     )
     return made, Files(lists, of_titles)
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from dataset.readers import require_ids
 from dataset.tables import find_file, read_table
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from dataset.relations import COLUMNS
-from importers.common import ID_COLUMNS, Options, Source, chunks_of
+from dataset.site_ids import COLUMNS as ID_COLUMNS
+from importers.common import Options, Source, chunks_of
 from importers.nameless import clean_id
 from importers.spill import cleaned, create, write
 from importers.tally import among, keys_of

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from dataset.relations import COLUMNS as RELATION_COLUMNS
+from dataset.site_ids import COLUMNS as ID_COLUMNS
 from dataset.tables import open_text
 from importers.common import (
     CHUNK,
-    ID_COLUMNS,
     MORE_TITLE_COLUMNS,
     TITLE_COLUMNS,
     Files,

@@ -22,7 +22,6 @@ ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment
 TITLE_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year", "adult")
 # which a chunk of titles may have besides: synonyms as a JSON list, type as of kinds.type_of; "" where there is none
 MORE_TITLE_COLUMNS = ("synonyms", "type")
-ID_COLUMNS = ("subject_id", "site", "id")  # a chunk of ids: that of the same title on a site
 # "" is for sources that know no status: collected, one way or another
 STATUSES = ("wish", "done", "doing", "on_hold", "dropped", "")
 POSITIVE = ("done", "doing", "on_hold", "")
@@ -63,7 +62,8 @@ class Format(NamedTuple):
     with exactly ENTRY_COLUMNS and TITLE_COLUMNS (perhaps MORE_TITLE_COLUMNS), in the order of the file and never the
     whole of a large one; they raise ValueError with file, line and remedy. What they must drop themselves they count in
     the dict they are given, under a few words of why. relations yields chunks of dataset.relations.COLUMNS, of titles
-    that the data have or not, and site_ids chunks of ID_COLUMNS of the files of titles.
+    that the data have or not, and site_ids chunks of dataset.site_ids.COLUMNS, of
+    the files of titles.
     other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
     lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
     remarks is for lists that do not say all about themselves: sentences about what was taken for granted in a file.

@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from config import get_config
 from data_loader import load_dataset
 from dataset.franchises import franchises_of
 from dataset.readers import read_anime
-from dataset.relations import COLUMNS, RELATIONS, read_relations
 from importers import anilist, recognise
-from importers.common import Files, Options, table_of
+from importers.common import Files, Options
 from importers.pipeline import convert
 from importers.users import Rules
-from tests.helpers.conversions import converted, entry, rows_of, source, title
+from tests.helpers.conversions import converted, entry, rows_of, source, title, with_relations
 
 
 def subject(number: int, name: str, **more: Any) -> dict[str, Any]:
@@ -33,37 +30,7 @@ def related(one: int, kind: int, other: int) -> dict[str, int]:
     return {"subject_id": one, "relation_type": kind, "related_subject_id": other, "order": 0}
 
 
-def with_relations(rows: list[tuple[str, str, str]], titles: str = "abc", chunk: int = 2) -> Any:
-    """Make a source with a list and relations."""
-    made, files = source([entry("u", one, 8) for one in titles], [title(one) for one in titles])
-
-    def relations(path: Path, options: Options, dropped: dict[str, int]) -> Any:
-        for start in range(0, len(rows), chunk):
-            part = rows[start : start + chunk]
-            yield table_of([dict(zip(COLUMNS, row, strict=True)) for row in part], COLUMNS)
-
-    return made._replace(relations=relations), files._replace(relations=(Path("made relations"),))
-
-
 # --- what is written ---
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"), st.sampled_from(RELATIONS)), min_size=1, max_size=30
-    )
-)
-def test_a_graph_survives_conversion(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
-) -> None:
-    folder = tmp_path_factory.mktemp("data")
-    result = converted(folder, with_relations(rows))
-    kept = {(one, other, name) for one, other, name in rows if one != other and {one, other} <= set("abc")}
-    ids = read_anime(folder)["subject_id"]
-    found = read_relations(folder, ids)
-    assert {(ids[one], ids[other], RELATIONS[code]) for one, other, code in found.tolist()} == kept
-    assert result.relations == len(kept)
-    assert (folder / "relations.tsv").exists() == bool(kept)
 
 
 def test_relations_told_from_the_other_end_are_turned_unless_the_pair_says_what_it_is(tmp_path: Path) -> None:

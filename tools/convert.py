@@ -72,7 +72,10 @@ def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
     """Recognise sources, each once, and say what they are."""
     sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
     for path, (made, files) in sources.items():
-        log.info(f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}")
+        relations = f", of relations: {len(files.relations):,}" * bool(files.relations)
+        log.info(
+            f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}{relations}"
+        )
         for file in dict.fromkeys((*files.lists, *files.titles)) if made.tell else ():
             for line in made.tell(file, options):
                 log.info(line)

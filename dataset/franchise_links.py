@@ -192,8 +192,8 @@ def _related_somehow(dataset: Dataset, works: Works, ends: np.ndarray) -> np.nda
     one, other = dataset.relations[dataset.relations[:, 2] == RELATIONS.index("other"), :2].T
     shape = (dataset.n_items, dataset.n_items)
     pairs = sp.coo_matrix((np.ones(2 * len(one)), (np.r_[one, other], np.r_[other, one])), shape).tocsr()
-    linked = (works.titles @ pairs @ works.titles.T).tocsr()
-    return np.asarray(linked[ends[:, 0], ends[:, 1]]).ravel() > 0
+    linked = (works.titles @ pairs).tocsr()  # (m, n_items)
+    return np.asarray(linked[ends[:, 0]].multiply(works.titles[ends[:, 1]]).sum(axis=1)).ravel() > 0
 
 
 # --- collectors ---

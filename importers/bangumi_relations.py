@@ -49,7 +49,7 @@ def read_relations(path: Path, options: Options, dropped: dict[str, int]) -> Ite
     """Yield relations between anime, line by line; those of books and the like are left out where their number says so.
 
     Raises:
-        ValueError: a line is no JSON.
+        ValueError: a line is no JSON, or names no number of a relation.
     """
     rows = []
     with open_bytes(next((file for file in files_in(path) if file.name == NAME), path)) as file:
@@ -58,16 +58,17 @@ def read_relations(path: Path, options: Options, dropped: dict[str, int]) -> Ite
                 continue
             try:
                 pair = parse_json(line)
+                code = int(pair["relation_type"])
             except ValueError as error:
                 raise ValueError(
-                    f"{path} line {number}: no JSON ({error}); the dump is cut off or was edited, download it again"
+                    f"{path} line {number}: no relation as JSON ({error}); the dump is cut off or was edited, download it again"
                 ) from None
-            if int(pair["relation_type"]) < OF_BOOKS:
+            if code < OF_BOOKS:
                 rows.append(
                     {
                         "subject_id": id_of(pair["subject_id"]),
                         "related_id": id_of(pair["related_subject_id"]),
-                        "relation": RELATION.get(int(pair["relation_type"]), "other"),
+                        "relation": RELATION.get(code, "other"),
                     }
                 )
             if len(rows) == CHUNK:

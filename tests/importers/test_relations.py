@@ -127,7 +127,7 @@ def test_a_line_that_was_cut_off_is_named(tmp_path: Path) -> None:
     path.write_text(PAIRS[:-20])
     made, files = recognise(path)
     assert files == Files(relations=(path,))
-    with pytest.raises(ValueError, match=r"subject-relations\.jsonlines line 8: no JSON"):
+    with pytest.raises(ValueError, match=r"subject-relations\.jsonlines line 8: no relation as JSON"):
         list(made.relations(path, Options(), {}))
 
 

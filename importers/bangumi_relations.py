@@ -61,7 +61,8 @@ def read_relations(path: Path, options: Options, dropped: dict[str, int]) -> Ite
                 code = int(pair["relation_type"])
             except ValueError as error:
                 raise ValueError(
-                    f"{path} line {number}: no relation as JSON ({error}); the dump is cut off or was edited, download it again"
+                    f"{path} line {number}: no relation as JSON ({error}); the dump is cut off or was edited, "
+                    "download it again"
                 ) from None
             if code < OF_BOOKS:
                 rows.append(

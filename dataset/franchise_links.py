@@ -28,6 +28,7 @@ A_WORD, MOST_WORDS = 0.15, 4  # what a word in common is worth, and how many cou
 # less if the words are no whole name, if they are not at the start (more if it is one word), and each time that twice
 # as many names begin with them
 NOT_WHOLE, NOT_AT_THE_START, A_WORD_WITHIN, ONE_OF_MANY = 0.15, 0.25, 0.45, 0.07
+OF_OTHER = 0.6  # what a relation of no stated kind adds to words in common; by itself it may be that of a guest
 NEIGHBOURS = 6  # in alphabetical order, with which a work is compared
 # of works whose names have nothing in common
 RARE = 8  # works, at most, whose texts have a rare word
@@ -66,6 +67,7 @@ def links_of(dataset: Dataset, names: list[list[Markers]]) -> np.ndarray:
     known = np.arange(len(ends)) < len(says)
     score = np.array([*says.values(), *[0.0] * len(told)])
     score += OF_TEXT * np.minimum(text, MOST_TEXT) + OF_COLLECTORS * both
+    score += OF_OTHER * _related_somehow(dataset, works, ends)
     alike = np.where(known, score >= ENOUGH, (text >= TEXT_ALONE) & (both >= COLLECTORS_ALONE))
     related = dataset.relations[dataset.relations[:, 2] != RELATIONS.index("other"), :2]  # "other" may be a mere guest
     return np.concatenate([same, works.first[ends[alike]], related])
@@ -180,6 +182,18 @@ def _shared_text(words: sp.csr_matrix, ends: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
     dots = np.asarray(weighed[ends[:, 0]].multiply(weighed[ends[:, 1]]).sum(axis=1)).ravel()
     return dots / np.maximum(lengths[ends[:, 0]] * lengths[ends[:, 1]], 1e-9)
+
+
+# --- relations of no stated kind ---
+
+
+def _related_somehow(dataset: Dataset, works: Works, ends: np.ndarray) -> np.ndarray:
+    """Say of pairs of works whether a title of one has the relation "other" to one of the other, (n,) bool."""
+    one, other = dataset.relations[dataset.relations[:, 2] == RELATIONS.index("other"), :2].T
+    shape = (dataset.n_items, dataset.n_items)
+    pairs = sp.coo_matrix((np.ones(2 * len(one)), (np.r_[one, other], np.r_[other, one])), shape).tocsr()
+    linked = (works.titles @ pairs).tocsr()  # (m, n_items)
+    return np.asarray(linked[ends[:, 0]].multiply(works.titles[ends[:, 1]]).sum(axis=1)).ravel() > 0
 
 
 # --- collectors ---

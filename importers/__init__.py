@@ -40,6 +40,7 @@ MODULES = (
     "bangumi",
     "bangumi_tables",
     "bangumi_tool",
+    "catalogues",
     "mal",
     "anilist",
     "anilist_download",

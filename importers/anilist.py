@@ -12,9 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from dataset.relations import COLUMNS as RELATION_COLUMNS
 from importers.anilist_answers import Entry, answers
 from importers.common import (
     ENTRY_COLUMNS,
+    MORE_TITLE_COLUMNS,
     TITLE_COLUMNS,
     Files,
     Format,
@@ -25,9 +27,10 @@ from importers.common import (
     from_html,
     joined_names,
     plain,
+    synonyms_of,
     table_of,
 )
-from importers.kinds import MANGA, OTHER, UNKNOWN
+from importers.kinds import ANIME, MANGA, OTHER, UNKNOWN, kind_of, type_of
 from importers.nameless import id_of
 from importers.owners import owner_of
 from importers.scores import score_of, to_ten, top_of_anilist
@@ -41,12 +44,24 @@ STATUS = {
     "PAUSED": "on_hold",
     "REPEATING": "done",
 }
+# what a related title is, but for those that share characters or stand in the same collection
+RELATION = {
+    "SEQUEL": "sequel",
+    "PREQUEL": "prequel",
+    "SUMMARY": "summary",
+    "SIDE_STORY": "side_story",
+    "SPIN_OFF": "spin_off",
+    "ALTERNATIVE": "alternative",
+    "ADAPTATION": "adaptation",
+    "PARENT": "parent",
+    "SOURCE": "source",
+}
 
 
 def find(path: Path) -> Files | None:
     """Know answers by their first bytes."""
     found = files_under(path, lambda file: _is_answer(first_text(file, 2**16)))
-    return Files(found, found) if found else None
+    return Files(found, found, found) if found else None
 
 
 def _is_answer(start: str) -> bool:
@@ -84,7 +99,28 @@ def lists(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.
 
 def titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the titles of a list, as far as the query asked for them."""
-    yield table_of([_title(entry.cells) for entry in _entries(path, {})], TITLE_COLUMNS)
+    yield table_of([_title(entry.cells) for entry in _entries(path, {})], (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS))
+
+
+def relations(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Yield the relations of the titles of a list to other anime, as far as the query asked for them.
+
+    The number of a work whose kind is not told may be that of a manga, so that such a work is left out.
+    """
+    rows = []
+    for entry in _entries(path, {}):
+        for edge in _edges(entry):
+            if kind_of(edge["node"].get("type")) == ANIME:
+                related = edge["node"]
+                related_id = id_of(related.get("idMal")) or id_of(related.get("id"), site="anilist")
+                name = RELATION.get(edge.get("relationType"), "other")
+                rows.append({"subject_id": _id(entry.cells), "related_id": related_id, "relation": name})
+    yield table_of(rows, RELATION_COLUMNS)
+
+
+def _edges(entry: Entry) -> list[dict[str, Any]]:
+    edges = ((entry.cells.get("media") or {}).get("relations") or {}).get("edges") or []
+    return [edge for edge in edges if isinstance(edge.get("node"), dict)]
 
 
 def other_ids(path: Path) -> dict[str, str]:
@@ -99,6 +135,8 @@ def remarks(path: Path, options: Options) -> list[str]:
     said = [f"{user}: {scale}" if len(by_user) > 1 and scale else scale for user, scale in scales.items()]
     if any(not entry.kind for entry in found.entries):
         said.append(f"{UNKNOWN}; ask for media {{ type }} to be sure")
+    if any(not edge["node"].get("type") for entry in found.entries for edge in _edges(entry)):
+        said.append("relations to works that may be manga are left out; ask for node { id idMal type } to have them")
     said += [f"AniList answered with an error for a part of it ({error})" for error in found.errors]
     return [sentence for sentence in dict.fromkeys(said) if sentence]
 
@@ -151,9 +189,12 @@ def _title(entry: dict[str, Any]) -> dict[str, str]:
     media = entry.get("media") or {}
     tags = [*(media.get("genres") or []), *(tag["name"] for tag in media.get("tags") or [])]
     year = media.get("seasonYear") or (media.get("startDate") or {}).get("year")
+    name = joined_names(*_names(media))
     return {
         "subject_id": _id(entry),
-        "name": joined_names(*_names(media)),
+        "name": name,
+        "synonyms": synonyms_of(media.get("synonyms") or [], name),
+        "type": type_of(media.get("format")),
         "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
         "summary": from_html(media.get("description")),
         "year": str(year or ""),
@@ -170,6 +211,8 @@ FORMATS = (
         titles,
         other_ids,
         remarks=remarks,
-        takes="rates of any scoreFormat, which become those of 10; times of the last change; notes as comments",
+        takes="rates of any scoreFormat, as those of 10; times of the last change; notes as comments; synonyms and "
+        "relations of titles if asked for",
+        relations=relations,
     ),
 )

@@ -12,7 +12,8 @@ from importers.scores import TOPS
 
 QUERY = (
     "user { name mediaListOptions { scoreFormat } } lists { entries { mediaId status score updatedAt notes "
-    "media { type idMal title { romaji english native } } } }"
+    "media { type idMal title { romaji english native } synonyms "
+    "relations { edges { relationType node { id idMal type } } } } } }"
 )
 # of the lists that AniList makes itself; a name that both kinds have, such as Completed, says nothing
 ANIME_LISTS = ("watching", "rewatching", "completed tv", "completed movie", "completed ova", "completed ona")

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from dataset.tables import on_one_line, open_bytes
+from importers.bangumi_relations import read_relations, relations_beside
 from importers.common import (
     ENTRY_COLUMNS,
+    MORE_TITLE_COLUMNS,
     TITLE_COLUMNS,
     Files,
     Format,
@@ -25,6 +27,7 @@ from importers.common import (
     plain,
     rate_of,
     read_json,
+    synonyms_of,
     table_of,
     unescaped,
     year_of,
@@ -35,10 +38,13 @@ from importers.owners import own_name
 from runtime.safe_files import parse_json
 
 ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
+COLUMNS = (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS)
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}
 TITLES_A_CHUNK = 5_000
 OFTEN, LONG = 5, 10  # titles with the same comment, of so many characters
-ALIASES = 5  # a dozen would drown the name
+ALIASES = 5  # a dozen would drown the name; the others are synonyms
+SUBJECTS = "subject.jsonlines"
+TYPES = {1: "TV", 2: "OVA", 3: "Movie", 5: "ONA"}  # by the number of a platform
 
 
 # --- subjects ---
@@ -49,9 +55,13 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
     infobox = (subject.get("infobox") or "") if isinstance(subject.get("infobox"), str) else ""
     tags = sorted(subject.get("tags") or [], key=lambda tag: -tag.get("count", 0))
     names = [unescaped(tag["name"]) for tag in tags] + (subject.get("meta_tags") or [])
+    others = aliases(infobox)
+    name = joined_names(subject.get("name_cn"), subject.get("name"), *others[:ALIASES])
     return {
         "subject_id": id_of(subject["id"]),
-        "name": joined_names(subject.get("name_cn"), subject.get("name"), *aliases(infobox)),
+        "name": name,
+        "synonyms": synonyms_of(others[ALIASES:], name),
+        "type": TYPES.get(subject.get("platform"), "") if isinstance(subject.get("platform"), int) else "",
         "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
         "summary": from_html(subject.get("summary") or subject.get("short_summary")),
         "year": year_of(subject.get("date")) or year_of(_field(infobox, "放送开始|上映年度|发售日")),
@@ -60,10 +70,10 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
 
 
 def aliases(infobox: str) -> list[str]:
-    """Return the first other names in an infobox: `|别名= name`, or a list of `[name]` and `[kind|name]`."""
+    """Return the other names in an infobox: `|别名= name`, or a list of `[name]` and `[kind|name]`."""
     value = _field(infobox, "别名")
     listed = re.findall(r"^\[(?:[^|\]\n]*\|)?(.*)\]\s*$", value, flags=re.MULTILINE)
-    return [name for name in (listed if value.startswith("{") else [value]) if name.strip()][:ALIASES]
+    return [name for name in (listed if value.startswith("{") else [value]) if name.strip()]
 
 
 def _field(infobox: str, keys: str) -> str:
@@ -77,12 +87,13 @@ def _field(infobox: str, keys: str) -> str:
 def find_archive(path: Path) -> Files | None:
     """Know the dump's zip, its subject.jsonlines, or a folder with either."""
     found = files_under(path, _is_archive)
-    return Files(titles=found) if found else None
+    relations = relations_beside(path)
+    return Files(titles=found, relations=relations) if found or relations else None
 
 
 def _is_archive(path: Path) -> bool:
     if path.suffix == ".zip":  # in a folder, beside lists
-        return any(_is_archive(file) for file in files_in(path) if file.name == "subject.jsonlines")
+        return any(_is_archive(file) for file in files_in(path) if file.name == SUBJECTS)
     start = first_text(path) if "json" in path.name else ""
     # a line of characters or persons has no name_cn, one of episodes no infobox
     return start.startswith("{") and '"infobox"' in start and '"name_cn"' in start and '"type"' in start
@@ -91,7 +102,7 @@ def _is_archive(path: Path) -> bool:
 def archive_titles(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Yield the anime of a dump, line by line, never unpacked to disk."""
     rows = []
-    with open_bytes(next((file for file in files_in(path) if file.name == "subject.jsonlines"), path)) as file:
+    with open_bytes(next((file for file in files_in(path) if file.name == SUBJECTS), path)) as file:
         for number, line in enumerate(file, start=1):
             # most lines are books and music, and to look is many times as fast as to parse
             if not re.search(rb'"type":\s*2\b', line):
@@ -105,9 +116,9 @@ def archive_titles(path: Path, options: Options, dropped: dict[str, int]) -> Ite
             if subject["type"] == ANIME:
                 rows.append(title_of(subject))
             if len(rows) == TITLES_A_CHUNK:
-                yield table_of(rows, TITLE_COLUMNS)
+                yield table_of(rows, COLUMNS)
                 rows = []
-    yield table_of(rows, TITLE_COLUMNS)
+    yield table_of(rows, COLUMNS)
 
 
 # --- collections, as pages of the API ---
@@ -175,7 +186,7 @@ def collection_titles(path: Path, options: Options, dropped: dict[str, int]) -> 
         for entry in _page(path)["data"]
         if entry["subject_type"] == ANIME
     ]
-    yield table_of([title_of(subject) for subject in subjects if subject], TITLE_COLUMNS)
+    yield table_of([title_of(subject) for subject in subjects if subject], COLUMNS)
 
 
 def remarks(path: Path, options: Options) -> list[str]:
@@ -232,11 +243,12 @@ def _page(path: Path) -> dict[str, Any]:
 FORMATS = (
     Format(
         "bangumi-archive",
-        "titles: the dump of Bangumi Archive, a zip or its subject.jsonlines",
+        "titles: the dump of Bangumi Archive, a zip or its subject.jsonlines (and subject-relations.jsonlines)",
         find_archive,
         None,
         archive_titles,
-        takes="titles only, each with its year",
+        takes="titles only, each with its year, type and other names; relations between them",
+        relations=read_relations,
     ),
     Format(
         "bangumi-collections",

@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ from runtime.packings import head_of, members
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at", "part")
 # a chunk of titles: name holds every name, joined; tags_name is a JSON list; year an int as text or ""; adult "1" or ""
 TITLE_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year", "adult")
+# which a chunk of titles may have besides: synonyms as a JSON list, type as of kinds.type_of; "" where there is none
+MORE_TITLE_COLUMNS = ("synonyms", "type")
 # "" is for sources that know no status: collected, one way or another
 STATUSES = ("wish", "done", "doing", "on_hold", "dropped", "")
 POSITIVE = ("done", "doing", "on_hold", "")
@@ -46,6 +48,7 @@ class Options(NamedTuple):
     columns: dict[str, str] = {}  # of pairs: our column -> that of the file
     owners: dict[Path, str] = {}  # whose lists files are whose own names do not tell them apart; see owners.told_apart
     text_lines: str = "auto"  # of train.txt: items, triples (user, item, weight), or as they look
+    site: str = ""  # whose ids a catalogue of several sites goes by; "" for that which the format names
 
 
 NO_OPTIONS = Options()
@@ -56,9 +59,12 @@ class Format(NamedTuple):
 
     find looks at a file, folder or zip and names the files of lists and of titles in it, or None if it is of another
     format; a file with both is named in both. It looks at names and first bytes only. lists and titles yield chunks
-    with exactly ENTRY_COLUMNS and TITLE_COLUMNS, in the order of the file and never the whole of a large one; they
-    raise ValueError with file, line and remedy. What they must drop themselves they count in the dict they are given,
-    under a few words of why. other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
+    with exactly ENTRY_COLUMNS and TITLE_COLUMNS (perhaps MORE_TITLE_COLUMNS), in the order of the file and never the
+    whole of a large one; they raise ValueError with file, line and remedy. What they must drop themselves they count in
+    the dict they are given, under a few words of why. relations yields chunks of dataset.relations.COLUMNS, of titles
+    that the data have or not, and site_ids chunks of dataset.site_ids.COLUMNS, of
+    the files of titles.
+    other_ids is for lists whose titles have an id on two sites: subject_id -> the other one.
     lacking is for lists in several files, all of which it is given: user -> what of their list is in none of them.
     remarks is for lists that do not say all about themselves: sentences about what was taken for granted in a file.
     tell is for files whose columns are found by their names: lines that say which was taken for what, and which left.
@@ -74,6 +80,9 @@ class Format(NamedTuple):
     remarks: Callable[[Path, Options], list[str]] | None = None
     tell: Callable[[Path, Options], list[str]] | None = None
     takes: str = ""  # a line for --list: what of rates, times and comments is taken; every format with lists has one
+    relations: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None = None
+    site_ids: Callable[[Path, Options, dict[str, int]], Iterator[pd.DataFrame]] | None = None
+    site: str = ""  # of a catalogue with ids of several sites: whose ids it goes by if Options name none
 
 
 class Files(NamedTuple):
@@ -81,6 +90,10 @@ class Files(NamedTuple):
 
     lists: tuple[Path, ...] = ()
     titles: tuple[Path, ...] = ()
+    relations: tuple[Path, ...] = ()
+
+
+Source = tuple[Format, Files]
 
 
 def chunks_of(
@@ -156,7 +169,7 @@ def read_json(path: Path) -> Any:
 
 
 def table_of(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    """Make a chunk of ENTRY_COLUMNS or TITLE_COLUMNS of rows, in which what is not named is empty (a rate is 0)."""
+    """Make a chunk of ENTRY_COLUMNS or the like of rows, in which what is not named is empty (a rate is 0)."""
     return pd.DataFrame(
         {
             column: pd.Series(
@@ -204,6 +217,14 @@ def joined_names(*names: Any) -> str:
         if name:
             known.setdefault(name.casefold(), name)
     return " / ".join(known.values())
+
+
+def synonyms_of(names: Iterable[Any], name: str) -> str:
+    """Write other names of a title as a JSON list without those that its name (joined by " / ") has; "" for none."""
+    known = {part.casefold() for part in name.split(" / ")}
+    # what has a " / " in it is two names
+    others = [other for other in joined_names(*names).split(" / ") if other and other.casefold() not in known]
+    return json.dumps(others, ensure_ascii=False) if others else ""
 
 
 def plain(text: Any) -> str:

@@ -16,12 +16,31 @@ _MANGA = (
     "manga novel lightnovel ranobe oneshot doujin doujinshi manhwa manhua oel comic comics book literature webtoon "
     "漫画 書籍 书籍"
 )
+# what a title was made as, by the words of sites
+_TYPES = {
+    "TV": "tv tvshort",
+    "Movie": "movie",
+    "OVA": "ova oad",
+    "ONA": "ona web",
+    "Special": "special tvspecial",
+    "Music": "music",
+}
+_TYPE = {word: made for made, words in _TYPES.items() for word in words.split()}
 _KIND = {word: kind for kind, words in ((ANIME, _ANIME), (MANGA, _MANGA)) for word in words.split()}
 
 
 def kind_of(word: Any) -> str:
     """Return "anime" or "manga" (for whatever is read) by a site's word for a kind or a format, "" for any other."""
-    return _KIND.get(re.sub(r"[\W_]", "", str(word or "").casefold()), "")
+    return _KIND.get(_letters(word), "")
+
+
+def type_of(word: Any) -> str:
+    """Return TV, Movie, OVA, ONA, Special or Music by a site's word for what an anime was made as, "" for any other."""
+    return _TYPE.get(_letters(word), "")
+
+
+def _letters(word: Any) -> str:
+    return re.sub(r"[\W_]", "", str(word or "").casefold())
 
 
 def kind_in(text: str) -> str:

@@ -6,7 +6,6 @@ files take their places, interactions.tsv last, an old one of which goes first: 
 """
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,35 +15,30 @@ import pandas as pd
 from dataset.readers import KNOWN_COLUMNS
 from dataset.tables import PACKED, find_file
 from dataset.times import Unknown
-from importers.common import (
-    CHUNK,
-    ENTRY_COLUMNS,
-    TITLE_COLUMNS,
-    Files,
-    Format,
-    Options,
-    chunks_of,
-    count,
-    joined_names,
-    unmarked,
-)
+from importers.about_titles import refuse_two_sites, write_relations, write_site_ids
+from importers.common import ENTRY_COLUMNS, Options, Source, count, unmarked
 from importers.kinds import OTHER, refusal
 from importers.lists import lists_of
-from importers.nameless import PREFIX, clean_id, found_by_name
+from importers.nameless import clean_id, found_by_name
 from importers.owners import Owners, told_apart
 from importers.rows import all_or_none_in_parts, write_rows
 from importers.scale import without
-from importers.spill import cleaned, create, one_line, read, sieve, work_folder, write
-from importers.tally import Tally, among, keys_of
+from importers.spill import batches, cleaned, create, read, sieve, work_folder
+from importers.tally import among, keys_of
+from importers.titles import SPILLED_COLUMNS, bare_titles, finish_titles, left_titles, spill_titles
 from importers.users import Dropped, Rules, Users
 from runtime.files import named_write_errors
 
-ANIME, USERS, KNOWN, ROWS = FILES = "anime.tsv", "user.tsv", "known.tsv", "interactions.tsv"
+FILES = ANIME, USERS, KNOWN, RELATIONS, IDS, ROWS = (
+    "anime.tsv",
+    "user.tsv",
+    "known.tsv",
+    "relations.tsv",
+    "ids.tsv",
+    "interactions.tsv",
+)
 WORK = "converting.tmp"
-ANIME_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year")
 USER_COLUMNS = ("user_id", "username")
-
-Source = tuple[Format, Files]
 
 
 class Result(NamedTuple):
@@ -63,13 +57,15 @@ class Result(NamedTuple):
     shared: dict[str, tuple[Path, ...]] = {}  # users whose list is in several files, of which each is a whole list
     told: tuple[str, ...] = ()  # sentences of what is not as it seems: unknown times, the scale of rates
     min_rate: float | None = None  # from where on a rate is a positive, where that is not the default
+    relations: int = 0  # rows of relations.tsv
 
 
 def convert(sources: list[Source], folder: Path, options: Options, rules: Rules) -> Result:
-    """Write the files of a data folder, all of them or none; known.tsv only if there is something for it.
+    """Write the files of a data folder, all or none; known.tsv, relations.tsv and ids.tsv only if they have a row.
 
     Titles come from files of titles first, then from lists that name theirs. Of a title described more than once the
-    first tags, summary and year stay, and its names are joined. Where no file describes titles, an id is its name.
+    first tags, summary, year and type stay, and its names are joined. Where no file describes titles, an id is its
+    name.
 
     Args:
         sources: as from recognise().
@@ -81,10 +77,12 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
     Raises:
         OSError: the disk is full, the folder cannot be written to, or another process converts into it; it is as it
             was.
-        ValueError: a source is damaged, none has lists, some lists have a split and others none, or nothing is left.
+        ValueError: a source is damaged, none has lists, some lists have a split and others none, catalogues go by the
+            ids of different sites, or nothing is left.
     """
     if not any(files.lists for _, files in sources):
         raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
+    refuse_two_sites(sources, options)
     with named_write_errors(folder), work_folder(folder / WORK) as work:
         result = _convert(sources, work, with_owners(options, sources), rules)
         _put_in_place(work, folder)
@@ -122,11 +120,11 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     dropped_rows: Dropped = {}
     unknown = Unknown()
     dropped_titles: Dropped = {}
-    titles, adult, n_nameless = _spill_titles(sources, work / ANIME, options, rules, dropped_titles)
-    numbers = found_by_name(work / ANIME, ANIME_COLUMNS, titles) if n_nameless else {}
+    titles, adult, n_nameless, columns = spill_titles(sources, work / ANIME, options, rules, dropped_titles)
+    numbers = found_by_name(work / ANIME, SPILLED_COLUMNS, titles) if n_nameless else {}
     hidden = np.empty(0, np.uint64) if rules.adult else adult
     owners = Owners()
-    entries = _batches(
+    entries = batches(
         all_or_none_in_parts(
             owners.meet(file, chunk) if made.lacking is None else chunk
             for made, files in sources
@@ -159,11 +157,13 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
         )
     n_unrated = 0 if rows.scale.unrated is None else without(rows.scale.unrated, work / ROWS)
     if len(titles.keys):
-        left = _left(titles, hidden, rows.titles.keys, rules, dropped_titles)
-        _finish_titles(work / ANIME, titles, left)
+        left = left_titles(titles, hidden, rows.titles.keys, rules, dropped_titles)
+        finish_titles(work / ANIME, titles, left, columns)
     else:
         left = rows.titles.keys
-        _bare_titles(work)
+        bare_titles(work / ROWS, work / ANIME)
+    n_relations = write_relations(sources, work / RELATIONS, left, options)
+    write_site_ids(sources, work / IDS, left, options)
     n_known = _finish_known(work / KNOWN, kept, left, rules.seed)
     if not n_known:
         (work / KNOWN).unlink()
@@ -174,88 +174,8 @@ def _convert(sources: list[Source], work: Path, options: Options, rules: Rules) 
     counts = (len(kept), len(left), len(titles.keys) > 0, rows.total, rows.unrated + n_unrated, n_known)
     told = (*unknown.sentences(), *rows.scale.sentences(n_unrated))
     shared = owners.shared()
-    return Result(*counts, dropped_rows, dropped_titles, rows.parts, nameless, shared, told, rows.scale.min_rate)
-
-
-# --- titles ---
-
-
-def _spill_titles(
-    sources: list[Source], path: Path, options: Options, rules: Rules, dropped: Dropped
-) -> tuple[Tally, np.ndarray, int]:
-    """Write titles as they come; return how often each came, the ascending keys of adult ones, how many have no number.
-
-    Of a group, the first row of a title counts. A file of titles alone is a group, since another may add what it
-    lacks, and comes before the lists; the lists of a format are one together, since all say the same.
-    """
-    groups: dict[str, list[tuple[Format, Path]]] = {}
-    files = [(file in files.lists, made, file) for made, files in sources for file in files.titles]
-    for in_list, made, file in sorted(files, key=lambda entry: entry[0]):
-        groups.setdefault(made.name if in_list else str(file), []).append((made, file))
-    titles, adult, nameless = Tally(), Tally(), Tally()
-    with create(path, ANIME_COLUMNS) as out:
-        for group in groups.values():
-            met = Tally()
-            chunks = (chunk for made, file in group for chunk in chunks_of(made.titles, file, options, dropped))
-            for chunk in _batches(chunks, TITLE_COLUMNS):
-                table = chunk.assign(summary=unmarked(chunk["summary"], rules.drop_spoilers)).map(one_line)
-                table["subject_id"] = table["subject_id"].map(clean_id)
-                count(dropped, "without an id", (table["subject_id"] == "").sum())
-                table = table[table["subject_id"] != ""]
-                table = table.iloc[met.add(keys_of(table["subject_id"]))]
-                keys = keys_of(table["subject_id"])
-                titles.add(keys)
-                adult.add(keys[table["adult"] == "1"])
-                nameless.add(keys[table["subject_id"].str.startswith(PREFIX).to_numpy(bool)])
-                write(out, table[list(ANIME_COLUMNS)])
-    return titles, adult.keys, len(nameless.keys)
-
-
-def _left(titles: Tally, hidden: np.ndarray, collected: np.ndarray, rules: Rules, dropped: Dropped) -> np.ndarray:
-    """Return the keys of the titles that stay, ascending."""
-    kept = titles.keys[~among(titles.keys, hidden)]
-    count(dropped, "adult", len(titles.keys) - len(kept))
-    if rules.collected_only:
-        every, kept = kept, kept[among(kept, collected)]
-        count(dropped, "not collected by anybody", len(every) - len(kept))
-    return kept
-
-
-def _finish_titles(path: Path, titles: Tally, kept: np.ndarray) -> None:
-    """Leave out what is not wanted, and make one of the rows of a title described more than once."""
-    again, repeats = titles.keys[titles.counts > 1], []
-
-    def once(table: pd.DataFrame) -> np.ndarray:
-        keys = keys_of(table["subject_id"])
-        wanted, repeated = among(keys, kept), among(keys, again)
-        repeats.append(table[wanted & repeated])
-        return wanted & ~repeated
-
-    sieve(path, ANIME_COLUMNS, once)
-    with path.open("a", encoding="utf-8", newline="") as out:
-        write(out, _merged(pd.concat(repeats)))
-
-
-def _merged(table: pd.DataFrame) -> pd.DataFrame:
-    """Make one row of those with the same subject_id: all names, and of the rest what is first filled in."""
-    empty = {"summary": "", "year": "", "tags_name": "[]"}
-    cells = table.assign(**{column: table[column].mask(table[column] == nothing) for column, nothing in empty.items()})
-    found = cells.groupby("subject_id", sort=False).agg(
-        {
-            "name": lambda names: joined_names(*(name for joined in names for name in joined.split(" / "))),
-            **dict.fromkeys(("tags_name", "summary", "year"), "first"),
-        }
-    )
-    return found.fillna(empty).reset_index()[list(ANIME_COLUMNS)]
-
-
-def _bare_titles(work: Path) -> None:
-    """Write titles of which nothing is known but that they are in the rows; the id stands for the name."""
-    known = Tally()
-    with create(work / ANIME, ANIME_COLUMNS) as out:
-        for table in read(work / ROWS):
-            ids = table["subject_id"].iloc[known.add(keys_of(table["subject_id"]))]
-            write(out, pd.DataFrame({"subject_id": ids, "name": ids, "tags_name": "[]", "summary": "", "year": ""}))
+    more = (rows.parts, nameless, shared, told, rows.scale.min_rate, n_relations)
+    return Result(*counts, dropped_rows, dropped_titles, *more)
 
 
 # --- rows ---
@@ -300,16 +220,3 @@ def _finish_known(path: Path, users: np.ndarray, titles: np.ndarray, seed: int) 
 
     sieve(path, KNOWN_COLUMNS, of_both)
     return sum(stay)
-
-
-def _batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
-    """Join small chunks, as of a page each, to some of CHUNK rows or more."""
-    waiting, n_rows = [], 0
-    for chunk in chunks:
-        waiting.append(chunk[list(columns)])
-        n_rows += len(chunk)
-        if n_rows >= CHUNK:
-            yield pd.concat(waiting, ignore_index=True)
-            waiting, n_rows = [], 0
-    if n_rows:
-        yield pd.concat(waiting, ignore_index=True)

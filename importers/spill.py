@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -64,10 +64,23 @@ def read(path: Path) -> Iterator[pd.DataFrame]:
 
 
 def sieve(path: Path, columns: tuple[str, ...], chosen: Callable[[pd.DataFrame], np.ndarray]) -> None:
-    """Leave out of a file all rows but the chosen ones."""
+    """Leave out of a file all rows but the chosen ones, and all columns but those named."""
     before = path.with_name(f"{path.name}.all")
     path.replace(before)
     with create(path, columns) as out:
         for table in read(before):
-            write(out, table[chosen(table)])
+            write(out, table.loc[chosen(table), list(columns)])
     before.unlink()
+
+
+def batches(chunks: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+    """Join small chunks, as of a page each, to some of CHUNK rows or more; a column that one lacks is empty in it."""
+    waiting, n_rows = [], 0
+    for chunk in chunks:
+        waiting.append(chunk.reindex(columns=list(columns), fill_value=""))
+        n_rows += len(chunk)
+        if n_rows >= CHUNK:
+            yield pd.concat(waiting, ignore_index=True)
+            waiting, n_rows = [], 0
+    if n_rows:
+        yield pd.concat(waiting, ignore_index=True)

@@ -19,6 +19,8 @@ OF_TEN, OF_FIVE = (
     ("bangumi", "mal", "anilist", "shikimori", "yamtrack"),
     ("movielens", "amazon"),
 )  # formats whose rates have a known maximum
+# formats -> the site whose numbers their titles go by
+SITES = {"mal": "myanimelist", "shikimori": "myanimelist", "anilist": "myanimelist", "bangumi": "bangumi"}
 
 
 class Collected(NamedTuple):
@@ -72,14 +74,15 @@ def shown_unknown(unknown: list[str]) -> str:
 def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "") -> Collected:
     """Find the titles of a list, as from importers.read_export, among those of a run, and say what they tell.
 
-    A title is found by its id, or by another site's id where the list has one. Ids whose names mostly belong to other
+    Where the data have an ids.tsv with ids of the list's site, these decide. Else a title is found by its id, or by
+    another site's id where the list has one. Ids whose names mostly belong to other
     titles of the run are those of another site, and count for nothing; then, and where there is no id, a title is found
     by its name, where exactly one title has it and the marks at its end, which tell seasons apart. Titles that are
     wished for say nothing. Those dropped are disliked, whatever their rate. Rates are brought to the scale of the data.
     Where the run uses no rates, titles that were dropped or rated below min_rate say nothing either. Of entries of the
     same title the newest counts, and one that says something before one that does not.
     """
-    found, by_name, notes = _matched(run, rows)
+    found, by_name, notes = _matched(run, rows, format_name)
     top = next((top for top, names in ((10.0, OF_TEN), (5.0, OF_FIVE)) if format_name.startswith(names)), None)
     rates = rows["rate"].to_numpy(float)
     rates = on_the_scale(run, rates, top_of(rates) if top is None else top)
@@ -118,13 +121,14 @@ def _tastes(counted: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _matched(run: FinishedRun, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def _matched(run: FinishedRun, rows: pd.DataFrame, format_name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Find the titles of a list: (n,) rows, -1 for none; (n,) bool, found by name alone; sentences on what is doubtful.
 
     See match_user_list.
     """
     named, but_for_marks = _rows_by_name(run, rows["name"])
-    found, has_id, notes = np.full(len(rows), -1), np.zeros(len(rows), bool), []
+    found, has_id = _rows_by_site(run, rows, format_name)
+    notes = []
     for column in ("subject_id", "other_id"):
         # where the run has the numbers of one site, it has other works under those of the other
         if column not in rows or (found >= 0).any():
@@ -140,6 +144,25 @@ def _matched(run: FinishedRun, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarr
     if len(near := np.flatnonzero((found < 0) & (but_for_marks >= 0) & ~has_id)):
         notes.append(_told_apart(run, rows["name"].iloc[near[0]], but_for_marks[near[0]], len(near)))
     return np.where(by_name, named, found), by_name, tuple(notes)
+
+
+def _rows_by_site(run: FinishedRun, rows: pd.DataFrame, format_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Find the titles of a list by the ids of its site, as ids.tsv has them: (n,) title rows, -1 for none.
+
+    Then (n,) bool: whose id is one of the data's own site, so that it alone decides.
+    """
+    found = np.full(len(rows), -1)
+    site = next((site for start, site in SITES.items() if format_name.startswith(start)), "")
+    for column, of in (("subject_id", site), ("other_id", "anilist")):
+        if site and run.site_rows and column in rows:
+            # "anilist:1" names its site
+            keys = [tuple(raw.split(":", 1)) if ":" in raw else (of, raw) for raw in rows[column]]
+            found = np.where(found < 0, [run.site_rows.get(key, -1) for key in keys], found)
+    theirs = [run.dataset.raw_item_ids[row] == raw for (of, raw), row in run.site_rows.items() if of == site]
+    if (found >= 0).any() and all(theirs):
+        own = np.array([run.item_rows.get(raw, -1) for raw in rows["subject_id"]], int)
+        return np.where(found < 0, own, found), (rows["subject_id"] != "").to_numpy()
+    return found, np.zeros(len(rows), bool)
 
 
 def _strange(run: FinishedRun, entry: pd.Series, column: str, item: int) -> str:

@@ -5,7 +5,8 @@
 
 FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder or a zip; several may be of different
 formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
-list holds stays: that new titles can be recommended from their text is the point.
+list holds stays: that new titles can be recommended from their text is the point. Relations between titles go to
+relations.tsv, ids of titles on other sites to ids.tsv.
 
 A split as published (MMRec's x_label, RecBole's NAME.train.inter and so on, train.txt and test.txt of LightGCN, the
 matrices of RLMRec) arrives in the column part of interactions.tsv, and main.py takes it as it is.
@@ -26,8 +27,8 @@ import numpy as np
 
 from dataset.readers import find_file
 from importers import FORMATS, recognise
-from importers.common import POSITIVE, STATUSES, Options, remarks_of
-from importers.pipeline import FILES, KNOWN, Result, Source, convert, is_unfinished, with_owners
+from importers.common import POSITIVE, STATUSES, Options, Source, remarks_of
+from importers.pipeline import FILES, KNOWN, RELATIONS, Result, convert, is_unfinished, with_owners
 from importers.users import Rules
 from runtime.cli import Flags, named_encoding, run_script, whole_number
 from runtime.encodings import unmarked_text_in
@@ -71,7 +72,10 @@ def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
     """Recognise sources, each once, and say what they are."""
     sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
     for path, (made, files) in sources.items():
-        log.info(f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}")
+        relations = f", of relations: {len(files.relations):,}" * bool(files.relations)
+        log.info(
+            f"{path}: {made.name}; files of lists: {len(files.lists):,}, of titles: {len(files.titles):,}{relations}"
+        )
         for file in dict.fromkeys((*files.lists, *files.titles)) if made.tell else ():
             for line in made.tell(file, options):
                 log.info(line)
@@ -117,6 +121,8 @@ def convert_summary(result: Result, folder: Path) -> str:
     ]
     if result.known:
         lines.append(f"{KNOWN}: {result.known:,} rows of other statuses, no positives and not recommended back")
+    if result.relations:
+        lines.append(f"{RELATIONS}: {result.relations:,} relations between titles")
     if any(result.nameless):
         by_name, own = result.nameless
         lines.append(
@@ -183,6 +189,8 @@ def main() -> None:
     flags.add_argument("--columns", default="", metavar="OURS=THEIRS,...", help=columns_help)
     lines_help = "of train.txt: a user and all their items, or user, item, weight; auto: as they look"
     flags.add_argument("--text_lines", choices=("auto", "items", "triples"), default="auto", help=lines_help)
+    site_help = "whose ids titles go by in a catalogue of several sites: that of the lists (--list says the default)"
+    flags.add_argument("--site", default="", metavar="NAME", help=site_help + ", such as myanimelist, anilist, bangumi")
     asked = flags.parse_args()
     if not asked.overwrite:
         refuse_to_overwrite(asked.out)
@@ -190,7 +198,7 @@ def main() -> None:
     rules = Rules(
         statuses, asked.users, asked.seed, asked.min_rows, adult, asked.collected_only, asked.spoilers == "drop"
     )
-    options = Options(asked.user, named_columns(asked.columns), asked.text_lines)
+    options = Options(asked.user, named_columns(asked.columns), text_lines=asked.text_lines, site=asked.site)
     try:
         with unmarked_text_in(asked.encoding):
             sources = sources_of(asked.format, asked.sources, options)

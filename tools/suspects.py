@@ -29,7 +29,7 @@ DAY, EARLIEST = 86_400, 631_152_000  # seconds; 1990-01-01
 SHARED, MANY_ROWS = 0.05, 50  # a time of so many of the rows with one looks like a placeholder
 SINGLE, SINGLE_NOTE = "users with a single title", "they stay in train and are in no figure"
 MANY, MANY_NOTE = "users who have more than half of all titles", "or is it a program?"
-FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "known.tsv", "relations.tsv", *TEXT_FILES, VALID_FILE)
+FILES = ("anime.tsv", "interactions.tsv", "user.tsv", "known.tsv", "relations.tsv", "ids.tsv", *TEXT_FILES, VALID_FILE)
 MOST_WRONG, PATIENCE_S = 50, 60
 
 

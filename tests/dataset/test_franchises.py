@@ -92,6 +92,22 @@ def test_a_guest_makes_no_franchise_and_a_summary_is_an_extra() -> None:
     assert found.is_extra.tolist() == [False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("second", "relations", "groups"),
+    [
+        ("Kaizen Red", relation(1, 0, "other"), [0, 0]),
+        ("Kaizen Red", relation(0, 2, "other"), [0, 1]),
+        ("Monster", relation(1, 0, "other"), [0, 1]),
+    ],
+)
+def test_a_relation_of_no_stated_kind_speaks_for_names_with_words_in_common(
+    second: str, relations: np.ndarray, groups: list[int]
+) -> None:
+    collected = {user: [0, 1] if user < 15 else [1] if user < 30 else [0] if user < 60 else [2] for user in range(400)}
+    found = franchises_of(titles(["Kaizen Blue", second, "Naruto"], collected, relations=relations))
+    assert found.groups[:2].tolist() == groups
+
+
 # --- in order ---
 
 

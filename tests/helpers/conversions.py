@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, table_of
+from dataset.relations import COLUMNS
+from importers.common import ENTRY_COLUMNS, MORE_TITLE_COLUMNS, TITLE_COLUMNS, Files, Format, Options, Source, table_of
 from importers.pipeline import Result, convert
 from importers.users import Rules
 
@@ -40,9 +41,21 @@ def source(
         "made for a test",
         lambda path: None,
         tables(entries or [], ENTRY_COLUMNS),
-        tables(titles or [], TITLE_COLUMNS),
+        tables(titles or [], (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS)),
     )
     return made, Files(lists, of_titles)
+
+
+def with_relations(rows: list[tuple[str, str, str]], titles: str = "abc", chunk: int = 2) -> Source:
+    """Make a source with a list and relations."""
+    made, files = source([entry("u", one, 8) for one in titles], [title(one) for one in titles])
+
+    def relations(path: Path, options: Options, dropped: dict[str, int]) -> Iterator[pd.DataFrame]:
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            yield table_of([dict(zip(COLUMNS, row, strict=True)) for row in part], COLUMNS)
+
+    return made._replace(relations=relations), files._replace(relations=(Path("made relations"),))
 
 
 def converted(folder: Path, *sources: tuple[Format, Files], **rules: Any) -> Result:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from importers import amazon
+from importers.common import Files
 from tests.helpers.import_samples import NO_OPTIONS, all_of, amazon_2018, amazon_2023, found, lists_of, titles_of, write
 
 AMAZON = {made.name.removeprefix("amazon-"): made for made in amazon.FORMATS}
@@ -55,7 +56,7 @@ def test_a_first_line_longer_than_what_is_read_of_it(tmp_path: Path) -> None:
     review = {"rating": 5.0, "title": "t", "text": "x" * 50_000, "images": [], "parent_asin": "B0", "user_id": "A"}
     product = {"main_category": "Books", "title": "t", "features": ["x" * 50_000], "parent_asin": "B0"}
     folder = write(tmp_path, reviews__jsonl=json.dumps(review) + "\n", meta__jsonl=json.dumps(product) + "\n")
-    assert found(AMAZON["2023"], folder) == ((folder / "reviews.jsonl",), (folder / "meta.jsonl",))
+    assert found(AMAZON["2023"], folder) == Files((folder / "reviews.jsonl",), (folder / "meta.jsonl",))
     assert lists_of(AMAZON["2023"], folder)["user_id"].tolist() == ["A"]
 
 

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from importers import anilist, read_export, recognise
-from importers.common import ENTRY_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
+from importers.common import ENTRY_COLUMNS, MORE_TITLE_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
+
+COLUMNS = (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS)
 
 
 def entry(number: int = 20, mal: int | None = 120, **more: Any) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def read(folder: Path, answer: Any, options: Options = NO_OPTIONS) -> tuple[pd.D
     dropped: dict[str, int] = {}
     chunks = list(anilist.lists(path, options, dropped))
     assert all(tuple(chunk.columns) == ENTRY_COLUMNS for chunk in chunks)
-    assert all(tuple(chunk.columns) == TITLE_COLUMNS for chunk in anilist.titles(path, options, {}))
+    assert all(tuple(chunk.columns) == COLUMNS for chunk in anilist.titles(path, options, {}))
     return pd.concat(chunks, ignore_index=True), dropped
 
 
@@ -65,7 +67,16 @@ def test_an_answer_is_known_and_read_wrapped_or_not(tmp_path: Path, wrap: Any) -
     ]
     titles = pd.concat(made.titles(files.titles[0], NO_OPTIONS, {}))
     assert titles.to_numpy().tolist() == [
-        ["120", "Fruits Basket / フルーツバスケット", '["Drama"]', "A girl.\n\n(Source: ANN & others)", "2001", ""]
+        [
+            "120",
+            "Fruits Basket / フルーツバスケット",
+            '["Drama"]',
+            "A girl.\n\n(Source: ANN & others)",
+            "2001",
+            "",
+            "",
+            "",
+        ]
     ]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from importers import bangumi, bangumi_tables, read_export, recognise
-from importers.common import CHUNK, ENTRY_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
+from importers.common import CHUNK, ENTRY_COLUMNS, MORE_TITLE_COLUMNS, NO_OPTIONS, TITLE_COLUMNS, Options
 from runtime.cli import run_script
 from tools import convert
 
@@ -60,8 +60,9 @@ def lines(*subjects: dict[str, Any]) -> bytes:
 def all_of(reader: Any, path: Path, options: Options = NO_OPTIONS) -> tuple[pd.DataFrame, dict[str, int]]:
     dropped: dict[str, int] = {}
     chunks = list(reader(path, options, dropped))
-    columns = ENTRY_COLUMNS if reader.__name__.endswith("lists") else TITLE_COLUMNS
-    assert all(tuple(chunk.columns) == columns for chunk in chunks)
+    titles = (TITLE_COLUMNS, (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS))
+    columns = (ENTRY_COLUMNS,) if reader.__name__.endswith("lists") else titles
+    assert all(tuple(chunk.columns) in columns for chunk in chunks)
     return pd.concat(chunks, ignore_index=True), dropped
 
 
@@ -98,8 +99,10 @@ def test_a_dump_is_known_and_read_in_every_form(dump: Path) -> None:
             'A "story".\n\nOn Aqua.',
             "2005",
             "",
+            "",
+            "TV",
         ],
-        ["10", "ARIA The ANIMATION", "[]", "", "", "1"],
+        ["10", "ARIA The ANIMATION", "[]", "", "", "1", "", "TV"],
     ]
     assert dropped == {}
 
@@ -130,11 +133,17 @@ def test_a_name_that_looks_like_a_tag_stays(tmp_path: Path) -> None:
         ("{{Infobox\n|别名=\n|话数= 13\n}}", []),
         ("", []),
         ("{{Infobox\n|别名={\n}\n}}", []),
-        ("|别名={\n" + "".join(f"[n{n}]\n" for n in range(9)) + "}", ["n0", "n1", "n2", "n3", "n4"]),
+        ("|别名={\n" + "".join(f"[n{n}]\n" for n in range(9)) + "}", [f"n{n}" for n in range(9)]),
     ],
 )
 def test_aliases_of_an_infobox(infobox: str, expected: list[str]) -> None:
     assert bangumi.aliases(infobox) == expected
+
+
+def test_five_aliases_are_part_of_the_name_and_the_others_synonyms() -> None:
+    title = bangumi.title_of(subject(infobox="|别名={\n" + "".join(f"[n{n}]\n" for n in range(7)) + "}", platform=None))
+    assert title["name"] == "水星领航员 / ARIA The ANIMATION / n0 / n1 / n2 / n3 / n4"
+    assert (title["synonyms"], title["type"]) == ('["n5", "n6"]', "")
 
 
 def test_the_year_is_that_of_the_infobox_where_there_is_no_date() -> None:
@@ -282,7 +291,7 @@ def test_a_page_is_read(tmp_path: Path) -> None:
     assert dropped == {"of other kinds than anime": 1, "of an unknown status": 1}
     titles, _ = all_of(made.titles, path)
     assert titles["subject_id"].tolist() == ["8", "10", "11", "12", "14"]
-    assert titles.iloc[0].tolist() == ["8", "水星 / ARIA", '["日常"]', "s" * 9000, "2005", ""]
+    assert titles.iloc[0].tolist() == ["8", "水星 / ARIA", '["日常"]', "s" * 9000, "2005", "", "", ""]
 
 
 @pytest.mark.parametrize(

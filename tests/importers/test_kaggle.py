@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from importers import kaggle, sheets
-from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS
+from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files
 from tests.helpers.import_samples import (
     NO_OPTIONS,
     all_of,
@@ -129,7 +129,7 @@ def test_2018_cleaned_files_go_before_raw_ones(tmp_path: Path) -> None:
     folder = kaggle_2018(tmp_path)
     for raw, cleaned in (("UserAnimeList", "animelists_cleaned"), ("AnimeList", "anime_cleaned")):
         (folder / f"{cleaned}.csv").write_bytes((folder / f"{raw}.csv").read_bytes())
-    assert found(SET["2018"], folder) == ((folder / "animelists_cleaned.csv",), (folder / "anime_cleaned.csv",))
+    assert found(SET["2018"], folder) == Files((folder / "animelists_cleaned.csv",), (folder / "anime_cleaned.csv",))
 
 
 def test_2023_unknown_is_missing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from importers import amazon, kaggle, movielens, recbole
 from importers import pairs as module
-from importers.common import Format, Options
+from importers.common import Files, Format, Options
 from tests.helpers.import_samples import SAMPLES, all_of, found, lists_of, pairs, titles_of, write
 
 PAIRS = module.FORMATS[0]
@@ -39,7 +39,7 @@ def test_delimiters_are_told(tmp_path: Path, delimiter: str) -> None:
 
 def test_any_header_when_options_name_the_columns(tmp_path: Path) -> None:
     path = write(tmp_path, t__csv="wer,was,wie,titel\n7,a,3,Akira\n8,a,,Akira\n") / "t.csv"
-    assert found(PAIRS, path) == ((path,), (path,))
+    assert found(PAIRS, path) == Files((path,), (path,))
     options = Options(columns={"user_id": "wer", "subject_id": "was", "rate": "wie", "name": "titel"})
     assert all_of(PAIRS.lists, path, options)["rate"].tolist() == [3, 0]
     assert all_of(PAIRS.titles, path, options)["name"].tolist() == ["Akira"]
@@ -130,7 +130,7 @@ def test_blank_lines_and_spaces_around_cells_are_nothing(tmp_path: Path) -> None
 
 def test_a_table_of_titles_alone_has_no_lists(tmp_path: Path) -> None:
     path = write(tmp_path, t__csv="item_id,title\n1,Akira\n") / "t.csv"
-    assert found(PAIRS, path) == ((), (path,))
+    assert found(PAIRS, path) == Files((), (path,))
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,12 @@ def test_each_format_knows_its_own_folder_and_files_and_no_others(tmp_path: Path
     owner = sample.split()[0]
     files = FORMATS[owner].find(folder)
     if asked == owner:
-        assert all(files)
+        assert files.lists
+        assert files.titles
         for path in files.lists:
             assert FORMATS[asked].find(path).lists == (path,)
         for path in files.titles:
-            assert FORMATS[asked].find(path) == ((), (path,))
+            assert FORMATS[asked].find(path) == Files((), (path,))
     else:
         for path in (folder, *files.lists, *files.titles):
             assert FORMATS[asked].find(path) is None, f"{asked} takes {path.name} of {owner} for its own"

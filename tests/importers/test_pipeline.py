@@ -228,7 +228,6 @@ def crowd(n_users: int = 60) -> list[dict[str, Any]]:
 def test_a_sample_does_not_depend_on_chunks_or_the_order_of_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, min_rows: int
 ) -> None:
-    monkeypatch.setattr("importers.pipeline.CHUNK", chunk)
     monkeypatch.setattr("importers.spill.CHUNK", chunk)
     rows = crowd()
     converted(tmp_path / "one", source(rows), users=8, min_rows=min_rows)
@@ -303,7 +302,6 @@ def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
         return used
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("importers.pipeline.CHUNK", 500)
         patch.setattr("importers.spill.CHUNK", 500)
         peak(2)
         assert peak(40) < 1.5 * peak(4)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from web.report_files import Saved
-from web.report_parts import Part, figure_lines, row_bars, table
+from web.report_parts import Part, figure_lines, kind_bars, row_bars, table
 
 KINDS = ("discovery", "continuing")
 
@@ -16,10 +16,13 @@ def by_franchise(saved: Saved) -> list[Part]:
     metric, k = saved.metric, saved.metric.partition("@")[2]
     paths = {f"{kind} {key}": (kind, key) for key in (metric, f"Recall@{k}") for kind in KINDS}
     paths |= {f"{name}@{k}": ("lists", f"{name}@{k}") for name in ("known", "franchises", "ahead", "collectors")}
-    charts = [row_bars(f"{kind} {metric}", rows, "franchises", kind, metric) for kind in KINDS]
+    if saved.compared:
+        charts = [row_bars(f"{kind} {metric}", rows, "franchises", kind, metric) for kind in KINDS]
+    else:
+        charts = [kind_bars(f"test {metric}", rows[0], {kind: ("franchises", kind, metric) for kind in KINDS})]
     caption = f"Franchises, among the titles that someone collected in train: {_counts(rows[0]['franchises'])}"
     return [
-        *([{"charts": charts}] if saved.compared else []),
+        {"charts": charts},
         table(caption, ["row", *paths], figure_lines(rows, "franchises", paths)),
         *({"text": text} for text in _explained(k)),
     ]

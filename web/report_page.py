@@ -42,8 +42,8 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section("Test metrics", headline, "rows"),
     Section("Comparison", comparison, "rows"),
+    Section("Test metrics of the best rows", headline, "rows"),
     Section("What people rated", by_rates, "rows"),
     Section("Franchises", by_franchise, "rows"),
     Section("Head, tail and new titles", title_groups, "rows", "test figures"),

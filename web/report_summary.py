@@ -29,11 +29,11 @@ PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
 
 
 class Yardstick(NamedTuple):
-    """What a figure is measured by: a baseline, its row, and where the row came from."""
+    """What a figure is measured by: a baseline, its row, and how it was picked."""
 
     name: str
     row: Row
-    told: str  # after its name in a sentence
+    told: str  # after its figure in a sentence
 
 
 def summary_of(saved: Saved) -> dict[str, Any] | None:
@@ -73,7 +73,7 @@ def yardsticks(saved: Saved) -> list[Yardstick]:
     found = []
     if closed:
         best = max(closed, key=lambda row: row["valid"][saved.metric]["mean"])
-        found.append(Yardstick(best["tag"], best, ", the baseline that is best on valid"))
+        found.append(Yardstick(best["tag"], best, "; of the baselines the best on valid"))
     beside = {
         name: {"tag": name, "n_seeds": 1, "warm": spread([figures])}
         for name, figures in ((saved.metrics or {}).get("beside") or {}).items()
@@ -95,8 +95,8 @@ def result(saved: Saved, row: Row, marks: list[Yardstick]) -> str:
         is_tested = row.get("rival") == mark.name and row.get("p_rival") is not None
         more = f"; p {p_text(row['p_rival'])}" if is_tested else ""
         parts.append(
-            f"{_ahead(own['mean'], number['mean'])} {mark.name} ({mean_and_sd(number, mark.row['n_seeds'])}{more})"
-            f"{mark.told}"
+            f"{_ahead(own['mean'], number['mean'])} {mark.name} "
+            f"({mean_and_sd(number, mark.row['n_seeds'])}{more}{mark.told})"
         )
     return f"{start}: {' and '.join(parts)}." if parts else f"{start}."
 
@@ -174,8 +174,8 @@ def _facts(saved: Saved, row: Row) -> dict[str, str]:
         model = f"{model}; {rows}" if saved.metrics else rows
     counts = [f"{data[key]:,} {name}" for key, name in DATA.items() if data.get(key)]
     parts = [f"{data[key]:,} {key.replace('_', ' ')}" for key in PARTS if data.get(key)]
-    where = Path(config.get("data_dir", "")).resolve().name if config.get("data_dir") else "data"
-    told = f"{where}: {', '.join(counts)}; split {data.get('split', '?')}: {', '.join(parts)}" if data else where
+    where = f" in {Path(config['data_dir']).resolve().name}" if "data_dir" in config else ""
+    told = f"{', '.join(counts)}{where}; split {data.get('split', 'unknown')}: {', '.join(parts)}"
     return {"Run": model, "Data": told}
 
 

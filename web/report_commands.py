@@ -40,7 +40,9 @@ def _shared(saved: Saved) -> dict[str, Any]:
     configs = {tag: run["config"] for tag, run in saved.runs.items() if "config" in run and "point" not in run}
     own = {key for row in saved.compared for key in row["overrides"]} | {"saved_dir", "vectors_dir"}
     first = next(iter(configs.values()), {})
-    shared = {key: first[key] for key in first if all(config.get(key) == first[key] for config in configs.values())}
+    shared = {
+        key: first[key] for key in first if all((key, first[key]) in config.items() for config in configs.values())
+    }
     return {key: value for key, value in shared.items() if key not in own} | {"saved_dir": str(saved.folder)}
 
 

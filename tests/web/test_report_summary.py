@@ -56,6 +56,7 @@ def test_the_command_of_the_run_brings_its_settings_again(saved: Path) -> None:
 
 
 def test_further_commands_have_the_settings_of_the_run(alone: Path) -> None:
+    shutil.rmtree(alone / "tuning")
     text, _ = page_of(alone)
     line = re.search(r"<code>(python tune.py .*?)</code>", text).group(1)
     wanted = {**read(alone / "metrics.json")["config"], "saved_dir": str(alone)}  # where the folder is now
@@ -81,14 +82,14 @@ def test_what_was_not_computed_is_said_with_the_command_that_does(alone: Path) -
     (alone / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     assert sentence(alone) == f"NDCG@20 {metrics['warm']['NDCG@20']:.4f} among titles with a history."
     assert "No closed form was computed beside this run; this computes them: <code>python run_abl" in page_of(alone)[0]
-    change(alone, config=metrics["config"] | {"calibrate": True, "refit": True})
+    change(alone, config=metrics["config"] | {"calibrate": True, "refit": True}, refit={"positives": 1})
     text, _ = page_of(alone)
     line = re.search(r"whose model has both in it; this computes them: <code>(.*?)</code>", text).group(1)
     assert line.startswith("python run_ablation.py --only popularity,ease,ease_text,sum-both ")
     assert "--calibrate true" in line
     assert "--refit" not in line  # which cannot be compared
-    change(alone, config=metrics["config"], beside={"popularity": beside["popularity"]})
-    change(alone, data=metrics["data"] | {"items": 20_000})
+    (alone / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    change(alone, beside={"popularity": beside["popularity"]}, data=metrics["data"] | {"items": 20_000})
     assert "EASE was not computed beside this run: with more than 12,000 titles" in page_of(alone)[0]
 
 

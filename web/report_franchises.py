@@ -15,7 +15,7 @@ def by_franchise(saved: Saved) -> list[Part]:
         return []
     metric, k = saved.metric, saved.metric.partition("@")[2]
     paths = {f"{kind} {key}": (kind, key) for key in (metric, f"Recall@{k}") for kind in KINDS}
-    paths |= {f"{name}@{k}": ("lists", f"{name}@{k}") for name in ("known", "franchises", "ahead", "collectors")}
+    of_lists = {f"{name}@{k}": ("lists", f"{name}@{k}") for name in ("known", "franchises", "ahead", "collectors")}
     if saved.compared:
         charts = [row_bars(f"{kind} {metric}", rows, "franchises", kind, metric) for kind in KINDS]
     else:
@@ -24,6 +24,7 @@ def by_franchise(saved: Saved) -> list[Part]:
     return [
         {"charts": charts},
         table(caption, ["row", *paths], figure_lines(rows, "franchises", paths)),
+        table(f"The first {k} titles of lists", ["row", *of_lists], figure_lines(rows, "franchises", of_lists)),
         *({"text": text} for text in _explained(k)),
     ]
 

@@ -106,6 +106,8 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
         return end_again(done, config, dataset)
     selected = selection_of(measured) if measured else choose_before_training(dataset, vectors, config, device)
     settings = resolved(config, selected)
+    if measured:
+        log.info(f"measured; training once more, on {dataset.train.nnz:,} positives, to epoch {measured['epoch']}")
     model = build_model(dataset, vectors, settings, device)
     fitted = fit(model, dataset, settings, identity, selected, measured=measured)
     before = model.embeddings() if knows_more_before_test(model, dataset) else None
@@ -156,7 +158,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     metrics["code"] = trained.checkpoint.get("code", {})
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
-    write_page(saved, asked, dataset)
+    write_page(saved, dataset)
     return metrics
 
 
@@ -206,14 +208,14 @@ def end(saved: Path, metrics: dict[str, Any], dataset: Dataset) -> None:
     by_user = [USER_METRICS] if (saved / USER_METRICS).exists() else []
     manifest.record(saved, metrics["run"], *OUTPUTS, *by_user)
     (saved / CHECKPOINT).unlink(missing_ok=True)
-    write_page(saved, metrics["config"], dataset)
+    write_page(saved, dataset)
 
 
 def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
     """Write what a kill at its end left out of a finished run, and lists of another length if they are asked for."""
     saved, k = Path(config["saved_dir"]), config["recommend_k"]
     if rank() == 0 and not (saved / PAGE).exists():
-        write_page(saved, config, dataset)
+        write_page(saved, dataset)
     if done["config"]["recommend_k"] == k:
         log.info(f"{saved}: this run is finished; nothing is left to do (to run it again: --resume never)")
         return done
@@ -223,17 +225,13 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
     if rank() == 0:
         write_json(saved / "metrics.json", metrics)
         manifest.record_again(saved, "metrics.json")
-        write_page(saved, config, dataset)
+        write_page(saved, dataset)
     return metrics
 
 
-def write_page(saved: Path, config: dict[str, Any], dataset: Dataset) -> None:
-    """Write the page of a run; with refit it is that of the measured run, which has the figures."""
-    if config["refit"]:
-        with atomic_write(saved / PAGE) as page:
-            page.write((saved / "measured" / PAGE).read_bytes())
-    else:
-        write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+def write_page(saved: Path, dataset: Dataset) -> None:
+    """Write the page of a run."""
+    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
 
 
 def facts(dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:

@@ -159,11 +159,13 @@ def _one_epoch(
 def _evaluated(state: dict[str, Any], model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> str:
     """Evaluate the epoch that has ended on valid, keep it in the state if it is the best, and say how it did."""
     valid, metric = valid_metrics(model, dataset, config), config["early_stop_metric"]
-    state["history"][-1] |= valid
     # without valid rows there is nothing to choose by, and the last epoch stays
     better = not dataset.valid.nnz or state["best"] is None or valid[metric] > state["best"]["valid"][metric]
     if better:
         state["best"] = {"state_dict": state["model"], "epoch": state["epoch"], "valid": valid}
+    if not dataset.valid.nnz:  # whose figures are 0, and no figures
+        return ""
+    state["history"][-1] |= valid
     return f"  valid {metric} {valid[metric]:.4f}{' *' if better else ''}"
 
 

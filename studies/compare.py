@@ -26,8 +26,8 @@ from evaluation.tables import as_markdown
 from runtime.cli import Flags, run_script
 from runtime.files import atomic_write
 from studies.compared_runs import read_rows, rows_against
-from web.report_figures import all_metrics, groups
-from web.report_files import Saved, read_json
+from web.report_figures import all_metrics, groups, title_groups
+from web.report_files import Saved, history_of
 from web.report_page import rendered
 from web.report_parts import Part, row_bars, table
 from web.report_rated import by_rates
@@ -58,14 +58,15 @@ def reference(results: dict[str, list[Result]], against: Path | None) -> str:
 def write_page(folder: Path, rows: list[Row], results: dict[str, list[Result]]) -> Path:
     """Write compare.html: the tables, charts of the metrics, learning curves, and how the settings differ."""
     first = {label: runs[0] for label, runs in results.items()}
-    histories = {label: read_json(Path(run["folder"]) / "history.jsonl", by_line=True) for label, run in first.items()}
+    histories = {label: history_of(Path(run["folder"]), run) for label, run in first.items()}
     known = {label: epochs for label, epochs in histories.items() if epochs}
     saved = Saved(folder, {}, None, None, rows, first, known, None, None)
     sections = {
         "Test metrics": metrics(rows),
         "Learning curves": curves(saved) if known else [{"text": "None of the runs has epochs."}],
         **({"What people rated": rated} if (rated := by_rates(saved)) else {}),
-        "User and item groups": groups(saved),
+        "User groups": groups(saved),
+        "Head, tail and new titles": title_groups(saved),
         "Settings": settings(saved),
         "All metrics": all_metrics(saved),
         "Provenance": provenance(saved),

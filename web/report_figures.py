@@ -4,15 +4,19 @@ from typing import Any
 
 from evaluation.baselines import BASELINES
 from evaluation.comparisons import figure_at
+from evaluation.significance import spread
 from evaluation.tables import gain_and_p, mean_and_sd
+from web.charts import bars
 from web.report_files import THIS_RUN, Saved
-from web.report_parts import Part, Row, missing, row_bars, table, union, written
+from web.report_parts import Part, Row, row_bars, table, union, written
 
 
 def headline(saved: Saved) -> list[Part]:
-    """Set the test metrics of this run next to those of the rows that are best on valid."""
+    """Set the test metrics of this run next to those of the rows that are best on valid, where there are others."""
+    if not saved.compared:
+        return []
     columns = {f"{THIS_RUN}, epoch {saved.metrics['epoch']}": saved.this_run} if saved.this_run else {}
-    for kind in ("best row", "best baseline") if saved.compared else ():
+    for kind in ("best row", "best baseline"):
         rows = [row for row in saved.rows if (row["tag"] in BASELINES) == (kind == "best baseline")]
         if rows:
             best = max(rows, key=lambda row: row["valid"][saved.metric]["mean"])
@@ -28,14 +32,13 @@ def headline(saved: Saved) -> list[Part]:
         "pairs ranked among the titles that someone collected in train; test: among all titles"
     )
     lines = [[name, *(text.get(name, "-") for text in texts)] for name in names]
-    parts = [table(caption, ["metric", *columns], lines, "headline")]
-    if all(row["n_seeds"] == 1 for row in saved.rows):
-        parts.append(missing("No standard deviations yet", "python run_ablation.py --seeds 3"))
-    return parts if saved.this_run else [*parts, missing("No run of its own in this folder", "python main.py")]
+    return [table(caption, ["metric", *columns], lines, "headline")]
 
 
 def comparison(saved: Saved) -> list[Part]:
-    """Draw the rows as bars, and test them against the row without text."""
+    """Draw the rows as bars, and test them against the row without text; of a run alone, draw what is beside it."""
+    if not saved.compared:
+        return _beside(saved)
     metric, n = saved.metric, max(row["n_seeds"] for row in saved.compared)
     charts = [
         row_bars(f"warm {key}", saved.compared, "warm", key) for key in (metric, metric.replace("NDCG", "Recall"))
@@ -61,18 +64,31 @@ def comparison(saved: Saved) -> list[Part]:
     return [{"charts": charts}, {"text": text}, table(caption, header, lines)]
 
 
+def _beside(saved: Saved) -> list[Part]:
+    """Draw this run with the plain baselines that it computed."""
+    beside = saved.metrics.get("beside") if saved.metrics else None
+    if not beside:
+        return []
+    rows = [saved.this_run, *({"tag": name, "n_seeds": 1, "warm": spread([of])} for name, of in beside.items())]
+    keys = (saved.metric, saved.metric.replace("NDCG", "Recall"))
+    charts = [
+        bars(f"warm {key}", [(row["tag"], row["warm"][key], 1) for row in rows], frozenset(beside)) for key in keys
+    ]
+    text = (
+        "Test pairs, ranked among the titles that someone collected in train. Grey bars are baselines as they are, "
+        "without a search; run_ablation.py tunes them on valid."
+    )
+    return [{"charts": charts}, {"text": text}]
+
+
 def _gains(row: Row, with_rival: bool) -> list[str]:
     rival = gain_and_p(row["gain_rival"], row["p_rival"]) if with_rival else []
     return [*gain_and_p(row["gain"], row["p"]), *rival]
 
 
 def groups(saved: Saved) -> list[Part]:
-    """Draw the test metric by user activity and by item popularity."""
-    text = (
-        "All charts of users share one scale, and so do all charts of titles. Head is the most collected fifth of the "
-        "titles in train, tail the other ones in train, cold those that nobody collected there. A group without a test "
-        "pair is left out."
-    )
+    """Draw the test metric by user activity."""
+    text = "All charts of a kind share one scale. A group without a test pair is left out."
     by_raters: list[Part] = []
     if "raters" in saved.rows[0]["groups"]:
         by_raters = [
@@ -83,10 +99,17 @@ def groups(saved: Saved) -> list[Part]:
         {"heading": f"Users by the number of titles they collected in train: test {saved.metric}"},
         {"charts": _group_charts(saved, "users", "users")},
         *by_raters,
-        {"heading": f"Titles by popularity in train: test {saved.metric}"},
-        {"charts": _group_charts(saved, "items", "titles")},
         {"text": text},
     ]
+
+
+def title_groups(saved: Saved) -> list[Part]:
+    """Draw the test metric by how often train collects a title."""
+    text = (
+        "Head is the most collected fifth of the titles in train, tail the other ones in train, cold those that nobody "
+        "collected there. All charts share one scale; a group without a test pair is left out."
+    )
+    return [{"charts": _group_charts(saved, "items", "titles")}, {"text": text}]
 
 
 def _group_charts(saved: Saved, side: str, unit: str) -> list[dict[str, Any]]:
@@ -98,7 +121,7 @@ def _group_charts(saved: Saved, side: str, unit: str) -> list[dict[str, Any]]:
     }
     if not saved.compared:
         groups_as_rows = [{"tag": titles[group], "n_seeds": 1, **row} for group, row in found.items()]
-        return [row_bars(THIS_RUN, groups_as_rows, saved.metric)]
+        return [row_bars(f"test {saved.metric}", groups_as_rows, saved.metric)]
     paths = {group: ("groups", side, group, saved.metric) for group in found}
     figures = [figure_at(row, *path) for row in saved.rows for path in paths.values()]
     top = max((figure["mean"] + figure["sd"] for figure in figures if figure), default=0)
@@ -133,4 +156,5 @@ def all_metrics(saved: Saved) -> list[Part]:
         "Means, and ± standard deviations over seeds; gain and p as in Comparison; fit s: wall seconds from data and "
         "text vectors to final vectors, of a baseline for its whole grid"
     )
-    return [table(caption, ["row", *names, "gain", "p", "fit s", "seeds", "encoder"], lines)]
+    header = ["row", *names, "gain", "p", "fit s", "seeds", "encoder"]
+    return [table(caption, header, lines, folded=f"Open the table: {len(lines)} rows, {len(names)} figures each")]

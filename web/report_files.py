@@ -43,7 +43,7 @@ def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
     homes = {row["tag"]: home_of(folder / "ablation", row["folders"][0]) for row in rows}
     runs = {THIS_RUN: metrics, **{tag: read_json(home / "metrics.json") for tag, home in homes.items()}}
     homes = homes or {THIS_RUN: folder}
-    histories = {tag: read_json(home / "history.jsonl", by_line=True) for tag, home in homes.items()}
+    histories = {tag: history_of(home, runs[tag]) for tag, home in homes.items()}
     return Saved(
         folder,
         item_names or {},
@@ -55,6 +55,12 @@ def read_saved(folder: Path, item_names: dict[str, str] | None = None) -> Saved:
         read_json(folder / "sparsity" / "results.json"),
         read_json(folder / "tuning" / "tuning.json"),
     )
+
+
+def history_of(folder: Path, metrics: dict[str, Any] | None) -> list[dict[str, Any]] | None:
+    """Read the epochs of a run, those of the measured run where a second one learned from the valid part too."""
+    home = folder / "measured" if metrics and "refit" in metrics else folder
+    return read_json(home / "history.jsonl", by_line=True)
 
 
 def as_row(metrics: dict[str, Any]) -> dict[str, Any]:

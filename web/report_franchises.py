@@ -3,7 +3,7 @@
 from typing import Any
 
 from web.report_files import Saved
-from web.report_parts import Part, figure_lines, row_bars, table
+from web.report_parts import Part, figure_lines, kind_bars, row_bars, table
 
 KINDS = ("discovery", "continuing")
 
@@ -15,12 +15,16 @@ def by_franchise(saved: Saved) -> list[Part]:
         return []
     metric, k = saved.metric, saved.metric.partition("@")[2]
     paths = {f"{kind} {key}": (kind, key) for key in (metric, f"Recall@{k}") for kind in KINDS}
-    paths |= {f"{name}@{k}": ("lists", f"{name}@{k}") for name in ("known", "franchises", "ahead", "collectors")}
-    charts = [row_bars(f"{kind} {metric}", rows, "franchises", kind, metric) for kind in KINDS]
+    of_lists = {f"{name}@{k}": ("lists", f"{name}@{k}") for name in ("known", "franchises", "ahead", "collectors")}
+    if saved.compared:
+        charts = [row_bars(f"{kind} {metric}", rows, "franchises", kind, metric) for kind in KINDS]
+    else:
+        charts = [kind_bars(f"test {metric}", rows[0], {kind: ("franchises", kind, metric) for kind in KINDS})]
     caption = f"Franchises, among the titles that someone collected in train: {_counts(rows[0]['franchises'])}"
     return [
-        *([{"charts": charts}] if saved.compared else []),
+        {"charts": charts},
         table(caption, ["row", *paths], figure_lines(rows, "franchises", paths)),
+        table(f"The first {k} titles of lists", ["row", *of_lists], figure_lines(rows, "franchises", of_lists)),
         *({"text": text} for text in _explained(k)),
     ]
 

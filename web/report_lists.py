@@ -50,7 +50,27 @@ def sample_lists(saved: Saved) -> list[Part]:
         test.sort(key=lambda raw: ranks.get(raw, k + 1))
         card = {"id": raw_user, "n_hits": len(ranks), "train": titles(train), "test": titles(test, ranks)}
         cards.append({**card, "found": titles(found), "new": titles(new)})
-    return [{"users": cards, "k": k}]
+    return [{"users": cards, "k": k, "about": _about(saved.metrics, len(cards), k)}]
+
+
+def _about(metrics: dict[str, Any], n_users: int, k: int) -> list[str]:
+    """Say which model the lists are of, and how to read the cards."""
+    spread_out = f"{n_users} users, evenly spread from the most to the least active."
+    if metrics["config"].get("refit"):
+        return [
+            f"These are the lists that people get: of the model that was trained once more, on all "
+            f"{metrics['refit']['positives']:,} positive rows. The figures on this page are of another model, the one "
+            "measured, which did not know the test titles; from this one nothing is held out, so no hits are marked.",
+            spread_out,
+        ]
+    learned = "train and valid" if "refit" in metrics else "train alone"
+    model = f"These are lists of the measured model, which learned from {learned}"
+    return [
+        f"{model}; for the lists that people get, --refit true trains it once more on every positive row.",
+        f"{spread_out} ✓ 3 marks a hit: a title held out for the test that the model ranks third, among the first {k}, "
+        "when only train and valid titles are left out. The recommendations leave out everything a user has "
+        "collected, held-out titles too, so they hold no hits.",
+    ]
 
 
 def best_items(

@@ -13,14 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runtime.files import atomic_write
 from web.charts import HEIGHT, LEFT, MARKERS, WIDTH
-from web.report_figures import all_metrics, cold_start, comparison, groups, headline
+from web.report_commands import further
+from web.report_figures import all_metrics, cold_start, comparison, groups, headline, title_groups
 from web.report_files import Saved, read_saved
 from web.report_franchises import by_franchise
 from web.report_lists import sample_lists
-from web.report_parts import Part, missing
+from web.report_parts import Part
 from web.report_rated import by_rates
 from web.report_settings import provenance, settings, warnings
 from web.report_studies import searched, sparse_data
+from web.report_summary import summary_of
 from web.report_training import chosen_on_valid, curves
 
 HOME = Path(__file__).parent
@@ -28,32 +30,46 @@ N_TITLES = 15
 
 
 class Section(NamedTuple):
-    """A section of the page, and what stands in its place where there is nothing to show."""
+    """A section of the page, and what to say at the page's end where there is nothing to show."""
 
     title: str
     parts: Callable[[Saved], list[Part]]
     needs: str  # the field of Saved that must not be empty
-    missing: str  # empty: the section is left out
-    command: str = "python main.py"  # makes what is missing
+    adds: str = ""  # what the command below would add; empty where only some data have it
+    script: str = "main.py"
+    flags: str = ""  # of the script
+    settings: dict[str, Any] = {}
 
 
 SECTIONS = (
-    Section("Test metrics", headline, "rows", "No run"),
-    Section("Learning curves", curves, "histories", "No epochs"),
-    Section("Comparison", comparison, "compared", "Nothing is compared", "python run_ablation.py"),
-    Section("What people rated", by_rates, "rows", ""),
-    Section("Franchises", by_franchise, "rows", ""),
-    Section("User and item groups", groups, "rows", "No groups"),
+    Section("Comparison", comparison, "rows"),
+    Section("Test metrics of the best rows", headline, "rows"),
+    Section("What people rated", by_rates, "rows"),
+    Section("Franchises", by_franchise, "rows"),
+    Section("Head, tail and new titles", title_groups, "rows", "test figures"),
+    Section("User groups", groups, "rows"),
     Section(
-        "Cold start", cold_start, "rows", "No cold titles are held out", "python run_ablation.py --cold_item_ratio 0.1"
+        "Cold start",
+        cold_start,
+        "rows",
+        "figures of new titles, a tenth of all titles being held out whole",
+        "run_ablation.py",
+        settings={"cold_item_ratio": 0.1},
     ),
-    Section("All metrics", all_metrics, "rows", "No metrics"),
-    Section("Settings", settings, "runs", "No settings"),
-    Section("Chosen on valid", chosen_on_valid, "metrics", "No run of its own in this folder"),
-    Section("Recommendations", sample_lists, "metrics", "No lists"),
-    Section("Sparse data", sparse_data, "sparsity", "No runs on thinned data", "python studies/learning_curve.py"),
-    Section("Hyperparameter search", searched, "tuning", "No search", "python tune.py"),
-    Section("Provenance", provenance, "runs", "No run"),
+    Section("Recommendations", sample_lists, "metrics", "lists"),
+    Section("Learning curves", curves, "histories", "learning curves"),
+    Section("Chosen on valid", chosen_on_valid, "metrics", "a run of its own in this folder"),
+    Section("Settings", settings, "runs"),
+    Section("All metrics", all_metrics, "rows"),
+    Section(
+        "Sparse data",
+        sparse_data,
+        "sparsity",
+        "what text is worth where users have few titles",
+        "studies/learning_curve.py",
+    ),
+    Section("Hyperparameter search", searched, "tuning", "better settings, searched on valid", "tune.py"),
+    Section("Provenance", provenance, "runs"),
 )
 
 
@@ -61,7 +77,7 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
     """Write folder/report.html from whatever runs and tools have left in folder.
 
     Args:
-        folder: a saved/ folder; a part that is missing is named on the page with the command that makes it.
+        folder: a saved/ folder; what is missing is named at the end of the page with the command that makes it.
         item_names: subject_id -> title; by default titles are those of the lists and of anime.tsv, if it is still in
             the run's data_dir, and a title that neither knows is shown by its id.
 
@@ -72,22 +88,38 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
         ValueError: a file in folder is damaged; the message names it.
     """
     saved = read_saved(folder, item_names)
-    sections = []
+    sections, lacking = [], {}
     for section in SECTIONS:
-        parts = section.parts(saved) if getattr(saved, section.needs) else []
-        if parts or section.missing:
-            sections.append({"title": section.title, "parts": parts or [missing(section.missing, section.command)]})
-    page = rendered("AGLRec report", sections, warnings(saved))
+        if parts := section.parts(saved) if getattr(saved, section.needs) else []:
+            sections.append({"title": section.title, "parts": parts})
+        elif section.adds:
+            line = further(saved, section.script, section.flags, **section.settings)
+            lacking.setdefault(line, []).append(section.adds)
+    if all(row["n_seeds"] == 1 for row in saved.rows):
+        others = (
+            "standard deviations" if saved.compared else "a comparison with other settings and with tuned baselines"
+        )
+        lacking[further(saved, "run_ablation.py", "--seeds 3")] = [f"{others}, over three seeds"]
+    if lacking:
+        commands = [{"command": line, "adds": "; ".join(adds)} for line, adds in lacking.items()]
+        sections.append({"title": "What further commands would add", "parts": [{"further": commands}]})
+    page = rendered("AGLRec report", sections, warnings(saved), summary_of(saved))
     with atomic_write(folder / "report.html") as file:
         file.write(page)
     return folder / "report.html"
 
 
-def rendered(title: str, sections: list[dict[str, Any]], warned: list[str]) -> bytes:
-    """Lay out a page: its title, its sections {"title", "parts"}, and the warnings above them."""
+def rendered(
+    title: str, sections: list[dict[str, Any]], warned: list[str], summary: dict[str, Any] | None = None
+) -> bytes:
+    """Lay out a page: its title, the warnings, the first screen as from summary_of, and sections {"title", "parts"}."""
     environment = Environment(loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined)
     environment.globals |= {"markers": MARKERS, "width": WIDTH, "height": HEIGHT, "left": LEFT, "n_titles": N_TITLES}
     page = environment.get_template("report.html.jinja").render(
-        title=title, css=(HOME / "report.css").read_text(encoding="utf-8"), warnings=warned, sections=sections
+        title=title,
+        css=(HOME / "report.css").read_text(encoding="utf-8"),
+        warnings=warned,
+        summary=summary,
+        sections=sections,
     )
     return page.encode("utf-8", "replace")  # JSON may hold half a surrogate pair, UTF-8 may not

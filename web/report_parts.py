@@ -8,15 +8,10 @@ from evaluation.comparisons import figure_at
 from evaluation.tables import mean_and_sd
 from web.charts import bars
 
-# a piece of a section as the template takes it, named by its first key: missing, heading, text, legend, charts, table
+# a piece of a section as the template takes it, named by its first key: further, heading, text, legend, charts, table
 # (which "folded" shuts in a box to open), or users
 Part = dict[str, Any]
 Row = dict[str, Any]  # of ablation/results.json
-
-
-def missing(what: str, command: str) -> Part:
-    """Say what is not there, and which command makes it."""
-    return {"missing": what, "command": command}
 
 
 def table(caption: str, header: list[str], lines: list[list[str]], kind: str = "", folded: str = "") -> Part:
@@ -36,6 +31,12 @@ def row_bars(title: str, rows: list[Row], *path: str, top: float = 0) -> dict[st
     """
     found = [(row["tag"], figure_at(row, *path), row["n_seeds"]) for row in rows]
     return bars(title, [(tag, figure, n_seeds) for tag, figure, n_seeds in found if figure], frozenset(BASELINES), top)
+
+
+def kind_bars(title: str, row: Row, paths: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Draw figures of one row, a bar for each that it has: label -> the keys that lead to it."""
+    found = {label: figure_at(row, *path) for label, path in paths.items()}
+    return bars(title, [(label, figure, row["n_seeds"]) for label, figure in found.items() if figure], frozenset())
 
 
 def figure_lines(rows: list[Row], part: str, paths: dict[str, tuple[str, ...]]) -> list[list[str]]:

@@ -5,7 +5,7 @@ from typing import Any
 from config import TASTES
 from evaluation.comparisons import figure_at
 from web.report_files import Saved
-from web.report_parts import Part, figure_lines, row_bars, table
+from web.report_parts import Part, figure_lines, kind_bars, row_bars, table
 
 
 def by_rates(saved: Saved) -> list[Part]:
@@ -16,10 +16,14 @@ def by_rates(saved: Saved) -> list[Part]:
     metric, k = saved.metric, saved.metric.partition("@")[2]
     paths = {f"{taste} {key}": (taste, key) for key in (metric, f"Recall@{k}") for taste in TASTES}
     paths |= {f"disliked share@{k}": ("disliked", f"share@{k}"), f"mean z@{k}": (f"mean z@{k}",)}
-    charts = [row_bars(f"liked {metric}", rows, "rated", "liked", metric)] if saved.compared else []
+    if saved.compared:
+        charts = [row_bars(f"liked {metric}", rows, "rated", "liked", metric)]
+    else:
+        kinds = {"all test pairs": ("warm", metric)} | {taste: ("rated", taste, metric) for taste in TASTES}
+        charts = [kind_bars(f"test {metric}", rows[0], kinds)]
     caption = f"What people rated, among the titles that someone collected in train: {_counts(rows[0]['rated'])}"
     return [
-        *([{"charts": charts}] if charts else []),
+        {"charts": charts},
         table(caption, ["row", *paths], figure_lines(rows, "rated", paths)),
         *({"text": text} for text in _explained(k, rows[0]["rated"])),
     ]

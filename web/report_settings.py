@@ -24,7 +24,7 @@ def warnings(saved: Saved) -> list[str]:
 
 
 def settings(saved: Saved) -> list[Part]:
-    """Show in which settings each run differs from the most common value among the runs on this page."""
+    """Show the settings, and in which each run differs from the most common value among the runs on this page."""
     configs = {
         tag: {key: as_text(value) for key, value in trained_settings(run["config"]).items()}
         for tag, run in saved.runs.items()
@@ -39,16 +39,9 @@ def settings(saved: Saved) -> list[Part]:
         for tag, own in differs.items()
     ]
     caption = "How the rows differ from the most common settings; for a baseline, what valid chose for its first seed"
-    return [
-        table(caption, ["row", "differs in"], lines, "text"),
-        table(
-            "What most runs share",
-            ["setting", "value"],
-            list(map(list, common.items())),
-            "text",
-            "The most common settings",
-        ),
-    ]
+    told = ("What most runs share", "The most common settings") if len(lines) > 1 else ("As asked for", "All settings")
+    shared = table(told[0], ["setting", "value"], list(map(list, common.items())), "text", told[1])
+    return [*([table(caption, ["row", "differs in"], lines, "text")] if len(lines) > 1 else []), shared]
 
 
 def provenance(saved: Saved) -> list[Part]:

@@ -10,7 +10,8 @@ from web.report_parts import Part, as_text, table, union
 
 def curves(saved: Saved) -> list[Part]:
     """Draw the valid metric and the loss by epoch, with a chart for each kind of loss."""
-    metric = largest_ndcg(union(epoch for epochs in saved.histories.values() for epoch in epochs))
+    known = union(epoch for epochs in saved.histories.values() for epoch in epochs)
+    metric = largest_ndcg(known) if any(key.startswith("NDCG@") for key in known) else ""
     losses: dict[str, dict[str, Any]] = {}
     for tag, epochs in saved.histories.items():
         kind = saved.runs.get(tag, {}).get("config", {}).get("loss", "train")
@@ -19,13 +20,14 @@ def curves(saved: Saved) -> list[Part]:
         tag: [(epoch["epoch"], epoch[metric], 0) for epoch in epochs if metric in epoch]
         for tag, epochs in saved.histories.items()
     }
-    last = max(x for line in valid.values() for x, _, _ in line)
+    last = max(epoch["epoch"] for epochs in saved.histories.values() for epoch in epochs)
     between = [int(tick) for tick in ticks(1, last) if tick == int(tick) and 1 + last / 10 < tick < last * 0.9]
     x_ticks = [(tick, str(tick)) for tick in dict.fromkeys([1, *between, last])]
     style = {tag: number for number, tag in enumerate(valid)}
-    charts = [lines(f"valid {metric}", valid, x_ticks, style, "epoch", best=True)]
+    charts = [lines(f"valid {metric}", valid, x_ticks, style, "epoch", best=True)] if metric else []
     charts += [lines(f"{kind} loss", drawn, x_ticks, style, "epoch", from_zero=False) for kind, drawn in losses.items()]
-    text = "The first seed of each row. Filled markers are the best epochs on valid. The loss axis does not start at 0."
+    best = "Filled markers are the best epochs on valid." if metric else "There is no valid part to measure epochs by."
+    text = f"The first seed of each row. {best} The loss axis does not start at 0."
     return [{"legend": style}, {"charts": charts}, {"text": text}]
 
 

@@ -83,7 +83,8 @@ def _untimed(content: Any) -> Any:
 
 
 def _without_seconds(page: str) -> str:
-    """Leave out of a page or a table the rows and cells that tell seconds, and how many texts were encoded."""
+    """Leave out of a page or a table its date, rows and cells that tell seconds, and how many texts were encoded."""
+    page = re.sub(r"<time>[^<]*", "", page)
     page = re.sub(r"<tr><t[dh][^>]*>(\w+_s|seconds|texts_encoded)</t[dh]>.*?</tr>", "", page)
     page = re.sub(r"<td>[^<]*</td>(?=<td>\d+</td><td>[^<]*</td></tr>)", "", page)  # before the seeds and the encoder
     page = re.sub(r"^.*,(train|fit)_s,.*$", "", page, flags=re.MULTILINE)

@@ -25,7 +25,7 @@ WAYS = {
 TIMED = ("seconds", "train_s", "timing")
 TIMELESS = set(OUTPUTS) - {"metrics.json", "history.jsonl"}
 # cells of the report that hold seconds; the training time of a row alone has one decimal
-SECONDS = re.compile(r'<th scope="row">(?:seconds|\w+_s)</th><td>[^<]*</td>|<td>\d+\.\d</td>')
+SECONDS = re.compile(r'<th scope="row">(?:seconds|\w+_s)</th><td>[^<]*</td>|<td>\d+\.\d</td>|<time>[^<]*')
 
 
 def run(home: Path, *settings: str, hash_seed: int) -> dict[str, bytes]:

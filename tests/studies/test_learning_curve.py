@@ -151,7 +151,7 @@ def test_table_and_chart(made: Path) -> None:
     assert cells[3][2] == mean_and_sd(results["series"]["no-text"][1], SEEDS)
     page = (made / "saved" / "report.html").read_text(encoding="utf-8")
     assert "train rows a user keeps" in page
-    assert "No runs on thinned data" not in page
+    assert "what text is worth where users have few titles" not in page
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ PAGE = {
     "serve.html": "text/html",
     "serve.css": "text/css",
     "serve.js": "text/javascript",
+    "serve_state.js": "text/javascript",
+    "serve_titles.js": "text/javascript",
     "serve_texts.js": "text/javascript",
 }
 LANGUAGES = ["en", "zh"]

@@ -440,12 +440,14 @@ def test_the_page_loads_nothing_from_elsewhere_and_holds_no_code(client: TestCli
     assert [link for link in linked if not link.startswith("data:")] == [
         "serve.css",
         "serve_texts.js",
+        "serve_state.js",
+        "serve_titles.js",
         "serve.js",
         "openapi.json",
     ]
-    assert re.findall(r"<script[^>]*>(.*?)</script>", page) == ["", ""]
+    assert re.findall(r"<script[^>]*>(.*?)</script>", page) == [""] * 4
     assert not re.search(r"<style|\son\w+=|\sstyle=", page)
-    for path in ("/serve.css", "/serve.js", "/serve_texts.js"):
+    for path in ("/serve.css", "/serve.js", "/serve_state.js", "/serve_titles.js", "/serve_texts.js"):
         assert not re.search(
             r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", client.get(path).text
         )

@@ -118,7 +118,7 @@ def test_what_is_typed_can_be_left(page: Tab) -> None:
 @pytest.mark.slow
 def test_similar_titles_give_the_focus_back(tab: Tab, url: str) -> None:
     page = show(tab, url, THREE)
-    page.run("document.querySelectorAll('#titles .acts')[2].firstChild.focus()")
+    page.run("document.querySelectorAll('#titles .similar')[2].focus()")
     label = page.run("document.activeElement.ariaLabel")
     page.press("Enter")
     page.wait("document.querySelector('#similar').open")
@@ -132,7 +132,7 @@ def test_similar_titles_give_the_focus_back(tab: Tab, url: str) -> None:
 def test_similar_titles_open_close_and_come_back(tab: Tab, url: str) -> None:
     page = show(tab, url, THREE)
     name = text(page, "#titles h3")
-    page.run("document.querySelector('#titles .acts button').focus()")
+    page.run("document.querySelector('#titles .similar').focus()")
     page.press("Enter")
     page.wait("document.querySelector('#similar').open")
     assert text(page, "#similar-heading") == f"Similar titles: {name}"
@@ -155,13 +155,13 @@ def test_similar_titles_open_close_and_come_back(tab: Tab, url: str) -> None:
 def test_the_back_button_takes_a_choice_back(tab: Tab, url: str) -> None:
     page = show(tab, url, THREE)
     first = text(page, "#titles h3")
-    page.run("document.querySelectorAll('#titles .acts button')[2].click()")  # not for me: here rates count nothing
+    page.run("document.querySelector('#titles .hide').click()")  # not for me: here rates count nothing
     page.wait(f"document.querySelector('#titles h3').innerText !== {first!r}")
     assert text(page, "#refused").startswith(f"{first} is not for you.")
     assert text(page, "#hidden-count") == "Left out: 1"
     page.run("history.back()")
     page.wait(f"document.querySelector('#titles h3').innerText === {first!r}")
-    page.run("document.querySelectorAll('#titles .acts button')[1].click()")  # I like it
+    page.run("document.querySelector('#titles .add').click()")  # I like it
     page.wait("document.querySelectorAll('#picked li').length === 4")
     assert first in texts(page, "#picked li button:first-child")
 
@@ -250,7 +250,7 @@ def test_a_server_that_has_gone_is_told(tab: Tab, tmp_path: Path, url: str) -> N
     page.call("Network.enable")
     conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     page.call("Network.emulateNetworkConditions", offline=True, **conditions)
-    page.run("document.querySelectorAll('#titles .acts button')[1].click()")
+    page.run("document.querySelector('#titles .add').click()")
     page.wait("document.querySelector('#error-text').innerText === 'The server does not answer. Is it still running?'")
     page.call("Network.emulateNetworkConditions", offline=False, **conditions)
     page.run("document.querySelector('#retry').click()")
@@ -289,7 +289,7 @@ def test_it_fits_and_can_be_read(width: int, dark: bool, tab: Tab, url: str) -> 
         assert page.run("document.documentElement.scrollWidth") <= width
         pale = [(words, ratio) for words, ink, paper in page.run(COLOURS) if (ratio := contrast(ink, paper)) < 4.5]
         assert not pale, state
-        page.run("document.querySelector('#titles .acts button').click()")
+        page.run("document.querySelector('#titles .similar').click()")
         page.wait("document.querySelector('#similar').open")
     background = page.run("getComputedStyle(document.body).backgroundColor")
     assert (int(re.search(r"\d+", background).group()) < 60) == dark

@@ -108,8 +108,8 @@ def test_an_upload_says_what_of_it_was_left_out_and_refuses_manga_alone(client: 
 
 
 def test_the_page_has_the_scores_of_the_server() -> None:
-    script = (ROOT / "web" / "serve.js").read_text(encoding="utf-8")
-    assert f"const LIKE = {LIKE}, DISLIKE = {DISLIKE}, LIMIT = {LIMIT};" in script
+    script = (ROOT / "web" / "serve_state.js").read_text(encoding="utf-8")
+    assert f"const LOVE = {LOVE:g}, LIKE = {LIKE}, DISLIKE = {DISLIKE}, LIMIT = {LIMIT};" in script
     assert f'["love", z => z >= 0.5, {LOVE:g}, ' in script
 
 
@@ -167,7 +167,7 @@ def test_a_press_makes_the_list_anew_and_another_takes_it_back(tab: Tab, url: st
 def test_not_for_me_is_a_dislike_that_can_be_undone(tab: Tab, url: str) -> None:
     page = show(tab, url, "#" + "&".join(f"t={raw}" for raw in ONE))
     before = shown(page)
-    page.run("document.querySelectorAll('#titles .acts button')[2].click()")
+    page.run("document.querySelector('#titles .hide').click()")
     page.wait(f"document.querySelector('#titles h3').innerText !== {before[0]!r}")
     assert page.run("location.hash").endswith("&z=-1.5")
     assert page.run(PRESSED) == [f"Dislike: {before[0]}"]
@@ -193,7 +193,7 @@ def test_an_upload_presses_the_buttons_and_what_is_added_is_newest(tab: Tab, url
     )
     assert page.run(PRESSED) == ["Love: title 1", "Dislike: title 2"]
     page = show(tab, url, "#t=s20&w=5&t=s21")
-    page.run("document.querySelectorAll('#titles .acts button')[1].click()")
+    page.run("document.querySelector('#titles .add').click()")
     page.wait("state().titles.length === 3")
     assert page.run("[...state().times.values()][1] > 1e9 && state().times.size === 2")
 

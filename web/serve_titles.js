@@ -1,7 +1,7 @@
 "use strict";
 // How the page of serve.py shows a title: by name, tile and synopsis, with what it follows and the reasons for it.
 
-const MAX_TAGS = 6, MOST_UNTOLD = 0.6, SHORT = 110;
+const MAX_TAGS = 6, MOST_UNTOLD = 0.6;
 
 // --- making elements; text is only ever text ---
 
@@ -88,16 +88,20 @@ async function unfold(one, more, parts) {
   more.ariaExpanded = String(!parts.hidden);
 }
 
+const cut = new ResizeObserver(all => { // what fits into two lines cannot be opened
+  for (const { target } of all) if (!target.classList.contains("open"))
+    target.nextSibling.hidden = target.scrollHeight <= target.clientHeight;
+});
+
 function synopsis(one, name) { // two lines, and the rest on request
   if (!one.synopsis) return [];
   const said = make("p", { className: "synopsis", textContent: one.synopsis, lang: tongue(one.synopsis) });
-  const width = [...one.synopsis].reduce((sum, sign) => sum + (han(sign) || kana(sign) ? 2 : 1), 0);
-  if (width <= SHORT) return [said];
   const open = button(t("readOn"), () => {
     const isOpen = said.classList.toggle("open");
     open.textContent = t(isOpen ? "readLess" : "readOn");
     open.ariaExpanded = String(isOpen);
-  }, { className: "plain readon", ariaExpanded: "false", ariaDescription: name });
+  }, { className: "plain readon", ariaExpanded: "false", ariaDescription: name, hidden: true });
+  cut.observe(said);
   return [said, open];
 }
 

@@ -52,6 +52,8 @@ def show(tab: Tab, url: str, state: str = "", width: int = 1280, dark: bool = Fa
     """Open the page anew, with what is asked for in its address."""
     tab.look(width, dark=dark)
     tab.open("about:blank")
+    if not state:  # what the browser has kept would be shown
+        tab.call("Storage.clearDataForOrigin", origin=url, storageTypes="local_storage")
     tab.messages.clear()
     tab.open(f"{url}/{state}")
     tab.wait("document.readyState === 'complete' && document.querySelectorAll('#popular button').length")

@@ -26,6 +26,11 @@ NAMES = {
     2: "a title " + "ofgreatlength" * 20,
     NEW: "Quite new / 新作",
 }
+WORDS = (
+    "amber birch candle dragon ember feather garden hollow island jasper kettle lantern mirror needle orchard pepper "
+    "quarry river saddle thunder umbrella velvet willow xylem yonder zephyr anchor basket copper dagger engine falcon "
+    "glacier harvest iron juniper kingdom ladder marble northern"
+).split()
 NO_NAMES: dict[int, str] = {}
 # for a run in which some titles are seasons of one work
 SEASONS = {10: "Blue Harbour", 11: "Blue Harbour 2nd Season", 12: "Blue Harbour 3rd Season"}
@@ -34,6 +39,11 @@ SEASONS = {10: "Blue Harbour", 11: "Blue Harbour 2nd Season", 12: "Blue Harbour 
 def raw(item: int) -> str:
     """Return the id of a title; one has what an address gives a meaning of its own."""
     return "a/b?c#d %&" if item == 5 else str(100 + item)
+
+
+def name_of(item: int) -> str:
+    """Return the name of a title; words, since numbers would make all of them the parts of one work."""
+    return NAMES.get(item, f"{WORDS[item]} title")
 
 
 def write_served_data(folder: Path, names: dict[int, str] = NO_NAMES) -> Path:
@@ -50,7 +60,7 @@ def write_served_data(folder: Path, names: dict[int, str] = NO_NAMES) -> Path:
         writer.writerows(
             (
                 raw(item),
-                {**NAMES, **names}.get(item, f"title {item}"),
+                names.get(item, name_of(item)),
                 f"tag{item % 5}; Tag{item % 7}; {HOSTILE[:4]}",
                 f"story of {item % 6}",
                 1990 + item if item % 8 else "",

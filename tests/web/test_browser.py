@@ -11,7 +11,7 @@ from tests.helpers.chromium import Tab, browser, opened
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from inference.finished_run import load_finished
-from tests.helpers.served import HOSTILE, N_ITEMS, NEW, export, make_config, raw, running
+from tests.helpers.served import HOSTILE, N_ITEMS, NEW, export, make_config, name_of, raw, running
 
 pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
 ROOT = Path(__file__).parents[2]
@@ -86,17 +86,17 @@ def pick(tab: Tab, query: str, *keys: str) -> None:
 def test_three_titles_by_keyboard_give_a_list_with_reasons(page: Tab) -> None:
     page.run("document.querySelector('#search').focus()")
     pick(page, "你的名字")
-    pick(page, "title 3", "ArrowDown", "ArrowUp")
-    pick(page, "title 4")
+    pick(page, name_of(3), "ArrowDown", "ArrowUp")
+    pick(page, name_of(4))
     page.wait("document.querySelector('#status').innerText === '20 titles, because of 3 of yours'")
     assert page.run(LISTED) == 20
     assert page.run("document.activeElement.id") == "search"
-    assert texts(page, "#picked li button:first-child") == ["Kimi no Na wa.", "title 3", "title 4"]
+    assert texts(page, "#picked li button:first-child") == ["Kimi no Na wa.", name_of(3), name_of(4)]
     reason = text(page, "#titles .because")
     assert reason.startswith("Because of ")
-    assert any(name in reason for name in ("Kimi no Na wa.", "title 3", "title 4"))
+    assert any(name in reason for name in ("Kimi no Na wa.", name_of(3), name_of(4)))
     assert re.search(r"\d+%", page.run("document.querySelector('#titles .shares').ariaLabel"))
-    assert set(texts(page, "#new-titles h3")) == {"Quite new", *(f"title {item}" for item in range(NEW + 1, N_ITEMS))}
+    assert set(texts(page, "#new-titles h3")) == {"Quite new", *(name_of(item) for item in range(NEW + 1, N_ITEMS))}
     assert page.messages == []
 
 
@@ -229,7 +229,7 @@ def test_filters_and_what_is_wrong_with_them(tab: Tab, url: str) -> None:
     )
     page.wait("location.hash.includes('from=2029')")
     page.wait(f"{LISTED} === 1")
-    assert text(page, "#titles h3") == "title 39"
+    assert text(page, "#titles h3") == name_of(39)
     show(tab, url, f"{THREE}&from=1900&to=1901")
     assert "No title passes" in text(page, "#status")
     show(tab, url, f"{THREE}&tag=none")

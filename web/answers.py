@@ -49,6 +49,7 @@ class Refused(ValueError):
 def described(run: FinishedRun) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""
     dataset = run.dataset
+    franchises_of(dataset)
     years = [year for year in dataset.item_years if year is not None]
     return {
         "name": Path(run.config["data_dir"]).resolve().name,

@@ -30,7 +30,7 @@ WORDS = (
     "amber birch candle dragon ember feather garden hollow island jasper kettle lantern mirror needle orchard pepper "
     "quarry river saddle thunder umbrella velvet willow xylem yonder zephyr anchor basket copper dagger engine falcon "
     "glacier harvest iron juniper kingdom ladder marble northern"
-).split()
+)
 NO_NAMES: dict[int, str] = {}
 # for a run in which some titles are seasons of one work
 SEASONS = {10: "Blue Harbour", 11: "Blue Harbour 2nd Season", 12: "Blue Harbour 3rd Season"}
@@ -43,7 +43,7 @@ def raw(item: int) -> str:
 
 def name_of(item: int) -> str:
     """Return the name of a title; words, since numbers would make all of them the parts of one work."""
-    return NAMES.get(item, f"{WORDS[item]} title")
+    return NAMES.get(item, f"{WORDS.split()[item]} title")
 
 
 def write_served_data(folder: Path, names: dict[int, str] = NO_NAMES) -> Path:

@@ -264,7 +264,7 @@ def test_both_languages_say_everything(tab: Tab, url: str) -> None:
     page = show(tab, url, THREE)
     kinds = "Object.entries(TEXTS.{}).map(([key, value]) => key + ' ' + typeof value).sort()"
     assert page.run(kinds.format("en")) == page.run(kinds.format("zh"))
-    script = (ROOT / "web" / "serve.js").read_text(encoding="utf-8")
+    script = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "web").glob("serve*.js")))
     used = set(re.findall(r'\bt\("(\w+)"', script)) | set(
         page.run(
             "[...document.querySelectorAll('[data-text], [data-label]')].map(n => n.dataset.text ?? n.dataset.label)"

@@ -200,6 +200,43 @@ def test_an_upload_presses_the_buttons_and_what_is_added_is_newest(tab: Tab, url
 
 @needs_browser
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("act", "score", "said"), [("love", "1", "Love"), ("add", "0.3", "I like it"), ("seen", "", "Seen it")]
+)
+def test_what_is_said_of_a_listed_title_counts_and_is_taken_back(
+    act: str, score: str, said: str, tab: Tab, url: str
+) -> None:
+    page = show(tab, url, TEN)
+    first, address = shown(page)[0], page.run("location.hash")
+    page.run(f"document.querySelector('#titles .{act}').focus()")
+    page.press("Enter")
+    page.wait(f"document.querySelector('#refused').innerText === '{first}: {said}. Undo'")
+    raw = f"s{first.removeprefix('title ')}"
+    assert page.run("location.hash") == f"{address}&t={raw}" + (f"&z={score}" if score else "")
+    page.run("document.querySelector('#refused button').click()")
+    page.wait(f"location.hash === {address!r} && document.querySelector('#refused').innerText === ''")
+
+
+@needs_browser
+@pytest.mark.slow
+def test_what_an_upload_left_out_is_said_above_the_list(tab: Tab, url: str, tmp_path: Path) -> None:
+    page = show(tab, url, "#t=s20")
+    rates = [("s1", "Anime"), ("s2", "Manga"), ("s999", "Anime")]
+    rows = [
+        {"target_id": raw, "target_type": kind, "target_title": raw, "status": "completed", "score": 9}
+        for raw, kind in rates
+    ]
+    (tmp_path / "rates.json").write_text(json.dumps(rows), encoding="utf-8")
+    page.choose_file("#file", tmp_path / "rates.json")
+    page.wait("document.querySelector('#notes').innerText === 'left out: 1 of other kinds than anime.'")
+    assert "(s999) are unknown here" in page.run("document.querySelector('#told').innerText")
+    place = "document.querySelector({!r}).getBoundingClientRect()"
+    page.wait("state().titles.length === 2")
+    assert page.run(f"{place.format('.told')}.bottom <= {place.format('#titles')}.top")
+
+
+@needs_browser
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_buttons_fit(width: int, tab: Tab, url: str) -> None:
     page = show(tab, url, f"{TEN}&z=1", width)

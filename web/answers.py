@@ -4,18 +4,22 @@ import logging
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import torch
 
+from dataset.franchises import franchises_of
+from dataset.readers import title_text
 from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn
-from inference.lists import Titles, list_titles, similar_titles
+from inference.lists import Titles, list_for_person, similar_titles
 from inference.name_forms import folded
-from inference.people import UNKNOWN, Person, are_disliked, person, place, tells_nothing
+from inference.people import UNKNOWN, Person, are_disliked, has_of, has_of_user, person, place, tells_nothing
+from inference.shaped_lists import Has, Rules
 from inference.taste import AS_MEASURED, minds_taste, with_taste
 from inference.user_list import SHOWN, match_user_list
 from web.schemas import ListRequest
@@ -24,7 +28,9 @@ log = logging.getLogger("aglrec")
 
 N_TAGS, N_NEW = 400, 12
 TASTE_STEP = 0.25
+AS_RANKED = Rules()
 N_TASTES = round(1 / TASTE_STEP) + 1
+SYNOPSIS = 600  # characters of it, at most, in an answer
 PEOPLE = 1024  # new users whose vectors are kept, and titles whose neighbours are: some kilobytes each
 
 
@@ -43,6 +49,7 @@ class Refused(ValueError):
 def described(run: FinishedRun) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""
     dataset = run.dataset
+    franchises_of(dataset)
     years = [year for year in dataset.item_years if year is not None]
     return {
         "name": Path(run.config["data_dir"]).resolve().name,
@@ -77,8 +84,41 @@ def title(run: FinishedRun, item: int) -> dict[str, Any]:
         "name": dataset.item_names[item],
         "tags": dataset.item_tags[item].splitlines(),
         "year": dataset.item_years[item] if dataset.item_years else None,
+        "collectors": int(run.item_counts[item]),
         "is_new": not run.item_counts[item],
     }
+
+
+def synopsis(run: FinishedRun, item: int) -> str:
+    """Return how the summary of a title begins; what comes before it in the text of a title are name and tags."""
+    dataset = run.dataset
+    head = title_text(dataset.item_names[item], dataset.item_tags[item].splitlines(), "")
+    text = " ".join(dataset.item_texts[item].removeprefix(head).split())
+    return shorten(text, SYNOPSIS, placeholder=" …") if " " in text[:SYNOPSIS] else text[:SYNOPSIS]
+
+
+def parts_of(run: FinishedRun, subject_id: str) -> list[dict[str, Any]]:
+    """Return the titles of a franchise in the order in which one watches them.
+
+    Raises:
+        Refused: there is no such title.
+    """
+    groups, places, *_ = franchises_of(run.dataset)
+    rows = np.flatnonzero(groups == groups[known_row(run, subject_id)])
+    return [title(run, item) for item in rows[np.argsort(places[rows], kind="stable")].tolist()]
+
+
+def known_row(run: FinishedRun, subject_id: str) -> int:
+    """Return the row of a title by its id.
+
+    Raises:
+        Refused: there is no such title.
+    """
+    if subject_id not in run.item_rows:
+        raise Refused(
+            "unknown_title", f"there is no title {subject_id!r} in this run; find ids with /api/titles?q=NAME"
+        )
+    return run.item_rows[subject_id]
 
 
 def found(run: FinishedRun, query: str, n: int) -> list[dict[str, Any]]:
@@ -146,13 +186,16 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
         raise Refused("none_known", f"{UNKNOWN}; give at least one more")
     taste = to_step(asked.taste)
     user = fit(run, who._replace(left_out=()), taste)
-    collected, excluded = [item for item in collected if item not in who.left_out], [*who.left_out]
+    collected = [item for item in collected if item not in who.left_out]
+    rules = Rules(asked.franchise, asked.niche, asked.diversity, asked.min_collectors)
     composition = explanations.of_new_user(user, run.item_emb, minding(run, taste).layout) if asked.why else None
-    lists = _lists(run, user.users[0], collected, excluded, asked.k, asked.new, filtered(run, asked), composition)
-    return {"n_unknown": n_unknown + n_more, **lists}
+    new = min(asked.k, N_NEW) if asked.new else 0
+    lists = _lists(run, user.users[0], has_of(who), rules, (asked.k, new), filtered(run, asked), composition)
+    mine = {"collected": [title(run, item) for item in collected], "excluded": [title(run, i) for i in who.left_out]}
+    return {"n_unknown": n_unknown + n_more, **mine, **lists}
 
 
-def lists_for_user(run: FinishedRun, user_id: str, k: int) -> dict[str, Any]:
+def lists_for_user(run: FinishedRun, user_id: str, k: int, rules: Rules = AS_RANKED) -> dict[str, Any]:
     """List for a user of the data, with reasons where it is still known what their vector is made of.
 
     Raises:
@@ -161,9 +204,10 @@ def lists_for_user(run: FinishedRun, user_id: str, k: int) -> dict[str, Any]:
     if user_id not in run.user_rows:
         raise Refused("unknown_user", f"there is no user {user_id!r} in this run; give an id of interactions.tsv")
     user = run.user_rows[user_id]
-    collected = run.dataset.seen[user].indices.tolist()
-    lists = _lists(run, run.user_emb[user], collected, [], k, True, None, composition_of(run, user))
-    return {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0, **lists}
+    has = has_of_user(run, user)
+    lists = _lists(run, run.user_emb[user], has, rules, (k, min(k, N_NEW)), None, composition_of(run, user))
+    who = {"user_id": user_id, "username": run.dataset.user_names[user], "n_unknown": 0}
+    return {**who, "collected": [title(run, item) for item in has.seen], "excluded": [], **lists}
 
 
 def composition_of(run: FinishedRun, user: int) -> explanations.Composition | None:
@@ -188,30 +232,28 @@ def sources(run: FinishedRun) -> explanations.Sources | None:
 def _lists(
     run: FinishedRun,
     user: torch.Tensor,
-    collected: list[int],
-    excluded: list[int],
-    k: int,
-    new: bool,
+    has: Has,
+    rules: Rules,
+    lengths: tuple[int, int],
     among: np.ndarray | None,
     composition: explanations.Composition | None,
 ) -> dict[str, Any]:
-    """List for a vector (width,): the best of all titles, and on request the best of the cold ones."""
+    """List for a vector (width,) the best of all titles and of the cold ones, each list of a length of its own."""
     cold = run.cold_items if among is None else np.intersect1d(run.cold_items, among)
-    titles = list_titles(run, user, k, collected + excluded, among, composition)
-    new_titles = list_titles(run, user, min(k, N_NEW), collected + excluded, cold, composition) if new else []
-    return {
-        "collected": [title(run, item) for item in collected],
-        "excluded": [title(run, item) for item in excluded],
-        "titles": described_titles(run, titles),
-        "new_titles": described_titles(run, new_titles),
-    }
+    of_cold = rules._replace(min_collectors=0)
+    k, n_new = lengths
+    titles = list_for_person(run, user, k, has, rules, among, composition)
+    new_titles = list_for_person(run, user, n_new, has, of_cold, cold, composition) if n_new else []
+    return {"titles": described_titles(run, titles), "new_titles": described_titles(run, new_titles)}
 
 
 def described_titles(run: FinishedRun, titles: Titles) -> list[dict[str, Any]]:
     """Add what is shown of them to the titles of a list."""
+    bare = {"because": [], "despite": [], "parts": {}, "after": None, "more": 0}
+    rows = [run.item_rows[one["subject_id"]] for one in titles]
     return [
-        {"because": [], "despite": [], "parts": {}, **title(run, run.item_rows[one["subject_id"]]), **one}
-        for one in titles
+        {**bare, **title(run, item), "synopsis": synopsis(run, item), **one}
+        for item, one in zip(rows, titles, strict=True)
     ]
 
 
@@ -222,11 +264,7 @@ def similar_to(run: FinishedRun, subject_id: str, k: int) -> dict[str, Any]:
     Raises:
         Refused: there is no such title.
     """
-    if subject_id not in run.item_rows:
-        raise Refused(
-            "unknown_title", f"there is no title {subject_id!r} in this run; find ids with /api/titles?q=NAME"
-        )
-    item = run.item_rows[subject_id]
+    item = known_row(run, subject_id)
     sides = {"text": [], **similar_titles(run, item, k)}
     return {"title": title(run, item), **{side: described_titles(run, titles) for side, titles in sides.items()}}
 

@@ -23,15 +23,32 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inference.finished_run import FinishedRun
+from inference.shaped_lists import EVEN, Rules
 from web import answers
 from web.answers import Refused
-from web.schemas import MAX_K, Error, Id, ListRequest, Lists, RunInfo, Similar, Titles, Upload, UserLists
+from web.schemas import (
+    MAX_K,
+    Error,
+    Franchise,
+    Health,
+    Id,
+    ListRequest,
+    Lists,
+    RunInfo,
+    Share,
+    Similar,
+    Titles,
+    Upload,
+    UserLists,
+)
 
 WEB = Path(__file__).parent
 PAGE = {
     "serve.html": "text/html",
     "serve.css": "text/css",
     "serve.js": "text/javascript",
+    "serve_state.js": "text/javascript",
+    "serve_titles.js": "text/javascript",
     "serve_texts.js": "text/javascript",
 }
 LANGUAGES = ["en", "zh"]
@@ -64,6 +81,12 @@ api, of_users = APIRouter(prefix="/api"), APIRouter(prefix="/api")
 # --- what can be asked ---
 
 
+@api.get("/health")
+async def health() -> Health:
+    """Say that the server answers, whatever else it is busy with."""
+    return Health(status="ok")
+
+
 @api.get("/run")
 def run_info(run: Served, request: Request) -> RunInfo:
     """Tell what is served: counts, tags to filter by, and what the run can do."""
@@ -90,10 +113,16 @@ def similar(run: Served, subject_id: Id, k: Length = 10) -> Similar:
     return answers.similar_to(run, subject_id, k)
 
 
+@api.get("/franchise/{subject_id:path}", responses=NOT_FOUND)
+def franchise(run: Served, subject_id: Id) -> Titles:
+    """List all parts of what a title belongs to, in the order in which one watches them; perhaps it alone."""
+    return {"titles": answers.parts_of(run, subject_id)}
+
+
 @of_users.get("/user/{user_id:path}", responses=NOT_FOUND)
-def user(run: Served, user_id: Id, k: Length = 20) -> UserLists:
-    """List titles for a user of the data, with what they collected."""
-    return answers.lists_for_user(run, user_id, k)
+def user(run: Served, user_id: Id, k: Length = 20, franchise: Franchise = "all", niche: Share = EVEN) -> UserLists:
+    """List titles for a user of the data, with what they collected; the rules are those of /api/list."""
+    return answers.lists_for_user(run, user_id, k, Rules(franchise, niche))
 
 
 @api.post(

@@ -1,13 +1,16 @@
 """What serve.py takes and gives as JSON: the models that its OpenAPI description is made of."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataset.ratings import LIMIT
 from inference.people import DISLIKE, LIKE, LOVE
+from inference.shaped_lists import EVEN
 from inference.taste import AS_MEASURED, FOR_PEOPLE
 
+Franchise = Literal["first", "new", "continue", "all"]  # as shaped_lists.FRANCHISE
+Share = Annotated[float, Field(ge=0, le=1)]
 MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 20_000, 20, 200, 200
 Id = Annotated[str, Field(max_length=MAX_TEXT)]
 Score = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
@@ -29,6 +32,7 @@ class Title(BaseModel):
     name: str = Field(description='all its names, separated by " / "')
     tags: list[str]
     year: int | None = Field(description="null where the data do not say")
+    collectors: int = Field(description="how many people had collected it when the run was trained")
     is_new: bool = Field(description="whether nobody in the data had collected it when the run was trained")
 
 
@@ -38,12 +42,25 @@ class Titles(BaseModel):
     titles: list[Title]
 
 
+class Health(BaseModel):
+    """That the server answers."""
+
+    status: str
+
+
 class Because(BaseModel):
     """A collected title that spoke for a listed one."""
 
     subject_id: str
     name: str
     share: float = Field(description="of all that the collected titles brought in its favour, from 0 to 1")
+
+
+class Named(BaseModel):
+    """A title by its name."""
+
+    subject_id: str
+    name: str
 
 
 class Listed(Title):
@@ -55,6 +72,9 @@ class Listed(Title):
         description="disliked titles that spoke against it, the strongest first, with what they took away of what "
         "spoke for it; empty unless asked for"
     )
+    after: Named | None = Field(description="the collected title that it goes on from; null where it goes on from none")
+    more: int = Field(description="how many further parts of it are not collected; 0 where franchise is all")
+    synopsis: str = Field(description="how its summary begins; empty where the data have none")
     parts: dict[str, float] = Field(description="what the score is the sum of; empty unless asked for")
 
 
@@ -101,6 +121,14 @@ class ListRequest(BaseModel):
         f"they will watch, 1 what they will love, {AS_MEASURED} as the figures of a run are made; where can.taste of "
         "/api/run is false it changes nothing",
     )
+    franchise: Franchise = Field(
+        "all",
+        description="all: the best titles; first: one entry a franchise, its first part that is not collected; new: of "
+        "these, nothing of a franchise with a collected title; continue: nothing of any other",
+    )
+    niche: Share = Field(EVEN, description=f"from 0, what everybody knows, to 1, hidden gems; {EVEN} changes nothing")
+    diversity: Share = Field(0.0, description="what being unlike the titles above counts, beside the score")
+    min_collectors: int = Field(0, ge=0, le=2**31, description="of a listed title; those of new_titles have none")
     tags: list[Id] = Field([], max_length=MAX_TAGS, description="a listed title has all of them")
     not_tags: list[Id] = Field([], max_length=MAX_TAGS, description="and none of these")
     min_year: Year | None = Field(None, description="with either, titles of an unknown year are not listed")

@@ -2,19 +2,11 @@
 // The page of serve.py. What is asked for stands in the address, after #, and nowhere else: every change goes there, and
 // every change of the address is shown. Names and tags are text of strangers: they reach the page as text alone.
 
-const MAX_CHIPS = 12, MAX_TAGS = 6;
-// how much a title is liked, in spreads of a person's rates, as the server takes it: what is said, for which scores its
-// button is pressed, the score that pressing it gives, and its sign
-const MARKS = [["love", z => z >= 0.5, 1, "♥"], ["like", z => z >= 0 && z < 0.5, 0.3, "+"],
-               ["dislike", z => z <= -1, -1.5, "−"]];
-const LIKE = 0.3, DISLIKE = -1.5, LIMIT = 2.5;
-
+const MAX_CHIPS = 12, MAX_K = 200, STEP = 20, LANE = 6;
 const $ = id => document.getElementById(id);
-const TASTE = Number($("taste").defaultValue); // that of an address without one
 const titles = new Map(); // subject_id -> title, of all that were ever received
 const numbers = n => n.toLocaleString(language);
 let run = null, language = chosenLanguage(), answered = "", showsAllPicked = false;
-let refused = null; // subject_id of the title that was said last not to be for them
 
 function t(key, ...words) {
   const text = TEXTS[language][key];
@@ -27,74 +19,11 @@ function chosenLanguage() {
   return kept in TEXTS ? kept : navigator.languages.map(l => l.slice(0, 2)).find(l => l in TEXTS) ?? "en";
 }
 
-// --- what is asked for, in the address; after t=ID may stand z=SCORE and w=SECONDS, when it was collected ---
-
-function state() {
-  const words = new URLSearchParams(location.hash.slice(1));
-  const year = key => /^\d{1,4}$/.test(words.get(key) ?? "") ? Number(words.get(key)) : null;
-  const all = key => [...new Set(words.getAll(key))];
-  const scores = new Map(), times = new Map();
-  let last = null;
-  for (const [key, value] of words) {
-    if (key === "t") last = value;
-    else if (/^-?\d{1,12}(\.\d+)?$/.test(value) && last !== null) {
-      if (key === "z") scores.set(last, Math.min(LIMIT, Math.max(-LIMIT, Number(value))));
-      if (key === "w") times.set(last, Number(value));
-    }
-  }
-  return { titles: all("t"), scores, times, exclude: all("x"), tags: all("tag"), not_tags: all("no"),
-           min_year: year("from"), max_year: year("to"), similar: words.get("s"),
-           taste: /^(0(\.25|\.5|\.75)?|1)$/.test(words.get("taste")) ? Number(words.get("taste")) : TASTE };
-}
-
-function change(changes) {
-  const next = { ...state(), ...changes }, words = new URLSearchParams();
-  for (const id of next.titles) {
-    words.append("t", id);
-    if (next.scores.has(id)) words.append("z", Number(next.scores.get(id).toFixed(2)));
-    if (next.times.has(id)) words.append("w", next.times.get(id));
-  }
-  for (const [key, values] of [["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
-                               ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]],
-                               ["taste", [next.taste === TASTE ? null : next.taste]]])
-    for (const value of values) if (value !== null) words.append(key, value);
-  if (`#${words}` !== location.hash) location.hash = words;
-}
-
-const without = (list, gone) => list.filter(one => one !== gone);
-const seconds = () => Math.round(Date.now() / 1000);
-
-function add(id, score = null) { // where dates are known, as the newest
-  const now = state();
-  if (score !== null && run.can.rates) now.scores.set(id, score);
-  if (now.times.size) now.times.set(id, seconds());
-  change({ ...now, titles: [...without(now.titles, id), id], exclude: without(now.exclude, id) });
-}
-
-const drop = id => change({ titles: without(state().titles, id) });
-
-function mark(id, score) { // null takes it back
-  const { scores } = state();
-  score === null ? scores.delete(id) : scores.set(id, score);
-  change({ scores });
-}
-
-function refuse(id) { // a dislike; a run that knows no rates can only leave it out
-  refused = id;
-  if (run.can.rates) add(id, DISLIKE);
-  else change({ exclude: [...state().exclude, id], titles: without(state().titles, id) });
-}
-
-function accept() {
-  const id = refused;
-  refused = null;
-  change({ titles: without(state().titles, id), exclude: without(state().exclude, id) });
-  $("answer").focus();
-}
-
 // --- the server ---
 
-class Problem extends Error {}
+class Problem extends Error {
+  constructor(said, canHelp) { super(said); this.canHelp = canHelp; } // whether asking again may
+}
 
 async function ask(path, options = {}) {
   let reply, found;
@@ -103,48 +32,17 @@ async function ask(path, options = {}) {
     found = await reply.json();
   } catch (error) {
     if (error.name === "AbortError") throw error; // it may come between the head of an answer and its body
-    throw new Problem(t("offline"));
+    throw new Problem(t("offline"), true);
   }
-  if (!reply.ok) throw new Problem(t(found.code) ?? found.message);
+  if (!reply.ok) throw new Problem(t(found.code) ?? found.message, reply.status >= 500);
   for (const one of [found.titles, found.new_titles, found.collected, found.excluded].flat())
     if (one?.subject_id) titles.set(one.subject_id, one);
   return found;
 }
 
-const post = (path, body, type) => ask(path, { method: "POST", body, headers: { "Content-Type": type } });
-
 function latest() { // of several questions only the last one counts
   let current = null;
   return () => { current?.abort(); current = new AbortController(); return current.signal; };
-}
-
-// --- making elements; text is only ever text ---
-
-function make(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(properties))
-    key in node ? node[key] = value : node.setAttribute(key, value);
-  node.append(...children.filter(child => child !== null));
-  return node;
-}
-
-const button = (text, onclick, properties = {}) => make("button", { type: "button", textContent: text, onclick,
-                                                                    ...properties });
-const han = name => /\p{Script=Han}/u.test(name), kana = name => /[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(name);
-
-function names(name) { // the one to show first in this language, and the others
-  const all = name.split(" / ");
-  const fits = language === "zh" ? one => han(one) && !kana(one) : one => /\p{Script=Latin}/u.test(one) && !han(one);
-  const first = all.find(fits) ?? all[0];
-  return [first, all.filter(one => one !== first).join(" / ")];
-}
-
-const shownName = id => titles.has(id) ? names(titles.get(id).name)[0] : id;
-const tongue = name => kana(name) ? "ja" : han(name) ? "zh" : "";
-
-function chip(name, onclick, onremove, properties = {}) {
-  return make("li", properties, button(name, onclick, { lang: tongue(name) }),
-              button("×", onremove, { className: "x", ariaLabel: t("remove", name) }));
 }
 
 // --- a text box with a list to choose from ---
@@ -171,12 +69,12 @@ function choice(input, list, search, pick) {
     pick(option.id);
   }
   async function open() {
-    const found = await search(input.value.trim());
+    const query = input.value.trim(), found = await search(query);
     if (found === null) return;
     options = found;
     list.replaceChildren(...options.map((option, place) => {
-      const node = make("li", { role: "option", id: `${list.id}-${place}`, lang: tongue(option.name) }, option.name,
-                        make("small", { textContent: option.more }));
+      const node = make("li", { role: "option", id: `${list.id}-${place}`, lang: tongue(option.name) },
+                        ...bold(option.name, query), make("small", {}, ...bold(option.more, query)));
       node.addEventListener("pointerdown", event => event.preventDefault()); // the text box keeps the focus
       node.addEventListener("click", () => take(option));
       return node;
@@ -184,6 +82,7 @@ function choice(input, list, search, pick) {
     if (!options.length) list.append(make("li", { className: "nothing", textContent: t("noMatch") }));
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
+    list.scrollIntoView({ block: "nearest" });
     point(0);
   }
   input.addEventListener("input", () => {
@@ -210,7 +109,8 @@ async function findTitles(query) {
     const found = await ask(`api/titles?n=8&q=${encodeURIComponent(query)}`, { signal });
     return found.titles.map(one => {
       const [name, more] = names(one.name);
-      return { id: one.subject_id, name, more: [one.year, more].filter(Boolean).join(" · ") };
+      const people = one.collectors ? t("people", numbers(one.collectors)) : "";
+      return { id: one.subject_id, name, more: [one.year, people, more].filter(Boolean).join(" · ") };
     });
   } catch (error) { if (error.name === "AbortError") return null; throw error; }
 }
@@ -231,13 +131,15 @@ function showMine(now) {
   $("marks-hint").hidden = !now.titles.length || !run?.can.rates;
   $("more").hidden = shown.length === now.titles.length;
   $("more").textContent = t("more", now.titles.length - shown.length);
-  $("clear").hidden = !now.titles.length;
+  $("clear").hidden = $("keeping").hidden = !now.titles.length;
+  $("fold").textContent = t("fold", numbers(now.titles.length));
+  document.body.classList.toggle("listed", now.titles.length > 0);
   keepFocus($("tags"), $("tag"), () => $("tags").replaceChildren(
     ...now.tags.map(tag => chip(tag, () => change({ tags: without(now.tags, tag), not_tags: [...now.not_tags, tag] }),
-                                () => change({ tags: without(now.tags, tag) }))),
+                                () => change({ tags: without(now.tags, tag) }), {}, t("toggle", tag))),
     ...now.not_tags.map(tag => chip(t("without") + tag, () => addTag(tag),
-                                    () => change({ not_tags: without(now.not_tags, tag) }), { className: "without" }))));
-  for (const node of $("tags").querySelectorAll("button:first-child")) node.title = t("toggle", node.textContent);
+                                    () => change({ not_tags: without(now.not_tags, tag) }), { className: "without" },
+                                    t("toggle", tag)))));
   $("from").value = now.min_year ?? "";
   $("to").value = now.max_year ?? "";
   if (now.tags.length + now.not_tags.length || now.min_year !== null || now.max_year !== null) $("filters").open = true;
@@ -247,13 +149,20 @@ function showMine(now) {
     chip(shownName(id), () => change({ similar: id }), () => change({ exclude: without(now.exclude, id) })))));
 }
 
-function showTaste(now) { // which counts as soon as something is marked
+function showSliders(now) { // the taste counts as soon as something is marked
+  for (const [id, said] of [["taste", "tastes"], ["niche", "niches"]]) {
+    if (Number($(id).value) !== now[id]) $(id).value = now[id];
+    $(id).ariaValueText = t(said)[4 * $(id).value];
+  }
   $("taste-row").hidden = !run?.can.taste;
-  if (Number($("taste").value) !== now.taste) $("taste").value = now.taste;
-  $("taste").ariaValueText = t("tastes")[4 * $("taste").value];
   $("taste-hint").hidden = now.titles.some(id => now.scores.get(id));
   if ($("taste-hint").hidden) $("taste").removeAttribute("aria-describedby");
   else $("taste").setAttribute("aria-describedby", "taste-hint");
+}
+
+function fold(isFolded) { // on a narrow screen the list comes first
+  document.body.classList.toggle("folded", isFolded);
+  $("fold").ariaExpanded = String(!isFolded);
 }
 
 function picked(id, scores) { // a chip, with what they think of it
@@ -267,12 +176,13 @@ function picked(id, scores) { // a chip, with what they think of it
   return node;
 }
 
-function showRefused(now) { // and the way back
-  const isRefused = refused !== null && (now.exclude.includes(refused) || now.scores.get(refused) === DISLIKE
-                                         && now.titles.includes(refused));
-  $("refused").replaceChildren(...(isRefused ? [t("refused", shownName(refused)) + " ",
-                                                button(t("undo"), accept, { className: "plain" })] : []));
+function showLast() { // what was said of a title, and the way back
+  const isLast = last !== null && last.after === location.hash;
+  $("refused").replaceChildren(...(isLast ? [t(last.key === "hide" ? "refused" : "marked", shownName(last.id), t(last.key)) + " ",
+                                             button(t("undo"), takeBack, { className: "plain" })] : []));
 }
+
+const tell = said => $("refused").replaceChildren(said);
 
 function keepFocus(list, otherwise, redraw) { // on what took the place of the button that was pressed
   const buttons = () => [...list.querySelectorAll("button")];
@@ -283,53 +193,25 @@ function keepFocus(list, otherwise, redraw) { // on what took the place of the b
 
 // --- the lists ---
 
-function entry(one, acts = [["similar", () => change({ similar: one.subject_id })], ["add", () => add(one.subject_id, LIKE)],
-                            ["hide", () => refuse(one.subject_id)]]) {
-  const [name, others] = names(one.name);
-  const meta = make("p", { className: "meta" }, one.is_new ? make("span", { className: "badge", textContent: t("isNew") })
-    : null, one.year ? make("span", { textContent: one.year }) : null, ...one.tags.slice(0, MAX_TAGS).map(tag =>
-      button(tag, () => addTag(tag), { ariaLabel: t("filterBy", tag), lang: tongue(tag) })));
-  return make("li", {}, make("h3", { textContent: name, lang: tongue(name) }),
-              others ? make("span", { className: "names", textContent: others, lang: tongue(others) }) : null, meta,
-              ...reasons(one.because), ...objections(one.despite), make("div", { className: "acts" }, ...acts.map(([key, act]) =>
-                button(t(key), act, { ariaLabel: `${t(key)}: ${name}` }))));
-}
-
-const named = all => all.flatMap((one, place) => [
-  place ? (language === "zh" ? "、" : ", ") : "",
-  make("span", { className: `dot c${place}`, textContent: names(one.name)[0], lang: tongue(names(one.name)[0]) })]);
-
-function objections(despite) { // disliked titles that spoke against it
-  if (!despite.length) return [];
-  const sentence = make("p", { className: "because despite" }, t("despite"), ...named(despite));
-  for (const node of sentence.children) node.className = ""; // they have no part in the bar
-  return [sentence];
-}
-
-function reasons(because) {
-  if (!because.length) return [];
-  const percent = share => share.toLocaleString(language, { style: "percent" });
-  const rest = 1 - because.reduce((sum, one) => sum + one.share, 0);
-  const sentence = make("p", { className: "because" }, t("because"), ...named(because));
-  const shares = [...because.map((one, place) => [names(one.name)[0], one.share, place]), [t("others"), rest, 3]]
-    .filter(([, share]) => share > 0.005);
-  const bar = make("div", { className: "shares", role: "img",
-                            ariaLabel: shares.map(([name, share]) => `${name} ${percent(share)}`).join(", ") });
-  for (const [name, share, place] of shares) {
-    const part = make("i", { className: `c${place}`, title: `${name} ${percent(share)}` });
-    part.style.flexGrow = share;
-    bar.append(part);
-  }
-  return [sentence, bar];
-}
-
 const listing = latest();
 
-async function showLists(now) {
+let asked = "", length = STEP; // what the list is of but for its length, and that
+
+function questionOf(now) {
   const of = map => Object.fromEntries(now.titles.filter(id => map.has(id)).map(id => [id, map.get(id)]));
-  const wanted = { titles: now.titles, scores: of(now.scores), times: of(now.times), exclude: now.exclude, tags: now.tags, not_tags: now.not_tags,
-                   min_year: now.min_year, max_year: now.max_year, taste: now.taste, new: run.can.new_titles, why: true };
-  const question = JSON.stringify(wanted), signal = listing();
+  const year = key => run.can.years ? now[key] : null;
+  return { titles: now.titles, scores: of(now.scores), times: of(now.times), exclude: now.exclude, tags: now.tags,
+           not_tags: now.not_tags, min_year: year("min_year"), max_year: year("max_year"), taste: now.taste,
+           niche: now.niche, franchise: "first", new: run.can.new_titles, why: true };
+}
+
+const post = (question, signal) => ask("api/list", { method: "POST", body: JSON.stringify(question), signal,
+                                                     headers: { "Content-Type": "application/json" } });
+
+async function showLists(now) {
+  const wanted = questionOf(now), signal = listing();
+  if (JSON.stringify(wanted) !== asked) [asked, length] = [JSON.stringify(wanted), STEP];
+  const question = JSON.stringify({ ...wanted, k: length });
   $("start").hidden = now.titles.length > 0;
   if (!now.titles.length) {
     answered = "";
@@ -339,26 +221,52 @@ async function showLists(now) {
   if (question + language === answered) return;
   $("lists").setAttribute("aria-busy", "true");
   try {
-    const found = await ask("api/list", { method: "POST", body: question, signal,
-                                          headers: { "Content-Type": "application/json" } });
+    const found = await post({ ...wanted, k: length }, signal);
     answered = question + language;
-    for (const name of ["titles", "new_titles"])
-      keepFocus($(name.replace("_", "-")), $("answer"), () =>
-        $(name.replace("_", "-")).replaceChildren(...found[name].map(one => entry(one))));
-    const disliked = found.collected.filter(one => now.scores.get(one.subject_id) <= -1).length;
-    $("status").textContent = [found.titles.length ? t("status", found.titles.length,
-                                                       numbers(found.collected.length - disliked), numbers(disliked))
-                               : t("none"), found.n_unknown ? t("unknown", found.n_unknown) : ""].join(" ");
-    $("shelf").hidden = !found.new_titles.length;
+    fill("titles", found.titles);
+    fill("new-titles", found.new_titles);
+    $("longer").hidden = found.titles.length < length || length >= MAX_K;
+    showStatus(now, found);
     $("error").hidden = true;
     $("lists").hidden = false;
     showMine(state()); // now with names
-    showRefused(state());
+    showLast();
+    await showLanes(wanted, signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     $("lists").hidden = true;
     fail(error);
   } finally { if (!signal.aborted) $("lists").removeAttribute("aria-busy"); }
+}
+
+function fill(id, found) { // a list, which is not there where it is empty, but for the first
+  keepFocus($(id), $("answer"), () => $(id).replaceChildren(...found.map(one => entry(one))));
+  if (id === "titles") return;
+  $(id).parentElement.hidden = !found.length;
+  $(`to-${id}`).hidden = !found.length;
+}
+
+async function showLanes(wanted, signal) { // what goes on, and what few know of what is new to them
+  const lane = more => post({ ...wanted, ...more, new: false, k: LANE }, signal);
+  const [further, gems] = await Promise.all([lane({ franchise: "continue" }), lane({ franchise: "new", niche: 1 })]);
+  fill("further", further.titles);
+  fill("gems", gems.titles);
+}
+
+function showStatus(now, found) {
+  const disliked = found.collected.filter(one => now.scores.get(one.subject_id) <= -1).length;
+  const none = () => t("none", now.tags.length + now.not_tags.length > 0,
+                       run.can.years && (now.min_year ?? now.max_year) !== null);
+  $("status").textContent = [found.titles.length ? t("status", found.titles.length,
+                                                     numbers(found.collected.length - disliked), numbers(disliked))
+                             : none(), found.n_unknown ? t("unknown", found.n_unknown) : ""].join(" ");
+}
+
+async function showMore() {
+  const first = length;
+  length = Math.min(MAX_K, length + STEP);
+  await showLists(state());
+  $("titles").children[first]?.querySelector("button").focus();
 }
 
 // --- similar titles ---
@@ -391,17 +299,20 @@ async function showSimilar(now) {
 async function upload(file) {
   if (!file) return;
   if (file.size > run.max_upload_mib * 2 ** 20) { $("told").textContent = t("tooLarge", run.max_upload_mib); return; }
+  $("notes").replaceChildren();
   $("told").textContent = t("uploading", file.name);
   try {
-    const found = await post(`api/upload?name=${encodeURIComponent(file.name.slice(-200))}`, file,
-                             "application/octet-stream");
+    const found = await ask(`api/upload?name=${encodeURIComponent(file.name.slice(-200))}`, {
+      method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
     const ids = side => found[side].map(one => one.subject_id), now = state();
     const told = t("uploaded", { rates: run.can.rates, rows: numbers(found.n_rows),
       collected: numbers(found.collected.length), excluded: numbers(found.excluded.length),
       unknown: numbers(found.n_unknown) + (found.n_unknown ? ` (${found.unknown.join("; ")}`
         + `${found.n_unknown > found.unknown.length ? "; …" : ""})` : ""),
       ...Object.fromEntries(Object.entries(found.tastes).map(([taste, n]) => [taste, numbers(n)])) });
-    $("told").textContent = [told, ...found.notes.map(said => `${said}.`)].join(" ");
+    $("told").textContent = told;
+    $("notes").replaceChildren(...found.notes.map(said => make("li", { textContent: `${said}.` })));
+    fold(true);
     const dated = found.collected.some(one => one.time !== null);
     if (dated) for (const id of now.titles) if (!now.times.has(id)) now.times.set(id, seconds());
     for (const one of found.collected) {
@@ -417,6 +328,7 @@ async function upload(file) {
 function fail(error) {
   if (!(error instanceof Problem)) throw error;
   $("error-text").textContent = error.message;
+  $("retry").hidden = !error.canHelp;
   $("error").hidden = false;
 }
 
@@ -452,13 +364,15 @@ async function showPopular() {
 function show() {
   const now = state();
   showMine(now);
-  showTaste(now);
-  showRefused(now);
+  showSliders(now);
+  showLast();
   showLists(now);
   showSimilar(now);
 }
 
 async function begin() {
+  recall();
+  fold(state().titles.length > 0);
   showTexts();
   $("retry").onclick = () => { answered = ""; $("error").hidden = true; run ? show() : location.reload(); };
   try { run = await ask("api/run"); } catch (error) { fail(error); return; }
@@ -471,8 +385,18 @@ async function begin() {
   choice($("tag"), $("tags-found"), findTags, addTag);
   for (const [id, key] of [["from", "min_year"], ["to", "max_year"]])
     $(id).onchange = () => change({ [key]: /^\d{1,4}$/.test($(id).value) ? Number($(id).value) : null });
-  $("taste").oninput = () => showTaste({ ...state(), taste: Number($("taste").value) });
-  $("taste").onchange = () => change({ taste: Number($("taste").value) });
+  for (const id of ["taste", "niche"]) {
+    $(id).oninput = () => showSliders({ ...state(), [id]: Number($(id).value) });
+    $(id).onchange = () => change({ [id]: Number($(id).value) });
+  }
+  for (const id of ["further", "gems", "new-titles"]) $(`to-${id}`).onclick = () => {
+    $(id).parentElement.scrollIntoView();
+    $(id).querySelector("button").focus({ preventScroll: true });
+  };
+  $("longer").onclick = () => showMore().catch(fail);
+  $("fold").onclick = () => fold(!document.body.classList.contains("folded"));
+  $("copy").onclick = copyLink;
+  $("save").onclick = save;
   $("clear").onclick = () => { change({ titles: [] }); $("search").focus(); };
   $("more").onclick = () => { showsAllPicked = true; showMine(state()); };
   $("skip").onclick = () => $("answer").focus();

@@ -26,6 +26,14 @@ NAMES = {
     2: "a title " + "ofgreatlength" * 20,
     NEW: "Quite new / 新作",
 }
+WORDS = (
+    "amber birch candle dragon ember feather garden hollow island jasper kettle lantern mirror needle orchard pepper "
+    "quarry river saddle thunder umbrella velvet willow xylem yonder zephyr anchor basket copper dagger engine falcon "
+    "glacier harvest iron juniper kingdom ladder marble northern"
+)
+NO_NAMES: dict[int, str] = {}
+# for a run in which some titles are seasons of one work
+SEASONS = {10: "Blue Harbour", 11: "Blue Harbour 2nd Season", 12: "Blue Harbour 3rd Season"}
 
 
 def raw(item: int) -> str:
@@ -33,8 +41,13 @@ def raw(item: int) -> str:
     return "a/b?c#d %&" if item == 5 else str(100 + item)
 
 
-def write_served_data(folder: Path) -> Path:
-    """Write data with years, several names, hostile ones, and titles that nobody collected."""
+def name_of(item: int) -> str:
+    """Return the name of a title; words, since numbers would make all of them the parts of one work."""
+    return NAMES.get(item, f"{WORDS.split()[item]} title")
+
+
+def write_served_data(folder: Path, names: dict[int, str] = NO_NAMES) -> Path:
+    """Write data with years, several names, hostile ones, and titles that nobody collected; names: of more."""
     write_data(folder, n_users=60, n_items=NEW, per_user=10)
     rows = list(csv.DictReader((folder / "interactions.tsv").read_text(encoding="utf-8").splitlines(), delimiter="\t"))
     with (folder / "interactions.tsv").open("w", encoding="utf-8", newline="") as file:
@@ -47,7 +60,7 @@ def write_served_data(folder: Path) -> Path:
         writer.writerows(
             (
                 raw(item),
-                NAMES.get(item, f"title {item}"),
+                names.get(item, name_of(item)),
                 f"tag{item % 5}; Tag{item % 7}; {HOSTILE[:4]}",
                 f"story of {item % 6}",
                 1990 + item if item % 8 else "",
@@ -57,11 +70,11 @@ def write_served_data(folder: Path) -> Path:
     return folder
 
 
-def make_config(folder: Path) -> dict[str, Any]:
+def make_config(folder: Path, names: dict[int, str] = NO_NAMES) -> dict[str, Any]:
     """Train a run of every kind of column in a folder and return its settings."""
     config = get_config(
         {
-            "data_dir": str(write_served_data(folder / "data")),
+            "data_dir": str(write_served_data(folder / "data", names)),
             "saved_dir": str(folder / "saved"),
             "preset": "tuned",
             "rating_weight": 0.0,

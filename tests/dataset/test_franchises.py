@@ -17,7 +17,7 @@ from dataset.relations import RELATIONS
 from studies.franchises import checked
 from tests.helpers.data import dataset_of
 
-MAL = Path("/work/shared/datasets/mal-anime")
+MAL = Path(__file__).resolve().parents[3] / "shared" / "datasets" / "mal-anime"
 
 
 def titles(names: list[str], collected: dict[int, list[int]] | None = None, **more: object) -> Dataset:

@@ -1,5 +1,6 @@
 """Files as people reported them: each is known for what it is, and read right."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ KNOWN = {
     "mal-xml-variants/mojibake.xml": "mal-xml",
     "mal-xml-variants/status.xml": "mal-xml",
     "mal-xml-variants/none": "mal-xml",
-    "bangumi-takeout/takeout-某人-2024-05-06.csv": "bangumi-takeout",
+    "bangumi-takeout/takeout-gbk.csv": "bangumi-takeout",
     "bangumi-takeout/takeout.csv": "bangumi-takeout",
     "bangumi-takeout/takeout.json": "bangumi-collections",
     "other-json/anilist_private.json": "anilist-json",
@@ -138,10 +139,14 @@ def test_statuses_of_any_language_and_odd_scores(tmp_path: Path) -> None:
     assert "1 of 9 scores are above 10 (the highest is 80)" in rows.attrs["told"][0]
 
 
-@pytest.mark.parametrize("name", ["takeout.csv", "takeout-某人-2024-05-06.csv"])
-def test_a_takeout_in_either_encoding(name: str, tmp_path: Path) -> None:
-    result = converted(tmp_path, f"bangumi-takeout/{name}")
-    user = "某人" if "某人" in name else "takeout"
+@pytest.mark.parametrize(
+    ("name", "saved_as", "user"),
+    [("takeout.csv", "takeout.csv", "takeout"), ("takeout-gbk.csv", "takeout-某人-2024-05-06.csv", "某人")],
+)
+def test_a_takeout_in_either_encoding(name: str, saved_as: str, user: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    source = shutil.copy(CASES / "bangumi-takeout" / name, tmp_path / "in" / saved_as)
+    result = convert([recognise(Path(source))], tmp_path, Options(), Rules())
     assert rates(tmp_path) == {user: {"1424": "9", "77": "1"}}
     assert [row[:2] for row in rows_of(tmp_path, "known.tsv")] == [[user, "36612"]]
     assert result.dropped_rows == {"of other kinds than anime": 1}

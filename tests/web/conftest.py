@@ -1,7 +1,8 @@
-"""A folder with everything that a report shows."""
+"""A folder with everything that a report shows; a browser, and the address of a run that is served."""
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from config import get_config
 from evaluation.comparisons import summary
-from main import run
+from inference.finished_run import FinishedRun
+from main import run as run_main
+from tests.helpers.chromium import Tab, opened
 from tests.helpers.data import write_data
+from tests.helpers.served import running
 
 NASTY = "<script>alert(1)</script>&\"'"
 TAGS = ("popularity", "sum-none", "sum-both")
@@ -26,7 +30,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = (data / name).read_text(encoding="utf-8")
         text = text.replace("title 3\t", '"' + NASTY.replace('"', '""') + '"\t').replace("\nu", "\n<i>u")
         (data / name).write_text(text, encoding="utf-8")
-    metrics = run(
+    metrics = run_main(
         get_config(
             {
                 "data_dir": str(data),
@@ -91,3 +95,16 @@ def _compare(saved: Path, metrics: dict[str, Any]) -> None:
 def saved(whole: Path, tmp_path: Path) -> Path:
     """A copy to spoil; that it has moved is a part of the test."""
     return Path(shutil.copytree(whole, tmp_path / "saved"))
+
+
+@pytest.fixture(scope="module")
+def url(run: FinishedRun) -> Iterator[str]:
+    """The address of a module's run, served."""
+    with running(run) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with opened(tmp_path_factory.mktemp("browser"), "--lang=en") as tab:
+        yield tab

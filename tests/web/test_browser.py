@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chromium import Tab, browser, opened
+from tests.helpers.chromium import Tab, browser
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from inference.finished_run import load_finished
@@ -35,12 +35,6 @@ COLOURS = """(() => {
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(load_finished(make_config(tmp_path_factory.mktemp("serve")))) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with opened(tmp_path_factory.mktemp("browser"), "--lang=en") as tab:
-        yield tab
 
 
 @pytest.fixture

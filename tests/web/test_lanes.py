@@ -1,20 +1,19 @@
 """The lists of the served page in a real browser: lanes, franchises, what a title tells, undo, and what is kept."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from tests.helpers.chromium import Tab, browser, opened, show
+from tests.helpers.chromium import Tab, browser, show
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from importers import read_export
 from inference.finished_run import FinishedRun, load_finished
 from inference.shaped_lists import EVEN
 from inference.user_list import read_user_list
-from tests.helpers.served import SEASONS, make_config, raw, running
+from tests.helpers.served import SEASONS, make_config, raw
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(browser() is None, reason="no Chromium is installed")]
 HAVE = f"#t={raw(10)}&t={raw(4)}"
@@ -25,18 +24,6 @@ NAMES = "[...document.querySelectorAll('#titles h3')].map(node => node.innerText
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     return load_finished(make_config(tmp_path_factory.mktemp("serve"), SEASONS))
-
-
-@pytest.fixture(scope="module")
-def url(run: FinishedRun) -> Iterator[str]:
-    with running(run) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with opened(tmp_path_factory.mktemp("browser"), "--lang=en") as tab:
-        yield tab
 
 
 def lanes_of(tab: Tab, url: str, state: str = HAVE, width: int = 1280) -> Tab:

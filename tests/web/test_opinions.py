@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chromium import Tab, browser, opened, show
+from tests.helpers.chromium import Tab, browser, show
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from fastapi.testclient import TestClient
@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from dataset.ratings import LIMIT
 from inference.finished_run import FinishedRun
 from inference.people import DISLIKE, LIKE, LOVE
-from tests.helpers.served import export, running
+from tests.helpers.served import export
 from tests.helpers.tastes import taste_run
 from web.app import create_app
 
@@ -114,18 +114,6 @@ def test_the_page_has_the_scores_of_the_server() -> None:
 
 
 # --- the page ---
-
-
-@pytest.fixture(scope="module")
-def url(run: FinishedRun) -> Iterator[str]:
-    with running(run) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with opened(tmp_path_factory.mktemp("browser"), "--lang=en") as tab:
-        yield tab
 
 
 def shown(tab: Tab) -> list[str]:

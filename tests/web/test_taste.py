@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chromium import Tab, browser, opened, show
+from tests.helpers.chromium import Tab, browser, show
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 from fastapi.testclient import TestClient
@@ -16,7 +16,6 @@ from inference.finished_run import FinishedRun
 from inference.lists import list_titles
 from inference.people import DISLIKE, LOVE, person, place
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
-from tests.helpers.served import running
 from tests.helpers.tastes import N_OF_KIND, taste_run
 from web import answers
 from web.app import create_app
@@ -106,18 +105,6 @@ def test_the_slider_has_the_steps_and_the_default_of_the_server() -> None:
 
 
 # --- the page ---
-
-
-@pytest.fixture(scope="module")
-def url(run: FinishedRun) -> Iterator[str]:
-    with running(run) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with opened(tmp_path_factory.mktemp("browser"), "--lang=en") as tab:
-        yield tab
 
 
 MARKED = "#" + "&".join(f"t={raw}&z={score}" for raw, score in SCORES.items())

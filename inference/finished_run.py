@@ -122,6 +122,11 @@ class FinishedRun(TrainedModel):
         """(n_items,): how many users collected each title in train."""
         return np.bincount(self.dataset.train.indices, minlength=self.dataset.n_items)
 
+    @property
+    def share_of_new(self) -> float:
+        """How much of a person's list titles without a history may fill, as decided on valid; see cold_offset."""
+        return self.checkpoint["decided"].get("cold_offset", {}).get("share", 1.0)
+
     @cached_property
     def user_length(self) -> float:
         """Mean length of the trained columns of users with a history."""

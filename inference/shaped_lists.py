@@ -70,8 +70,16 @@ def shaped(
     # of equal scores the first row would win, and rows often follow popularity
     lots = np.random.default_rng([run.config["seed"], 2]).random(run.dataset.n_items)
     items = items[np.lexsort((lots[items], -scores[items]))]
+    items = _few_new(items, run.item_counts, int(round(run.share_of_new * k)))
     items = _unlike(run, items[: NEAR * k], scores, k, rules.diversity) if rules.diversity else items[:k]
     return [_entry(run, item, scores[item], has) for item in items.tolist()]
+
+
+def _few_new(items: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray:
+    """Put behind all others what is listed, best first, of titles nobody collected beyond `most` of them."""
+    is_new = counts[items] == 0
+    late = is_new & (np.cumsum(is_new) > most)
+    return np.concatenate([items[~late], items[late]])
 
 
 def popularity_shift(scores: np.ndarray, counts: np.ndarray, niche: float) -> np.ndarray:

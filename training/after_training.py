@@ -13,7 +13,7 @@ from model import LightGCN
 from runtime.distributed import broadcast_from_rank0
 from training.choice_of_rates import LINEAR_GRID, choose_rates, rated
 from training.closed_form import log_popularity
-from training.cold_offset import cold_offset
+from training.cold_offset import cold_offset, share_of_new
 from training.grid_search import Point, coordinate_search
 from training.linear_columns import Linear, linear_model
 from training.placed_by_text import place_cold_by_text
@@ -66,6 +66,8 @@ def calibrate(
         else:
             offset, figures = cold_offset(*model.embeddings(), is_cold, dataset, config)
         model.item_bias -= offset * torch.from_numpy(is_cold).to(model.item_bias.device)
+        if figures and not measured:
+            figures["share"] = share_of_new(*model.embeddings(), is_cold, dataset, config)
         decided["cold_offset"] = {"offset": offset, **figures}
     return decided
 

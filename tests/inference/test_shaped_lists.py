@@ -30,6 +30,7 @@ def run_scoring(scores: list[float] = SCORES, counts: list[int] | None = None) -
         item_counts=collected,
         layout=SimpleNamespace(dim=1),
         config={"seed": 0},
+        share_of_new=1.0,
     )
 
 
@@ -100,6 +101,15 @@ def test_niche_moves_lists_towards_what_few_collected_and_leaves_new_titles_wher
     run = run_scoring([1.3, 1.6, 1.1, 1.8, 1.2, 1.7, 1.4, 1.5], counts=[1, 2, 3, 4, 5, 6, 7, 8])
     hidden, even, known = ([*items(Has(), ALL._replace(niche=n), k=4, run=run)] for n in (1.0, 0.5, 0.0))
     assert sum(hidden) < sum(even) < sum(known)  # a row's number is one less than its count
+
+
+def test_new_titles_fill_no_more_of_a_list_than_they_may_unless_nothing_else_is_left() -> None:
+    run = run_scoring(counts=[1, 1, 0, 0, 1, 0, 1, 1])  # best first: 3, 2, 5, 6, 1, 4, 7, 0
+    for share, listed in ((1.0, [3, 2, 5, 6]), (0.5, [3, 2, 6, 1]), (0.25, [3, 6, 1, 4]), (0.0, [6, 1, 4, 7])):
+        run.share_of_new = share
+        assert items(Has(), ALL, k=4, run=run) == listed
+    assert items(Has(), ALL, k=4, run=run, among=np.array([2, 3, 5])) == [3, 2, 5]
+    assert items(Has(seen=[0, 1, 4]), ALL, k=4, run=run) == [6, 7, 3, 2]
 
 
 def test_diversity_puts_unlike_titles_first() -> None:

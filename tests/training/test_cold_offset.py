@@ -19,7 +19,7 @@ from runtime import files
 from tests.helpers.runs import assert_inference_repeats
 from tests.helpers.training import SOFTMAX, among_warm, fitted, history
 from training import after_training
-from training.cold_offset import cold_offset
+from training.cold_offset import SHARES, cold_offset, share_of_new
 
 # --- by hand ---
 
@@ -176,6 +176,31 @@ def test_without_a_valid_part_none_is_listed_and_that_is_said(caplog: pytest.Log
     assert "not listed" in told
 
 
+@pytest.mark.parametrize(
+    ("asked_in_valid", "asked_in_cold_valid", "share"),
+    [
+        ([0, 1], [], 1.0),  # nobody asks for a new title, so nothing speaks for or against them
+        ([0, 1], [4], 0.15),  # a place of four for the first new title; a second place would cost more than it finds
+        ([0, 1], [4, 5, 6], 0.5),
+        ([], [4, 5, 6, 7], 1.0),
+        ([0, 1, 2], [5], 0.0),  # it stands second of the new ones, and two of them cost too much
+    ],
+)
+def test_a_list_holds_as_few_new_titles_as_find_what_is_asked_for(
+    asked_in_valid: list[int], asked_in_cold_valid: list[int], share: float
+) -> None:
+    """One user; new titles 4 to 7 score above the known ones 0 to 3; lists hold four."""
+    scores = torch.tensor([[4.0, 3, 2, 1, 8, 7, 6, 5]])
+    valid, cold_valid = (
+        sp.csr_matrix(np.isin(np.arange(8), asked).astype(np.float32)[None])
+        for asked in (asked_in_valid, asked_in_cold_valid)
+    )
+    dataset = SimpleNamespace(valid=valid, cold_valid=cold_valid, masked_for={"valid": valid * 0}.get)
+    config = get_config({"top_k": "4", "early_stop_metric": "NDCG@4"})
+    assert share_of_new(scores, torch.eye(8), np.arange(8) > 3, dataset, config) == share
+    assert {0.0, 1.0} < set(SHARES)
+
+
 # --- of a trained model ---
 
 
@@ -293,7 +318,7 @@ def test_fit_sets_the_offset_of_its_best_epoch_and_saves_it(cold: tuple[dict[str
 def test_main_says_what_was_decided(cold: tuple[dict[str, Any], Dataset]) -> None:
     decided = main.run({**cold[0], "epochs": 1})["decided"]
     assert set(decided) == {"cold_offset"}
-    assert set(decided["cold_offset"]) == {"offset", "metric", "chosen", "highest", "none listed"}
+    assert set(decided["cold_offset"]) == {"offset", "metric", "chosen", "highest", "none listed", "share"}
     assert decided["cold_offset"]["highest"] >= decided["cold_offset"]["chosen"] > 0
 
 

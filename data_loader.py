@@ -142,6 +142,7 @@ def _titles(folder: Path, anime: pd.DataFrame) -> dict[str, Any]:
         "item_texts": anime["text"].tolist(),
         "item_tags": anime["tags"].tolist(),
         "item_years": _years(anime["year"].tolist()),
+        **{f"item_{column}s": anime[column].tolist() for column in ("season", "type") if anime[column].any()},
         "relations": read_relations(folder, anime["subject_id"]),
         "item_synonyms": anime[SYNONYMS].tolist() if SYNONYMS in anime else [],
     }

@@ -19,7 +19,7 @@ import sys
 
 from runtime.cli import Flags, answer_early, share, whole_number
 
-FILTERS = ("new", "tags", "not_tags", "min_year", "max_year")
+FILTERS = ("new", "tags", "not_tags", "min_year", "max_year", "type", "season")
 PERSON = ("franchise", "go_on", "niche", "diversity", "min_collectors")
 # what is asked -> what can stand beside it
 BESIDE = {
@@ -45,9 +45,7 @@ beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .
 beside.add_argument("--bom", action="store_true", help="begin a .csv or .tsv with a mark, by which Excel reads UTF-8")
 beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
 beside.add_argument("--taste", metavar="T", type=share, help="0: what they will watch .. 1: what they will rate highly")
-beside.add_argument(
-    "--franchise", choices=("first", "new", "all"), help="first: a title a franchise, as for one person"
-)
+beside.add_argument("--franchise", choices=("first", "new", "all"), help="first: one a franchise, as for one person")
 beside.add_argument("--continue", dest="go_on", action="store_true", help="only what goes on from titles they have")
 beside.add_argument("--niche", metavar="N", type=share, help="0: what everybody knows .. 1: hidden gems")
 beside.add_argument("--diversity", metavar="D", type=share, help="0: the best ones .. 1: the most unlike each other")
@@ -57,6 +55,8 @@ beside.add_argument("--tags", metavar="TAG,TAG", help="only titles with all of t
 beside.add_argument("--not_tags", metavar="TAG,TAG", help="only titles with none of these tags")
 beside.add_argument("--min_year", metavar="YEAR", type=int, help="only titles of this year or later")
 beside.add_argument("--max_year", metavar="YEAR", type=int, help="only titles of this year or earlier")
+beside.add_argument("--type", metavar="TYPE,TYPE", help="only titles made as one of these, such as TV,Movie")
+beside.add_argument("--season", metavar="SEASON", help="only titles that began in it, such as 2014-fall")
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds
@@ -70,6 +70,7 @@ import numpy as np
 from tqdm import tqdm
 
 from config import get_config
+from dataset.seasons import season_of
 from dataset.tables import read_input
 from inference import explanations
 from inference.cold_items import check_places_by_text, read_fields
@@ -144,9 +145,11 @@ def candidates(run: FinishedRun, asked: argparse.Namespace) -> np.ndarray | None
         tuple(split_names(given, lambda text: folded(text) in run.tags)) if given is not None else ()
         for given in (asked.tags, asked.not_tags)
     )
-    among = allowed_items(run, Filters(tags, not_tags, asked.min_year, asked.max_year))
+    types, season = tuple(map(str.strip, (asked.type or "").split(","))), asked.season or ""
+    wanted = (tags, not_tags, asked.min_year, asked.max_year, types if asked.type else (), season_of(season) or season)
+    among = allowed_items(run, Filters(*wanted))
     if among is not None and not len(among):
-        raise ValueError("no title has all that is asked of it; ask for fewer tags or more years")
+        raise ValueError("no title has all that is asked of it; ask for fewer tags, or more years, types or seasons")
     if not asked.new:
         return among
     check_places_by_text(run)

@@ -53,6 +53,8 @@ class Dataset:
     user_comments: Comments
     facts: dict[str, Any]
     item_years: list[int | None] = field(default_factory=list)  # empty where the data know no title's year
+    item_seasons: list[str] = field(default_factory=list)  # as "2014-fall", "" where unknown; empty likewise
+    item_types: list[str] = field(default_factory=list)  # TV, Movie, ..., "" where unknown; empty likewise
     # (n, 3): title row, row of a related title, what the second is to the first as an index into RELATIONS
     relations: np.ndarray = field(default_factory=no_relations)
     item_synonyms: list[list[str]] = field(default_factory=list)  # other names; empty where the data have none

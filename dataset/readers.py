@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from dataset.given import COLUMN, known_codes, with_parts
 from dataset.numbers import HOW, to_numbers
+from dataset.seasons import seasons_of
 from dataset.tables import find_file, line_of, read_table
 from dataset.tags import parse_tags
 from dataset.times import Unknown, plain_times, years_of
@@ -22,16 +24,19 @@ KNOWN_COLUMNS = ("user_id", "subject_id", "updated_at")
 MAX_RATE = 10**9  # rates weigh comments, in float32
 # optional columns of anime.tsv, which say of what year a title is, the first ones first
 YEAR_COLUMNS = ("year", "date", "air_date", "aired")
+SEASON_COLUMNS = ("season", "date", "air_date", "aired")  # likewise, in which season it began
 SYNONYMS = "synonyms"  # optional: other names of a title
+TYPE = "type"  # optional: what a title was made as: TV, Movie, ...
 
 
 def read_anime(folder: Path) -> pd.DataFrame:
-    """Read anime.tsv into subject_id, name, tags (a tag a line), text (name, tags and summary, a line each) and year.
+    """Read anime.tsv into subject_id, name, tags (a tag a line), text (name, tags and summary, a line each), year,
+    season and type.
 
-    The year is that of the first of YEAR_COLUMNS that names one, "" without such a column or year. With a column
-    SYNONYMS there is also synonyms (lists of names).
+    The year is that of the first of YEAR_COLUMNS that names one, "" without such a column or year; the season likewise.
+    With a column SYNONYMS there is also synonyms (lists of names).
     """
-    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, (*YEAR_COLUMNS, SYNONYMS))
+    path, table = read_table(folder, "anime.tsv", ANIME_COLUMNS, (*YEAR_COLUMNS, "season", SYNONYMS, TYPE))
     require_ids(path, table, "subject_id")
     again = table["subject_id"].duplicated()
     if again.any():
@@ -46,11 +51,18 @@ def read_anime(folder: Path) -> pd.DataFrame:
             raise ValueError(f"{path} line {line_of(path, row)}: {error}") from None
     table["tags"] = ["\n".join(of_one) for of_one in tags]
     table["text"] = [*map(title_text, table["name"], tags, table["summary"])]
-    years = pd.Series("", index=table.index, dtype=object)
-    for column in (column for column in YEAR_COLUMNS if column in table):
-        years = years.where(years != "", years_of(table[column]))
-    table["year"] = years
+    found = (YEAR_COLUMNS, years_of), (SEASON_COLUMNS, seasons_of)
+    table["year"], table["season"] = (_first_told(table, *of) for of in found)
+    table[TYPE] = table[TYPE].str.strip() if TYPE in table else ""
     return table[~again].reset_index(drop=True)
+
+
+def _first_told(table: pd.DataFrame, columns: tuple[str, ...], read: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """Return what the first of some columns tells of each title, "" where none of them is there and tells it."""
+    told = pd.Series("", index=table.index, dtype=object)
+    for column in (column for column in columns if column in table):
+        told = told.where(told != "", read(table[column]))
+    return told
 
 
 def title_text(name: str, tags: list[str], summary: str) -> str:

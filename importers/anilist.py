@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from dataset.relations import COLUMNS as RELATION_COLUMNS
+from dataset.seasons import season_of
 from importers.anilist_answers import Entry, answers
 from importers.common import (
     ENTRY_COLUMNS,
@@ -198,6 +199,7 @@ def _title(entry: dict[str, Any]) -> dict[str, str]:
         "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
         "summary": from_html(media.get("description")),
         "year": str(year or ""),
+        "season": season_of(f"{media.get('season')} {media.get('seasonYear')}"),
         "adult": "1" if media.get("isAdult") else "",
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from dataset.seasons import season_of
 from dataset.tables import on_one_line, open_bytes
 from importers.bangumi_relations import read_relations, relations_beside
 from importers.common import (
@@ -65,6 +66,7 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
         "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
         "summary": from_html(subject.get("summary") or subject.get("short_summary")),
         "year": year_of(subject.get("date")) or year_of(_field(infobox, "放送开始|上映年度|发售日")),
+        "season": season_of(subject.get("date")) or season_of(_field(infobox, "放送开始|上映年度|发售日")),
         "adult": "1" if subject.get("nsfw") else "",
     }
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from dataset.relations import COLUMNS as RELATION_COLUMNS
+from dataset.seasons import season_of
 from dataset.site_ids import COLUMNS as ID_COLUMNS
 from dataset.tables import open_text
 from importers.common import (
@@ -151,13 +152,15 @@ def _ids(entry: dict[str, Any]) -> Ids:
 def _row(entry: dict[str, Any]) -> dict[str, str]:
     name = joined_names(entry.get("title"))
     tags = list(dict.fromkeys(entry.get("tags") or []))
-    year = (entry.get("animeSeason") or {}).get("year")
+    season = entry.get("animeSeason") or {}
+    year = season.get("year")
     return {
         "name": name,
         "synonyms": synonyms_of(entry.get("synonyms") or [], name),
         "type": type_of(entry.get("type")),
         "tags_name": json.dumps(tags, ensure_ascii=False),
         "year": str(year) if year else "",
+        "season": season_of(f"{season.get('season')} {year}"),
         "adult": "1" if "hentai" in tags else "",
     }
 
@@ -211,6 +214,7 @@ def _row_of_item(item: dict[str, Any]) -> dict[str, str]:
         "type": type_of(item.get("type")),
         "tags_name": "[]",
         "year": year_of(item.get("begin")),
+        "season": season_of(item.get("begin")),
     }
 
 

@@ -20,8 +20,9 @@ from runtime.packings import head_of, members
 ENTRY_COLUMNS = ("user_id", "username", "subject_id", "rate", "status", "comment", "updated_at", "part")
 # a chunk of titles: name holds every name, joined; tags_name is a JSON list; year an int as text or ""; adult "1" or ""
 TITLE_COLUMNS = ("subject_id", "name", "tags_name", "summary", "year", "adult")
-# which a chunk of titles may have besides: synonyms as a JSON list, type as of kinds.type_of; "" where there is none
-MORE_TITLE_COLUMNS = ("synonyms", "type")
+# which a chunk of titles may have besides: synonyms as a JSON list, type as of kinds.type_of, season as "2014-fall"; ""
+# where there is none
+MORE_TITLE_COLUMNS = ("synonyms", "type", "season")
 # "" is for sources that know no status: collected, one way or another
 STATUSES = ("wish", "done", "doing", "on_hold", "dropped", "")
 POSITIVE = ("done", "doing", "on_hold", "")

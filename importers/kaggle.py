@@ -10,10 +10,12 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import pandas as pd
 
+from dataset.seasons import season_of
 from dataset.tags import parse_tags
 from importers.columns import is_index
 from importers.common import CHUNK, Files, Format, Options, from_html, joined_names, plain, year_of
 from importers.ids import Ids
+from importers.kinds import type_of
 from importers.sheets import (
     NO_VALUE,
     Sheet,
@@ -149,6 +151,7 @@ def _raise_integer(path: Path, error: Exception) -> NoReturn:
 def _read_titles(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
     names = [theirs for ours, theirs in columns.items() if ours.startswith("name")]
     sheet = Sheet(path)
+    columns = {**columns, **{"type": name for name in header(sheet) if name.casefold() == "type"}}  # noqa: B035
     for chunk in read(sheet, columns.values(), AS_DOWNLOADED):
         tags = parsed(sheet, chunk[columns["tags"]], _genres)
         yield titles(
@@ -156,7 +159,10 @@ def _read_titles(columns: Columns, path: Path) -> Iterator[pd.DataFrame]:
             subject_id=chunk[columns["subject_id"]],
             name=[_names(*of_one) for of_one in chunk[names].itertuples(index=False)],
             summary=[_synopsis(text) for text in chunk[columns["summary"]]] if "summary" in columns else "",
-            year=[year_of(text) for text in chunk[columns["year"]]] if "year" in columns else "",
+            **{
+                column: [read_cell(text) for text in chunk[columns[of]]] if of in columns else ""
+                for column, of, read_cell in CELLS
+            },
             adult=["1" if "Hentai" in of_one else "" for of_one in tags],
         )
 
@@ -229,6 +235,8 @@ def _read(kinds: tuple[Kind, ...], path: Path, options: Options, counts: dict[st
     yield from kind.read(kind.columns, path)
 
 
+# column -> that of a Kind it is read off, and how
+CELLS = (("year", "year", year_of), ("season", "year", season_of), ("type", "type", type_of))
 LISTS = {"user_id": "user_id", "subject_id": "anime_id", "rate": "rating"}
 LISTS_2018 = {
     "user_id": "username",

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dataset.numbers import HOW, to_numbers
 from dataset.tables import PACKED, first_lines, on_one_line, open_text, whole_rows
-from importers.common import CHUNK, ENTRY_COLUMNS, TITLE_COLUMNS, files_in
+from importers.common import CHUNK, ENTRY_COLUMNS, MORE_TITLE_COLUMNS, TITLE_COLUMNS, files_in
 from importers.json_rows import JSON, JsonRows
 from runtime.encodings import encoding_of
 from runtime.packings import archive_of, head_of
@@ -221,8 +221,9 @@ def entries(**columns: Any) -> pd.DataFrame:
 
 
 def titles(tags: Iterable[Iterable[str]], **columns: Any) -> pd.DataFrame:
-    """Make a chunk of TITLE_COLUMNS; what is not given is empty."""
-    return _table({"tags_name": [_as_json(of_one) for of_one in tags], **columns}, TITLE_COLUMNS)
+    """Make a chunk of TITLE_COLUMNS and of what is given of MORE_TITLE_COLUMNS; what is not given is empty."""
+    names = (*TITLE_COLUMNS, *(name for name in MORE_TITLE_COLUMNS if name in columns))
+    return _table({"tags_name": [_as_json(of_one) for of_one in tags], **columns}, names)
 
 
 def _table(given: dict[str, Any], columns: tuple[str, ...]) -> pd.DataFrame:

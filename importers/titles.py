@@ -95,7 +95,7 @@ def finish_titles(path: Path, titles: Tally, kept: np.ndarray, columns: tuple[st
 
 def _merged(table: pd.DataFrame) -> pd.DataFrame:
     """Make one row of those with the same subject_id: all names, and of the rest what is first filled in."""
-    empty = {"summary": "", "year": "", "type": "", "tags_name": "[]"}
+    empty = {"summary": "", "year": "", "type": "", "season": "", "tags_name": "[]"}
     cells = table.assign(**{column: table[column].mask(table[column] == nothing) for column, nothing in empty.items()})
     found = cells.groupby("subject_id", sort=False).agg(
         {

@@ -120,13 +120,15 @@ class Filters(NamedTuple):
     not_tags: tuple[str, ...] = ()  # none of them
     min_year: int | None = None
     max_year: int | None = None
+    types: tuple[str, ...] = ()  # one of them
+    season: str = ""
 
 
 def allowed_items(run: FinishedRun, filters: Filters) -> np.ndarray | None:
     """Return the rows of the titles that filters let through, ascending; None where nothing is filtered.
 
     Raises:
-        ValueError: a tag that no title has, or a year where the data have none.
+        ValueError: a tag, type or season that no title has, or a year where the data have none.
     """
     if filters == Filters():
         return None
@@ -141,7 +143,24 @@ def allowed_items(run: FinishedRun, filters: Filters) -> np.ndarray | None:
         years = np.array([np.nan if year is None else year for year in run.dataset.item_years])
         kept &= years >= (-np.inf if filters.min_year is None else filters.min_year)  # never of an unknown year
         kept &= years <= (np.inf if filters.max_year is None else filters.max_year)
+    if filters.types:
+        kept &= _told(run, "type", filters.types)
+    if filters.season:
+        kept &= _told(run, "season", (filters.season,))
     return np.flatnonzero(kept)
+
+
+def _told(run: FinishedRun, what: str, wanted: tuple[str, ...]) -> np.ndarray:
+    """Return which titles (n_items,) are of one of the types or seasons that are wanted."""
+    cells = np.array([folded(cell) for cell in getattr(run.dataset, f"item_{what}s")])
+    known = {folded(cell): cell for cell in getattr(run.dataset, f"item_{what}s") if cell}
+    if not known:
+        raise ValueError(f"no title of {run.config['data_dir']} has a {what}; add a column {what} to anime.tsv")
+    for one in wanted:
+        if folded(one) not in known:
+            have = [*known.values()] if len(known) < 12 else closest(folded(one), known)
+            raise ValueError(f"no title has the {what} {one!r}; {_nearest(', '.join(have), f'a {what} of anime.tsv')}")
+    return np.isin(cells, [folded(one) for one in wanted])
 
 
 def _tagged(run: FinishedRun, tag: str) -> np.ndarray:

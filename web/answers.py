@@ -1,6 +1,7 @@
 """What serve.py answers with, as plain dicts: lists with their reasons, similar titles, uploads; knows no HTTP."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -58,6 +59,7 @@ def described(run: FinishedRun) -> dict[str, Any]:
         "n_collected": int(dataset.seen.nnz),
         "n_new": dataset.n_items - len(dataset.warm_items),
         "years": (min(years), max(years)) if years else None,
+        "types": [name for name, _ in Counter(filter(None, dataset.item_types)).most_common()],
         "tags": common_tags(run),
         "can": {
             "new_titles": len(run.cold_items) > 0,
@@ -84,6 +86,8 @@ def title(run: FinishedRun, item: int) -> dict[str, Any]:
         "name": dataset.item_names[item],
         "tags": dataset.item_tags[item].splitlines(),
         "year": dataset.item_years[item] if dataset.item_years else None,
+        "type": dataset.item_types[item] if dataset.item_types else "",
+        "season": dataset.item_seasons[item] if dataset.item_seasons else "",
         "collectors": int(run.item_counts[item]),
         "is_new": not run.item_counts[item],
     }
@@ -141,15 +145,19 @@ def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
     """Return the rows that may be listed, perhaps none of them; None where nothing is filtered.
 
     Raises:
-        Refused: a tag is unknown, or no year is known.
+        Refused: a tag, type or season is unknown, or no year is known.
     """
     for tag in (*asked.tags, *asked.not_tags):
         if folded(tag) not in run.tags:
             raise Refused("unknown_tag", f"no title has the tag {tag!r}; /api/run names those of most titles")
     if (asked.min_year, asked.max_year) != (None, None) and not any(run.dataset.item_years):
         raise Refused("no_years", "no title of this run has a year; ask without min_year and max_year")
-    filters = lookup.Filters(tuple(asked.tags), tuple(asked.not_tags), asked.min_year, asked.max_year)
-    return lookup.allowed_items(run, filters)
+    years = (asked.min_year, asked.max_year)
+    filters = lookup.Filters(tuple(asked.tags), tuple(asked.not_tags), *years, tuple(asked.types), asked.season)
+    try:
+        return lookup.allowed_items(run, filters)
+    except ValueError as error:
+        raise Refused("unknown_filter", str(error)) from None
 
 
 minding = lru_cache(maxsize=N_TASTES)(partial(with_taste, users=False))  # to place people by; all else is of the run

@@ -32,6 +32,8 @@ class Title(BaseModel):
     name: str = Field(description='all its names, separated by " / "')
     tags: list[str]
     year: int | None = Field(description="null where the data do not say")
+    type: str = Field(description="what it was made as, such as TV; empty where the data do not say")
+    season: str = Field(description="in which it began, as 2014-fall; empty where the data do not say")
     collectors: int = Field(description="how many people had collected it when the run was trained")
     is_new: bool = Field(description="whether nobody in the data had collected it when the run was trained")
 
@@ -133,6 +135,8 @@ class ListRequest(BaseModel):
     not_tags: list[Id] = Field([], max_length=MAX_TAGS, description="and none of these")
     min_year: Year | None = Field(None, description="with either, titles of an unknown year are not listed")
     max_year: Year | None = None
+    types: list[Id] = Field([], max_length=MAX_TAGS, description="what a listed title was made as, one of these")
+    season: str = Field("", max_length=100, description="in which a listed title began, as 2014-fall")
     k: int = Field(20, ge=1, le=MAX_K, description="titles in the list")
     new: bool = Field(False, description="whether to fill new_titles: the best of those that nobody had collected")
     why: bool = Field(False, description="whether to say why each title is listed")
@@ -205,6 +209,7 @@ class RunInfo(BaseModel):
     n_collected: int = Field(description="pairs of a user and a title")
     n_new: int = Field(description="titles that nobody had collected")
     years: tuple[int, int] | None = Field(description="the first and the last")
+    types: list[str] = Field(description="what titles were made as, the most frequent first")
     tags: list[Tag] = Field(description="those of most titles")
     can: Can
     max_upload_mib: int

@@ -37,7 +37,7 @@ function chip(name, onclick, onremove, properties = {}, title = "") {
 function entry(one, acts = actsOf(one)) {
   const [name, others] = names(one.name);
   const meta = make("p", { className: "meta" }, one.is_new ? make("span", { className: "badge", textContent: t("isNew") })
-    : null, one.year ? make("span", { textContent: one.year }) : null,
+    : null, ...[one.type, one.year].filter(Boolean).map(textContent => make("span", { textContent })),
     one.collectors ? make("span", { textContent: t("people", numbers(one.collectors)) }) : null,
     ...one.tags.slice(0, MAX_TAGS).map(tag =>
       button(tag, () => addTag(tag), { ariaLabel: t("filterBy", tag), lang: tongue(tag) })));

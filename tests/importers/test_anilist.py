@@ -20,6 +20,7 @@ def entry(number: int = 20, mal: int | None = 120, **more: Any) -> dict[str, Any
         "genres": ["Drama"],
         "description": "A <i>girl</i>.<br><br>\n\n(Source: ANN &amp; others)",
         "seasonYear": 2001,
+        "season": "FALL",
         "isAdult": False,
     }
     return {
@@ -76,6 +77,7 @@ def test_an_answer_is_known_and_read_wrapped_or_not(tmp_path: Path, wrap: Any) -
             "",
             "",
             "",
+            "2001-fall",
         ]
     ]
 

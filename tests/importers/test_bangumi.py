@@ -101,8 +101,9 @@ def test_a_dump_is_known_and_read_in_every_form(dump: Path) -> None:
             "",
             "",
             "TV",
+            "2005-fall",
         ],
-        ["10", "ARIA The ANIMATION", "[]", "", "", "1", "", "TV"],
+        ["10", "ARIA The ANIMATION", "[]", "", "", "1", "", "TV", ""],
     ]
     assert dropped == {}
 
@@ -291,7 +292,7 @@ def test_a_page_is_read(tmp_path: Path) -> None:
     assert dropped == {"of other kinds than anime": 1, "of an unknown status": 1}
     titles, _ = all_of(made.titles, path)
     assert titles["subject_id"].tolist() == ["8", "10", "11", "12", "14"]
-    assert titles.iloc[0].tolist() == ["8", "水星 / ARIA", '["日常"]', "s" * 9000, "2005", "", "", ""]
+    assert titles.iloc[0].tolist() == ["8", "水星 / ARIA", '["日常"]', "s" * 9000, "2005", "", "", "", "2005-fall"]
 
 
 @pytest.mark.parametrize(

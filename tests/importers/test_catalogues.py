@@ -79,9 +79,9 @@ def test_the_database_in_every_form(database: Path, tmp_path: Path) -> None:
     result = with_lists(database, tmp_path / "data", "1", "5")
     assert result.dropped_titles == {"without an id of myanimelist": 1}
     assert rows_of(tmp_path / "data", "anime.tsv") == [
-        ["1", "Cowboy Bebop", '"[""space"", ""drama""]"', "", "2014", '"[""Bebop""]"', "TV"],
-        ["5", "Cowboy Bebop: The Movie", '"[""space"", ""drama""]"', "", "", '"[""Bebop""]"', "Movie"],
-        ["anilist:77", "Donghua", '"[""hentai""]"', "", "2014", '"[""Bebop""]"', ""],
+        ["1", "Cowboy Bebop", '"[""space"", ""drama""]"', "", "2014", '"[""Bebop""]"', "TV", "2014-fall"],
+        ["5", "Cowboy Bebop: The Movie", '"[""space"", ""drama""]"', "", "", '"[""Bebop""]"', "Movie", ""],
+        ["anilist:77", "Donghua", '"[""hentai""]"', "", "2014", '"[""Bebop""]"', "", "2014-fall"],
     ]
     assert rows_of(tmp_path / "data", "relations.tsv") == [
         ["1", "5", "other"],

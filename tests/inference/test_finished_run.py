@@ -312,7 +312,24 @@ def test_filters_let_through_what_has_all_tags_none_of_the_others_and_the_years(
     assert allowed_items(run, Filters(max_year=3000)).tolist() == [i for i, year in enumerate(years) if year]
 
 
+def test_types_and_seasons_filter_however_they_are_spelt(run: FinishedRun) -> None:
+    n = run.dataset.n_items
+    types, seasons = ["TV", "Movie", "", "OVA"] * n, ["2014-fall", "", "2015-spring"] * n
+    told = replace(run, dataset=replace(run.dataset, item_types=types[:n], item_seasons=seasons[:n]))
+    assert allowed_items(told, Filters(types=("tv", "OVA"))).tolist() == [i for i in range(n) if i % 4 in (0, 3)]
+    assert allowed_items(told, Filters(season="2014-Fall")).tolist() == list(range(0, n, 3))
+    assert allowed_items(told, Filters(types=("Movie",), season="2014-fall")).tolist() == list(range(9, n, 12))
+    for wrong, sentence in (
+        (Filters(types=("film",)), "no title has the type 'film'; the nearest are TV, Movie, OVA"),
+        (Filters(season="2014-winter"), "no title has the season '2014-winter'; the nearest are 2014-fall"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            allowed_items(told, wrong)
+
+
 def test_what_cannot_be_filtered_is_a_sentence(run: FinishedRun) -> None:
+    with pytest.raises(ValueError, match="add a column type to anime.tsv"):
+        allowed_items(run, Filters(types=("TV",)))
     with pytest.raises(ValueError, match="no title has the tag 'robott'; the nearest are robot"):
         allowed_items(run, Filters(tags=("robott",)))
     assert allowed_items(run, Filters(min_year=2500)).tolist() == []

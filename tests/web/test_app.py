@@ -66,14 +66,13 @@ def collected_by(rows: list[int]) -> sp.csr_matrix:
 
 
 def list_of_user(run: FinishedRun, raw_id: str) -> list[dict[str, Any]]:
-    user = run.user_rows[raw_id]
-    return list_titles(run, run.user_emb[user], 5, run.dataset.seen[user].indices)
+    return list_titles(run, run.user_emb[user := run.user_rows[raw_id]], 5, run.dataset.seen[user].indices)
 
 
 def refused(reply: Any, status: int, code: str) -> str:
     assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text
-    assert set(reply.json()) == {"code", "message"}
-    return reply.json()["message"]
+    assert set(found := reply.json()) == {"code", "message"}
+    return found["message"]
 
 
 # --- the run and its titles ---
@@ -83,7 +82,7 @@ def test_the_run_is_described(client: TestClient, run: FinishedRun) -> None:
     info = client.get("/api/run").json()
     assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
     assert info["n_collected"] == run.dataset.seen.nnz
-    assert info["years"] == [1991, 1990 + N_ITEMS - 1]
+    assert (info["types"], info["years"]) == ([], [1991, 1990 + N_ITEMS - 1])
     can = dict.fromkeys(("new_titles", "text", "years", "upload"), True)
     assert info["can"] == {**can, "users": False, "rates": False, "taste": False}
     counts = {tag["name"]: tag["n_titles"] for tag in info["tags"]}
@@ -99,6 +98,8 @@ def test_a_title_is_found_by_any_of_its_names(query: str, client: TestClient) ->
         "subject_id": raw(0),
         "name": "Kimi no Na wa. / 你的名字。 / 君の名は。",
         "year": None,
+        "type": "",
+        "season": "",
         "tags": ["tag0", "Tag0", "<img"],
         "collectors": client.get("/api/titles", params={"q": query}).json()["titles"][0]["collectors"],
         "is_new": False,
@@ -190,6 +191,7 @@ def test_unknown_ids_are_counted(client: TestClient) -> None:
         ({"\ud800": 1}, "invalid", "body"),
         ({"titles": [7]}, "invalid", "titles.0"),
         ({"min_year": 1e9}, "invalid", "min_year"),
+        ({"types": ["TV"]}, "unknown_filter", "add a column type"),
     ],
 )
 def test_a_wrong_question_is_answered_with_a_sentence(

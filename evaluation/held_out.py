@@ -10,6 +10,7 @@ from dataset.recency import users_of
 from evaluation.discovery import franchise_figures
 from evaluation.ranking import Factor
 from evaluation.rated import rated_figures
+from evaluation.score_sums import multiplied
 from evaluator import evaluate, means, rank_warm, taste_metrics, user_metrics
 
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
@@ -30,6 +31,7 @@ def held_out_metrics(
         per-user values of "warm", see evaluate, and of NDCG by what was liked and loved, see taste_metrics, and by
         franchise.
     """
+    user_emb, item_emb = multiplied(user_emb, item_emb)
     ranking, top_k = rank_warm(user_emb, item_emb, dataset, "test", config), config["top_k"]
     warm = user_metrics(ranking, dataset.warm_pairs("test"), top_k)
     metrics = {

@@ -14,13 +14,32 @@ import torch
 from runtime.memory import in_blocks
 
 CHUNK = 64
-Factor = torch.Tensor | sp.csr_matrix
+SUMMED = 2**21  # scores that are summed up at a time: few enough to stay in the processor's cache
+
+
+class KeptScores(NamedTuple):
+    """Stands for the vectors of users where scores are kept: their weighted sum, made a block of users at a time."""
+
+    # of each part the scores (n_users, m), or a factor of users (n_users, 1) and one of items (1, m); and its weight
+    parts: tuple[tuple[tuple[torch.Tensor, ...], float], ...]
+
+    def write(self, users: np.ndarray, out: torch.Tensor) -> None:
+        """Write the scores (b, m) of some users, ascending rows."""
+        together = len(users) and users[-1] - users[0] + 1 == len(users)
+        rows = slice(users[0], users[-1] + 1) if together else torch.from_numpy(users).to(out.device)
+        for number, (factors, weight) in enumerate(self.parts):
+            scores = torch.mul(factors[0][rows], factors[1]) if len(factors) == 2 else factors[0][rows]
+            if number:
+                out.add_(scores, alpha=weight)
+            else:
+                torch.mul(scores, weight, out=out)
 
 
 class AsScored(NamedTuple):
-    """Stands for the vectors of items where those of users are their scores already, a column an item."""
+    """Stands for the vectors of items where those of users are KeptScores."""
 
-    columns: torch.Tensor  # (n,) of the items
+    columns: torch.Tensor  # (n,) of the items, -1 for those whose scores are not kept
+    n_kept: int  # m
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -29,7 +48,14 @@ class AsScored(NamedTuple):
 
     def picked(self, items: torch.Tensor) -> "AsScored":
         """Take the columns of some items alone."""
-        return AsScored(self.columns[items.to(self.columns.device)])
+        return self._replace(columns=self.columns[items.to(self.columns.device)])
+
+    def are_all(self) -> bool:
+        """Say whether these are all columns that are kept, in order."""
+        return torch.equal(self.columns, torch.arange(self.n_kept, device=self.columns.device))
+
+
+Factor = torch.Tensor | sp.csr_matrix | KeptScores
 
 
 class Ranking(NamedTuple):
@@ -97,9 +123,10 @@ def rank_blocks(
     columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
     block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
     # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    buffer = (
-        (user_emb if isinstance(item_emb, AsScored) else item_emb)[:0] if not sp.issparse(item_emb) else torch.empty(0)
-    )
+    if isinstance(item_emb, AsScored):
+        block, buffer = max(1, min(block, SUMMED // width)), user_emb.parts[0][0][0][:0]
+    else:
+        buffer = torch.empty(0) if sp.issparse(item_emb) else item_emb[:0]
 
     def ranked(rows: slice) -> Ranking:
         nonlocal buffer
@@ -149,8 +176,12 @@ def _fill_scores(
 ) -> None:
     """Write the product of the rows of some users and (D, width) into scores, (b, width)."""
     if isinstance(item_columns, AsScored):
-        mine = user_emb[torch.from_numpy(users).to(user_emb.device)]
-        torch.index_select(mine, 1, item_columns.columns, out=scores[:, : len(item_columns.columns)])
+        wanted = scores[:, : len(item_columns.columns)]
+        if item_columns.are_all():
+            user_emb.write(users, wanted)
+        else:
+            user_emb.write(users, every := scores.new_empty(len(users), item_columns.n_kept))
+            torch.index_select(every, 1, item_columns.columns, out=wanted)
     elif isinstance(item_columns, SparseColumns):
         mine = user_emb[users]
         scores.copy_(torch.from_numpy((mine @ item_columns.sparse).toarray()))

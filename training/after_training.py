@@ -176,7 +176,10 @@ def search_blend_weights(
         unit = float(spreads[0] / spreads[1].clamp_min(1e-12))
 
     parts = {"trained": (mine, item_emb), "popularity": (torch.ones_like(mine[:, :1]), bias[:, None])}
-    scores = ScoreSum(parts | ({"linear": columns} if columns else {}))
+    parts |= {"linear": columns} if columns else {}
+    warm = torch.from_numpy(dataset.warm_items).to(item_emb.device)
+    of_warm = {name: (users, items[warm]) for name, (users, items) in parts.items()}
+    scores = ScoreSum(of_warm, dataset.warm_items, dataset.n_items)
 
     def figure(point: Point) -> float:
         factors = scores.at({"trained": 1.0, "popularity": point["popularity"], "linear": point["linear"] * unit})

@@ -20,7 +20,7 @@ from training.validation import valid_metrics
 log = logging.getLogger("aglrec")
 
 # users with tens of items need a low temperature; with a few items a high one, and more items placed by text only
-TEMPERATURE_GRID, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45), 0.5
+TEMPERATURE_GRID, MIDDLE, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45), 0.12, 0.5
 NEAR = 0.05  # share of the best figure
 RATING_GRID = (0.0, 0.25, 0.5, 1.0)
 # of rating_cost, that weights of pairs may spend: the liking beside what is trained finds more for it
@@ -45,10 +45,11 @@ def choose_before_training(
     """
     selected: dict[str, Any] = {}
     tried: list[dict[str, Any]] = []
+    unrated = None
     if not config["temperature"]:
-        selected, tried = _chosen_temperature(dataset, vectors, config, device)
+        selected, tried, unrated = _chosen_temperature(dataset, vectors, config, device)
     if config["rating_weight"] < 0:
-        chosen, rated = _chosen_rating_weight(dataset, vectors, {**config, **selected}, device)
+        chosen, rated = _chosen_rating_weight(dataset, vectors, {**config, **selected}, device, unrated)
         selected, tried = {**selected, **chosen}, tried + rated
     if not selected:
         return {}
@@ -59,23 +60,29 @@ def choose_before_training(
 
 def _chosen_temperature(
     dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Choose a temperature, and what goes with it; return the choices, and all runs.
+) -> tuple[dict[str, Any], list[dict[str, Any]], tuple[float, float] | None]:
+    """Choose a temperature, and what goes with it; return the choices, all runs, and what rated_run says of the choice.
 
     Short runs of a small model decide: first the temperature of TEMPERATURE_GRID, then, with text, whether id_dropout
     rises to ID_DROPOUT, and where users wrote something, whether their text is left out. Choices whose figures are NEAR
-    to each other are decided by runs of as many epochs as training has. A weight of rates that is open is 0 in them.
+    to each other are decided by runs of as many epochs as training has. A weight of rates that is open is 0 in them;
+    the figures of rated_run are None where no run of the choice was as long as training, or no rates are to be weighed.
     """
     if not dataset.valid.nnz:
-        log.warning(f"without a valid part the temperature cannot be chosen; it is {TEMPERATURE_GRID[1]}")
-        return {"temperature": TEMPERATURE_GRID[1]}, []
+        log.warning(f"without a valid part the temperature cannot be chosen; it is {MIDDLE}")
+        return {"temperature": MIDDLE}, [], None
     tried: list[dict[str, Any]] = []
+    found: list[tuple[float, float]] = []  # of each of tried, where rates are to be weighed
+    is_rated = config["rating_weight"] < 0 and dataset.has_rates and config["early_stop_metric"] != "AUC"
 
     def figure_of(choice: dict[str, Any], epochs: int) -> float:
         for run in tried:
             if (run["choice"], run["epochs"]) == (choice, epochs):
                 return run["figure"]
-        figure = short_run(dataset, vectors, {**config, **choice, "epochs": epochs}, device)
+        settings = {**config, **choice, "epochs": epochs}
+        if is_rated:
+            found.append(rated_run(dataset, vectors, settings, device))
+        figure = found[-1][0] if is_rated else short_run(dataset, vectors, settings, device)
         tried.append({"choice": choice, "epochs": epochs, "figure": figure})
         return figure
 
@@ -88,28 +95,51 @@ def _chosen_temperature(
             winner, choices = choices[int(np.argmax(figures))], [choices[place] for place in near]
         return winner
 
-    selected = best([{"temperature": temperature} for temperature in TEMPERATURE_GRID])
+    selected = best([{"temperature": temperature} for temperature in _from_the_middle(figure_of)])
     if vectors.items is not None and config["use_item_llm"] and config["id_dropout"] < ID_DROPOUT:
         selected = best([selected, {**selected, "id_dropout": ID_DROPOUT}])
     if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"]:
         selected = best([selected, {**selected, "use_user_llm": False}])
-    return selected, tried
+    runs = [(run["choice"], run["epochs"]) for run in tried] if is_rated else []
+    whole = (selected, config["epochs"])
+    return selected, tried, found[runs.index(whole)] if whole in runs else None
+
+
+def _from_the_middle(figure_of: Callable[[dict[str, Any], int], float]) -> list[float]:
+    """Try temperatures from MIDDLE outwards, on each side as far as one that is not NEAR the best; return all of these.
+
+    Figures rise to one temperature and fall after it; so those further out are not near either.
+    """
+    place = TEMPERATURE_GRID.index(MIDDLE)
+    figures = {MIDDLE: figure_of({"temperature": MIDDLE}, EPOCHS)}
+    for side in (TEMPERATURE_GRID[:place][::-1], TEMPERATURE_GRID[place + 1 :]):
+        for temperature in side:
+            figures[temperature] = figure_of({"temperature": temperature}, EPOCHS)
+            if figures[temperature] < (1 - NEAR) * max(figures.values()):
+                break
+    return sorted(figures)
 
 
 def _chosen_rating_weight(
-    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device
+    dataset: Dataset,
+    vectors: TextVectors,
+    config: dict[str, Any],
+    device: torch.device,
+    unrated: tuple[float, float] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Choose how much rates count; return that, with what is left of rating_cost if some is spent, and all runs.
 
     Of RATING_GRID it is the weight that finds liked titles best, among those whose figure of all pairs is at most
     SHARE_OF_COST of rating_cost below the best of them. The figures are near to each other, so the runs, of a small
-    model, have as many epochs as training. Without rates or a valid part it is 0, and nothing is run.
+    model, have as many epochs as training. Without rates or a valid part it is 0, and nothing is run. With unrated, the
+    figures of the run in which rates count nothing, that one is not repeated.
     """
     if not dataset.valid.nnz or not dataset.has_rates:
         return {"rating_weight": RATING_GRID[0]}, []
     runs = []
     for weight in RATING_GRID:
-        figure, liked = rated_run(dataset, vectors, {**config, "rating_weight": weight}, device)
+        settings = {**config, "rating_weight": weight}
+        figure, liked = unrated if unrated and not weight else rated_run(dataset, vectors, settings, device)
         choice = {"rating_weight": weight}
         runs.append({"choice": choice, "epochs": config["epochs"], "figure": figure, "liked": liked})
     highest = max(run["figure"] for run in runs)

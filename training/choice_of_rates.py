@@ -52,13 +52,15 @@ def choose_rates(
     tried: list[dict[str, Any]] = []
     unit = _unit(user_emb, item_emb, linear, weight * linear_unit, dataset)
 
-    scores = ScoreSum({"trained": (user_emb, item_emb)} if user_emb.any() else {})
-    scores.replace("liking", rated(linear, 0.0, 1.0, 0.0).known_users(dataset, "valid"), linear.outputs)
+    warm = torch.from_numpy(dataset.warm_items)
+    trained, columns = {"trained": (user_emb, item_emb[warm])} if user_emb.any() else {}, linear.outputs[warm]
+    scores = ScoreSum(trained, dataset.warm_items, dataset.n_items)
+    scores.replace("liking", rated(linear, 0.0, 1.0, 0.0).known_users(dataset, "valid"), columns)
 
     def value(point: Point) -> float:
         part = f"linear, rating {point['rating']}"
         if part not in scores.parts:
-            scores.replace(part, rated(linear, 1.0, 0.0, point["rating"]).known_users(dataset, "valid"), linear.outputs)
+            scores.replace(part, rated(linear, 1.0, 0.0, point["rating"]).known_users(dataset, "valid"), columns)
         weights = {"trained": 1.0, part: point["linear"] * linear_unit, "liking": point["liking"] * unit}
         whole, liked = liked_and_all(*scores.at(weights), dataset, "valid", config)
         tried.append({**point, "all": whole, "liked": liked})

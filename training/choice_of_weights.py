@@ -1,5 +1,6 @@
 """What is chosen on valid of item-item weights: form, what age counts, popularity beside them, the common taste."""
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from data_loader import Dataset
 from evaluation.score_sums import ScoreSum
 from evaluator import evaluate_warm, means
+from runtime.sparse_products import times_dense
 from training.closed_form import log_popularity
 from training.grid_search import Point, coordinate_search
 from training.item_forms import (
@@ -63,8 +65,9 @@ def chosen_weights(
     fixed = {"decay": 1 / half_life} if half_life else {}
     if chosen or not dataset.valid.nnz:
         found = chosen or {**start, **fixed, "common": 0.0}
-        weights = without_common(known_collected(dataset, found), solve(found), found["common"])
-        return Weights(weights, half_life_of(found), found)
+        return Weights(
+            _Scored(dataset, found, solve(found)).without_common(found["common"]), half_life_of(found), found
+        )
     figure, tried, best = _ValidFigure(dataset, config), [], None
 
     def search(grid: dict[str, Any], first: Point) -> None:
@@ -76,19 +79,19 @@ def chosen_weights(
             mine = tried[n_before:]
             if len(mine) == BUDGET or (mine and mine[0][metric] < (1 - FAR_BEHIND) * rival):
                 return None
-            weights = solve(point)
-            valid = figure(weights, point)
+            scored = _Scored(dataset, point, solve(point))
+            valid = figure(scored)
             tried.append({**point, **figure.weight, metric: valid})
-            best = (valid, point, weights) if best is None or valid > best[0] else best
+            best = (valid, point, scored) if best is None or valid > best[0] else best
             return valid
 
         coordinate_search({key: grid[key] for key in first if key in grid}, first, attempt, nearby=True)
 
     for grid, first in _forms(dataset, config, start):
         search(grid, first | fixed)
-    valid, point, weights = best
-    share, weights = _common_share(dataset, weights, point, figure, valid, tried)
-    return Weights(weights, half_life_of(point), {**point, "common": share, "tried": tried})
+    valid, point, scored = best
+    share = _common_share(scored, point, figure, valid, tried)
+    return Weights(scored.without_common(share), half_life_of(point), {**point, "common": share, "tried": tried})
 
 
 def _forms(dataset: Dataset, config: dict[str, Any], start: Point) -> list[tuple[dict[str, Any], Point]]:
@@ -117,22 +120,16 @@ def half_life_of(point: Point) -> float:
 
 
 def _common_share(
-    dataset: Dataset,
-    weights: torch.Tensor,
-    point: Point,
-    figure: "_ValidFigure",
-    valid: float,
-    tried: list[dict[str, Any]],
-) -> tuple[float, torch.Tensor]:
+    scored: "_Scored", point: Point, figure: "_ValidFigure", valid: float, tried: list[dict[str, Any]]
+) -> float:
     """Choose how much of the common taste is subtracted, as long as the figure does not fall."""
-    figures, rows = [valid], known_collected(dataset, point)
+    figures = [valid]
     for share in COMMON_GRID[1:]:
-        figures.append(figure(without_common(rows, weights, share), point))
+        figures.append(figure(scored, share))
         tried.append({**point, "common": share, **figure.weight, figure.metric: figures[-1]})
         if figures[-1] < figures[-2]:
             break
-    share = COMMON_GRID[int(np.argmax(figures))]
-    return share, without_common(rows, weights, share)
+    return COMMON_GRID[int(np.argmax(figures))]
 
 
 class _ValidFigure:
@@ -145,13 +142,11 @@ class _ValidFigure:
         self.dataset, self.config, self.weight = dataset, config, {"popularity": 0.0}
         self.metric = config["early_stop_metric"]
 
-    def __call__(self, weights: torch.Tensor, point: Point) -> float:
-        rows = known_collected(self.dataset, point)
-        popularity, everyone = popularity_column(self.dataset, weights, rows), torch.ones(self.dataset.n_users, 1)
-        scores = ScoreSum({"weights": (rows, weights.T), "popularity": (everyone, popularity[:, None])})
+    def __call__(self, scored: "_Scored", share: float = 0.0) -> float:
+        how = scored.how(share)
 
         def with_popularity(point: Point) -> float:
-            factors = scores.at({"weights": 1.0, **point})
+            factors = scored.sums.at({**how, "popularity": point["popularity"] * how["popularity"]})
             return means(evaluate_warm(*factors, self.dataset, "valid", self.config, self.metric == "AUC"))[self.metric]
 
         grid = {"popularity": sorted({*POPULARITY_WEIGHTS, *self.weight.values()})}
@@ -159,38 +154,67 @@ class _ValidFigure:
         return max(value for _, value in values)
 
 
-# --- spreads ---
+class _Scored:
+    """Item-item weights of the warm items, and the scores that they give users as they are known before valid.
 
-
-def popularity_column(dataset: Dataset, weights: torch.Tensor, rows: sp.csr_matrix) -> torch.Tensor:
-    """Return log popularity, spread over the warm items as the scores of item-item weights are: (n_items,)."""
-    logs, warm = log_popularity(dataset.train), dataset.warm_items
-    spread = _scores_of_some(rows, weights)[:, warm].std(axis=1).mean()
-    return torch.from_numpy(logs * np.float32(spread / max(logs[warm].std(), 1e-12)))
-
-
-def _scores_of_some(rows: sp.csr_matrix, weights: torch.Tensor) -> np.ndarray:
-    """Return the scores of the first SPREAD_USERS users with rows, (n, n_items)."""
-    return rows[np.flatnonzero(np.diff(rows.indptr))[:SPREAD_USERS]].astype(np.float32) @ weights.numpy()
-
-
-def without_common(rows: sp.csr_matrix, weights: torch.Tensor, share: float) -> torch.Tensor:
-    """Subtract from item-item weights what all users have in common.
-
-    That is the first singular vector v of the train matrix, about popularity: the weights become W - share unit v v^T,
-    with the unit in which both terms spread a user's scores alike. Who collected much has been near every popular
+    Beside them stand log popularity and the common taste of all users. That is the first singular vector v of the train
+    matrix, about popularity: the weights W become W - share unit v v^T. Who collected much has been near every popular
     title, and says something by leaving one out; linear weights, where absence is a zero, cannot tell.
-
-    Args:
-        rows: CSR (n_users, n_items), what each title counts.
-        weights: (n_items, n_items).
-        share: 0 or more; 0 returns the weights.
     """
-    if not share:
-        return weights
-    from sklearn.utils.extmath import randomized_svd
 
-    common = np.abs(randomized_svd(rows.astype(np.float32), 1, n_iter=6, random_state=0)[2][0])  # (n_items,)
-    column = torch.from_numpy(common)
-    spreads = [_scores_of_some(rows, part).std(axis=1).mean() for part in (weights, torch.outer(column, column))]
-    return torch.addr(weights, column * float(share * spreads[0] / max(spreads[1], 1e-12)), column, alpha=-1)
+    def __init__(self, dataset: Dataset, point: Point, weights: torch.Tensor) -> None:
+        """Take the weights (n, n) of the n warm items, which a point made."""
+        self.dataset, self.weights = dataset, weights
+        self.rows = sp.csr_matrix(known_collected(dataset, point)[:, dataset.warm_items], dtype=np.float32)
+        self.some = self.rows[np.flatnonzero(np.diff(self.rows.indptr))[:SPREAD_USERS]]
+        self.of_some = times_dense(self.some, weights)  # (b, n)
+        self.logs = torch.from_numpy(log_popularity(dataset.train)[dataset.warm_items])
+
+    @cached_property
+    def common(self) -> tuple[torch.Tensor, float]:
+        """Return v (n,), and the unit in which it spreads a user's scores as the weights do."""
+        from sklearn.utils.extmath import randomized_svd
+
+        common = torch.from_numpy(np.abs(randomized_svd(self.rows, 1, n_iter=6, random_state=0)[2][0]))
+        scores = torch.outer(torch.from_numpy(self.some @ common.numpy()), common)
+        spreads = [_spread(part, self.dataset.n_items) for part in (self.of_some, scores)]
+        return common, spreads[0] / max(spreads[1], 1e-12)
+
+    @cached_property
+    def sums(self) -> ScoreSum:
+        """Return the scores of all users: of the weights, of log popularity, and of what how adds."""
+        parts = {
+            "weights": (self.rows, self.weights.T),
+            "popularity": (torch.ones(self.rows.shape[0], 1), self.logs[:, None]),
+        }
+        return ScoreSum(parts, self.dataset.warm_items, self.dataset.n_items)
+
+    def how(self, share: float) -> dict[str, float]:
+        """Return what each part of sums counts, log popularity so much that it is spread as the rest."""
+        scores, counted = self.of_some, {"weights": 1.0}
+        if share:
+            common, unit = self.common
+            counted["common"] = -share * unit
+            scores = torch.addr(scores, torch.from_numpy(self.some @ common.numpy()), common, alpha=-share * unit)
+            self.sums.replace("common", torch.from_numpy(self.rows @ common.numpy())[:, None], common[:, None])
+        return {**counted, "popularity": _spread(scores, len(self.logs)) / max(float(self.logs.std(False)), 1e-12)}
+
+    def without_common(self, share: float) -> torch.Tensor:
+        """Return the weights less a share of the common taste: (n_items, n_items), 0 for items without a history."""
+        weights, warm, n_items = self.weights, torch.from_numpy(self.dataset.warm_items), self.dataset.n_items
+        if share:
+            common, unit = self.common
+            weights = torch.addr(weights, common * (share * unit), common, alpha=-1)
+        if len(warm) == n_items:
+            return weights
+        return torch.zeros(n_items, n_items).index_copy_(
+            0, warm, weights.new_zeros(len(warm), n_items).index_copy_(1, warm, weights)
+        )
+
+
+def _spread(scores: torch.Tensor, n_titles: int) -> float:
+    """Return the standard deviation of a user's scores (b, n) over n_titles, those beyond n being 0, on average."""
+    scores = scores.double()
+    means_of_users = scores.sum(dim=1) / n_titles
+    variances = scores.square().sum(dim=1) / n_titles - means_of_users.square()
+    return float(variances.clamp_min(0).sqrt().mean())

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.linalg.lapack import spotrf, spotri
 
 
 def gram(train: sp.csr_matrix, user_power: float = 0.0, targets: sp.csr_matrix | None = None) -> torch.Tensor:
@@ -25,7 +26,11 @@ def gram(train: sp.csr_matrix, user_power: float = 0.0, targets: sp.csr_matrix |
 
 
 def item_weights(
-    counts: torch.Tensor, l2: float, dropout: float = 0.0, similarity: torch.Tensor | None = None
+    counts: torch.Tensor,
+    l2: float,
+    dropout: float = 0.0,
+    similarity: torch.Tensor | None = None,
+    similarity_weight: float = 1.0,
 ) -> torch.Tensor:
     """Find the item-item weights that best restore R from R, no title being used for itself.
 
@@ -39,6 +44,7 @@ def item_weights(
         l2: above 0, in users: added to each title's count.
         dropout: from 0, which is EASE, to below 1.
         similarity: (n_items, n_items) positive semidefinite, added to counts; in users.
+        similarity_weight: what it is multiplied by.
 
     Returns:
         B, (n_items, n_items) float32; a title without train rows and likeness has a zero row and column.
@@ -47,18 +53,27 @@ def item_weights(
         Steck 2019, Embarrassingly shallow autoencoders for sparse data; Steck 2020, Autoencoders that don't overfit
         towards the identity; Jeunen et al. 2020, Closed-form models for collaborative filtering with side-information.
     """
-    inverse = penalised_inverse(counts, l2, dropout, similarity)
+    inverse = penalised_inverse(counts, l2, dropout, similarity, similarity_weight)
     return inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
 
 
 def penalised_inverse(
-    counts: torch.Tensor, l2: float, dropout: float = 0.0, similarity: torch.Tensor | None = None
+    counts: torch.Tensor,
+    l2: float,
+    dropout: float = 0.0,
+    similarity: torch.Tensor | None = None,
+    similarity_weight: float = 1.0,
 ) -> torch.Tensor:
     """Return P of item_weights, whose arguments these are: (n_items, n_items) float32."""
     # float32 is enough: with 6,444 titles and l2 = 10 no entry of B is 4e-6 away from that of float64
-    penalised = counts.clone() if similarity is None else counts + similarity
+    penalised = counts.clone() if similarity is None else torch.add(counts, similarity, alpha=similarity_weight)
     penalised.diagonal().add_(l2 + dropout / (1 - dropout) * counts.diagonal())
-    return torch.cholesky_inverse(torch.linalg.cholesky(penalised))
+    # in place, by scipy's LAPACK, which takes 0.7 of the time of torch's; row by row it has the upper triangle
+    factor, failed = spotrf(penalised.numpy().T, lower=True, clean=False, overwrite_a=True)
+    if failed:
+        raise np.linalg.LinAlgError(f"the counts of {len(counts):,} titles cannot be inverted; raise l2, now {l2:g}")
+    upper = torch.from_numpy(spotri(factor, lower=True, overwrite_c=True)[0].T).triu_()
+    return upper.add_(upper.triu(1).T)
 
 
 def target_weights(inverse: torch.Tensor, products: torch.Tensor) -> torch.Tensor:

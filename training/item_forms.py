@@ -41,15 +41,14 @@ def has_text(dataset: Dataset, item_text: np.ndarray | None) -> bool:
 
 
 def solver(dataset: Dataset, item_text: np.ndarray | None) -> Callable[..., torch.Tensor]:
-    """Return the weights (n_items, n_items) as a function of a point of one of the grids; what none changes is kept.
+    """Return the weights (n, n) of the n warm items as a function of a point of one of the grids.
 
-    Only the warm items are solved for; the others have rows and columns of zeros.
+    What no point changes is computed once.
 
     Args:
         dataset: uses train, and for what follows what its ages.
         item_text: (n_items, L) as the model fuses it, or None.
     """
-    warm = torch.from_numpy(dataset.warm_items)
     train = sp.csr_matrix(dataset.train[:, dataset.warm_items])
     counts_of, similarity = lru_cache(maxsize=2)(partial(gram, train)), None
     if has_text(dataset, item_text):
@@ -65,17 +64,11 @@ def solver(dataset: Dataset, item_text: np.ndarray | None) -> Callable[..., torc
         if "window" in point:
             after = following(point["window"])[dataset.warm_items][:, dataset.warm_items].toarray()
             scale = (counts.astype(np.float32) ** -point[key] for key in ("from_power", "to_power"))
-            found = torch.from_numpy(after * next(scale)[:, None] * next(scale)[None, :])
-        elif "item_power" in point:
-            found = filter_weights(*graph(), counts, point["item_power"], point["low_pass_weight"])
-        else:
-            likeness = similarity * point["text_weight"] if point.get("text_weight") else None
-            found = item_weights(counts_of(point["user_power"]), point["l2"], point["dropout"], likeness)
-        if len(warm) == dataset.n_items:
-            return found
-        weights = torch.zeros(dataset.n_items, dataset.n_items)
-        weights[warm[:, None], warm] = found
-        return weights
+            return torch.from_numpy(after * next(scale)[:, None] * next(scale)[None, :])
+        if "item_power" in point:
+            return filter_weights(*graph(), counts, point["item_power"], point["low_pass_weight"])
+        text = (similarity, point["text_weight"]) if point.get("text_weight") else ()
+        return item_weights(counts_of(point["user_power"]), point["l2"], point["dropout"], *text)
 
     return solve
 

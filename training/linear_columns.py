@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset
+from runtime.sparse_products import times_dense
 from training.choice_of_weights import Weights, chosen_weights
 from training.closed_form import item_weights, low_pass
 from training.placed_by_text import place_cold_by_text, score_spreads
@@ -52,10 +53,10 @@ def linear_users(
 ) -> torch.Tensor:
     """Return the vectors (n, r) of users with these titles, CSR (n, n_items) each; see Linear and UserRows."""
     scale = np.maximum(np.diff(collected.indptr), 1).astype(np.float32) ** -user_power
-    users = collected.astype(np.float32) @ inputs.numpy() * scale[:, None]
+    users = times_dense(collected, inputs) * torch.from_numpy(scale)[:, None]
     if liking is not None:
-        users = users + scores @ liking.numpy() * scale[:, None]
-    return torch.from_numpy(users)
+        users += times_dense(scores, liking) * torch.from_numpy(scale)[:, None]
+    return users
 
 
 def linear_model(
@@ -150,9 +151,9 @@ def _projected(rows: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[n
     """
     from sklearn.utils.extmath import randomized_svd
 
-    weights = weights.numpy()
     if rows.shape[0] > SVD_USERS:
         rows = rows[np.sort(np.random.default_rng(0).choice(rows.shape[0], SVD_USERS, replace=False))]
-    scores = (rows @ weights) * np.maximum(np.diff(rows.indptr), 1).astype(np.float32)[:, None] ** -0.5
+    scores = times_dense(rows, weights).numpy()
+    scores *= np.maximum(np.diff(rows.indptr), 1).astype(np.float32)[:, None] ** -0.5
     _, _, vectors = randomized_svd(scores, min(rank, *scores.shape), n_iter=2, random_state=0)
-    return weights @ vectors.T, vectors.T
+    return weights.numpy() @ vectors.T, vectors.T

@@ -79,24 +79,25 @@ def test_weights_of_pairs_may_spend_a_share_of_the_cost(
 def test_the_temperature_is_chosen_first_and_without_rates(
     dataset: Dataset, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[str, float, float]] = []
-
-    def short_run(data: Dataset, vectors: TextVectors, config: dict[str, Any], device: Any) -> float:
-        seen.append(("short", config["temperature"], config["rating_weight"]))
-        return 1.0 if config["temperature"] == 0.2 else 0.1
+    seen: list[tuple[float, float, int]] = []
 
     def rated(data: Dataset, vectors: TextVectors, config: dict[str, Any], device: Any) -> tuple[float, float]:
-        seen.append(("rated", config["temperature"], config["rating_weight"]))
-        return 0.5, config["rating_weight"]
+        seen.append((config["temperature"], config["rating_weight"], config["epochs"]))
+        return 1.0 if config["temperature"] in near else 0.1, max(config["rating_weight"], 0.0)
 
-    monkeypatch.setattr(before_training, "short_run", short_run)
+    monkeypatch.setattr(before_training, "short_run", None)  # which does not measure what is liked
     monkeypatch.setattr(before_training, "rated_run", rated)
-    told = choose_before_training(dataset, NO_TEXT, {**asked, "temperature": 0.0}, CPU)
-    assert told["selected"] == {"temperature": 0.2, "rating_weight": 1.0}
-    assert {name for name, *_ in seen[:-4]} == {"short"}
-    assert seen[-4:] == [("rated", 0.2, weight) for weight in RATING_GRID]
-    assert {weight for *_, weight in seen[:-4]} == {-1.0}  # still open, and train has no weights; see weighted_train
-    assert resolved(asked, told)["rating_weight"] == 1.0
+    epochs = asked["epochs"]
+    for near in ((0.2,), (0.2, 0.3)):
+        seen.clear()
+        told = choose_before_training(dataset, NO_TEXT, {**asked, "temperature": 0.0}, CPU)
+        assert told["selected"] == {"temperature": 0.2, "rating_weight": 1.0}
+        n_weighed = len(RATING_GRID) - (len(near) > 1)  # a run as long as training, without rates, is not repeated
+        assert seen[-n_weighed:] == [(0.2, weight, epochs) for weight in RATING_GRID[-n_weighed:]]
+        # still open, and train has no weights; see weighted_train
+        assert {weight for _, weight, _ in seen[:-n_weighed]} == {-1.0}
+        assert [run["liked"] for run in told["by"] if "liked" in run] == list(RATING_GRID)
+        assert resolved(asked, told)["rating_weight"] == 1.0
 
 
 def without_rates(dataset: Dataset) -> Dataset:

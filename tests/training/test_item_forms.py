@@ -55,8 +55,8 @@ def test_weights_of_what_follows_what_are_scaled_by_counts() -> None:
     found = solver(dataset, None)({**ORDER_START, "from_power": 0.8, "to_power": 0.3, "decay": 1.0})
     warm = counts > 0
     scale = np.outer(np.maximum(counts, 1) ** -0.8, np.maximum(counts, 1) ** -0.3)
-    np.testing.assert_allclose(found, by_hand(dataset, ORDER_START["window"]) * scale, atol=1e-5)
-    assert not found[~warm].any()
+    wanted = by_hand(dataset, ORDER_START["window"]) * scale
+    np.testing.assert_allclose(found, wanted[warm][:, warm], atol=1e-5)
 
 
 def test_rows_count_by_rate_and_age() -> None:

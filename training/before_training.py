@@ -20,8 +20,10 @@ from training.validation import valid_metrics
 log = logging.getLogger("aglrec")
 
 # users with tens of items need a low temperature; with a few items a high one, and more items placed by text only
-TEMPERATURE_GRID, MIDDLE, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45), 0.12, 0.5
-NEAR = 0.05  # share of the best figure
+TEMPERATURE_GRID, MIDDLE, ID_DROPOUT = (0.08, 0.12, 0.2, 0.3, 0.45, 0.6, 0.8), 0.12, 0.5
+# shares of the best figure: what runs of EPOCHS leave open, of temperatures (low ones learn later) and of other choices
+NEAR_TEMPERATURES, NEAR = 0.1, 0.05
+TIE = 0.02  # ... and what longer runs leave open: more columns are better off with a lower temperature
 RATING_GRID = (0.0, 0.25, 0.5, 1.0)
 # of rating_cost, that weights of pairs may spend: the liking beside what is trained finds more for it
 SHARE_OF_COST = 0.25
@@ -64,9 +66,10 @@ def _chosen_temperature(
     """Choose a temperature, and what goes with it; return the choices, all runs, and what rated_run says of the choice.
 
     Short runs of a small model decide: first the temperature of TEMPERATURE_GRID, then, with text, whether id_dropout
-    rises to ID_DROPOUT, and where users wrote something, whether their text is left out. Choices whose figures are NEAR
-    to each other are decided by runs of as many epochs as training has. A weight of rates that is open is 0 in them;
-    the figures of rated_run are None where no run of the choice was as long as training, or no rates are to be weighed.
+    rises to ID_DROPOUT, and where users wrote something, whether their text is left out. Choices whose figures are near
+    to each other are decided by runs of as many epochs as training has; of temperatures that these do not tell apart
+    either the lowest is taken. A weight of rates that is open is 0 in them. The figures of rated_run are None where no
+    run of the choice was as long as training, or no rates are to be weighed.
     """
     if not dataset.valid.nnz:
         log.warning(f"without a valid part the temperature cannot be chosen; it is {MIDDLE}")
@@ -86,16 +89,16 @@ def _chosen_temperature(
         tried.append({"choice": choice, "epochs": epochs, "figure": figure})
         return figure
 
-    def best(choices: list[dict[str, Any]]) -> dict[str, Any]:
-        for epochs in (EPOCHS, config["epochs"]):
-            figures = [figure_of(choice, epochs) for choice in choices]
-            near = np.flatnonzero(np.array(figures) >= (1 - NEAR) * max(figures))
-            if len(near) == 1:
-                return choices[near[0]]
-            winner, choices = choices[int(np.argmax(figures))], [choices[place] for place in near]
-        return winner
+    def near(choices: list[dict[str, Any]], epochs: int, share: float) -> list[dict[str, Any]]:
+        figures = [figure_of(choice, epochs) for choice in choices]
+        return [choice for choice, figure in zip(choices, figures, strict=True) if figure >= (1 - share) * max(figures)]
 
-    selected = best([{"temperature": temperature} for temperature in _from_the_middle(figure_of)])
+    def best(choices: list[dict[str, Any]], share: float = NEAR, tie: float = 0.0) -> dict[str, Any]:
+        left = near(choices, EPOCHS, share)
+        return (near(left, config["epochs"], tie) if len(left) > 1 else left)[0]
+
+    temperatures = [{"temperature": temperature} for temperature in _from_the_middle(figure_of)]
+    selected = best(temperatures, NEAR_TEMPERATURES, TIE)
     if vectors.items is not None and config["use_item_llm"] and config["id_dropout"] < ID_DROPOUT:
         selected = best([selected, {**selected, "id_dropout": ID_DROPOUT}])
     if vectors.items is not None and dataset.user_comments.texts and config["use_user_llm"]:
@@ -106,7 +109,7 @@ def _chosen_temperature(
 
 
 def _from_the_middle(figure_of: Callable[[dict[str, Any], int], float]) -> list[float]:
-    """Try temperatures from MIDDLE outwards, on each side as far as one that is not NEAR the best; return all of these.
+    """Try temperatures from MIDDLE outwards, on each side as far as one that is not near the best; return these.
 
     Figures rise to one temperature and fall after it; so those further out are not near either.
     """
@@ -115,7 +118,7 @@ def _from_the_middle(figure_of: Callable[[dict[str, Any], int], float]) -> list[
     for side in (TEMPERATURE_GRID[:place][::-1], TEMPERATURE_GRID[place + 1 :]):
         for temperature in side:
             figures[temperature] = figure_of({"temperature": temperature}, EPOCHS)
-            if figures[temperature] < (1 - NEAR) * max(figures.values()):
+            if figures[temperature] < (1 - NEAR_TEMPERATURES) * max(figures.values()):
                 break
     return sorted(figures)
 

@@ -55,6 +55,10 @@ def vectors(dataset: Dataset, config: dict[str, Any]) -> TextVectors:
     return text_vectors(dataset, config, "cpu")
 
 
+def by_temperature(temperature: float, best: float) -> float:
+    return 0.5 * 0.8 ** abs(TEMPERATURE_GRID.index(temperature) - TEMPERATURE_GRID.index(best))
+
+
 class Figures:
     """In the place of short_run: a figure for each choice, and what was asked for beside the temperature."""
 
@@ -65,8 +69,7 @@ class Figures:
     def __call__(self, dataset: Dataset, vectors: TextVectors, config: dict[str, Any], device: torch.device) -> float:
         self.asked.append(tuple(config[key] for key in ("temperature", "id_dropout", "use_user_llm", "epochs")))
         return (
-            0.5
-            - abs(config["temperature"] - self.best)
+            by_temperature(config["temperature"], self.best)
             + (config["id_dropout"] == ID_DROPOUT) * self.gains["id_dropout"]
             + (not config["use_user_llm"]) * self.gains["use_user_llm"]
         )
@@ -110,8 +113,8 @@ def test_the_best_figure_decides(
     told = choose_before_training(dataset, vectors, asked, CPU)
     found = resolved(asked, told)
     dropout, long = ID_DROPOUT if drops > 0 else asked["id_dropout"], asked["epochs"]
-    order = [MIDDLE, 0.08, 0.2, 0.3, 0.45]
-    order = order[: {0.08: 3, 0.12: 3, 0.2: 4}.get(best, 5)]  # what is further out than a bad one is not tried
+    order = [MIDDLE, 0.08, 0.2, 0.3, 0.45, 0.6, 0.8]
+    order = order[: max(3, TEMPERATURE_GRID.index(best) + 2)]  # what is further out than a bad one is not tried
     runs = [*((temperature, 0.1, True, EPOCHS) for temperature in order), (best, ID_DROPOUT, True, EPOCHS)]
     runs += [(best, 0.1, True, long), (best, ID_DROPOUT, True, long)] * (drops == 0)  # what is alike is run at length
     runs += [(best, dropout, False, EPOCHS)]
@@ -126,7 +129,7 @@ def test_the_best_figure_decides(
     assert asked == before
     assert (told["selected"], told["metric"]) == (selected, asked["early_stop_metric"])
     expected = [
-        0.5 - abs(temperature - best) + (drops if drop == ID_DROPOUT else 0) + (0 if users_text else users)
+        by_temperature(temperature, best) + (drops if drop == ID_DROPOUT else 0) + (0 if users_text else users)
         for temperature, drop, users_text, _ in figures.asked
     ]
     assert [run["figure"] for run in told["by"]] == pytest.approx(expected)
@@ -150,11 +153,12 @@ def figures_of(short: list[float], long: list[float], asked: list[tuple[float, i
     ("short", "long", "run_at_length", "best"),
     [
         ([0.30, 0.49, 0.50, 0.48], [0.90, 0.70, 0.60, 0.65], [1, 2, 3], 1),  # 0.08 would be best, but began too badly
-        ([0.30, 0.49, 0.50, 0.48], [0.90, 0.69, 0.60, 0.70], [1, 2, 3], 3),  # near to each other after all
+        ([0.30, 0.49, 0.50, 0.48], [0.90, 0.68, 0.60, 0.70], [1, 2, 3], 3),  # near to each other after all
+        ([0.30, 0.49, 0.50, 0.48], [0.90, 0.69, 0.60, 0.70], [1, 2, 3], 1),  # even then, so it is the lowest
         ([0.30, 0.49, 0.50, 0.48], [0.90, 0.08, 0.10, 0.09], [1, 2, 3], 2),  # figures of as many epochs are compared
         ([0.50, 0.49, 0.30, 0.48], [0.60, 0.70, 0.90, 0.90], [0, 1], 1),  # 0.3 is further out than one that is bad
-        ([0.50, 0.474, 0.30, 0.30], [0.10, 0.90, 0.90, 0.90], [], 0),  # 0.052 below the best is not near
-        ([0.50, 0.476, 0.30, 0.30], [0.10, 0.90, 0.90, 0.95], [0, 1], 1),  # 0.048 is
+        ([0.50, 0.449, 0.30, 0.30], [0.10, 0.90, 0.90, 0.90], [], 0),  # a share of 0.102 below the best is not near
+        ([0.50, 0.451, 0.30, 0.30], [0.10, 0.90, 0.90, 0.95], [0, 1], 1),  # 0.098 is
         ([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0, 1, 2, 3], 0),
     ],
 )
@@ -172,7 +176,7 @@ def test_near_temperatures_are_decided_by_runs_of_all_epochs(
     monkeypatch.setattr(before_training, "short_run", figures_of(short, long, runs))
     told = choose_before_training(dataset, TextVectors(None, None, {}), asked, CPU)
     assert told["selected"] == {"temperature": TEMPERATURE_GRID[best]}
-    places = [1, 0, 2, 3] if short[2] >= 0.95 * max(short[:3]) else [1, 0, 2]
+    places = [1, 0, 2, 3] if short[2] >= 0.9 * max(short[:3]) else [1, 0, 2]
     expected = [(TEMPERATURE_GRID[place], 2) for place in places]
     expected += [(TEMPERATURE_GRID[place], asked["epochs"]) for place in run_at_length]
     assert runs == expected
@@ -188,7 +192,7 @@ def test_where_training_is_as_short_no_run_is_repeated(
     monkeypatch.setattr(before_training, "TEMPERATURE_GRID", FOUR)
     monkeypatch.setattr(before_training, "short_run", figures_of([0.49, 0.5, 0.5, 0.3], [], runs))
     told = choose_before_training(dataset, TextVectors(None, None, {}), {**asked, "epochs": EPOCHS}, CPU)
-    assert told["selected"] == {"temperature": TEMPERATURE_GRID[1]}
+    assert told["selected"] == {"temperature": TEMPERATURE_GRID[0]}
     assert runs == [(TEMPERATURE_GRID[place], EPOCHS) for place in (1, 0, 2, 3)]
 
 
@@ -257,6 +261,7 @@ def test_it_decides_alike_each_time_and_whatever_the_test_parts_hold(
 ) -> None:
     """By runs of two epochs alone, and by those of all epochs."""
     monkeypatch.setattr(before_training, "NEAR", near)
+    monkeypatch.setattr(before_training, "NEAR_TEMPERATURES", near)
     first = choose_before_training(dataset, vectors, asked, CPU)
     assert choose_before_training(dataset, vectors, asked, CPU) == first
     assert choose_before_training(other_parts(dataset), vectors, asked, CPU) == first

@@ -36,6 +36,15 @@ def franchises_of(dataset: Dataset) -> Franchises:
     return kept[_KEPT]
 
 
+def named_franchises(dataset: Dataset) -> dict[str, list[str]]:
+    """Return the franchises of two titles and more by ids of titles: that of the first part -> all, in their order."""
+    groups, places, *_ = franchises_of(dataset)
+    order = np.lexsort((places, groups))
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    named = ([dataset.raw_item_ids[item] for item in part] for part in parts if len(part) > 1)
+    return {ids[0]: ids for ids in named}
+
+
 def _find(dataset: Dataset) -> Franchises:
     names = [read_names(name) for name in dataset.item_names]
     links = links_of(dataset, names)

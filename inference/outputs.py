@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
+from dataset.franchises import named_franchises
 from dataset.splits import PARTS
 from inference.top_k import recommend
 from runtime.files import atomic_write, save_torch, write_json
@@ -36,6 +37,7 @@ def write_outputs(
     for name, candidates in (("recommendations.json", None), ("new_titles.json", cold_items)):
         lists = recommend(user_emb, item_emb, dataset, config["recommend_k"], config, candidates=candidates)
         write_json(saved / name, lists)
+    write_json(saved / "franchises.json", named_franchises(dataset))
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
         parts = {name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "excluded")}

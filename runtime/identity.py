@@ -18,6 +18,7 @@ DERIVED = [
     "item_emb.pt",
     "recommendations.json",
     "new_titles.json",
+    "franchises.json",
     "id_mappings.json",
     "splits.npz",
     "train_user_dict.pkl",

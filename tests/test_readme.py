@@ -18,6 +18,7 @@ WRITTEN = {  # by a run, by LightGCN's authors, or by the reader
     "id_mappings.json",
     "recommendations.json",
     "new_titles.json",
+    "franchises.json",
     "new.json",
     "report.html",
     "saved/report.html",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from config import get_config
 from data_loader import Dataset, load_dataset
-from dataset.franchises import Franchises, franchises_of
+from dataset.franchises import Franchises, franchises_of, named_franchises
 from dataset.relations import RELATIONS
 from studies.franchises import checked
 from tests.helpers.data import dataset_of
@@ -47,6 +47,13 @@ def test_names_of_a_work_are_a_franchise_and_others_are_not() -> None:
     names = ["Toradora!", "Toradora! OVA", "One Piece", "One Punch Man", "Monster", "Monster Musume", "Toradora! SP"]
     found = franchises_of(titles(names))
     assert found.groups.tolist() == [0, 0, 1, 2, 3, 4, 0]
+
+
+def test_they_are_named_by_their_first_part_in_their_order() -> None:
+    dataset = titles(
+        ["Monster", "Toradora! 2nd Season", "One Piece", "Toradora!", "One Piece Film 2", "One Piece Film 1"]
+    )
+    assert named_franchises(dataset) == {"3": ["3", "1"], "2": ["2", "5", "4"]}
 
 
 def test_any_of_a_titles_names_will_do() -> None:

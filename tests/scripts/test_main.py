@@ -32,7 +32,7 @@ FILES = {
     "user_emb.pt",
     "item_emb.pt",
     "recommendations.json",
-    "new_titles.json",
+    *("new_titles.json", "franchises.json"),
     "train_user_dict.pkl",
     "user_metrics.npz",
     "item_llm_embeddings.npy",

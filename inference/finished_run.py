@@ -11,7 +11,7 @@ import torch
 
 from config import CALL_KEYS, get_config
 from data_loader import Dataset, load_dataset
-from dataset.site_ids import read_site_ids
+from dataset.site_ids import pages_of, read_site_ids
 from inference.name_forms import folded
 from inference.title_search import Names, index_names
 from llm_embedding import TextVectors, fused_text, text_vectors, uses_text, vectors_on_disk
@@ -111,6 +111,11 @@ class FinishedRun(TrainedModel):
     def site_rows(self) -> dict[tuple[str, str], int]:
         """(site, id on it) -> row of a title, of the data's ids.tsv."""
         return read_site_ids(Path(self.config["data_dir"]), self.item_rows)
+
+    @cached_property
+    def pages(self) -> dict[int, list[dict[str, str]]]:
+        """Row of a title -> its pages on sites, as of site_ids.pages_of."""
+        return pages_of(self.site_rows)
 
     @cached_property
     def user_rows(self) -> dict[str, int]:

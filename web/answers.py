@@ -90,6 +90,7 @@ def title(run: FinishedRun, item: int) -> dict[str, Any]:
         "season": dataset.item_seasons[item] if dataset.item_seasons else "",
         "collectors": int(run.item_counts[item]),
         "is_new": not run.item_counts[item],
+        "pages": run.pages.get(item, []),
     }
 
 

@@ -25,6 +25,13 @@ class Error(BaseModel):
     message: str = Field(description="for people: one sentence with what was found and what to do")
 
 
+class Page(BaseModel):
+    """A page of a title on some site."""
+
+    site: str
+    address: str
+
+
 class Title(BaseModel):
     """A title of the data."""
 
@@ -36,6 +43,7 @@ class Title(BaseModel):
     season: str = Field(description="in which it began, as 2014-fall; empty where the data do not say")
     collectors: int = Field(description="how many people had collected it when the run was trained")
     is_new: bool = Field(description="whether nobody in the data had collected it when the run was trained")
+    pages: list[Page] = Field(description="where to read about it; empty where ids.tsv does not say")
 
 
 class Titles(BaseModel):

@@ -67,6 +67,7 @@ def write_served_data(folder: Path, names: dict[int, str] = NO_NAMES) -> Path:
             )
             for item in range(N_ITEMS)
         )
+    (folder / "ids.tsv").write_text(f"subject_id\tsite\tid\n{raw(0)}\tbangumi\t7/8\n{raw(0)}\tsomewhere\t1\n")
     return folder
 
 

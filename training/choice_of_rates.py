@@ -1,16 +1,19 @@
 """What rates count beside the scores of a model: chosen by the liked pairs, among what costs little of all pairs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from data_loader import Dataset
+from evaluation.ranking import Factor
 from evaluation.rated import liked_and_all
-from evaluation.score_sums import ScoreSum
+from evaluation.score_sums import MOST, ScoreSum
 from runtime.distributed import broadcast_from_rank0
 from training.grid_search import Point, coordinate_search
 from training.linear_columns import Linear
+from training.user_rows import known_rows
 
 # what rates count: of the liking, in units in which it is spread as the scores are; and in the user's titles, where
 # they are scored by the linear columns, see ratings.pair_weights
@@ -57,10 +60,12 @@ def choose_rates(
     scores = ScoreSum(trained, dataset.warm_items, dataset.n_items)
     scores.replace("liking", rated(linear, 0.0, 1.0, 0.0).known_users(dataset, "valid"), columns)
 
+    factors_of = _by_rating(linear, columns, dataset)
+
     def value(point: Point) -> float:
         part = f"linear, rating {point['rating']}"
         if part not in scores.parts:
-            scores.replace(part, rated(linear, 1.0, 0.0, point["rating"]).known_users(dataset, "valid"), columns)
+            scores.replace(part, *factors_of(point["rating"]))
         weights = {"trained": 1.0, part: point["linear"] * linear_unit, "liking": point["liking"] * unit}
         whole, liked = liked_and_all(*scores.at(weights), dataset, "valid", config)
         tried.append({**point, "all": whole, "liked": liked})
@@ -71,6 +76,23 @@ def choose_rates(
         grid["linear"] = sorted({*LINEAR_GRID, weight})
     start = {"liking": 0.0, "rating": 0.0, "linear": weight}
     return {**coordinate_search(grid, start, value, nearby=True, halvings=1).best, "unit": unit, "tried": tried}
+
+
+def _by_rating(
+    linear: Linear, columns: torch.Tensor, dataset: Dataset
+) -> Callable[[float], tuple[Factor, torch.Tensor]]:
+    """Return factors of the linear scores, for valid, as a function of the weight of rates.
+
+    Where pairs of titles are few, their columns are multiplied out once, rather than with the users' for each weight.
+
+    Args:
+        columns: (n, r), those of the n items that are ranked.
+    """
+    if linear.user_power or max(dataset.n_users, dataset.n_items) * len(columns) > MOST:
+        return lambda rating: (rated(linear, 1.0, 0.0, rating).known_users(dataset, "valid"), columns)
+    filled = linear.inputs.any(dim=0)
+    pairs = linear.inputs[:, filled] @ columns[:, filled].T  # (n_items, n)
+    return lambda rating: (known_rows(dataset, "valid", rating, linear.recency).collected, pairs.T)
 
 
 def within_cost(tried: list[dict[str, Any]], cost: float) -> float:

@@ -11,13 +11,15 @@ from runtime.sparse_products import times_dense
 
 @pytest.mark.parametrize("columns", [1, 4, 128])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-def test_it_is_the_product_of_scipy(columns: int, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share", [0.4, 0.05])
+def test_it_is_the_product_of_scipy(columns: int, dtype: type, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_products, "COLUMNS", columns)
     rng = np.random.default_rng(0)
-    rows = sp.csr_matrix(rng.integers(-3, 4, (9, 7)) * (rng.random((9, 7)) < 0.4), dtype=dtype)
+    rows = sp.csr_matrix(rng.integers(-3, 4, (9, 7)) * (rng.random((9, 7)) < share), dtype=dtype)
     rows[[0, 4]] = 0  # users without a title
     rows.eliminate_zeros()
     dense = torch.from_numpy(rng.normal(size=(10, 7)).astype(np.float32)).T  # not contiguous
+    assert (rows.nnz < 7) == (share < 0.4)  # few values are multiplied by scipy itself
     found = times_dense(rows, dense)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, rows.toarray() @ dense.numpy(), rtol=1e-5, atol=1e-6)

@@ -141,7 +141,7 @@ def transformer_encoder(folder: Path, config: dict[str, Any], device: str) -> En
     if averages_tokens(folder):
         log.info(f"{config['model_name']}: no modules.json says how, so a text's vector is the mean of its tokens'")
     if config["encoder_backend"] == "torch":
-        model = model.to(_precision(model, device))
+        model = model.to(precision(model, device))
     _limit_length(model, config["max_seq_length"])
     if any(prompts := prompts_of(config, folder)):
         told = ", ".join(f"{text!r} before a {what}" for what, text in zip(PROMPTED, prompts, strict=True) if text)
@@ -163,7 +163,7 @@ def _check_backend(backend: str) -> None:
         )
 
 
-def _precision(model: Any, device: str) -> torch.dtype:
+def precision(model: Any, device: str) -> torch.dtype:
     """Return the numbers a model computes with: half of the bits on a card that is fast with them, else float32.
 
     A model that was trained in bfloat16 may overflow float16, so it gets bfloat16 or float32.

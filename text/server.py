@@ -44,16 +44,12 @@ class ServerEncoder:
         self._has_kinds = self._knows_kinds()
         if self._has_kinds:  # then only what was asked for is put before as well
             self._prompts = prompts_of({**config, "model_name": ""})
-        found = self._rows([SENTENCE], as_query=False)
-        if not (np.isfinite(found).all() and found.any()):
-            raise ValueError(f"{self._api.address} gives a plain sentence no vector; run its model on another device")
-        self.mark = mark_of(found[0])  # tells this model from others
-        self._width, self._kept = found.shape[1], config["truncate_dim"] or found.shape[1]
+        found = self._rows([SENTENCE], as_query=False)[0]
+        self.mark = mark_of(found)  # tells this model from others
+        self._width, self._kept = len(found), config["truncate_dim"] or len(found)
         self._n_refused = self._n_cut = self._n_none = 0  # texts
         _check_pinned(self.name, config["model_revision"], self.mark)
-        log.info(
-            f"{self.name}: vectors of {found.shape[1]:,} numbers; --model_revision {self.mark} keeps to this model"
-        )
+        log.info(f"{self.name}: vectors of {len(found):,} numbers; --model_revision {self.mark} keeps to this model")
 
     def __call__(self, texts: list[str], as_query: bool = False) -> np.ndarray:
         """Encode n texts, (n, L) float32 in rows of length 1; of zeros for an empty text, and one without a vector."""
@@ -134,10 +130,13 @@ class ServerEncoder:
         """Return how vectors are asked for: as base64, which is exact and short; where that is refused, as numbers."""
         for form in ({"encoding_format": "base64"}, {}):
             try:
-                self._api.ask([SENTENCE], **form)
-                return form
+                found = self._api.ask([SENTENCE], **form)
             except Refused as error:
                 refusal = error
+                continue
+            if np.isfinite(found).all() and found.any():
+                return form
+            raise ValueError(f"{self._api.address} gives a plain sentence no vector; run its model on another device")
         raise ValueError(
             f"{self._api.address} does not encode a plain sentence with {self._api.model!r} ({refusal}); check that it "
             "serves this model for embeddings"

@@ -43,7 +43,7 @@ def likely_stamps(config: dict[str, Any], corpus: list[str], folder: Path) -> li
     """
     name, revision = config["model_name"], config["model_revision"]
     stamp = stamp_of(config, name, corpus)
-    if name == "lsa" or stamp["model"] and _state(config, "")[1]:
+    if name == "lsa" or _state(config, "")[1]:
         return [stamp]
     if name.startswith(PREFIX):
         return [stamp] if is_mark(revision) else others_of(config, stamp, folder)

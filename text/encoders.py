@@ -163,7 +163,7 @@ def _check_backend(backend: str) -> None:
         )
 
 
-def precision(model: Any, device: str) -> torch.dtype:
+def precision(model: Any, device: str) -> "torch.dtype":
     """Return the numbers a model computes with: half of the bits on a card that is fast with them, else float32.
 
     A model that was trained in bfloat16 may overflow float16, so it gets bfloat16 or float32.

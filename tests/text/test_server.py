@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config import trained_settings
+from config import read_config, trained_settings
 from data_loader import load_dataset
+from runtime.files import write_json
 from tests.helpers.embedding_server import Answer, Body, EmbeddingServer, embedding_server, refusal
 from tests.helpers.encoders import FakeEncoder, assert_same, stores, vectors_of
 from text import embeddings_api
@@ -349,6 +350,12 @@ def test_another_prompt_makes_other_vectors(served: dict[str, Any], server: Embe
 def test_another_address_is_no_other_run(served: dict[str, Any]) -> None:
     moved = {**served, "encoder_url": "https://elsewhere.example/v1", "encoder_plain_http": True, "query_prompt": "q"}
     assert trained_settings(moved) == trained_settings(served)
+
+
+def test_no_file_of_a_run_says_where_texts_go(tmp_path: Path) -> None:
+    found = {"config": {"encoder_url": "http://127.0.0.1:1", "encoder_plain_http": True, "model_name": "server:m"}}
+    write_json(tmp_path / "metrics.json", found)
+    assert read_config(tmp_path / "metrics.json") == {"model_name": "server:m"}
 
 
 def test_a_server_that_is_not_there_is_replaced_or_told_of(

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from text.cache import digest
+from text.cache import digest, stamp_of_matrix
 from text.hub import snapshot_on_disk
 from text.probe import is_mark, is_same
 from text.prompts import AUTO, own_prompts, prompts_of
@@ -66,8 +66,10 @@ def others_of(config: dict[str, Any], stamp: dict[str, Any], folder: Path) -> li
     def compared(other: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in other["settings"].items() if knows_prompt or key != "document_prompt"}
 
-    found = [other for other in stamps_in(folder) if other["model_name"] == stamp["model_name"]]
-    return [other for other in found if compared(other) == compared(stamp)]
+    found = [*stamps_in(folder), stamp_of_matrix(folder)]  # whose store may have been deleted since
+    named = [other for n, other in enumerate(found) if other and other not in found[:n]]
+    named = [other for other in named if other["model_name"] == stamp["model_name"]]
+    return [other for other in named if compared(other) == compared(stamp)]
 
 
 def _state(config: dict[str, Any], mark: str) -> tuple[str, Path | None]:

@@ -268,16 +268,18 @@ def turned(server: EmbeddingServer, cosine: float) -> None:
     server.bend = bend
 
 
-def test_vectors_that_are_there_need_no_server(
-    served: dict[str, Any], server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vectors_that_are_there_need_no_server(served: dict[str, Any], server: EmbeddingServer) -> None:
     first = vectors_of(served)
     server.bodies.clear()
     again = vectors_of(served, encoder_url="http://127.0.0.1:1/v1")
     assert_same(first, again)
     assert (again.info["digest"], server.bodies) == (first.info["digest"], [])
+    kept = Path(served["saved_dir"])
+    shutil.move(kept / "encoded", kept / "aside")  # the matrices are enough, and so is the store
+    assert_same(first, vectors_of(served, encoder_url="http://127.0.0.1:1/v1"))
+    shutil.move(kept / "aside", kept / "encoded")
     for name in ("item", "user"):
-        (Path(served["saved_dir"]) / f"{name}_llm_embeddings.npy").unlink()
+        (kept / f"{name}_llm_embeddings.npy").unlink()
     assert_same(first, vectors_of(served, encoder_url="http://127.0.0.1:1/v1"))
 
 

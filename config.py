@@ -75,19 +75,34 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "split_seed": Setting(0, "seed of the split: rows and titles held out, rows kept", NOT_NEGATIVE),
     },
     "text": {
-        "model_name": Setting("BAAI/bge-m3", "text encoder: a sentence-transformers name or folder, or lsa", TEXT,
-                              "lsa is TF-IDF over character n-grams and a truncated SVD, fitted to the titles, and "
-                              "needs no download. Where the model hub is out of reach, the environment variable "
-                              "HF_ENDPOINT names a mirror."),
+        "model_name": Setting("BAAI/bge-m3", "text encoder: lsa, server:NAME, or a sentence-transformers name or path",
+                              TEXT, "server:NAME is what the server at encoder_url calls NAME. lsa is TF-IDF over "
+                              "character n-grams and a truncated SVD, fitted to the titles, and needs no download. "
+                              "Where the model hub is out of reach, the environment variable HF_ENDPOINT names a "
+                              "mirror."),
         "model_revision": Setting("", "commit, tag or branch of a hub model; empty: its main branch", TEXT, "The "
                                   "vectors of each commit are kept apart, and a commit pins them whatever becomes of "
-                                  "the model on the hub."),
+                                  "the model on the hub. Of server:NAME it is what the log says of its model, which "
+                                  "another one is then refused by."),
         "trust_remote_code": Setting(False, "run the code of its own that the encoder brings", BOOL, "It can do "
                                      "all that you can: read it first, and pin it with --model_revision. Each command "
                                      "that opens the encoder needs this; no file of a run sets it."),
         "encoder_fallback": Setting("lsa", "if that encoder is not whole on disk, nor reachable", one_of("lsa", "none"),
                                     "lsa: warn and use lsa. none: stop with an error."),
         "max_seq_length": Setting(512, "longest text the encoder reads, in tokens; the rest is cut", AT_LEAST_1),
+        "encoder_url": Setting("http://127.0.0.1:11434/v1", "address of the server of server:NAME", TEXT,
+                               "With /v1/embeddings of OpenAI, as Ollama, TEI, vLLM, llama.cpp, LM Studio and hosted "
+                               "ones have it. Texts are sent there. A key is read from the environment variable "
+                               "AGLREC_ENCODER_KEY.", runtime=True),
+        "encoder_plain_http": Setting(False, "send texts to other machines by http, which others can read", BOOL,
+                                      runtime=True),
+        "encoder_backend": Setting("torch", "what runs the encoder", one_of("torch", "onnx", "openvino"), "The last "
+                                   "two need packages of their own: pip install 'sentence-transformers[onnx]'."),
+        "document_prompt": Setting("auto", "what is put before titles and comments", TEXT, "auto: what the model "
+                                   "brings, or is known to need, such as 'passage: ' for e5. Empty: nothing."),
+        "query_prompt": Setting("auto", "what is put before a query in words", TEXT, "As document_prompt."),
+        "truncate_dim": Setting(0, "numbers kept of the encoder's vectors, the first ones; 0: all", NOT_NEGATIVE,
+                                "For models that are trained for it (matryoshka)."),
         "encode_batch_size": Setting(32, "texts a forward pass of the encoder", AT_LEAST_1, runtime=True),
         "half_vectors": Setting(False, "keep encoded texts as float16: half of the disk, rounded", BOOL),
         "lsa_dim": Setting(256, "length of the vectors of lsa", AT_LEAST_1),
@@ -217,7 +232,7 @@ CONFIG: dict[str, Any] = {key: setting.default for key, setting in SETTING.items
 RUNTIME_KEYS = frozenset(key for key, setting in SETTING.items() if setting.runtime)
 
 # keys that a call sets for itself when it uses a finished run; all others are those of its training
-CALL_KEYS = RUNTIME_KEYS | {"recommend_k"}
+CALL_KEYS = RUNTIME_KEYS | {"recommend_k", "query_prompt"}
 
 
 def get_config(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -277,7 +292,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def trained_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide what is trained, which the length of lists does not: all but CALL_KEYS."""
+    """Return the settings that decide what is trained, which lists and queries do not: all but CALL_KEYS."""
     return {key: value for key, value in config.items() if key not in CALL_KEYS}
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,12 @@ from data_loader import Dataset
 from runtime.distributed import rank0_first
 from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matrix
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
-from text.hub import snapshot_on_disk
-from text.store import Store, missing, stamps_like, store_of, vectors_of
+from text.stamps import likely_stamps, opened_stamp, others_of
+from text.store import Store, missing, stamps_in, store_of, vectors_of
 
 log = logging.getLogger("aglrec")
 
 WHITEN_SAMPLE = 100_000
-NO_REVISION = digest(b"[]")  # in the stamp of a hub model whose commit is not known
 
 # how much a block counts, its rows being about unit length; chosen on the valid part of 5,000 MyAnimeList users
 BLOCK_WEIGHTS = {"encoder": 1.0, "lsa": 1.0, "names": 0.7, "tags": 0.5}
@@ -86,11 +84,13 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
         return TextVectors(None, None, info)
     start = time.perf_counter()
     folder = Path(config["vectors_dir"] or config["saved_dir"])
-    vectors = _assembled(dataset, config, folder, _known_stamp(dataset, config, folder), None)
+    stamps = likely_stamps(config, dataset.item_texts, folder)
+    found = [whole for stamp in stamps if (whole := _assembled(dataset, config, folder, stamp, None))]
+    vectors = found[0] if len(found) == 1 else None  # of two models that a server had, it is asked which it has now
     if not vectors:
         used, encode = open_encoder(config, device, dataset.item_texts)
-        stamp = _stamp(dataset, config, used)
-        others = [other["model"] for other in stamps_like(folder, stamp)]
+        stamp = opened_stamp(config, used, dataset.item_texts, getattr(encode, "mark", ""), folder)
+        others = [other["model"] for other in others_of(config, stamp, folder)]
         if others and stamp["model"] not in others:
             log.info(f"{used} is now {stamp['model']}, and was {others[0]} before (--model_revision keeps to one)")
         vectors = _assembled(dataset, config, folder, stamp, encode)
@@ -109,8 +109,7 @@ def vectors_on_disk(dataset: Dataset, config: dict[str, Any], origin: str) -> Te
         origin: "digest" in the info of the run's vectors.
     """
     folder, keys = Path(config["vectors_dir"] or config["saved_dir"]), _text_keys(dataset)
-    like = {"model_name": config["model_name"], "settings": _encoder_settings(config), "model": ""}
-    for stamp in [*stamps_like(folder, like), stamp_of_matrix(folder)]:
+    for stamp in [*stamps_in(folder), stamp_of_matrix(folder)]:
         if stamp.get("model_name") == config["model_name"] != "lsa":
             others = further_blocks(dataset, config, stamp["model_name"])
             if _origin([stamp, *(block.stamp for block in others)], keys) == origin:
@@ -136,6 +135,7 @@ def _assembled(
 ) -> TextVectors | None:
     """Read the matrices that match and make the others; None if a text has no vector yet and encode is None."""
     comments, keys = dataset.user_comments.texts, _text_keys(dataset)
+    read = READ_COMMENTS if comments and config["use_user_llm"] else ()
     store = None if stamp["model_name"] == "lsa" else store_of(folder, stamp)  # lsa is fitted again to other titles
     encoder = Block("encoder", stamp, dataset.item_texts, lambda: encode, store)
     blocks = [encoder, *further_blocks(dataset, config, stamp["model_name"])]
@@ -144,7 +144,7 @@ def _assembled(
         "user": _about(blocks, keys["user"], dataset.raw_user_ids, dataset.fingerprint),
     }
     items, users = (read_matrix(folder, side, about[side]) for side in about)
-    needed = [*(dataset.item_texts if items is None else []), *(comments if users is None else [])]
+    needed = [*(dataset.item_texts if items is None else []), *(comments if users is None and read else [])]
     if encode is None and needed and (store is None or missing(store, needed)):
         return None
     n_encoded = 0
@@ -153,10 +153,11 @@ def _assembled(
         n_encoded += sum(counts)
         write_matrix(folder, "item", about["item"], items)
     if users is None:
-        read = [block.encoded(comments) if comments and block.name in READ_COMMENTS else (None, 0) for block in blocks]
-        users = [user_vectors(dataset, part, vectors) for part, (vectors, _) in zip(items, read, strict=True)]
-        n_encoded += sum(count for _, count in read)
-        write_matrix(folder, "user", about["user"], users)
+        said = [block.encoded(comments) if block.name in read else (None, 0) for block in blocks]
+        users = [user_vectors(dataset, part, vectors) for part, (vectors, _) in zip(items, said, strict=True)]
+        n_encoded += sum(count for _, count in said)
+        if read or not comments:
+            write_matrix(folder, "user", about["user"], users)
     info = {
         "used": stamp["model_name"],
         "dim": sum(part.shape[1] for part in items),
@@ -212,37 +213,6 @@ def _text_keys(dataset: Dataset) -> dict[str, list[str]]:
             part += ["history, titles with text"]
             part += [items[i] for i in train.indices[train.indptr[user] : train.indptr[user + 1]]]
     return {"item": items, "user": [digest("\n".join(part).encode()) for part in parts]}
-
-
-def _known_stamp(dataset: Dataset, config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the stamp of model_name; of a hub model that is not on disk, that of the newest vectors it made."""
-    stamp = _stamp(dataset, config, config["model_name"])
-    known = [like for like in stamps_like(folder, stamp) if like["model"].startswith(config["model_revision"])]
-    return stamp if stamp["model"] != NO_REVISION or stamp in known or not known else known[0]
-
-
-def _stamp(dataset: Dataset, config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what, besides the text itself, decides a vector of an encoder: its name, its settings and its state."""
-    if name == "lsa":
-        model = digest("".join(digest(text.encode()) for text in dataset.item_texts).encode())
-        return {"model_name": name, "settings": {"lsa_dim": config["lsa_dim"]}, "model": model}
-    folder, revision = Path(name).expanduser(), config["model_revision"]
-    if folder.is_dir():
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-        model = digest(json.dumps(listing).encode())
-    elif re.fullmatch("[0-9a-f]{40}", revision):
-        model = revision
-    else:
-        snapshot = snapshot_on_disk(name, revision)
-        model = snapshot.name if snapshot else NO_REVISION
-    return {"model_name": name, "settings": _encoder_settings(config), "model": model}
-
-
-def _encoder_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide a vector of a transformer; those that came later only where they are on."""
-    later = {"half": config["half_vectors"], "trust_remote_code": config["trust_remote_code"]}
-    return {"max_seq_length": config["max_seq_length"], **{key: value for key, value in later.items() if value}}
 
 
 def user_vectors(dataset: Dataset, item_vectors: np.ndarray, comment_vectors: np.ndarray | None) -> np.ndarray:

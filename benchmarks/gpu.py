@@ -123,7 +123,7 @@ def encoding(bench: train.Bench, folder: str | None) -> list[Row]:
         raise gpu_checks.Skipped("sentence-transformers is not installed")
     on_gpu = bench.device.type == "cuda"
     config, rng = get_config({"encode_batch_size": 256 if on_gpu else 32}), np.random.default_rng(bench.seed)
-    encode = transformer_encoder(str(Path(folder).resolve()), config, str(bench.device))
+    encode = transformer_encoder(Path(folder).resolve(), config, str(bench.device))
     texts = [" ".join(f"word{number}" for number in rng.integers(0, 999, 60)) for _ in range(2048 if on_gpu else 16)]
     encode(texts[:16])
     row = measured(

@@ -1,10 +1,10 @@
-"""Text encoders: any sentence-transformers model, or lsa and a bag of tags, which need no download."""
+"""Text encoders: any sentence-transformers model, one behind a server, or lsa and a bag of tags, which need none."""
 
 import logging
 import sys
-from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,10 +12,16 @@ import scipy.sparse as sp
 from runtime.memory import explains_out_of_memory, is_out_of_memory
 from text.hub import fetched_model
 from text.model_files import averages_tokens, is_model2vec, own_code
+from text.prompts import NO_PROMPTS, Prompts, prompts_of
+from text.server import PREFIX, ServerEncoder
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("aglrec")
 
-Encode = Callable[[list[str]], np.ndarray]
+PROMPTED = ("title or comment", "query")
+
 NOT_LOADED = "name another model, or load this one with sentence-transformers alone to see more"
 NO_TEXT = (
     "no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
@@ -23,26 +29,38 @@ NO_TEXT = (
 )
 
 
+class Encode(Protocol):
+    """A function from n texts to (n, L) float32, rows of length 1: of titles and comments, or of what is searched for.
+
+    Models that know the two by a prompt put another before a query; for all others as_query changes nothing.
+    """
+
+    def __call__(self, texts: list[str], as_query: bool = False) -> np.ndarray:
+        """Encode texts."""
+
+
 def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Encode]:
     """Open the encoder the config names, or its fallback where that cannot be had.
 
     Args:
-        config: uses model_name, model_revision, trust_remote_code, encoder_fallback, max_seq_length,
-            encode_batch_size and lsa_dim.
+        config: its text settings.
         device: where a transformer runs.
         corpus: the texts "lsa" is fitted to.
 
     Returns:
-        The name of the encoder used, and a function from n texts to (n, L) float32 rows of length 1.
+        The name of the encoder used, and its function; a ServerEncoder for server:NAME.
 
     Raises:
         OSError: neither whole on disk nor reachable, known within 20 seconds, and encoder_fallback is "none".
-        ValueError: the hub is reachable and has no such model, or what is on disk is none that can be loaded.
+        ValueError: the hub, or the server, is reachable and has no such model, or what is on disk is none that can be
+            loaded.
     """
     name = config["model_name"]
     if name == "lsa":
         return name, lsa_encoder(corpus, config["lsa_dim"])
     try:
+        if name.startswith(PREFIX):
+            return name, ServerEncoder(config)
         folder = fetched_model(name, config["model_revision"])
     except OSError as error:
         if config["encoder_fallback"] == "none":
@@ -83,14 +101,14 @@ def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
         counted = counter.fit_transform(corpus)
     except ValueError as error:  # no feature at all, or none that two texts share
         log.warning(f"these texts tell no titles apart, and are left out: {error}")
-        return lambda texts: np.zeros((len(texts), 1), np.float32)
+        return lambda texts, as_query=False: np.zeros((len(texts), 1), np.float32)
     svd = TruncatedSVD(min(dim, *counted.shape), random_state=0)  # it needs two features
     reduced = svd if counted.shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
     of_corpus = normalize(reduced.transform(counted)).astype(np.float32)  # counting it again would take as long
 
-    def encode(texts: list[str]) -> np.ndarray:
+    def encode(texts: list[str], as_query: bool = False) -> np.ndarray:
         if texts == corpus:
             return of_corpus.copy()
         return normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
@@ -99,12 +117,13 @@ def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
 
 
 def transformer_encoder(folder: Path, config: dict[str, Any], device: str) -> Encode:
-    """Load a sentence-transformers model (fp16 on a GPU); texts are truncated to max_seq_length tokens.
+    """Load a sentence-transformers model; texts are truncated to max_seq_length tokens, prompts included.
 
     Raises:
         ValueError: it cannot be loaded, or brings code of its own and trust_remote_code is false.
     """
     brings = own_code(folder)
+    _check_backend(config["encoder_backend"])
     try:
         model = _loaded(folder, config, device)
     except Exception as error:  # whatever reads a model's files raises means: not to be loaded
@@ -124,10 +143,42 @@ def transformer_encoder(folder: Path, config: dict[str, Any], device: str) -> En
         )
     if averages_tokens(folder):
         log.info(f"{config['model_name']}: no modules.json says how, so a text's vector is the mean of its tokens'")
-    if device.startswith("cuda"):
-        model = model.half()
+    if config["encoder_backend"] == "torch":
+        model = model.to(precision(model, device))
     _limit_length(model, config["max_seq_length"])
-    return batched(model, config["encode_batch_size"])
+    if any(prompts := prompts_of(config, folder)):
+        told = ", ".join(f"{text!r} before a {what}" for what, text in zip(PROMPTED, prompts, strict=True) if text)
+        log.info(f"{config['model_name']}: {told} (--document_prompt and --query_prompt change it)")
+    return batched(model, config["encode_batch_size"], prompts, config["truncate_dim"])
+
+
+def _check_backend(backend: str) -> None:
+    """Raise ValueError if a backend of sentence-transformers needs a package that is not installed."""
+    package = {"onnx": "optimum.onnxruntime", "openvino": "optimum.intel"}.get(backend)
+    try:
+        is_there = not package or find_spec(package)
+    except ModuleNotFoundError:  # of the package it lies in
+        is_there = None
+    if not is_there:
+        raise ValueError(
+            f"encoder_backend {backend} needs a package that is not installed; pip install "
+            f"'sentence-transformers[{backend}]', or leave the setting out"
+        )
+
+
+def precision(model: Any, device: str) -> "torch.dtype":
+    """Return the numbers a model computes with: half of the bits on a card that is fast with them, else float32.
+
+    A model that was trained in bfloat16 may overflow float16, so it gets bfloat16 or float32.
+    """
+    import torch
+
+    if not device.startswith("cuda"):
+        return torch.float32  # processors are slow with halves, in which some models are published
+    major = torch.cuda.get_device_capability(device)[0]
+    if any(weight.dtype == torch.bfloat16 for weight in model.parameters()):
+        return torch.bfloat16 if major >= 8 else torch.float32
+    return torch.float16 if major >= 7 else torch.float32
 
 
 def _loaded(folder: Path, config: dict[str, Any], device: str) -> Any:
@@ -143,7 +194,8 @@ def _loaded(folder: Path, config: dict[str, Any], device: str) -> Any:
         return SentenceTransformer(modules=[StaticEmbedding.load(str(folder))], device=device)
     trusted = config["trust_remote_code"]
     is_whole = not trusted and not any(folder.glob("**/adapter_config.json"))
-    return SentenceTransformer(str(folder), device=device, trust_remote_code=trusted, local_files_only=is_whole)
+    how = {"trust_remote_code": trusted, "local_files_only": is_whole, "backend": config["encoder_backend"]}
+    return SentenceTransformer(str(folder), device=device, **how)
 
 
 def _limit_length(model: Any, longest: int) -> None:
@@ -154,16 +206,24 @@ def _limit_length(model: Any, longest: int) -> None:
         model.tokenizer.enable_truncation(longest)
 
 
-def batched(model: Any, batch_size: int) -> Encode:
-    """Encode with a sentence-transformers model in batches, which are halved where they are too large for memory."""
+def batched(model: Any, batch_size: int, prompts: Prompts = NO_PROMPTS, dim: int = 0) -> Encode:
+    """Encode with a sentence-transformers model in batches, which are halved where they are too large for memory.
+
+    Args:
+        model: any SentenceTransformer.
+        batch_size: texts at a time, to begin with.
+        prompts: what is put before texts.
+        dim: how many numbers of each vector are kept, the first ones; 0: all.
+    """
 
     @explains_out_of_memory("encoding", "lower --max_seq_length, or name a smaller --model_name")
-    def encode(texts: list[str]) -> np.ndarray:
+    def encode(texts: list[str], as_query: bool = False) -> np.ndarray:
         nonlocal batch_size
+        settings = {"prompt": prompts[as_query], "truncate_dim": dim or None, "normalize_embeddings": True}
         while True:
             try:
-                settings = {"batch_size": batch_size, "normalize_embeddings": True, "show_progress_bar": False}
-                return model.encode(texts, **settings).astype(np.float32)
+                rows = model.encode(texts, batch_size=batch_size, show_progress_bar=False, **settings)
+                return rows.astype(np.float32)
             except (MemoryError, RuntimeError) as error:
                 if batch_size == 1 or not is_out_of_memory(error):
                     raise

@@ -218,6 +218,12 @@ def _json(path: Path) -> Any:
         return None
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a model; empty where there is none."""
+    found = _json(path)
+    return found if isinstance(found, dict) else {}
+
+
 def _modules(folder: Path) -> list[dict[str, Any]]:
     found = _json(folder / "modules.json")
     return [module for module in found if isinstance(module, dict)] if isinstance(found, list) else []

@@ -51,11 +51,13 @@ def store_of(folder: Path, stamp: dict[str, Any]) -> Store:
     return Store(folder / FOLDER / f"{name}-{mark}", stamp, np.dtype("<f2" if "half" in stamp["settings"] else "<f4"))
 
 
-def stamps_like(folder: Path, stamp: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stamps in a folder that differ from this one at most in the state of the model, the newest first."""
+def stamps_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the stamps of all stores in a folder, the newest first."""
     paths = sorted(folder.glob(f"{FOLDER}/*/about.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    stamps = [_about(path.parent).get("stamp", {}) for path in paths]
-    return [theirs for theirs in stamps if {**theirs, "model": ""} == {**stamp, "model": ""}]
+    stamps = [_about(path.parent).get("stamp") for path in paths]
+    return [
+        stamp for stamp in stamps if isinstance(stamp, dict) and {"model_name", "settings", "model"} <= stamp.keys()
+    ]
 
 
 def missing(store: Store, texts: list[str]) -> list[str]:
@@ -94,17 +96,19 @@ def vectors_of(store: Store, texts: list[str], encode: Callable[[], Encode]) -> 
 
 def _fill(store: Store, texts: list[str], encode: Encode) -> None:
     """Encode texts and commit them a window at a time: WINDOW of them, or as many as take SECONDS if fewer."""
-    start, done, window = time.perf_counter(), 0, 32
+    start, done, n_none, window = time.perf_counter(), 0, 0, 32
     with tqdm(total=len(texts), desc="encoding", unit="text", mininterval=1, disable=None) as bar:
         while done < len(texts):
             part, before = texts[done : done + window], time.perf_counter()
-            _commit(store, part, encode(part))
+            _commit(store, part, vectors := encode(part))
+            n_none += sum(bool(text) for text, row in zip(part, vectors, strict=True) if not row.any())
             done += len(part)
             bar.update(len(part))
             rate = len(part) / max(time.perf_counter() - before, 1e-9)
             window = int(min(max(rate * SECONDS, 1), WINDOW, 4 * window))
     seconds = max(time.perf_counter() - start, 1e-9)
-    log.info(f"{store.stamp['model_name']}: {done:,} texts encoded, {done / seconds:,.1f} a second")
+    none = f"; {n_none:,} of them got no vector" if n_none else ""
+    log.info(f"{store.stamp['model_name']}: {done:,} texts encoded, {done / seconds:,.1f} a second{none}")
 
 
 def _commit(store: Store, texts: list[str], vectors: np.ndarray) -> None:

@@ -27,6 +27,7 @@ from runtime.distributed import resolve_device
 from runtime.encodings import unmarked_text_in
 from text.encoders import NO_TEXT
 from text.hub import find_model
+from text.server import PREFIX
 from tools.check_page import page, percent
 from tools.data_profile import profile, read_tables
 from tools.run_time import Encoder, estimate
@@ -106,7 +107,7 @@ def admit(config: dict[str, Any]) -> tuple[Dataset, Encoder | None, float]:
 def chosen_encoder(dataset: Dataset, config: dict[str, Any]) -> Encoder:
     """Find what open_encoder would open, and download nothing."""
     name = source = config["model_name"]
-    if name != "lsa":
+    if name != "lsa" and not name.startswith(PREFIX):
         try:
             source = find_model(name, config["model_revision"])
         except OSError:
@@ -143,6 +144,8 @@ def advice(found: dict[str, Any], config: dict[str, Any], encoder: Encoder | Non
         )
     if encoder and encoder.name != config["model_name"]:
         lines.append(f"{config['model_name']} is neither on disk nor reachable: lsa would take its place.")
+    elif encoder and encoder.name.startswith(PREFIX):
+        lines.append(f"{encoder.name}: texts are sent to {config['encoder_url']}, for which no time is estimated.")
     elif encoder and not encoder.is_here:
         lines.append(f"{encoder.name} is not on disk: the first run downloads it.")
     return lines

@@ -31,10 +31,10 @@ RANKINGS_OF_BALANCE, RANKINGS_AT_THE_END = 32, 10
 
 
 class Encoder(NamedTuple):
-    """The text encoder a run would use: "lsa", or what sentence-transformers loads."""
+    """The text encoder a run would use: "lsa", what sentence-transformers loads, or a server's."""
 
     name: str
-    source: str  # "lsa", a folder on disk, or the name of a model that has to be downloaded
+    source: str  # "lsa", a folder on disk, or the name of a model that has to be downloaded or asked
 
     @property
     def is_here(self) -> bool:

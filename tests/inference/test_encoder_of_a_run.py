@@ -69,11 +69,11 @@ def refused(do: Callable[[], Any]) -> None:
         do()
 
 
-@pytest.mark.parametrize("kind", ["hub", "folder", "root", "number"])
+@pytest.mark.parametrize("kind", ["hub", "folder", "root", "number", "server"])
 def test_an_encoder_that_only_the_folder_names_is_left_alone(
     trained: dict[str, Any], hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    encoder = {"hub": NAME, "folder": str(hub.folder), "root": "/", "number": 7}[kind]
+    encoder = {"hub": NAME, "folder": str(hub.folder), "root": "/", "number": 7, "server": "server:m"}[kind]
     config = crafted(trained, tmp_path, encoder, trust_remote_code=True)
     run = load_finished(config)
     with caplog.at_level(logging.WARNING, "aglrec"):

@@ -180,10 +180,23 @@ def test_without_text_nothing_is_encoded(config: dict[str, Any], fake: FakeEncod
     assert not saved(config).exists()
 
 
-@pytest.mark.parametrize("on", [{"use_user_llm": False}, {"use_item_llm": False}], ids=["items", "users"])
-def test_one_side_is_enough_for_vectors(config: dict[str, Any], fake: FakeEncoder, on: dict[str, Any]) -> None:
-    vectors = vectors_of(config, **on)
+def test_titles_are_encoded_though_only_users_have_text(config: dict[str, Any], fake: FakeEncoder) -> None:
+    """A user who wrote nothing is the mean of their titles."""
+    vectors = vectors_of(config, use_item_llm=False)
     assert_same(vectors, vectors_of(config))
+
+
+def test_comments_that_are_not_used_are_not_encoded(config: dict[str, Any], fake: FakeEncoder) -> None:
+    comments = set(load_dataset(config).user_comments.texts)
+    without = vectors_of(config, use_user_llm=False)
+    assert not comments & set(fake.texts)
+    assert not saved(config, "user").exists()  # which other runs would take for theirs
+    both = vectors_of(config)
+    assert comments <= set(fake.texts)
+    np.testing.assert_array_equal(without.items, both.items)
+    assert not np.allclose(without.users, both.users)
+    assert without.users.any(axis=1).all()
+    assert_same(vectors_of(config, use_user_llm=False), both)  # these are there, at no cost
 
 
 # --- the cache, where it must notice ---

@@ -1,5 +1,6 @@
 """Models with code of their own, models that cannot be loaded, and prompts: with a real, tiny transformer."""
 
+import importlib.util
 import json
 import logging
 import shutil
@@ -12,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.helpers.encoders import CORPUS, sidecar, vectors_of
-from text.encoders import open_encoder
+from text import encoders
+from text.encoders import batched, open_encoder, precision
 
 MODEL = """from transformers import BertModel
 from .configuration_my import MyConfig
@@ -141,16 +143,68 @@ def test_tokens_are_averaged_and_that_is_told(
     assert "a text's vector is the mean of its tokens'" in caplog.text
 
 
-@pytest.mark.parametrize("default", [None, "document"])
-def test_of_prompts_the_default_one_is_used_if_there_is_one(
+@pytest.mark.parametrize("default", [None, "query"])
+def test_a_model_puts_its_own_prompts_before_texts(
     plain: Path, tmp_path: Path, config: dict[str, Any], default: str | None
 ) -> None:
     from sentence_transformers import SentenceTransformer
 
-    prompts = {"query": "query: ", "document": "passage: "}
+    # to these sentence-transformers adds an empty "document"
+    prompts = {"query": "query: ", "passage": "passage: "}
     model = SentenceTransformer(str(plain), device="cpu", prompts=prompts, default_prompt_name=default)
     model.save(str(tmp_path / "prompts"))
-    encode = open_encoder({**config, "model_name": str(tmp_path / "prompts")}, "cpu", CORPUS)[1]
+    own = {**config, "model_name": str(tmp_path / "prompts")}
+    encode = open_encoder(own, "cpu", CORPUS)[1]
     bare = open_encoder({**config, "model_name": str(plain)}, "cpu", CORPUS)[1]
-    written = [f"passage: {text}" if default else text for text in CORPUS]
-    np.testing.assert_allclose(encode(CORPUS), bare(written), atol=1e-5)
+    np.testing.assert_allclose(encode(CORPUS), bare([f"passage: {text}" for text in CORPUS]), atol=1e-5)
+    np.testing.assert_allclose(encode(CORPUS, as_query=True), bare([f"query: {text}" for text in CORPUS]), atol=1e-5)
+    np.testing.assert_array_equal(bare(CORPUS, as_query=True), bare(CORPUS))
+    none = open_encoder({**own, "document_prompt": ""}, "cpu", CORPUS)[1]
+    np.testing.assert_allclose(none(CORPUS), bare(CORPUS), atol=1e-5)
+
+
+def test_truncated_vectors_are_the_first_numbers_at_length_one(plain: Path, config: dict[str, Any]) -> None:
+    named = {**config, "model_name": str(plain)}
+    whole, short = (open_encoder({**named, "truncate_dim": dim}, "cpu", CORPUS)[1](CORPUS) for dim in (0, 3))
+    expected = whole[:, :3] / np.linalg.norm(whole[:, :3], axis=1, keepdims=True)
+    np.testing.assert_allclose(short, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_processor_computes_models_of_halves_in_float32(
+    plain: Path, tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    from transformers import AutoModel
+
+    folder = shutil.copytree(plain, tmp_path / "half")
+    AutoModel.from_pretrained(folder).to(dtype).save_pretrained(folder)
+    assert load_file(folder / "model.safetensors")["embeddings.word_embeddings.weight"].dtype == dtype
+    opened: list[Any] = []
+    monkeypatch.setattr(encoders, "batched", lambda model, *how: opened.append(model) or batched(model, *how))
+    found = open_encoder({**config, "model_name": str(folder)}, "cpu", CORPUS)[1](CORPUS)
+    assert {weight.dtype for weight in opened[0].parameters()} == {torch.float32}
+    whole = open_encoder({**config, "model_name": str(plain)}, "cpu", CORPUS)[1](CORPUS)
+    assert (found * whole).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("major", "halves", "expected"),
+    [
+        (9, False, torch.float16), (7, False, torch.float16), (6, False, torch.float32),
+        (9, True, torch.bfloat16), (8, True, torch.bfloat16), (7, True, torch.float32),
+    ],
+)  # fmt: skip
+def test_a_card_computes_in_what_it_is_fast_with(
+    monkeypatch: pytest.MonkeyPatch, major: int, halves: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (major, 0))
+    model = torch.nn.Linear(2, 2, dtype=torch.bfloat16 if halves else torch.float32)
+    assert precision(model, "cuda:0") == expected
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_backend_without_its_package_says_what_to_install(plain: Path, config: dict[str, Any], backend: str) -> None:
+    if importlib.util.find_spec("optimum"):
+        pytest.skip("optimum is installed")
+    with pytest.raises(ValueError, match=rf"pip install 'sentence-transformers\[{backend}\]'"):
+        open_encoder({**config, "model_name": str(plain), "encoder_backend": backend}, "cpu", CORPUS)

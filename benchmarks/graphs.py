@@ -41,6 +41,15 @@ def read_text_graph(folder: Path) -> Graph:
     return Graph(folder.resolve().name, dataset.train, dataset.test)
 
 
+def write_text_graph(graph: Graph, folder: Path) -> None:
+    """Write train.txt and test.txt, which read_text_graph reads."""
+    folder.mkdir(parents=True)
+    for name, pairs in (("train", graph.train), ("test", graph.test)):
+        rows = np.split(pairs.indices, pairs.indptr[1:-1])
+        text = "".join(" ".join(map(str, (user, *items))) + "\n" for user, items in enumerate(rows))
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
 def synthetic_gowalla(seed: int = 0) -> Graph:
     """Draw a graph with Gowalla's numbers of users, items, train and test pairs, and much the same degrees."""
     rng = np.random.default_rng([seed, 1])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import llm_embedding
-from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text, whitened
+from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text
+from text.whitening import whitened
 
 WIDTHS = {"encoder": 6, "lsa": 4, "names": 5, "tags": 3}
 N_USERS, SILENT_USER, SILENT_ITEMS = 20, 5, [3, 4]

@@ -18,8 +18,8 @@ from dataset.relations import read_relations
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
 from dataset.text_files import is_text_folder, read_text_files
-from runtime.distributed import mapped_from_rank0
 from runtime.encodings import unmarked_text_in
+from runtime.mapped import mapped_from_rank0
 
 __all__ = ["Comments", "Dataset", "check_k", "load_dataset", "normalized_adjacency", "pairs_of_items", "sorted_csr"]
 

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from data_loader import Dataset
 from runtime.distributed import rank0_first
+from runtime.mapped import mapped_from_rank0
 from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matrix
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
 from text.hub import snapshot_on_disk
@@ -58,7 +59,7 @@ class Block(NamedTuple):
         return self.open()(texts), len(set(texts))
 
 
-@rank0_first
+@mapped_from_rank0
 def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextVectors:
     """Return the text vectors the config asks for, read from disk where they match, encoded where not.
 

@@ -88,10 +88,11 @@ def read_interactions(
         split that is taken, part (see given.with_parts); and the counts.
     """
     path = existing_file(folder, "interactions.tsv")
-    table, bad_times = _read_rows(path, INTERACTION_COLUMNS, (COLUMN,) if split else (), with_texts)
+    table, bad_times, sentences = _read_rows(path, INTERACTION_COLUMNS, (COLUMN,) if split else (), with_texts)
     if split:
         table = with_parts(path, table, split, subject_ids)
     table["rate"] = _parse_rates(path, table["rate"])
+    _tell(path, sentences)
     table, facts = _of_known_titles(table, subject_ids)
     as_floats = facts.pop("as floats")
     shape = (len(table["user_id"].cat.categories), len(subject_ids))
@@ -132,9 +133,10 @@ def read_known(
     if not find_file(folder, "known.tsv"):
         return rows[:0], {}
     path = existing_file(folder, "known.tsv")
-    table, _ = _read_rows(path, KNOWN_COLUMNS[:2], (*KNOWN_COLUMNS[2:], COLUMN), with_texts)
+    table, _, sentences = _read_rows(path, KNOWN_COLUMNS[:2], (*KNOWN_COLUMNS[2:], COLUMN), with_texts)
     if COLUMN in rows:
         table[COLUMN] = known_codes(path, table)
+    _tell(path, sentences)
     users, titles = (
         pd.Series(
             pd.Categorical.from_codes(_codes_in(table[column], rows[column].cat.categories), dtype=rows[column].dtype)
@@ -179,10 +181,10 @@ def require_ids(path: Path, table: pd.DataFrame, *columns: str) -> None:
 
 def _read_rows(
     path: Path, columns: tuple[str, ...], optional: tuple[str, ...], with_texts: bool
-) -> tuple[pd.DataFrame, int]:
-    """Read a table of pairs whose texts are categorical, with its times as seconds; and how many of these are unknown.
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """Read a table of pairs whose texts are categorical, with its times as seconds, NaN without updated_at.
 
-    Without updated_at, time is NaN.
+    Also return how many filled cells are unknown times, and what is to be said of them.
     """
     coded: dict[str, Coded] = {}
     times = Times()
@@ -197,15 +199,17 @@ def _read_rows(
     table = pd.DataFrame(found, copy=False)
     require_ids(path, table, "user_id", "subject_id")
     if not times.n_rows:
-        return table.assign(time=np.nan), 0
+        return table.assign(time=np.nan), 0, []
     if with_texts:
         plain, _ = plain_times(table["updated_at"].astype(object))
         table["updated_at"] = plain
-    seconds, n_unknown, sentences = times.column()
+    table["time"], *told = times.column()
+    return table, *told
+
+
+def _tell(path: Path, sentences: list[str]) -> None:
     for sentence in sentences:
         log.warning(f"{path.name}: {sentence}")
-    table["time"] = seconds
-    return table, n_unknown
 
 
 def _of_known_titles(table: pd.DataFrame, subject_ids: pd.Series) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -234,7 +238,7 @@ def _has_pairs(rows: pd.DataFrame, pairs: pd.DataFrame) -> np.ndarray:
     """Tell which pairs (n,) are among rows, whose categories are the same, in blocks of rows."""
     wanted, which = np.unique(_pair_keys(pairs), return_inverse=True)
     found = np.zeros(len(wanted) + 1, bool)
-    for start in range(0, len(rows), MOST):
+    for start in range(0, len(rows) if len(wanted) else 0, MOST):
         keys = _pair_keys(rows[start : start + MOST])
         places = np.searchsorted(wanted, keys)
         found[places[wanted.take(places, mode="clip") == keys]] = True

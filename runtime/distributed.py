@@ -2,25 +2,20 @@
 
 import logging
 import os
-import pickle
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
 from importlib import import_module
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 log = logging.getLogger("aglrec")
 
-ALIGNED = 64  # bytes of a file at multiples of which arrays begin
 P, T = ParamSpec("P"), TypeVar("T")
 
 
@@ -106,49 +101,6 @@ def rank0_first(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return in_order
-
-
-def mapped_from_rank0(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function that only process 0 computes; the others map the arrays of what it returned from a file.
-
-    So large arrays are in memory once. Writing to them changes them in one process only. Every process has to call it;
-    where not all are on one machine, each computes for itself.
-    """
-
-    @wraps(function)
-    def mapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not dist.is_initialized() or os.environ.get("LOCAL_WORLD_SIZE") != os.environ.get("WORLD_SIZE"):
-            return function(*args, **kwargs)
-        buffers: list[pickle.PickleBuffer] = []
-        results: list[T] = []
-
-        def written() -> tuple[bytes, str, list[int]]:
-            results.append(function(*args, **kwargs))
-            head = pickle.dumps(results[0], 5, buffer_callback=buffers.append)
-            with tempfile.NamedTemporaryFile(prefix="aglrec-", delete=False) as file:
-                for buffer in buffers:
-                    file.write(buffer.raw())
-                    file.write(bytes(-file.tell() % ALIGNED))
-            return head, file.name, [buffer.raw().nbytes for buffer in buffers]
-
-        head, name, sizes = _with_rank0(written)
-        try:
-            if rank():
-                results.append(pickle.loads(head, buffers=_mapped(name, sizes)))
-            dist.all_reduce(torch.zeros(1))  # all have mapped it: a file without a name stays as long as it is mapped
-        finally:
-            if not rank():
-                Path(name).unlink(missing_ok=True)
-        return results[0]
-
-    return mapped
-
-
-def _mapped(name: str, sizes: list[int]) -> list[np.ndarray]:
-    """Map a file of arrays of so many bytes, one after the other, changes of which stay in this process."""
-    starts = np.cumsum([0, *(size + -size % ALIGNED for size in sizes)])
-    mapped = np.memmap(name, np.uint8, "c") if starts[-1] else np.empty(0, np.uint8)
-    return [mapped[start : start + size] for start, size in zip(starts.tolist(), sizes, strict=False)]
 
 
 def _with_rank0(compute: Callable[[], T], shares: bool = True) -> T:

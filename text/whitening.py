@@ -5,12 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 
-WHITEN_SAMPLE, PART_ROWS = 100_000, 2**14
+WHITEN_SAMPLE = 100_000
+PART_ROWS = 2**15  # fewer rows stay together
 
 
 def row_parts(n: int) -> list[slice]:
-    """Cut n rows into slices; few rows stay together."""
-    ends = np.linspace(0, n, n // PART_ROWS + 2 if n > WHITEN_SAMPLE else 2).astype(int).tolist()
+    """Cut n rows into slices."""
+    ends = np.linspace(0, n, n // PART_ROWS + 2).astype(int).tolist()
     return [slice(*both) for both in pairwise(ends)]
 
 

@@ -30,10 +30,10 @@ print(json.dumps([dataset.n_users, dataset.seen.nnz, float(dataset.times.min()),
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux how much memory is in use")
 def test_two_million_rows_are_read_in_little_memory(tmp_path: Path) -> None:
     write_tsv(tmp_path, "anime.tsv", ((str(item), f"title {item}", "", "") for item in range(TITLES)))
-    lines = "".join(f"@\t{item * 2}\t{item % 10 + 1}\t\t{1_500_000_000 + 7 * item}\n" for item in range(PER_USER))
+    lines = "".join(f"@\t{item * 2}\t{item % 10 + 1}\t\t15@{item:03}\n" for item in range(PER_USER))
     with (tmp_path / "interactions.tsv").open("w") as file:
         file.write("\t".join(HEADERS["interactions.tsv"]) + "\n")
-        file.writelines(lines.replace("@", str(user)) for user in range(USERS))
+        file.writelines(lines.replace("@", f"{user:05}") for user in range(USERS))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(ROOT), str(tmp_path), str(ROOM_MIB)],
         capture_output=True,

@@ -124,6 +124,8 @@ def test_many_titles_are_whitened_by_parts_and_by_a_sample(monkeypatch: pytest.M
     at_once = whitening.whitened(vectors[:3000], vectors[:3000])
     monkeypatch.setattr(whitening, "WHITEN_SAMPLE", 3000)
     np.testing.assert_array_equal(whitening.whitened(vectors[:2999], vectors[:3000]), at_once[:2999])
+    monkeypatch.setattr(whitening, "PART_ROWS", 900)
+    assert len(whitening.row_parts(5000)) == 6
     by_parts = whitening.whitened(vectors, vectors[:3000])
     np.testing.assert_allclose(by_parts[:3000], at_once, atol=1e-6)
     of_sample = whitening.whitened(vectors, vectors)

@@ -8,6 +8,7 @@ import pytest
 
 import llm_embedding
 from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text
+from text import whitening
 from text.whitening import whitened
 
 WIDTHS = {"encoder": 6, "lsa": 4, "names": 5, "tags": 3}
@@ -57,6 +58,16 @@ def test_titles_rows_of_a_block_are_as_long_as_it_weighs(
         assert not items[SILENT_ITEMS].any()
         assert not users[SILENT_USER].any()
         assert (np.delete(users, SILENT_USER, axis=0) != 0).any(axis=1).all()
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 24])
+def test_parts_of_the_rows_are_fused_as_all_of_them(
+    config: dict[str, Any], vectors: TextVectors, n_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a part in which users end and titles begin."""
+    at_once = fused_text(replace(vectors), {**config, "whiten": True})
+    monkeypatch.setattr(whitening, "PART_ROWS", n_rows)
+    np.testing.assert_allclose(fused_text(vectors, {**config, "whiten": True}), at_once, atol=1e-6)
 
 
 @pytest.mark.parametrize("whiten", [False, True])

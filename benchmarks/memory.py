@@ -61,7 +61,9 @@ def lists(folder: str, listed: int, **_: Any) -> dict[str, Any]:
     users, items = (rng.standard_normal((n, DIM), np.float32) for n in (dataset.n_users, dataset.n_items))
     with tempfile.TemporaryDirectory(dir=folder) as saved:
         before = common.rss_from_now()
-        write_outputs(Path(saved), dataset, *map(torch.from_numpy, (users, items)), np.arange(100), config)
+        write_outputs(
+            Path(saved), dataset, *map(torch.from_numpy, (users, items)), np.arange(min(100, dataset.n_items)), config
+        )
         return row_of("files", before, {"bytes a user": (common.peak_rss() - before) / dataset.n_users})
 
 

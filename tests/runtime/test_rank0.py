@@ -39,7 +39,7 @@ def test_others_map_the_arrays_of_the_first(monkeypatch: pytest.MonkeyPatch) -> 
     sent: list[Any] = []
     names: list[Path] = []
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "all_reduce", lambda tensor: names.append(Path(sent[1][1])))
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: names.append(Path(sent[1])))
     for key in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"):
         monkeypatch.setenv(key, "2")
     monkeypatch.setattr(dist, "get_rank", lambda: 0)

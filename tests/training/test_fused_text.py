@@ -124,8 +124,8 @@ def test_the_work_is_done_once_for_all_settings_of_the_sides(
 ) -> None:
     config["whiten"] = True
     expected = fused_text(replace(vectors), config)
-    fused_text(vectors, {**config, "use_user_llm": False})[:] = 7  # the array is the caller's own
-    monkeypatch.setattr(llm_embedding, "whitened", lambda *args: pytest.fail("whitened again"))
+    fused_text(vectors, {**config, "use_user_llm": False})[:] = 7  # a copy, where a side is off
+    monkeypatch.setattr(llm_embedding, "whitening", lambda *args: pytest.fail("whitened again"))
     np.testing.assert_array_equal(fused_text(vectors, config), expected)
     no_items = fused_text(vectors, {**config, "use_item_llm": False})
     np.testing.assert_array_equal(no_items[:N_USERS], expected[:N_USERS])

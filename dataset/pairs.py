@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
-MOST = 2**22  # pairs of a block
+MOST = 2**20  # pairs of a block
 
 
 def grouped(codes: np.ndarray, n_codes: int) -> np.ndarray:

@@ -14,7 +14,6 @@ PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
 # beside the indices into PARTS: a row that takes part in no ranking before the test, and is no positive there: a train
 # row beyond train_rows_per_user, or one below min_rate that is older than the user's test part; and a newer one
 EXCLUDED, LATER = -1, -2
-SORTED = 2**20  # rows that are sorted at a time
 NOTHING_LEFT = "the split leaves no training pair; lower cold_item_ratio, valid_ratio or test_ratio"
 
 
@@ -120,7 +119,7 @@ def _cut_per_user(
     n_valid = np.minimum(n_valid, np.maximum(counts - n_test - 1, 0))
     part, by_user = np.empty(len(user_ids), np.int8), grouped(user_ids, n_users)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    for block in user_blocks(starts, SORTED):
+    for block in user_blocks(starts):
         rows = by_user[starts[block.start] : starts[block.stop]]
         keys = (order[rows],) if times is None else (order[rows], np.nan_to_num(times[rows], nan=-np.inf))
         newest_first = rows[np.lexsort((*(-key for key in keys), user_ids[rows]))]

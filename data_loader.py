@@ -12,18 +12,21 @@ import torch
 
 from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
 from dataset.given import take_split
+from dataset.pairs import csr_parts, pair_order
 from dataset.readers import SYNONYMS, read_anime, read_interactions, read_known, read_user_names
 from dataset.relations import read_relations
 from dataset.splits import EXCLUDED, LATER, PARTS, older_than_test, split_rows
 from dataset.tables import find_file
 from dataset.text_files import is_text_folder, read_text_files
 from runtime.encodings import unmarked_text_in
+from runtime.mapped import mapped_from_rank0
 
 __all__ = ["Comments", "Dataset", "check_k", "load_dataset", "normalized_adjacency", "pairs_of_items", "sorted_csr"]
 
 log = logging.getLogger("aglrec")
 
 
+@mapped_from_rank0
 def load_dataset(config: dict[str, Any]) -> Dataset:
     """Read data_dir, drop what can be dropped safely (and say how much), and split or take the split that is given.
 
@@ -63,47 +66,73 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     anime = read_anime(folder)
     rows, facts = read_interactions(folder, anime["subject_id"], config["split"])
     known, more = read_known(folder, rows, anime["subject_id"])
-    rows, facts = pd.concat([rows, known], ignore_index=True) if len(known) else rows, facts | more
-    user_ids, raw_user_ids = pd.factorize(rows["user_id"])
-    item_ids = pd.Index(anime["subject_id"]).get_indexer(rows["subject_id"])
+    user_ids, raw_user_ids, item_ids, rates, times, part = _columns(rows, known)
+    comments = rows["comment"]
+    del rows, known  # the columns stay; of the table nothing else is needed
     shape = (len(raw_user_ids), len(anime))
-    if is_given := "part" in rows:
+    is_given = part is not None
+    if is_given:
         source = f"the column part of {find_file(folder, 'interactions.tsv')}"
-        part = take_split(source, user_ids, item_ids, rows["part"].to_numpy(), shape, config)
+        part = take_split(source, user_ids, item_ids, part, shape, config)
     else:
-        part = _drawn_split(folder, rows, user_ids, item_ids, shape, config)
+        part = _drawn_split(folder, user_ids, item_ids, rates, times, shape, config)
     return _dataset(
         user_ids,
         item_ids,
         part,
-        facts | {"split": _split_name(is_given, config)},
-        raw_user_ids=raw_user_ids.tolist(),
+        facts | more | {"split": _split_name(is_given, config)},
+        (rates, times),
+        raw_user_ids=raw_user_ids,
         user_names=read_user_names(folder, raw_user_ids),
-        user_comments=_comments(rows[part == 0], user_ids[part == 0]),
-        **_values(rows, user_ids, item_ids),
+        user_comments=_comments(comments, rates, user_ids, part),
         **_titles(folder, anime),
     )
 
 
+def _columns(rows: pd.DataFrame, known: pd.DataFrame) -> tuple:
+    """Return of both tables, one below the other: row numbers and ids of users, items, rates, times, parts or None.
+
+    Users are numbered as they come.
+    """
+    codes, found = pd.factorize(rows["user_id"].cat.codes.to_numpy())
+    columns = [codes.astype(np.int32), *(rows[name].to_numpy() for name in ("rate", "time"))]
+    columns.insert(1, rows["subject_id"].cat.codes.to_numpy(np.int32))
+    columns.append(rows["part"].to_numpy() if "part" in rows else None)
+    raw_user_ids = rows["user_id"].cat.categories[found].tolist()
+    if len(known):
+        row_of = np.empty(len(rows["user_id"].cat.categories), np.int32)
+        row_of[found] = np.arange(len(found), dtype=np.int32)
+        below = [row_of[known["user_id"].cat.codes.to_numpy()], known["subject_id"].cat.codes.to_numpy(np.int32)]
+        below += [known[name].to_numpy() if name in known else None for name in ("rate", "time", "part")]
+        columns = [
+            None if above is None else np.concatenate([above, more]) for above, more in zip(columns, below, strict=True)
+        ]
+    return columns[0], raw_user_ids, *columns[1:]
+
+
 def _drawn_split(
     folder: Path,
-    rows: pd.DataFrame,
     user_ids: np.ndarray,
     item_ids: np.ndarray,
+    rates: np.ndarray,
+    times: np.ndarray,
     shape: tuple[int, int],
     config: dict[str, Any],
 ) -> np.ndarray:
     """Return the part codes (n,) of a split drawn as the settings say."""
-    positive = np.flatnonzero(rows["rate"] >= config["min_rate"])
-    if not positive.size:
+    is_positive = rates >= config["min_rate"]
+    if not is_positive.any():
         raise ValueError(
             f"{folder / 'interactions.tsv'}: no row has a rate of {config['min_rate']:g} or more (the "
-            f"highest is {rows['rate'].max():g}); lower --min_rate (0 counts unrated rows too)"
+            f"highest is {np.nanmax(rates):g}); lower --min_rate (0 counts unrated rows too)"
         )
     config = {**config, "split": _split_name(False, config)}
-    part, times = np.full(len(rows), LATER), rows["time"].to_numpy()
-    part[positive] = split_rows(user_ids[positive], item_ids[positive], times[positive], shape, config)
-    part[(part == LATER) & older_than_test(user_ids, times, part, config["split"])] = EXCLUDED
+    part = np.full(len(rates), LATER, np.int8)
+    positives = (column[is_positive] for column in (user_ids, item_ids, times))
+    part[is_positive] = split_rows(*positives, shape, config)
+    later = part == LATER
+    if later.any():
+        part[later & older_than_test(user_ids, times, part, config["split"])] = EXCLUDED
     return part
 
 
@@ -128,7 +157,7 @@ def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
         part,
         facts | {"split": "given"},
         raw_user_ids=raw_user_ids,
-        user_names=read_user_names(folder, pd.Index(raw_user_ids)),
+        user_names=read_user_names(folder, raw_user_ids),
         user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)),
         **(bare if anime is None else _titles(folder, anime)),
     )
@@ -149,43 +178,53 @@ def _titles(folder: Path, anime: pd.DataFrame) -> dict[str, Any]:
 
 
 def _dataset(
-    user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray, facts: dict[str, Any], **names: Any
+    user_ids: np.ndarray,
+    item_ids: np.ndarray,
+    part: np.ndarray,
+    facts: dict[str, Any],
+    values: tuple[np.ndarray, np.ndarray] | None = None,
+    **names: Any,
 ) -> Dataset:
-    """Build the matrices from rows and their part codes, and count what went where."""
+    """Build the matrices from rows and their part codes, and count what went where; values are rates and times."""
     shape = (len(names["raw_user_ids"]), len(names["raw_item_ids"]))
-    matrices = {name: _matrix(user_ids[part == code], item_ids[part == code], shape) for code, name in enumerate(PARTS)}
-    matrices["excluded"] = _matrix(user_ids[part == EXCLUDED], item_ids[part == EXCLUDED], shape)
+    order = pair_order(user_ids, item_ids, shape)
+    rates, times = (None, None) if values is None else _values(*values, order)
+    codes = {name: code for code, name in enumerate(PARTS)} | {"excluded": EXCLUDED}
+    matrices = csr_parts(user_ids, item_ids, part, order, shape, codes)
     facts |= {"users": shape[0], "items": shape[1], "positives": sum(matrices[name].nnz for name in PARTS)}
-    facts |= {name: int(matrix.nnz) for name, matrix in matrices.items()}
+    facts |= {name: int(matrices[name].nnz) for name in codes}
     counts = {name: count for name, count in facts.items() if name != "split" and count}
     log.info(f"data, split {facts['split']}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    return Dataset(**matrices, seen=_matrix(user_ids, item_ids, shape), facts=facts, **names)
+    return Dataset(**matrices, facts=facts, rates=rates, times=times, **names)
 
 
-def _matrix(user_ids: np.ndarray, item_ids: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
-    matrix = sp.csr_matrix((np.ones(len(user_ids), np.float32), (user_ids, item_ids)), shape=shape)
-    matrix.sort_indices()
-    return matrix
-
-
-def _values(rows: pd.DataFrame, user_ids: np.ndarray, item_ids: np.ndarray) -> dict[str, np.ndarray | None]:
+def _values(rates: np.ndarray, times: np.ndarray, order: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the rates and times of the rows in the order of the pairs of seen; None for what no row has."""
-    order = np.lexsort((item_ids, user_ids))
-    rates, times = rows["rate"].fillna(0).to_numpy(np.float32)[order], rows["time"].to_numpy(np.float64)[order]
-    return {"rates": rates if rates.any() else None, "times": times if np.isfinite(times).any() else None}
+    rates = rates.astype(np.float32)[order]
+    rates[np.isnan(rates)] = 0
+    return rates if rates.any() else None, times[order] if np.isfinite(times).any() else None
 
 
 def _years(cells: list[str]) -> list[int | None]:
     return [int(cell) if cell else None for cell in cells] if any(cells) else []
 
 
-def _comments(rows: pd.DataFrame, user_ids: np.ndarray) -> Comments:
-    """Gather the comments of these rows; one given without a rate weighs as much as the mean rate."""
-    wrote = (rows["comment"] != "").to_numpy()
-    rates = rows["rate"].to_numpy(np.float32)
-    neutral = rates[rates > 0].mean() if (rates > 0).any() else 1.0
-    weights = np.where(rates > 0, rates, neutral).astype(np.float32)
-    return Comments(user_ids[wrote], rows["comment"][wrote].tolist(), weights[wrote])
+def _comments(cells: pd.Series, rates: np.ndarray, user_ids: np.ndarray, part: np.ndarray) -> Comments:
+    """Gather the comments of train rows; one given without a rate weighs as much as the mean rate.
+
+    Args:
+        cells: categorical, of the first rows; the others have none.
+        rates, user_ids, part: of all rows.
+    """
+    in_train = part[: len(cells)] == PARTS.index("train")
+    wrote = np.flatnonzero(in_train & (cells != "").to_numpy())
+    if not len(wrote):
+        return Comments(np.empty(0, np.int64), [], np.empty(0, np.float32))
+    given = rates[: len(cells)][in_train].astype(np.float32)
+    neutral = given[given > 0].mean() if (given > 0).any() else 1.0
+    given = rates[wrote].astype(np.float32)
+    weights = np.where(given > 0, given, neutral).astype(np.float32)
+    return Comments(user_ids[wrote].astype(np.int64), cells.iloc[wrote].tolist(), weights)
 
 
 def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:

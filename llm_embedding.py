@@ -14,14 +14,14 @@ import scipy.sparse as sp
 
 from data_loader import Dataset
 from runtime.distributed import rank0_first
+from runtime.mapped import mapped_from_rank0
 from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matrix
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
 from text.stamps import likely_stamps, opened_stamp, others_of
 from text.store import Store, missing, stamps_in, store_of, vectors_of
+from text.whitening import centring, row_parts, whitening
 
 log = logging.getLogger("aglrec")
-
-WHITEN_SAMPLE = 100_000
 
 # how much a block counts, its rows being about unit length; chosen on the valid part of 5,000 MyAnimeList users
 BLOCK_WEIGHTS = {"encoder": 1.0, "lsa": 1.0, "names": 0.7, "tags": 0.5}
@@ -56,7 +56,7 @@ class Block(NamedTuple):
         return self.open()(texts), len(set(texts))
 
 
-@rank0_first
+@mapped_from_rank0
 def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextVectors:
     """Return the text vectors the config asks for, read from disk where they match, encoded where not.
 
@@ -248,13 +248,16 @@ def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
     """Return the text as the model fuses it, users above items, (N, L) float32: whitened, weighted, sides switched off.
 
     A block of tags is only centred. With several blocks the titles' rows of each are scaled to unit length and weighted
-    by BLOCK_WEIGHTS. Rows of zeros stay zero. The work is done once per TextVectors and kept there; the array returned
-    is the caller's own.
+    by BLOCK_WEIGHTS. Rows of zeros stay zero. The work is done once per TextVectors and kept there: what is returned is
+    only to be read.
     """
     n_users, whiten = len(vectors.users), config["whiten"]
     if whiten not in vectors.fused:
-        vectors.fused[whiten] = _fused(np.concatenate([vectors.users, vectors.items]), n_users, vectors, whiten)
-    fused = vectors.fused[whiten].copy()  # (N, L)
+        vectors.fused[whiten] = _fused((vectors.users, vectors.items), vectors, whiten)
+    fused = vectors.fused[whiten]  # (N, L)
+    if config["use_user_llm"] and config["use_item_llm"]:
+        return fused
+    fused = fused.copy()
     fused[:n_users] *= config["use_user_llm"]
     fused[n_users:] *= config["use_item_llm"]
     return fused
@@ -262,59 +265,35 @@ def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
 
 def fused_titles(rows: np.ndarray, vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
     """Return further titles as fused_text would: rows (n, L) like vectors.items, to which everything is fitted."""
-    return _fused(rows, 0, vectors, config["whiten"])
+    return _fused((rows[:0], rows), vectors, config["whiten"])
 
 
-def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, whiten: bool) -> np.ndarray:
-    """Whiten and weight rows (n, L), of which the first n_users are users."""
-    blocks, parts, end = vectors.blocks or {"encoder": rows.shape[1]}, [], 0
-    for name, width in blocks.items():
+def _fused(sides: tuple[np.ndarray, np.ndarray], vectors: TextVectors, whiten: bool) -> np.ndarray:
+    """Whiten and weight users' rows and titles' rows, (n, L) each, part by part, so that only the result is large."""
+    n_users = len(sides[0])
+    fused = np.empty((n_users + len(sides[1]), sides[1].shape[1]), np.float32)
+    end = 0
+    for name, width in (vectors.blocks or {"encoder": fused.shape[1]}).items():
         end += width
-        part, titles = rows[:, end - width : end], vectors.items[:, end - width : end]
-        if whiten and name != "tags":
-            part = whitened(part, titles)
-        elif whiten and titles.any():  # in a bag of tags what is rare counts more already
-            part = (part - titles[titles.any(axis=1)].mean(axis=0)) * part.any(axis=1, keepdims=True)
-        if len(blocks) > 1:
-            length = np.linalg.norm(part, axis=1, keepdims=True)
+        columns = slice(end - width, end)
+        titles = vectors.items[:, columns]
+        change = (centring if name == "tags" else whitening)(titles) if whiten else np.asarray
+        for rows in row_parts(len(fused)):
+            part = np.concatenate(
+                [side[part, columns] for side, part in zip(sides, _split(rows, n_users), strict=True)]
+            )
+            fused[rows, columns] = change(part)
+        if len(vectors.blocks) > 1:
+            mine = fused[:, columns]
+            length = np.concatenate(
+                [np.linalg.norm(mine[rows], axis=1, keepdims=True) for rows in row_parts(len(fused))]
+            )
             length[:n_users] = length[n_users:][length[n_users:] > 0].mean() if length[n_users:].any() else 1
-            part = part * (BLOCK_WEIGHTS[name] / np.where(length > 0, length, 1))
-        parts.append(part)
-    return np.concatenate(parts, axis=1).astype(np.float32)
+            mine *= BLOCK_WEIGHTS[name] / np.where(length > 0, length, 1)
+    return fused
 
 
-def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-    """Centre vectors on the items' mean and even out the items' variance over all directions.
-
-    Encoders place all texts in a narrow cone, where what texts share outweighs what tells them apart. Users are moved
-    with the items, so that a mean of items stays their mean. Rows of zeros bring no text and stay as they are.
-
-    Args:
-        vectors: (n, L), of items or users.
-        item_vectors: (m, L); their covariance (of WHITEN_SAMPLE of them, if there are more) is shrunk towards a
-            multiple of the identity, the more the fewer they are. No interaction takes part.
-
-    Returns:
-        (n, L) float32, in units of the items' root mean square length.
-
-    Source:
-        Zhang et al. 2024, Are ID embeddings necessary? https://arxiv.org/abs/2402.10602, for whitened text in
-        recommendation; Ledoit and Wolf 2004 for the shrinkage.
-    """
-    from sklearn.covariance import ledoit_wolf
-
-    there = np.flatnonzero(item_vectors.any(axis=1))
-    if len(there) > WHITEN_SAMPLE:
-        there = np.random.default_rng(0).choice(there, WHITEN_SAMPLE, replace=False)
-    sample = item_vectors[there].astype(np.float64)
-    if (sample == sample[:1]).all():
-        return vectors.astype(np.float32)
-    values, axes = np.linalg.eigh(ledoit_wolf(sample)[0])
-    evened = (axes / np.sqrt(np.maximum(values, 1e-6 * values[-1]))) @ axes.T  # (L, L), symmetric
-    mean = sample.mean(axis=0)
-    length = np.sqrt(np.square((sample - mean) @ evened).sum(axis=1).mean())
-    parts = [
-        ((part - mean) * part.any(axis=1, keepdims=True) @ (evened / length)).astype(np.float32)
-        for part in np.array_split(vectors, len(vectors) // WHITEN_SAMPLE + 1)
-    ]  # float64 a part at a time
-    return np.concatenate(parts)
+def _split(rows: slice, n_users: int) -> tuple[slice, slice]:
+    """Say which users and which titles are in a slice of rows, users above titles."""
+    users = slice(min(rows.start, n_users), min(rows.stop, n_users))
+    return users, slice(max(rows.start - n_users, 0), max(rows.stop - n_users, 0))

@@ -318,10 +318,11 @@ class LightGCN(nn.Module):
     def _propagate_constant(self, constant: torch.Tensor, columns: int = 64) -> torch.Tensor:
         """Return P constant, a few columns at a time so that only the result is large."""
         constant = constant.to(self.norm_adj.device)
-        return torch.cat(
-            [propagate(part.contiguous(), self.norm_adj, self.num_layers) for part in constant.split(columns, dim=1)],
-            dim=1,
-        )
+        result = torch.empty(constant.shape, device=constant.device)
+        for start in range(0, constant.shape[1], columns):
+            part = constant[:, start : start + columns].contiguous()
+            result[:, start : start + columns] = propagate(part, self.norm_adj, self.num_layers)
+        return result
 
 
 def _narrow(dim: int, total: int) -> tuple[int, int, int]:

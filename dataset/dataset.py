@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from dataset.pairs import MOST, user_blocks
 from dataset.ratings import RatingScale, rating_scale
 from dataset.recency import TIME_SPLITS, ages, users_of
 from dataset.relations import no_relations
@@ -68,11 +69,12 @@ class Dataset:
         for name, part in parts.items():
             if part.shape != shape or part.dtype != np.float32 or (part.data != 1).any():
                 raise ValueError(f"{name} must be a float32 matrix of ones of shape {shape}, not {part.shape}")
-        together = sum(parts[name] for name in (*PARTS, "excluded"))
-        if together.nnz and together.max() > 1:
-            raise ValueError("train, valid, test, excluded and the cold parts share a pair; they must be disjoint")
-        if (together - together.multiply(self.seen)).nnz:
-            raise ValueError("a pair of train, valid or test is missing in seen")
+        for users in user_blocks(self.seen.indptr):
+            together = sum(parts[name][users] for name in (*PARTS, "excluded"))
+            if together.nnz and together.max() > 1:
+                raise ValueError("train, valid, test, excluded and the cold parts share a pair; they must be disjoint")
+            if (together - together.multiply(self.seen[users])).nnz:
+                raise ValueError("a pair of train, valid or test is missing in seen")
         for name, values in (("rates", self.rates), ("times", self.times)):
             if values is not None and len(values) != self.seen.nnz:
                 raise ValueError(
@@ -129,12 +131,12 @@ class Dataset:
 
     def _places(self, pairs: sp.csr_matrix) -> np.ndarray:
         """Find where pairs stand in seen: (nnz,)."""
-        keys = users_of(pairs) * self.n_items + pairs.indices
-        return np.searchsorted(self._seen_keys, keys)
-
-    @cached_property
-    def _seen_keys(self) -> np.ndarray:
-        return users_of(self.seen) * self.n_items + self.seen.indices
+        places = np.empty(pairs.nnz, self.seen.indptr.dtype)
+        for users in user_blocks(self.seen.indptr):
+            ours, theirs = (users_of(some[users]) * self.n_items + some[users].indices for some in (self.seen, pairs))
+            start, end = pairs.indptr[[users.start, users.stop]]
+            places[start:end] = self.seen.indptr[users.start] + np.searchsorted(ours, theirs)
+        return places
 
     @cached_property
     def rating_scale(self) -> RatingScale:
@@ -163,7 +165,10 @@ class Dataset:
         values = [self.rates, self.times]
         if all(each is None for each in values):
             return ""
-        return hashlib.sha256(b"".join(b"-" if each is None else each.tobytes() for each in values)).hexdigest()
+        digest = hashlib.sha256()
+        for each in values:
+            digest.update(b"-" if each is None else np.ascontiguousarray(each))
+        return digest.hexdigest()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -178,7 +183,9 @@ class Dataset:
     def _digest(self, *names: str) -> str:
         digest = hashlib.sha256(json.dumps([self.raw_user_ids, self.raw_item_ids]).encode())
         for part in (getattr(self, name) for name in names):
-            digest.update(part.indptr.astype(np.int64).tobytes() + part.indices.astype(np.int64).tobytes())
+            digest.update(part.indptr.astype(np.int64))
+            for start in range(0, part.nnz, MOST):
+                digest.update(part.indices[start : start + MOST].astype(np.int64))
         return digest.hexdigest()
 
 

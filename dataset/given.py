@@ -191,7 +191,7 @@ def _refuse_warm_titles(path: Path, table: pd.DataFrame) -> None:
     codes, titles = table[COLUMN].to_numpy(), table["subject_id"]
     in_train = codes == PARTS.index("train")
     is_cold = np.isin(codes, [PARTS.index("cold_valid"), PARTS.index("cold_test")])
-    warm = np.flatnonzero(is_cold & titles.isin(titles[in_train]).to_numpy())
+    warm = np.flatnonzero(is_cold & titles.isin(titles[in_train].unique()).to_numpy())
     if len(warm):
         row = int(warm[0])
         train = line_of(path, int(np.flatnonzero(in_train & (titles == titles.iloc[row]).to_numpy())[0]))

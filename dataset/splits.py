@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dataset.pairs import grouped, user_blocks
+
 log = logging.getLogger("aglrec")
 
 PARTS = ("train", "valid", "test", "cold_valid", "cold_test")
@@ -39,20 +41,21 @@ def split_rows(
         cold_valid, cold_test = _draw_cold_items(item_ids, config["cold_item_ratio"], rng)
         part[np.isin(item_ids, cold_valid)] = PARTS.index("cold_valid")
         part[np.isin(item_ids, cold_test)] = PARTS.index("cold_test")
-    warm = np.flatnonzero(part == 0)
-    if not warm.size:
+    warm = part == 0
+    if not warm.any():
         raise ValueError(NOTHING_LEFT)
+    warm = slice(None) if warm.all() else warm
+    users, times = user_ids[warm], times[warm]
     # the random order breaks ties of time, and stands in where there is no time
-    order = rng.permutation(len(warm))
+    order = rng.permutation(len(users)).astype(np.int32)
     if config["split"] == "random":
-        age = order
+        times = None
     else:
-        age = np.lexsort((order, np.nan_to_num(times[warm], nan=-np.inf))).argsort()
-        _warn_of_missing_times(times[warm], config["split"])
+        _warn_of_missing_times(times, config["split"])
     if config["split"] == "global_time":
-        part[warm] = _cut_by_date(times[warm], age, config)
+        part[warm] = _cut_by_date(times, order, config)
     else:
-        part[warm] = _cut_per_user(user_ids[warm], age, shape[0], config)
+        part[warm] = _cut_per_user(users, times, order, shape[0], config)
     if not (part == 0).any():
         raise ValueError(NOTHING_LEFT)
     if config["train_rows_per_user"]:
@@ -74,7 +77,7 @@ def older_than_test(user_ids: np.ndarray, times: np.ndarray, part: np.ndarray, s
     Returns:
         (n,) bool; a row without a time is older than all, as in the splits.
     """
-    positive = np.isin(part, range(len(PARTS)))
+    positive = part >= 0
     if split == "random" or (split == "global_time" and _mostly_missing(times[positive])):
         return np.ones(len(part), bool)
     who = np.zeros_like(user_ids) if split == "global_time" else user_ids
@@ -104,23 +107,33 @@ def _mostly_missing(times: np.ndarray) -> bool:
     return bool(np.isnan(times).mean() > 0.5)
 
 
-def _cut_per_user(user_ids: np.ndarray, age: np.ndarray, n_users: int, config: dict[str, Any]) -> np.ndarray:
+def _cut_per_user(
+    user_ids: np.ndarray, times: np.ndarray | None, order: np.ndarray, n_users: int, config: dict[str, Any]
+) -> np.ndarray:
+    """Cut the newest rows of each user off, in blocks of users; of rows of the same time the later in the order."""
     counts = np.bincount(user_ids, minlength=n_users)
     ratios = np.array([[config["test_ratio"]], [config["valid_ratio"]]])  # (2, 1)
     wanted = 1 if config["split"] == "leave_one_out" else np.floor(counts * ratios + 0.5)  # (2, n_users)
     n_test, n_valid = np.where((ratios > 0) & (counts >= 3), np.maximum(1, wanted), 0).astype(int)
     n_test = np.minimum(n_test, np.maximum(counts - 2, 0))
     n_valid = np.minimum(n_valid, np.maximum(counts - n_test - 1, 0))
-    newest_first = np.lexsort((-age, user_ids))
-    rank = np.empty(len(user_ids), int)
-    rank[newest_first] = np.arange(len(user_ids)) - np.repeat(np.cumsum(counts) - counts, counts)
-    test, valid = n_test[user_ids], n_valid[user_ids]
-    return np.where(rank < test, 2, np.where(rank < test + valid, 1, 0))
+    part, by_user = np.empty(len(user_ids), np.int8), grouped(user_ids, n_users)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    for block in user_blocks(starts):
+        rows = by_user[starts[block.start] : starts[block.stop]]
+        keys = (order[rows],) if times is None else (order[rows], np.nan_to_num(times[rows], nan=-np.inf))
+        newest_first = rows[np.lexsort((*(-key for key in keys), user_ids[rows]))]
+        rank = np.arange(len(rows)) - np.repeat(starts[block] - starts[block.start], counts[block])
+        test, valid = (np.repeat(n[block], counts[block]) for n in (n_test, n_valid))
+        part[newest_first] = np.where(rank < test, 2, np.where(rank < test + valid, 1, 0))
+    return part
 
 
-def _cut_by_date(times: np.ndarray, age: np.ndarray, config: dict[str, Any]) -> np.ndarray:
-    when = age.astype(float) if _mostly_missing(times) else np.nan_to_num(times, nan=-np.inf)
+def _cut_by_date(times: np.ndarray, order: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    when = np.nan_to_num(times, nan=-np.inf)
+    if _mostly_missing(times):
+        when = np.lexsort((order, when)).argsort().astype(float)
     ordered = np.sort(when)
     first_test = ordered[int(len(when) * (1 - config["test_ratio"]))]
     first_valid = ordered[int(len(when) * (1 - config["test_ratio"] - config["valid_ratio"]))]
-    return np.where(when >= first_test, 2, np.where(when >= first_valid, 1, 0))
+    return np.where(when >= first_test, np.int8(2), np.where(when >= first_valid, np.int8(1), np.int8(0)))

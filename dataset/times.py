@@ -48,14 +48,30 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, int]:
     return seconds, int((seconds.isna() & (cells != "")).sum())
 
 
-def read_times(cells: pd.Series, orders: Orders | None = None) -> Read:
-    """Read a column of times, or a part of one, of which orders is then what the whole says of day and month."""
+def read_times(cells: pd.Series, orders: Orders | None = None, counts: np.ndarray | None = None) -> Read:
+    """Read a column of times, or a part of one, of which orders is then what the whole says of day and month.
+
+    With counts (n,) the cells are different ones, and each stands in so many rows.
+    """
     texts = cells.to_numpy(object)
     seconds, is_plain = np.full(len(texts), np.nan), np.ones(len(texts), bool)
     filled = np.flatnonzero(texts.astype(bool))
     if len(filled):
-        seconds[filled], is_plain[filled] = _read(pd.Series(texts[filled], dtype=object), orders)
+        counts = np.ones(len(filled), int) if counts is None else counts[filled]
+        seconds[filled], is_plain[filled] = _read(pd.Series(texts[filled], dtype=object), orders, counts)
     return Read(seconds, is_plain | np.isnan(seconds))
+
+
+def read_alone(texts: np.ndarray) -> np.ndarray:
+    """Read what means the same in any column, if it is of our centuries: (n,) seconds, NaN for all else."""
+    numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(float)
+    seconds, _ = _of_numbers(np.where((numbers >= SECONDS[0]) & np.isfinite(numbers), numbers, np.nan))
+    rest = np.flatnonzero(np.isnan(numbers) & texts.astype(bool))
+    if len(rest):
+        found = _of_iso(pd.Series(texts[rest], dtype=object))
+        first, last = ((year - 1970) * 365.25 * 86_400 for year in YEARS)
+        seconds[rest] = np.where((found >= first) & (found < last), found, np.nan)
+    return seconds
 
 
 def plain_times(cells: pd.Series, orders: Orders | None = None) -> tuple[pd.Series, np.ndarray]:
@@ -100,9 +116,12 @@ class Unknown:
         self.examples: dict[str, str] = {}
         self.is_order = False  # whether some are small numbers, and no dates
 
-    def add(self, cells: pd.Series, seconds: np.ndarray) -> None:
-        """Count the cells of a part whose seconds (n,) are NaN; empty ones are none."""
-        for text, n in cells[np.isnan(seconds)].value_counts().items():
+    def add(self, cells: pd.Series, seconds: np.ndarray, counts: np.ndarray | None = None) -> None:
+        """Count the cells of a part whose seconds (n,) are NaN, in so many rows each; empty ones are none."""
+        is_unknown = np.isnan(seconds)
+        counts = np.ones(len(seconds), int) if counts is None else counts
+        rows = pd.Series(counts[is_unknown]).groupby(cells.to_numpy(object)[is_unknown], sort=False).sum()
+        for text, n in rows.sort_values(ascending=False, kind="stable").items():
             if text:
                 kind = next(kind for kind, fits in KINDS.items() if fits(text))
                 self.counts[kind] = self.counts.get(kind, 0) + int(n)
@@ -120,14 +139,14 @@ class Unknown:
 # --- the layers: numbers, ISO 8601, all else ---
 
 
-def _read(texts: pd.Series, orders: Orders | None) -> tuple[np.ndarray, np.ndarray]:
+def _read(texts: pd.Series, orders: Orders | None, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     numbers = pd.to_numeric(texts, errors="coerce").replace([np.inf, -np.inf], np.nan).to_numpy(float)
     seconds, is_plain = _of_numbers(numbers)
     is_small = (numbers >= 0) & (numbers < SECONDS[0])
     rest = np.flatnonzero(np.isnan(numbers))
     if len(rest):
         seconds[rest], is_plain[rest] = _of_texts(texts.iloc[rest], orders)
-    _read_small(numbers, is_small, seconds, is_plain)
+    _read_small(numbers, is_small, seconds, is_plain, counts)
     return seconds, is_plain
 
 
@@ -156,7 +175,9 @@ def _read_compact(numbers: np.ndarray, digits: int, seconds: np.ndarray, is_plai
         seconds[found], is_plain[found] = _seconds(dates), False
 
 
-def _read_small(numbers: np.ndarray, is_small: np.ndarray, seconds: np.ndarray, is_plain: np.ndarray) -> None:
+def _read_small(
+    numbers: np.ndarray, is_small: np.ndarray, seconds: np.ndarray, is_plain: np.ndarray, counts: np.ndarray
+) -> None:
     """Read numbers below SECONDS, in place: as years and dates, or else all of them as they are: an order."""
     if not is_small.any():
         return
@@ -169,17 +190,14 @@ def _read_small(numbers: np.ndarray, is_small: np.ndarray, seconds: np.ndarray, 
         _read_compact(dates, digits, found, plain)
     is_date = np.isfinite(found)
     is_other = is_small & ~is_date & (numbers != 0)
-    if not has_times and is_other.sum() > is_date.sum():
+    if not has_times and counts[is_other].sum() > counts[is_date].sum():
         seconds[is_small] = numbers[is_small]
     else:
         seconds[is_date], is_plain[is_date] = found[is_date], plain[is_date]
 
 
 def _of_texts(texts: pd.Series, orders: Orders | None) -> tuple[np.ndarray, np.ndarray]:
-    dates = pd.to_datetime(texts.to_numpy(), errors="coerce", utc=True, format="ISO8601")
-    seconds, is_plain = _seconds(dates), np.ones(len(texts), bool)
-    # pandas reads "now" and "today" as the clock's time, which is nothing a file can mean
-    seconds[[not text[0].isdigit() for text in texts]] = np.nan
+    seconds, is_plain = _of_iso(texts), np.ones(len(texts), bool)
     rest = np.flatnonzero(np.isnan(seconds))
     if len(rest):
         which, kinds = pd.factorize(texts.iloc[rest])
@@ -187,6 +205,13 @@ def _of_texts(texts: pd.Series, orders: Orders | None) -> tuple[np.ndarray, np.n
         seconds[rest] = np.array([read_written(kind, orders) for kind in kinds])[which]
         is_plain[rest] = False
     return seconds, is_plain
+
+
+def _of_iso(texts: pd.Series) -> np.ndarray:
+    seconds = _seconds(pd.to_datetime(texts.to_numpy(), errors="coerce", utc=True, format="ISO8601"))
+    # pandas reads "now" and "today" as the clock's time, which is nothing a file can mean
+    seconds[[not text[0].isdigit() for text in texts]] = np.nan
+    return seconds
 
 
 EPOCH = np.datetime64(0, "s")

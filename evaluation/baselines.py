@@ -17,7 +17,7 @@ import torch
 from evaluation.baseline_inputs import Fit, Inputs, collected
 from evaluation.ranking import Factor
 from evaluation.time_and_rates import ease_rated, follows, popularity_late, popularity_rated
-from llm_embedding import whitened
+from text.whitening import whitened
 from training.choice_of_rates import choose_rates, rated
 from training.choice_of_weights import ORDER_DECAY
 from training.closed_form import filter_weights, item_weights
@@ -157,7 +157,7 @@ def content_cosine(inputs: Inputs, whiten: bool = False) -> Fit:
 
     Args:
         inputs: uses train, and item_text.
-        whiten: whether the texts are whitened first, as by llm_embedding.whitened.
+        whiten: whether the texts are whitened first, as by text.whitening.
 
     Returns:
         The Fit: (n, L) and (n_items, L) float32 of unit rows; zero for a user without titles and for a title without

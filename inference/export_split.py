@@ -43,7 +43,7 @@ def write_split(run: FinishedRun, folder: Path) -> int:
         raise ValueError(f"the split would be written over the data in {source}; name another folder for --export")
     titles = pd.Series(dataset.raw_item_ids)
     is_text = is_text_folder(source)
-    rows = _bare_rows(dataset) if is_text else read_interactions(source, titles)[0]
+    rows = _bare_rows(dataset) if is_text else read_interactions(source, titles, with_texts=True)[0]
     _write_recbole(dataset, rows, folder / folder.name)
     for name in (ROWS, TITLES, KNOWN, USERS, RELATIONS):
         (folder / name).unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def write_split(run: FinishedRun, folder: Path) -> int:
     if not find_file(source, TITLES):
         nameless = pd.DataFrame({"subject_id": titles}).reindex(columns=list(ANIME_COLUMNS), fill_value="")
         _write_table(folder / TITLES, nameless)
-    known = rows[:0] if is_text else read_known(source, rows, titles)[0]
+    known = rows[:0] if is_text else read_known(source, rows, titles, with_texts=True)[0]
     for name, table, columns in ((KNOWN, known, KNOWN_COLUMNS), (ROWS, rows, INTERACTION_COLUMNS)):
         if len(table):
             _write_table(folder / name, table.assign(**{COLUMN: _parts_of(dataset, table)})[[*columns, COLUMN]])

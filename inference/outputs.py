@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset
 from dataset.franchises import named_franchises
 from dataset.splits import PARTS
-from inference.top_k import recommend
+from inference.top_k import each_list, write_indented
 from runtime.files import atomic_write, save_torch, write_json
 
 
@@ -35,15 +36,22 @@ def write_outputs(
     save_torch(saved / "user_emb.pt", user_emb.float().cpu().clone())
     save_torch(saved / "item_emb.pt", item_emb.float().cpu().clone())
     for name, candidates in (("recommendations.json", None), ("new_titles.json", cold_items)):
-        lists = recommend(user_emb, item_emb, dataset, config["recommend_k"], config, candidates=candidates)
-        write_json(saved / name, lists)
+        lists = each_list(user_emb, item_emb, dataset, config["recommend_k"], config, candidates=candidates)
+        write_indented(saved / name, lists)
     write_json(saved / "franchises.json", named_franchises(dataset))
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
-        parts = {name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "excluded")}
-        np.savez_compressed(file, **parts)
+        np.savez_compressed(file, **{name: _pairs(getattr(dataset, name)) for name in (*PARTS, "excluded")})
     with atomic_write(saved / "train_user_dict.pkl") as file:
         pickle.dump(_train_items(dataset), file)
+
+
+def _pairs(part: sp.csr_matrix) -> np.ndarray:
+    """Return the rows and columns of a matrix of ones, (nnz, 2) int32, without a copy in int64."""
+    pairs = np.empty((2, part.nnz), np.int32)
+    pairs[0] = np.repeat(np.arange(part.shape[0], dtype=np.int32), np.diff(part.indptr))
+    pairs[1] = part.indices
+    return pairs.T
 
 
 def _train_items(dataset: Dataset) -> dict[str, list[str]]:

@@ -1,11 +1,11 @@
 """Lists and figures laid out for a terminal, where a CJK character takes two columns."""
 
-import json
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 from inference.title_names import BETWEEN
+from inference.top_k import first_lists
 
 WIDTH = 80
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -21,8 +21,7 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
         ] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
     if rated := metrics.get("rated"):
         lines += ["", *_by_rates(rated, cutoffs)]
-    lists = json.loads((saved / "recommendations.json").read_text(encoding="utf-8"))
-    for user, titles in list(lists.items())[:n_users]:
+    for user, titles in first_lists(saved / "recommendations.json", n_users).items():
         lines += ["", f"for user {plain(user)}:"] + [
             f"  {rank}. {plain(title['name'])}  ({title['score']:.3f})"
             for rank, title in enumerate(titles[:5], start=1)

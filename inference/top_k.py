@@ -110,6 +110,35 @@ def check_format(path: Path) -> None:
         )
 
 
+def write_indented(path: Path, lists: Lists) -> None:
+    """Write lists as they come, as files.write_json writes them all: JSON a person can read, whole or not at all."""
+    with atomic_write(path) as file:
+        start = "{"
+        for whose, titles in lists:
+            entries = (
+                "{\n" + ",\n".join(f"   {_json(key)}: {_json(value)}" for key, value in title.items()) + "\n  }"
+                for title in titles
+            )
+            listed = "[\n  " + ",\n  ".join(entries) + "\n ]" if titles else "[]"
+            file.write(f"{start}\n {_json(whose)}: {listed}".encode())
+            start = ","
+        file.write(b"{}" if start == "{" else b"\n}")
+
+
+def first_lists(path: Path, n: int) -> dict[str, list[dict[str, Any]]]:
+    """Read the first n lists of a file of write_indented or, as .json, of write_lists, and no more of it."""
+    lines, left = [], n
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            lines.append(line)
+            left -= line.startswith((" ]", ' "')) and line.rstrip(",\n").endswith("]")
+            if not left:
+                break
+    text = "".join(lines).rstrip()
+    lists = json.loads(text if text.endswith("}") else text.removesuffix(",") + "}")
+    return dict(islice(lists.items(), n))
+
+
 def _write_json(file: TextIO, lists: Lists) -> None:
     start = "{\n "
     for whose, titles in lists:

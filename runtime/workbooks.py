@@ -41,7 +41,7 @@ class Workbook:
     kind = "Excel workbook"
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        openpyxl = _needed("openpyxl", path, "save its sheet as CSV")
+        openpyxl = needed("openpyxl", path, "save its sheet as CSV")
         file.seek(0)
         self.book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         self.sheets = {f"{sheet.title.replace('/', '_')}.csv": sheet for sheet in self.book.worksheets}
@@ -49,7 +49,7 @@ class Workbook:
 
     def open(self, name: str, delimiter: str) -> BinaryIO:
         """Open a sheet as text."""
-        return _as_text(map(_texts, _cells(self.sheets[name])), delimiter)
+        return _as_text(map(as_texts, _cells(self.sheets[name])), delimiter)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -63,7 +63,7 @@ class Parquet:
     names = ["table.csv"]
 
     def __init__(self, file: BinaryIO, path: Path, most: int) -> None:
-        _needed("pyarrow", path, "write it as CSV with the program that made it")
+        needed("pyarrow", path, "write it as CSV with the program that made it")
         import pyarrow.parquet as pq
 
         self.file = pq.ParquetFile(file)
@@ -75,14 +75,15 @@ class Parquet:
     def _rows(self) -> Iterator[list[str]]:
         yield self.file.schema_arrow.names
         for batch in self.file.iter_batches(ROWS):
-            yield from map(_texts, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            yield from map(as_texts, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
     def close(self) -> None:
         """Let go of the file."""
         self.file.close()
 
 
-def _needed(package: str, path: Path, otherwise: str) -> Any:
+def needed(package: str, path: Path, otherwise: str) -> Any:
+    """Import a package that is needed only for some files, or refuse the file with what to do."""
     if find_spec(package) is None:
         raise Refused(f"{path} is read with {package}, which is missing; pip install {package}, or {otherwise}")
     return __import__(package)
@@ -93,7 +94,8 @@ def _cells(sheet: Any) -> Iterator[tuple[Any, ...]]:
     return sheet.iter_rows(values_only=True)
 
 
-def _texts(cells: Iterable[Any]) -> list[str]:
+def as_texts(cells: Iterable[Any]) -> list[str]:
+    """Write cells as a CSV would have them."""
     return [cell if type(cell) is str else _text(cell) for cell in cells]
 
 

@@ -25,16 +25,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from dataset.readers import find_file
+from dataset.given import COLUMN
+from dataset.parquet import ENDING, write_columns
+from dataset.readers import INTERACTION_COLUMNS, find_file
+from dataset.tables import table_chunks
 from importers import FORMATS, recognise
 from importers.common import POSITIVE, STATUSES, Options, Source, remarks_of
 from importers.pipeline import FILES, KNOWN, RELATIONS, Result, convert, is_unfinished, with_owners
 from importers.users import Rules
 from runtime.cli import Flags, named_encoding, run_script, whole_number
 from runtime.encodings import unmarked_text_in
+from runtime.workbooks import needed
 
 log = logging.getLogger("aglrec")
 
+ROWS = "interactions.tsv"
 FEW = 10  # users, from whom nothing is learned
 NAMED = 5  # users whose lists are not whole
 UNKNOWN = "unknown"  # how the status of sources that know none is called on the command line
@@ -163,6 +168,14 @@ def convert_summary(result: Result, folder: Path) -> str:
     return "\n".join([*lines, "next:", *(f"    {command}" for command in following)])
 
 
+def kept_as(folder: Path, parquet: bool) -> None:
+    """Put interactions.parquet in the place of the interactions.tsv just written, or take away one from before."""
+    rows = folder / ROWS
+    if parquet:
+        write_columns(rows.with_suffix(ENDING), table_chunks(rows, INTERACTION_COLUMNS, (COLUMN,)))
+    (rows if parquet else rows.with_suffix(ENDING)).unlink(missing_ok=True)
+
+
 def main() -> None:
     """Run the command line."""
     flags = Flags(__doc__)
@@ -173,6 +186,9 @@ def main() -> None:
     flags.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
     flags.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
     flags.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
+    flags.add_argument(
+        "--parquet", action="store_true", help="write interactions.parquet (needs pyarrow), read without parsing"
+    )
     flags.add_argument("--statuses", default=DEFAULT_STATUSES, help=f"whose rows may be positives, of {ALL_STATUSES}")
     flags.add_argument(
         "--users", type=whole_number(0), default=0, metavar="N", help="keep N users, drawn at random; 0: all"
@@ -192,6 +208,8 @@ def main() -> None:
     site_help = "whose ids titles go by in a catalogue of several sites: that of the lists (--list says the default)"
     flags.add_argument("--site", default="", metavar="NAME", help=site_help + ", such as myanimelist, anilist, bangumi")
     asked = flags.parse_args()
+    if asked.parquet:
+        needed("pyarrow", asked.out / "interactions.parquet", "leave --parquet out")
     if not asked.overwrite:
         refuse_to_overwrite(asked.out)
     statuses, adult = named_statuses(asked.statuses), asked.adult == "yes"
@@ -209,6 +227,7 @@ def main() -> None:
     except KeyboardInterrupt:
         log.info(f"interrupted; {asked.out} is as it was, and the same command starts anew")
         sys.exit(130)
+    kept_as(asked.out, asked.parquet)
     log.info(convert_summary(result, asked.out))
 
 

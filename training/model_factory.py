@@ -9,6 +9,7 @@ import torch
 from data_loader import Dataset, normalized_adjacency
 from llm_embedding import TextVectors, fused_text
 from model import LINEAR_BUFFERS, LightGCN
+from runtime.mapped import mapped_from_rank0
 from training.closed_form import normalized
 from training.placing import place_users
 from training.user_rows import weighted_train
@@ -18,7 +19,7 @@ def build_model(dataset: Dataset, vectors: TextVectors, config: dict[str, Any], 
     """Build the untrained model on its device; a side whose text is switched off has rows of zeros."""
     text = None
     if vectors.items is not None:
-        text = torch.from_numpy(fused_text(vectors, config))
+        text = torch.from_numpy(mapped_from_rank0(fused_text)(vectors, config))
     generator = torch.Generator().manual_seed(config["seed"])
     popularity = torch.from_numpy(np.bincount(dataset.train.indices, minlength=dataset.n_items))
     train = weighted_train(dataset, config["rating_weight"])

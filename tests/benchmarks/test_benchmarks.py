@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from benchmarks import common, convert, graphs, load, scale, train
+from benchmarks import common, convert, graphs, load, memory, read, scale, train
 from benchmarks import evaluate as ranking
 from benchmarks.graphs import Graph, read_text_graph, synthetic_graph
 from benchmarks.reference import plain_adjacency, plain_evaluate, plain_sample, user_sets
@@ -220,3 +220,19 @@ def test_a_made_list_is_converted_whole(tmp_path: Path) -> None:
     assert min(written) > 100
     assert cost["wall s"] > 0
     assert 10 < cost["peak MiB"] < 2000
+
+
+@pytest.mark.parametrize("times", ["seconds", "days", "none"])
+def test_made_rows_are_read_whole(times: str, tmp_path: Path) -> None:
+    read.make_folder(tmp_path, 3000, 40, 200, shuffled=times == "days", times=times)
+    row = read.measure(str(tmp_path))
+    assert (row["rows"], row["users"], row["titles"]) == (3000, 40, 200)
+    assert row["processor s"] > 0
+    assert row["peak MiB"] >= row["before MiB"] > 0
+
+
+def test_the_memory_of_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "in_child", lambda function, **arguments: function(**arguments))
+    sizes = ("--users", "50", "--titles", "60", "--rows", "1k", "--text_dim", "8", "--listed", "20")
+    rows = run(memory, tmp_path, *sizes)["memory"]
+    assert [row["step"] for row in rows] == ["read", "model, process 0", "files"]

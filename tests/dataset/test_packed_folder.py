@@ -7,8 +7,10 @@ import pytest
 
 from config import get_config
 from data_loader import load_dataset
+from dataset import tables
+from dataset.parquet import write_columns
 from dataset.readers import read_anime, read_interactions
-from dataset.tables import PACKED, read_table
+from dataset.tables import PACKED, read_table, table_chunks
 from tests.helpers.data import HEADERS, write_data, write_tsv
 from tests.helpers.packed import PACKINGS
 
@@ -69,3 +71,32 @@ def test_binary_files_in_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "interactions.tsv").write_bytes(b"SQLite format 3\0" + bytes(99))
     with pytest.raises(ValueError, match=r"interactions\.tsv: a kind of file that is not read \(SQLite database\)"):
         load_dataset(get_config({"data_dir": str(tmp_path)}))
+
+
+def test_rows_as_parquet_are_those_of_the_tsv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    rows = [("a", "7", "8", "x\ty", "2020-01-01"), ("b", "9", "", "", "soon"), (" a", "9", "7,5", "z", "13/04/2021")]
+    write_tsv(tmp_path, "anime.tsv", [("7", "name", "", ""), ("9", "other", "", "")])
+    write_tsv(tmp_path, "interactions.tsv", rows * 3)
+    wanted, tsv = rows_of(tmp_path), tmp_path / "interactions.tsv"
+    write_columns(tmp_path / "interactions.parquet", table_chunks(tsv, tuple(HEADERS["interactions.tsv"])))
+    tsv.unlink()
+    pd.testing.assert_frame_equal(rows_of(tmp_path), wanted)
+    monkeypatch.setattr(tables, "CHUNK", 2)
+    pd.testing.assert_frame_equal(rows_of(tmp_path), wanted)
+    columns = {"user_id": [1, 2], "subject_id": [7, 9], "rate": [8.0, None], "comment": None}
+    typed = pd.DataFrame({**columns, "updated_at": pd.to_datetime(["2020-01-01", None])})
+    typed.to_parquet(tmp_path / "interactions.parquet")
+    found = rows_of(tmp_path)
+    assert found["user_id"].tolist() == ["1", "2"]
+    assert found["rate"].tolist() == [8.0, 0.0]
+    assert found["time"].tolist()[0] == 1577836800
+    typed.assign(user_id=["a", ""]).to_parquet(tmp_path / "interactions.parquet")
+    with pytest.raises(ValueError, match=r"interactions\.parquet line 3: user_id is empty"):
+        rows_of(tmp_path)
+    typed.drop(columns="rate").to_parquet(tmp_path / "interactions.parquet")
+    with pytest.raises(ValueError, match=r"interactions\.parquet line 1: no column rate"):
+        rows_of(tmp_path)
+    (tmp_path / "interactions.parquet").write_bytes(b"PAR1\x15\x04 no more")
+    with pytest.raises(ValueError, match=r"interactions\.parquet: not a whole parquet file"):
+        rows_of(tmp_path)

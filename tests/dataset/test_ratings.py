@@ -103,7 +103,7 @@ def test_the_scale_is_learned_from_train_alone(tmp_path: Path) -> None:
     write_data(tmp_path)
     dataset = load_dataset(get_config({"data_dir": str(tmp_path)}))
     assert dataset.has_rates
-    held_out = np.isin(dataset._seen_keys, keys_of(dataset, dataset.train), invert=True)
+    held_out = np.isin(keys_of(dataset, dataset.seen), keys_of(dataset, dataset.train), invert=True)
     rates = dataset.rates.copy()
     rates[held_out] = 10
     changed = dataclasses.replace(dataset, rates=rates)

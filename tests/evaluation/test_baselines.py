@@ -27,9 +27,10 @@ from evaluation.baselines import (
 )
 from evaluation.ranking import rank_items
 from evaluation.tuned_baselines import possible_baselines
-from llm_embedding import TextVectors, whitened
+from llm_embedding import TextVectors
 from tests.helpers.data import dataset_of
 from tests.helpers.factors import made, scores_of
+from text import whitening
 
 # 6 titles; nobody collected title 4, and user 5 collected nothing
 TOY = sp.csr_matrix(
@@ -335,7 +336,7 @@ def test_content_whitens_when_asked():
     train, texts = random_train(), np.random.default_rng(1).normal(3, size=(23, 5)).astype(np.float32)
     plain, white = (
         scores_of(made(content_cosine, inputs_of(train, vectors), whiten))
-        for vectors, whiten in ((whitened(texts, texts), False), (texts, True))
+        for vectors, whiten in ((whitening.whitened(texts, texts), False), (texts, True))
     )
     np.testing.assert_allclose(white, plain, atol=1e-6)
     np.testing.assert_array_equal(scores_of(made(BASELINES["content_whitened"], inputs_of(train, texts))), white)

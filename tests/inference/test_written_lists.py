@@ -3,12 +3,14 @@
 import csv
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from inference.top_k import FORMULA, write_lists
+from inference.top_k import FORMULA, first_lists, write_indented, write_lists
+from runtime.files import write_json
 
 ODD = [
     "007",
@@ -86,3 +88,31 @@ def test_plain_numbers_are_no_formulas() -> None:
 def test_the_case_of_an_ending_says_nothing(tmp_path: Path) -> None:
     write_lists(tmp_path / "x.CSV", lists_of(["007"]))
     assert (tmp_path / "x.CSV").read_text("utf-8").startswith('"user_id"')
+
+
+SOME = {
+    'u"1': [{"subject_id": "1", "name": "a\n ],\n火", "score": 0.1}, {"subject_id": "2", "name": "", "score": -1e-7}],
+    "u2": [],
+    "u]": [{"subject_id": "3", "name": "]", "score": 3.0}],
+    "u4": [{"subject_id": "4", "name": "[]", "score": 2}],
+}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 4])
+def test_lists_written_as_they_come_are_the_file_of_all_of_them(n: int, tmp_path: Path) -> None:
+    lists = dict(list(SOME.items())[:n])
+    write_json(tmp_path / "whole.json", lists)
+    write_indented(tmp_path / "streamed.json", iter(lists.items()))
+    assert (tmp_path / "streamed.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+@pytest.mark.parametrize("write", [write_indented, write_lists])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
+def test_the_first_lists_are_read_without_the_rest(n: int, write: Callable[..., None], tmp_path: Path) -> None:
+    path = tmp_path / "lists.json"
+    write(path, SOME.items())
+    assert first_lists(path, n) == dict(list(SOME.items())[:n])
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-2]) + "no json")  # what stands last is not looked at
+    if n < 4:
+        assert first_lists(path, n) == dict(list(SOME.items())[:n])

@@ -74,9 +74,10 @@ OF_OFFSET = {"rtol": 1e-3, "atol": 1e-3}  # that of new titles, in item_bias, is
 
 def work(job: dict[str, Any]) -> None:
     """Do the runs of a job in each process and write down, in its own file, what it did."""
-    notes: dict[str, Any] = {"runs": {}, "writes": []}
+    notes: dict[str, Any] = {"runs": {}, "writes": [], "reads": []}
     with distributed.process_group() as rank:
         watch_writes(job["folder"], notes["writes"])
+        watch_reads("interactions.tsv", notes["reads"])
         for name, overrides in job["runs"].items():
             notes["runs"][name] = watched_run(get_config(overrides))
         notes["gradients"] = gradients()
@@ -99,6 +100,16 @@ def watch_writes(folder: str, found: list[str]) -> None:
         written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
         if (written or event in ("os.rename", "os.remove", "os.mkdir")) and str(args[0]).startswith(folder):
             found.append(f"{event} {args[0]}")
+
+    sys.addaudithook(hook)
+
+
+def watch_reads(name: str, found: list[str]) -> None:
+    """Note every file of this name that is opened from now on."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and str(args[0]).endswith(name):
+            found.append(str(args[0]))
 
     sys.addaudithook(hook)
 
@@ -401,6 +412,12 @@ def test_new_titles_stand_in_both_processes_where_they_do_in_one(single: Path, d
 def test_the_first_process_alone_writes(double: Path) -> None:
     assert notes_of(double, 1)["writes"] == []
     assert any("checkpoint.pth" in line for line in notes_of(double, 0)["writes"])
+
+
+@pytest.mark.slow
+def test_the_first_process_alone_reads_the_data(double: Path) -> None:
+    assert [len(notes_of(double, rank)["reads"]) >= len(RUNS) for rank in (0, 1)] == [True, False]
+    assert notes_of(double, 1)["reads"] == []
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import llm_embedding
 from data_loader import Comments, load_dataset
 from llm_embedding import text_vectors, user_vectors
 from tests.helpers.encoders import FakeEncoder
+from text import whitening
 
 # --- users ---
 
@@ -100,11 +101,11 @@ def narrow_cone(n: int = 400) -> np.ndarray:
 def test_whitened_items_have_no_mean_and_equal_variances() -> None:
     vectors = narrow_cone()
     before, after = (
-        np.linalg.eigvalsh(np.cov(part, rowvar=False)) for part in (vectors, llm_embedding.whitened(vectors, vectors))
+        np.linalg.eigvalsh(np.cov(part, rowvar=False)) for part in (vectors, whitening.whitened(vectors, vectors))
     )
     assert before[-1] > 20 * before[1]
     assert after[-1] < 1.5 * after[1]
-    result = llm_embedding.whitened(vectors, vectors)
+    result = whitening.whitened(vectors, vectors)
     np.testing.assert_allclose(result.mean(axis=0), 0, atol=1e-5)
     assert np.square(result).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
     assert result.dtype == np.float32
@@ -113,27 +114,29 @@ def test_whitened_items_have_no_mean_and_equal_variances() -> None:
 def test_whitening_turns_nothing() -> None:
     """The map is symmetric, so that no sign or rotation is left to the machine's linear algebra."""
     vectors = narrow_cone()
-    result = llm_embedding.whitened(vectors, vectors)
+    result = whitening.whitened(vectors, vectors)
     turn = np.linalg.lstsq(vectors - vectors.mean(axis=0), result, rcond=None)[0]
     np.testing.assert_allclose(turn, turn.T, atol=1e-3 * np.abs(turn).max())
 
 
 def test_many_titles_are_whitened_by_parts_and_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = (np.random.default_rng(3).normal(size=(5000, 6)) @ np.diag([5, 3, 2, 1, 1, 0.5])).astype(np.float32)
-    at_once = llm_embedding.whitened(vectors[:3000], vectors[:3000])
-    monkeypatch.setattr(llm_embedding, "WHITEN_SAMPLE", 3000)
-    np.testing.assert_array_equal(llm_embedding.whitened(vectors[:2999], vectors[:3000]), at_once[:2999])
-    by_parts = llm_embedding.whitened(vectors, vectors[:3000])
+    at_once = whitening.whitened(vectors[:3000], vectors[:3000])
+    monkeypatch.setattr(whitening, "WHITEN_SAMPLE", 3000)
+    np.testing.assert_array_equal(whitening.whitened(vectors[:2999], vectors[:3000]), at_once[:2999])
+    monkeypatch.setattr(whitening, "PART_ROWS", 900)
+    assert len(whitening.row_parts(5000)) == 6
+    by_parts = whitening.whitened(vectors, vectors[:3000])
     np.testing.assert_allclose(by_parts[:3000], at_once, atol=1e-6)
-    of_sample = llm_embedding.whitened(vectors, vectors)
+    of_sample = whitening.whitened(vectors, vectors)
     assert np.abs(np.cov(of_sample.T) * 6 - np.eye(6)).max() < 0.1  # nearly what all titles would have given
 
 
 def test_a_mean_of_items_stays_their_mean_when_whitened() -> None:
     items = narrow_cone()
     users = items.reshape(80, 5, 6).mean(axis=1)
-    expected = llm_embedding.whitened(items, items).reshape(80, 5, 6).mean(axis=1)
-    np.testing.assert_allclose(llm_embedding.whitened(users, items), expected, atol=1e-4)
+    expected = whitening.whitened(items, items).reshape(80, 5, 6).mean(axis=1)
+    np.testing.assert_allclose(whitening.whitened(users, items), expected, atol=1e-4)
 
 
 def test_titles_without_text_take_no_part_in_a_users_mean(config: dict[str, Any]) -> None:
@@ -155,20 +158,20 @@ def test_titles_without_text_take_no_part_in_a_users_mean(config: dict[str, Any]
 def test_rows_without_text_stay_zero_and_count_for_nothing_when_whitened() -> None:
     items = narrow_cone()
     gaps = np.concatenate([items, np.zeros((50, 6), np.float32)])
-    result = llm_embedding.whitened(gaps, gaps)
+    result = whitening.whitened(gaps, gaps)
     assert not result[400:].any()
-    np.testing.assert_allclose(result[:400], llm_embedding.whitened(items, items), atol=1e-5)
+    np.testing.assert_allclose(result[:400], whitening.whitened(items, items), atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 5])
 def test_a_few_titles_are_whitened_to_finite_numbers(n: int) -> None:
     items = narrow_cone()[:n]
     for vectors in (items, np.zeros((4, 6), np.float32), narrow_cone()[-3:]):
-        result = llm_embedding.whitened(vectors, items)
+        result = whitening.whitened(vectors, items)
         assert result.shape == vectors.shape
         assert np.isfinite(result).all()
 
 
 def test_titles_of_the_same_text_are_left_alone() -> None:
     same = np.repeat(narrow_cone()[:1], 7, axis=0)
-    np.testing.assert_array_equal(llm_embedding.whitened(same, same), same)
+    np.testing.assert_array_equal(whitening.whitened(same, same), same)

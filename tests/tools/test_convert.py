@@ -6,15 +6,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import importers
 import main
 from config import get_config
+from dataset.readers import read_interactions
 from runtime.cli import parse_overrides, run_script
 from tests.helpers.conversions import converted, entry, mal_list, pairs, source, title
 from tools import convert as tool
@@ -55,6 +58,20 @@ def test_the_tool_says_what_it_read_kept_and_dropped_and_what_comes_next(tmp_pat
         "--min_rate 0",
         f"    python recommend.py --data_dir '{tmp_path / 'my data'}' --user WHO",
     ]
+
+
+def test_rows_as_parquet(tmp_path: Path, call: Any) -> None:
+    (tmp_path / "a.xml").write_bytes(mal_list(1, 2))
+    if find_spec("pyarrow") is None:
+        code, _, err = call("auto", tmp_path / "a.xml", "--out", tmp_path / "out", "--parquet")
+        assert code == 2
+        assert "pip install pyarrow, or leave --parquet out" in err
+        assert not (tmp_path / "out").exists()
+        return
+    for words, ending in (([], ".tsv"), (["--parquet", "--overwrite"], ".parquet"), (["--overwrite"], ".tsv")):
+        assert call("auto", tmp_path / "a.xml", "--out", tmp_path / "out", *words)[0] == 0
+        assert [path.suffix for path in (tmp_path / "out").glob("interactions.*")] == [ending]
+        assert read_interactions(tmp_path / "out", pd.Series(["1", "2"]))[1]["rows"] >= 1
 
 
 def test_the_tool_says_what_was_taken_for_granted_and_who_is_in_several_files(tmp_path: Path, call: Any) -> None:

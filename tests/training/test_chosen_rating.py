@@ -159,7 +159,8 @@ def test_a_model_counts_rates_as_was_chosen(weight: float, with_rates: bool) -> 
 def test_held_out_rates_of_test_choose_nothing() -> None:
     dataset = liking_data()
     users, items = dataset.test.nonzero()
-    places = np.isin(dataset._seen_keys, users * N_ITEMS + items)
+    keys = np.ravel_multi_index(dataset.seen.nonzero(), dataset.seen.shape)
+    places = np.isin(keys, users * N_ITEMS + items)
     rates = np.where(places, 12 - dataset.rates, dataset.rates).astype(np.float32)
     found = [
         linear_model(one, None, CONFIG, with_rates=True) for one in (dataset, dataclasses.replace(dataset, rates=rates))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import llm_embedding
-from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text, whitened
+from llm_embedding import BLOCK_WEIGHTS, TextVectors, fused_text
+from text import whitening
+from text.whitening import whitened
 
 WIDTHS = {"encoder": 6, "lsa": 4, "names": 5, "tags": 3}
 N_USERS, SILENT_USER, SILENT_ITEMS = 20, 5, [3, 4]
@@ -56,6 +58,16 @@ def test_titles_rows_of_a_block_are_as_long_as_it_weighs(
         assert not items[SILENT_ITEMS].any()
         assert not users[SILENT_USER].any()
         assert (np.delete(users, SILENT_USER, axis=0) != 0).any(axis=1).all()
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 24])
+def test_parts_of_the_rows_are_fused_as_all_of_them(
+    config: dict[str, Any], vectors: TextVectors, n_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a part in which users end and titles begin."""
+    at_once = fused_text(replace(vectors), {**config, "whiten": True})
+    monkeypatch.setattr(whitening, "PART_ROWS", n_rows)
+    np.testing.assert_allclose(fused_text(vectors, {**config, "whiten": True}), at_once, atol=1e-6)
 
 
 @pytest.mark.parametrize("whiten", [False, True])
@@ -112,8 +124,8 @@ def test_the_work_is_done_once_for_all_settings_of_the_sides(
 ) -> None:
     config["whiten"] = True
     expected = fused_text(replace(vectors), config)
-    fused_text(vectors, {**config, "use_user_llm": False})[:] = 7  # the array is the caller's own
-    monkeypatch.setattr(llm_embedding, "whitened", lambda *args: pytest.fail("whitened again"))
+    fused_text(vectors, {**config, "use_user_llm": False})[:] = 7  # a copy, where a side is off
+    monkeypatch.setattr(llm_embedding, "whitening", lambda *args: pytest.fail("whitened again"))
     np.testing.assert_array_equal(fused_text(vectors, config), expected)
     no_items = fused_text(vectors, {**config, "use_item_llm": False})
     np.testing.assert_array_equal(no_items[:N_USERS], expected[:N_USERS])

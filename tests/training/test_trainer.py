@@ -10,10 +10,11 @@ import torch
 from config import get_config
 from data_loader import Dataset, load_dataset
 from evaluator import evaluate, means
-from llm_embedding import TextVectors, text_vectors, whitened
+from llm_embedding import TextVectors, text_vectors
 from runtime import distributed, files
 from tests.helpers.rankings import of_all_pairs
 from tests.helpers.training import CPU, IDENTITY, among_warm, built, fitted, history, without_seconds
+from text.whitening import whitened
 from training import bpr, model_factory, steps
 from training.bpr import sample_triples
 

@@ -100,7 +100,7 @@ def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Ten
     """
     check_places_by_text(run)
     sources = _sources(title)
-    raw = np.concatenate([encode([sources[block]]) for block, encode in _encoders(run).items()], axis=1)
+    raw = np.concatenate([encode([sources[block]]) for block, encode in encoders_of(run).items()], axis=1)
     text, known = (
         fused_titles(raw, run.text_vectors, run.config),
         run.text[run.dataset.n_users :],
@@ -152,8 +152,14 @@ def _linear(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray
     return text_regression(known, run.dataset.warm_items, outputs)(text) / length
 
 
-def _encoders(run: FinishedRun) -> dict[str, Encode]:
-    """Open the encoder of every block; those that were fitted to the titles' own words are fitted again."""
+def encoders_of(run: FinishedRun) -> dict[str, Encode]:
+    """Open the encoder of every block, which is made sure to be that of training.
+
+    Those that were fitted to the titles' own words are fitted again. "encoder" is the one that knows queries as such.
+
+    Raises:
+        OSError, ValueError: the encoder cannot be had, this call does not name it, or it gives other vectors by now.
+    """
     dataset, config, vectors = run.dataset, run.config, run.text_vectors
     run.check_names_encoder()
     used, encode = open_encoder({**config, "encoder_fallback": "none"}, run.device, dataset.item_texts)

@@ -2,9 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,12 +14,21 @@ from text.model_files import averages_tokens, is_model2vec, own_code
 
 log = logging.getLogger("aglrec")
 
-Encode = Callable[[list[str]], np.ndarray]
 NOT_LOADED = "name another model, or load this one with sentence-transformers alone to see more"
 NO_TEXT = (
     "no title has a name, tags or a summary, so there is no text to encode; set --fusion_mode none, or add some "
     "to anime.tsv (train.txt and test.txt hold ids alone)"
 )
+
+
+class Encode(Protocol):
+    """A function from n texts to (n, L) float32, rows of length 1: of titles and comments, or of what is searched for.
+
+    Models that know the two by a prompt put another before a query; for all others as_query changes nothing.
+    """
+
+    def __call__(self, texts: list[str], as_query: bool = False) -> np.ndarray:
+        """Encode texts."""
 
 
 def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tuple[str, Encode]:
@@ -33,7 +41,7 @@ def open_encoder(config: dict[str, Any], device: str, corpus: list[str]) -> tupl
         corpus: the texts "lsa" is fitted to.
 
     Returns:
-        The name of the encoder used, and a function from n texts to (n, L) float32 rows of length 1.
+        The name of the encoder used, and its function.
 
     Raises:
         OSError: neither whole on disk nor reachable, known within 20 seconds, and encoder_fallback is "none".
@@ -83,12 +91,16 @@ def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
         counted = counter.fit_transform(corpus)
     except ValueError as error:  # no feature at all, or none that two texts share
         log.warning(f"these texts tell no titles apart, and are left out: {error}")
-        return lambda texts: np.zeros((len(texts), 1), np.float32)
+        return lambda texts, as_query=False: np.zeros((len(texts), 1), np.float32)
     svd = TruncatedSVD(min(dim, *counted.shape), random_state=0)  # it needs two features
     reduced = svd if counted.shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
-    return lambda texts: normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
+
+    def encode(texts: list[str], as_query: bool = False) -> np.ndarray:
+        return normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
+
+    return encode
 
 
 def transformer_encoder(folder: Path, config: dict[str, Any], device: str) -> Encode:
@@ -151,7 +163,7 @@ def batched(model: Any, batch_size: int) -> Encode:
     """Encode with a sentence-transformers model in batches, which are halved where they are too large for memory."""
 
     @explains_out_of_memory("encoding", "lower --max_seq_length, or name a smaller --model_name")
-    def encode(texts: list[str]) -> np.ndarray:
+    def encode(texts: list[str], as_query: bool = False) -> np.ndarray:
         nonlocal batch_size
         while True:
             try:

@@ -20,7 +20,7 @@ class FakeEncoder:
         self.salt, self.dim, self.opened, self.reachable = salt, dim, 0, True
         self.texts: list[str] = []
 
-    def __call__(self, texts: list[str]) -> np.ndarray:
+    def __call__(self, texts: list[str], as_query: bool = False) -> np.ndarray:
         self.texts += texts
         return np.stack([self.of(text) for text in texts])
 

@@ -19,10 +19,10 @@ from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matri
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
 from text.hub import snapshot_on_disk
 from text.store import Store, missing, stamps_like, store_of, vectors_of
+from text.whitening import whitened
 
 log = logging.getLogger("aglrec")
 
-WHITEN_SAMPLE = 100_000
 NO_REVISION = digest(b"[]")  # in the stamp of a hub model whose commit is not known
 
 # how much a block counts, its rows being about unit length; chosen on the valid part of 5,000 MyAnimeList users
@@ -311,40 +311,3 @@ def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, whiten: bool) -
             part = part * (BLOCK_WEIGHTS[name] / np.where(length > 0, length, 1))
         parts.append(part)
     return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def whitened(vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
-    """Centre vectors on the items' mean and even out the items' variance over all directions.
-
-    Encoders place all texts in a narrow cone, where what texts share outweighs what tells them apart. Users are moved
-    with the items, so that a mean of items stays their mean. Rows of zeros bring no text and stay as they are.
-
-    Args:
-        vectors: (n, L), of items or users.
-        item_vectors: (m, L); their covariance (of WHITEN_SAMPLE of them, if there are more) is shrunk towards a
-            multiple of the identity, the more the fewer they are. No interaction takes part.
-
-    Returns:
-        (n, L) float32, in units of the items' root mean square length.
-
-    Source:
-        Zhang et al. 2024, Are ID embeddings necessary? https://arxiv.org/abs/2402.10602, for whitened text in
-        recommendation; Ledoit and Wolf 2004 for the shrinkage.
-    """
-    from sklearn.covariance import ledoit_wolf
-
-    there = np.flatnonzero(item_vectors.any(axis=1))
-    if len(there) > WHITEN_SAMPLE:
-        there = np.random.default_rng(0).choice(there, WHITEN_SAMPLE, replace=False)
-    sample = item_vectors[there].astype(np.float64)
-    if (sample == sample[:1]).all():
-        return vectors.astype(np.float32)
-    values, axes = np.linalg.eigh(ledoit_wolf(sample)[0])
-    evened = (axes / np.sqrt(np.maximum(values, 1e-6 * values[-1]))) @ axes.T  # (L, L), symmetric
-    mean = sample.mean(axis=0)
-    length = np.sqrt(np.square((sample - mean) @ evened).sum(axis=1).mean())
-    parts = [
-        ((part - mean) * part.any(axis=1, keepdims=True) @ (evened / length)).astype(np.float32)
-        for part in np.array_split(vectors, len(vectors) // WHITEN_SAMPLE + 1)
-    ]  # float64 a part at a time
-    return np.concatenate(parts)

@@ -19,6 +19,9 @@ OF_TEN, OF_FIVE = (
     ("bangumi", "mal", "anilist", "shikimori", "yamtrack"),
     ("movielens", "amazon"),
 )  # formats whose rates have a known maximum
+# how names of files begin or end, and those of titles do not
+PATHS = ("/", "./", "../", "~/", ".\\")
+EXPORTS = (".xml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".gz", ".zip", ".xz", ".bz2", ".zst")
 # formats -> the site whose numbers their titles go by
 SITES = {"mal": "myanimelist", "shikimori": "myanimelist", "anilist": "myanimelist", "bangumi": "bangumi"}
 
@@ -63,6 +66,11 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
     if are_disliked(found.person.scores):
         raise ValueError(f"{summary}; a list needs at least one that counts and is not disliked")
     return found, summary
+
+
+def is_path(text: str) -> bool:
+    """Say whether a text looks like the name of a file or is that of a folder, more than like titles."""
+    return text.lower().endswith(EXPORTS) or text.startswith(PATHS) or (text != "" and Path(text).is_dir())
 
 
 def shown_unknown(unknown: list[str]) -> str:

@@ -7,7 +7,7 @@ const MARKS = [["love", z => z >= 0.5, 1, "♥"], ["like", z => z >= 0 && z < 0.
                ["dislike", z => z <= -1, -1.5, "−"]];
 const LOVE = 1, LIKE = 0.3, DISLIKE = -1.5, LIMIT = 2.5;
 
-const TASTE = 0.75, NICHE = 0.5; // those of an address without one
+const TASTE = 0.75, NICHE = 0.5, WORDS = 0.5; // those of an address without one
 
 // --- what is asked for, in the address; after t=ID may stand z=SCORE and w=SECONDS, when it was collected ---
 
@@ -27,7 +27,8 @@ function state(hash = location.hash) {
   }
   return { titles: all("t"), scores, times, exclude: all("x"), tags: all("tag"), not_tags: all("no"),
            min_year: year("from"), max_year: year("to"), similar: words.get("s"),
-           taste: step("taste", TASTE), niche: step("niche", NICHE) };
+           taste: step("taste", TASTE), niche: step("niche", NICHE),
+           wish: (words.get("q") ?? "").trim().slice(0, 500), words: step("words", WORDS) };
 }
 
 function change(changes) {
@@ -40,7 +41,8 @@ function change(changes) {
   for (const [key, values] of [["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
                                ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]],
                                ["taste", [next.taste === TASTE ? null : next.taste]],
-                               ["niche", [next.niche === NICHE ? null : next.niche]]])
+                               ["niche", [next.niche === NICHE ? null : next.niche]],
+                               ["q", [next.wish || null]], ["words", [next.words === WORDS ? null : next.words]]])
     for (const value of values) if (value !== null) words.append(key, value);
   if (`#${words}` !== location.hash) location.hash = words;
   keep();

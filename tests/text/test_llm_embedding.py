@@ -12,6 +12,7 @@ import llm_embedding
 from data_loader import Comments, load_dataset
 from llm_embedding import text_vectors, user_vectors
 from tests.helpers.encoders import FakeEncoder
+from text import whitening
 
 # --- users ---
 
@@ -121,7 +122,7 @@ def test_whitening_turns_nothing() -> None:
 def test_many_titles_are_whitened_by_parts_and_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = (np.random.default_rng(3).normal(size=(5000, 6)) @ np.diag([5, 3, 2, 1, 1, 0.5])).astype(np.float32)
     at_once = llm_embedding.whitened(vectors[:3000], vectors[:3000])
-    monkeypatch.setattr(llm_embedding, "WHITEN_SAMPLE", 3000)
+    monkeypatch.setattr(whitening, "WHITEN_SAMPLE", 3000)
     np.testing.assert_array_equal(llm_embedding.whitened(vectors[:2999], vectors[:3000]), at_once[:2999])
     by_parts = llm_embedding.whitened(vectors, vectors[:3000])
     np.testing.assert_allclose(by_parts[:3000], at_once, atol=1e-6)

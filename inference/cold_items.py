@@ -1,6 +1,7 @@
 """Titles in no data, placed by their text just as the run placed its cold items."""
 
 import csv
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from inference.finished_run import FinishedRun
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
+from text.scripts import is_foreign, script_of
 from training.placed_by_text import score_spreads, text_regression
 
 FIELDS = ("name", "tags_name", "summary")
@@ -92,40 +94,85 @@ def check_places_by_text(run: FinishedRun) -> None:
 def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Tensor]:
     """Place a title: its final vector (width,), and its text as the model fuses it (L,).
 
-    All that placed the run's own cold items is fitted again, to the run's own titles alone, which takes seconds.
+    All that placed the run's own cold items is fitted again, to the run's own titles alone, which takes seconds. Blocks
+    that see nothing of the title have no part in this, see seeing_blocks: they would draw it to the mean of all titles,
+    or to those of its script.
 
     Raises:
         OSError, ValueError: the run uses no text of titles, or its texts have changed, or an encoder cannot be had, or
             no longer gives the titles their vectors, or knows nothing in the title.
     """
     check_places_by_text(run)
-    sources = _sources(title)
-    raw = np.concatenate([encode([sources[block]]) for block, encode in encoders_of(run).items()], axis=1)
-    text, known = (
-        fused_titles(raw, run.text_vectors, run.config),
-        run.text[run.dataset.n_users :],
-    )  # (1, L), (n_items, L)
-    if not text.any():
+    text, sees = read_by_blocks(run, encoders_of(run), title)
+    return torch.from_numpy(place_by_text(run, text, sees)[0]), torch.from_numpy(text[0])
+
+
+def read_by_blocks(run: FinishedRun, encoders: dict[str, Encode], title: Title) -> tuple[np.ndarray, np.ndarray]:
+    """Read a title by the encoders of a run: its text as the model fuses it (1, L), and the columns that see it (L,).
+
+    What a block that sees nothing makes of it is 0.
+
+    Raises:
+        ValueError: no encoder knows anything in it.
+    """
+    sources = sources_of_title(title)
+    raw = {block: encode([sources[block]]) for block, encode in encoders.items()}
+    sees = seeing_blocks(run, raw, sources)
+    columns = np.concatenate([np.full(part.shape[1], sees[block]) for block, part in raw.items()])
+    text = fused_titles(np.concatenate([*raw.values()], axis=1), run.text_vectors, run.config)
+    if not (text * columns).any():
         raise ValueError(
             "the encoder knows nothing in the text of this title; give more of its name, tags or summary, in a "
             "language of the other titles"
         )
-    columns = [_trained(run, known, text)]
+    return text * columns, columns
+
+
+def seeing_blocks(run: FinishedRun, raw: dict[str, np.ndarray], sources: dict[str, str]) -> dict[str, bool]:
+    """Say which blocks know anything of what they read of a title; those for which it has nothing count as if.
+
+    One that knows none of its words has a row of zeros. Those that count letters (lsa, names) find some in any text of
+    any language, and know nothing of a script that hardly any title is written in.
+
+    Args:
+        run: as from load_finished.
+        raw: block -> (1, L) what its encoder makes of the title.
+        sources: block -> what it reads of the title.
+    """
+    scripts = _scripts(run)
+    sees = {
+        block: not sources[block] or bool(row.any()) and not is_foreign(sources[block], scripts.get(block, []))
+        for block, row in raw.items()
+    }
+    return sees if any(sees[block] and sources[block] for block in sees) else dict.fromkeys(sees, True)
+
+
+@lru_cache(maxsize=2)
+def _scripts(run: FinishedRun) -> dict[str, list[str]]:
+    """Return the script of what each block that counts letters reads of each title."""
+    texts, names = ([*map(script_of, found)] for found in (run.dataset.item_texts, run.dataset.item_names))
+    return {"lsa": texts, "names": names} | ({"encoder": texts} if run.config["model_name"] == "lsa" else {})
+
+
+def place_by_text(run: FinishedRun, text: np.ndarray, sees: np.ndarray) -> np.ndarray:
+    """Return the final vectors (n, width) of titles without edges, by their text (n, L) and the columns that see it."""
+    known = run.text[run.dataset.n_users :]  # (n_items, L)
+    columns = [_trained(run, known, text, sees)]
     if run.layout.has_bias:
-        columns.append(_bias(run, known, text))
+        columns.append(_bias(run, known[:, sees], text[:, sees]))
     if run.layout.linear:
-        columns.append(_linear(run, known, text))
-    vector = np.concatenate(columns, axis=1)[0].astype(np.float32)
+        columns.append(_linear(run, known[:, sees], text[:, sees]))
+    vectors = np.concatenate(columns, axis=1).astype(np.float32)
     # a last column of popularity, which ranks for users of whom nothing is known: nobody has collected the title
-    vector = np.pad(vector, (0, run.item_emb.shape[1] - len(vector)))
-    return torch.from_numpy(vector), torch.from_numpy(text[0])
+    return np.pad(vectors, ((0, 0), (0, run.item_emb.shape[1] - vectors.shape[1])))
 
 
-def _trained(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray:
+def _trained(run: FinishedRun, known: np.ndarray, text: np.ndarray, sees: np.ndarray) -> np.ndarray:
     """Return the trained columns of titles without edges, (n, D); see model.LightGCN and after_training.calibrate."""
     state = run.checkpoint["state_dict"]
     if "cold_vectors" in state:
-        return text_regression(known, run.dataset.warm_items, run.item_emb[:, : run.layout.dim].numpy())(text)
+        vectors = run.item_emb[:, : run.layout.dim].numpy()
+        return text_regression(known[:, sees], run.dataset.warm_items, vectors)(text[:, sees])
     fused = torch.from_numpy(text) @ state["text_weight"]  # (n, L) @ (L, D)
     if run.config["fusion_mode"] == "concat":
         fused = fused + state["bias"]
@@ -181,7 +228,7 @@ def encoders_of(run: FinishedRun) -> dict[str, Encode]:
     return {name: encode for name, (encode, _) in blocks.items()}
 
 
-def _sources(title: Title) -> dict[str, str]:
+def sources_of_title(title: Title) -> dict[str, str]:
     """Return what each block reads of a title."""
     text = title_text(*title)
     return {"encoder": text, "lsa": text, "names": title.name, "tags": "\n".join(title.tags)}

@@ -1,0 +1,178 @@
+"""Measure lists asked for in words: by taste alone, by the words alone, and by both.
+
+    python studies/wishes.py cut DATA --out FOLDER
+    python studies/wishes.py RUN [--encoders lsa,NAME,...] [--wishes N]
+
+The first copies a data folder; from each summary one sentence is taken out, and written to wishes.tsv. RUN is the
+saved_dir of a finished run of main.py, on such a folder or on data with comments. A wish is the sentence that was taken
+out of a held-out title of a user (sentences ask for half of the titles on valid, for the others on test), or what a
+user wrote about a held-out title that they liked; the title is to be found among those that they have not collected.
+N pairs of valid decide what ways of comparing, and the words beside the taste, count; N of test are reported. Taste is
+that of RUN; the words are read by each of the encoders in turn, whose vectors of the titles are kept in RUN/wishes/.
+"""
+
+import argparse
+import dataclasses
+import logging
+import sys
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import pandas as pd
+
+from data_loader import Comments, Dataset
+from dataset.ratings import LIKED
+from dataset.readers import read_interactions
+from dataset.recency import users_of
+from evaluation.tables import markdown
+from inference.finished_run import FinishedRun
+from inference.wish_reader import Reader, in_spreads, make_reader
+from llm_embedding import text_vectors
+from runtime.cli import Flags, run_script, whole_number
+from studies.common import finished_run
+from studies.wish_data import WISHES, without_sentences
+from text.encoders import open_encoder
+from training.grid_search import coordinate_search
+from training.model_factory import build_model, restore
+from training.placing import place_users
+
+log = logging.getLogger("aglrec")
+
+K, LEAST = 20, 40  # LEAST characters of a comment that is a wish
+COUNTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # what a way of comparing counts beside the others
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the words beside the taste
+
+
+class Asked(NamedTuple):
+    """Wishes of a part."""
+
+    users: np.ndarray  # (n,) rows
+    items: np.ndarray  # (n,) rows of the titles that are to be found
+    texts: list[str]
+    taste: np.ndarray  # (n, n_items) in spreads
+    hidden: np.ndarray  # (n, n_items) bool, what cannot be listed
+
+
+def wishes_of(run: FinishedRun, part: str, most: int) -> Asked:
+    """Draw up to so many wishes of the held-out pairs of "valid" or "test", by seed 0."""
+    dataset = run.dataset
+    pairs = dataset.warm_pairs(part)
+    users, items = users_of(pairs), pairs.indices
+    path = Path(run.config["data_dir"]) / WISHES
+    if path.exists():
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        said = {run.item_rows[raw]: text for raw, text in table.itertuples(index=False)}
+        is_of = [zlib.crc32(raw.encode()) % 2 == (part == "test") for raw in dataset.raw_item_ids]
+        texts = [said.get(item, "") if is_of[item] else "" for item in items.tolist()]
+    else:
+        table, _ = read_interactions(Path(run.config["data_dir"]), pd.Series(dataset.raw_item_ids))
+        rows = zip(table["user_id"].map(run.user_rows), table["subject_id"].map(run.item_rows), strict=True)
+        said = dict(zip(rows, table["comment"], strict=True))
+        liked = dataset.scores_of(pairs) >= LIKED
+        each = zip(users.tolist(), items.tolist(), liked, strict=True)
+        texts = [said.get((user, item), "") if is_liked else "" for user, item, is_liked in each]
+        texts = [text if len(text) >= LEAST else "" for text in texts]
+    can = np.flatnonzero([text != "" for text in texts])
+    if not len(can):
+        raise ValueError(f"no pair of {part} of {run.config['saved_dir']} has a wish; see studies/wishes.py --help")
+    drawn = np.random.default_rng(0).permutation(can)[:most]
+    users, items = users[drawn], items[drawn]
+    hidden = dataset.masked_for(part)[users].toarray() > 0
+    hidden[:, np.setdiff1d(np.arange(dataset.n_items), dataset.warm_items)] = True
+    taste = in_spreads((_users_before(run, part)[users] @ run.item_emb.numpy().T).astype(np.float32))
+    return Asked(users, items, [texts[row] for row in drawn], taste, hidden)
+
+
+def _users_before(run: FinishedRun, part: str) -> np.ndarray:
+    """Return the vectors (n_users, width) that users have before a part is asked for."""
+    import torch
+
+    model = build_model(run.dataset, run.text_vectors, run.config, torch.device("cpu"))
+    restore(model, run.checkpoint["state_dict"], run.dataset)
+    place_users(model, run.dataset, part)
+    return model.embeddings()[0].detach().numpy()
+
+
+def reader_by(run: FinishedRun, name: str) -> Reader:
+    """Open an encoder for the titles of a run, whatever the run was trained with."""
+    nothing = Comments(np.empty(0, int), [], np.empty(0, np.float32))
+    dataset: Dataset = dataclasses.replace(run.dataset, user_comments=nothing)
+    if name == "lsa":
+        return make_reader(dataset, None, None)
+    folder = str(Path(run.config["saved_dir"]) / "wishes")
+    config = {**run.config, "model_name": name, "model_revision": "", "text_blocks": "", "vectors_dir": folder}
+    config |= {"fusion_mode": "sum", "use_item_llm": True, "encoder_fallback": "none"}
+    vectors = text_vectors(dataset, config, run.device).items
+    return make_reader(dataset, open_encoder(config, run.device, dataset.item_texts)[1], vectors)
+
+
+def recall(scores: np.ndarray, asked: Asked) -> float:
+    """Return the share of wishes whose title is among the K best, those alike in score counting by half."""
+    scores = np.where(asked.hidden, -np.inf, scores)
+    mine = scores[np.arange(len(scores)), asked.items][:, None]
+    ahead = (scores > mine).sum(axis=1) + ((scores == mine).sum(axis=1) - 1) / 2
+    return float((ahead < K).mean())
+
+
+def measure(reader: Reader, valid: Asked, test: Asked) -> dict[str, Any]:
+    """Choose on valid what the ways of comparing count, then what words count beside taste; report on test.
+
+    Returns:
+        {"taste", "words", "both": recall on test; "share": of the words; and what each way of comparing counts}.
+    """
+    ways = {one.name: [one.scores(asked.texts) for asked in (valid, test)] for one in reader.spaces}
+
+    def words(counts: dict[str, float], of: int) -> np.ndarray:
+        return in_spreads(sum(count * ways[name][of] for name, count in counts.items()))
+
+    grid = dict.fromkeys(ways, COUNTS)
+    first = {name: float(name == reader.by) for name in ways}
+    counts, *_ = coordinate_search(grid, first, lambda point: any(point.values()) and recall(words(point, 0), valid))
+    said = [words(counts, of) for of in (0, 1)]
+    share = max(SHARES, key=lambda share: recall(share * said[0] + (1 - share) * valid.taste, valid))
+    found = {"taste": test.taste, "words": said[1], "both": share * said[1] + (1 - share) * test.taste}
+    return {**{name: recall(scores, test) for name, scores in found.items()}, "share": share, **counts}
+
+
+def main() -> None:
+    """Run the command line."""
+    asked = parse()
+    if asked.run == "cut":
+        n = without_sentences(Path(asked.data), Path(asked.out))
+        log.info(f"{asked.out}: {n:,} titles lack a sentence, which {WISHES} has")
+        return
+    run = finished_run(Path(asked.run))
+    valid, test = (wishes_of(run, part, asked.wishes) for part in ("valid", "test"))
+    lines = []
+    for name in asked.encoders.split(","):
+        found = measure(reader_by(run, name), valid, test)
+        gain = found["both"] / max(found["taste"], found["words"]) - 1
+        ways = ", ".join(f"{way} {found[way]:g}" for way in ("meaning", "letters", "tags") if way in found)
+        figures = [f"{found[key]:.3f}" for key in ("taste", "words", "both")]
+        lines.append([Path(name).name, *figures, f"{gain:+.0%}", f"{found['share']:g}", ways])
+    log.info(f"recall@{K} of {len(test.texts):,} wishes of test, chosen by {len(valid.texts):,} of valid")
+    log.info(
+        markdown([["words read by", "taste alone", "words alone", "both", "gain", "words' share", "ways"], *lines])
+    )
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    flags = Flags(__doc__)
+    flags.add_argument("run", metavar="RUN", help="the saved_dir of a run; or cut")
+    flags.add_argument("data", nargs="?", metavar="DATA", help="with cut, a data folder")
+    flags.add_argument("--out", metavar="FOLDER", help="with cut, where the copy goes")
+    flags.add_argument("--encoders", default="lsa", metavar="NAMES", help="lsa, or models as of --model_name")
+    flags.add_argument("--wishes", type=whole_number(1), default=1000, metavar="N", help="wishes of a part")
+    asked = flags.parse_args(argv)
+    if (asked.run == "cut") != bool(asked.data and asked.out):
+        raise ValueError("cut takes a data folder and --out; a RUN takes neither")
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

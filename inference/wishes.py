@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from inference.explanations import Composition, Part
@@ -17,7 +18,7 @@ from inference.finished_run import FinishedRun
 from inference.lists import Titles, list_for_person
 from inference.lookup import summary_of
 from inference.shaped_lists import Has, Rules
-from inference.wish_reader import Reader, read, reader_of
+from inference.wish_reader import Reader, dense, read, reader_of
 from inference.wish_words import Words, read_words, sentences
 
 # what words count beside taste, from 0 to 1, unless it is said; chosen on valid by studies/wishes.py
@@ -107,19 +108,20 @@ def with_words(
 def nearest_sentences(run: FinishedRun, wish: Wish, items: list[int]) -> list[str]:
     """Return, for each of these titles, the sentence of its summary that is nearest to what is wanted.
 
-    "" for a title without a summary, and for all where nothing is wanted.
+    It is "" for a title without a summary, and for all where nothing is wanted.
     """
     if not wish.words.wanted:
         return [""] * len(items)
-    query, found = wish.reader.encode([wish.words.wanted], as_query=True)[0], []
+    encode, found = wish.reader.spaces[0].encode, []
+    query = encode([wish.words.wanted], as_query=True)
     for item in items:
         parts, vectors = _sentences(run, item)
-        found.append(parts[int((vectors @ query).argmax())] if parts else "")
+        found.append(parts[int(dense(vectors @ query.T).argmax())] if parts else "")
     return found
 
 
 @lru_cache(maxsize=KEPT)
-def _sentences(run: FinishedRun, item: int) -> tuple[list[str], np.ndarray]:
+def _sentences(run: FinishedRun, item: int) -> tuple[list[str], np.ndarray | sp.csr_matrix]:
     """Return the sentences of a title's summary and their vectors (n, L), as reader_of(run) encodes them."""
     parts = sentences(summary_of(run.dataset, item))
-    return parts, reader_of(run).encode(parts) if parts else np.empty((0, 0), np.float32)
+    return parts, reader_of(run).spaces[0].encode(parts) if parts else np.empty((0, 0), np.float32)

@@ -151,7 +151,7 @@ def main() -> None:
     for name in asked.encoders.split(","):
         found = measure(reader_by(run, name), valid, test)
         gain = found["both"] / max(found["taste"], found["words"]) - 1
-        ways = ", ".join(f"{way} {found[way]:g}" for way in ("meaning", "letters", "tags") if way in found)
+        ways = ", ".join(f"{way} {found[way]:g}" for way in ("meaning", "words", "tags") if way in found)
         figures = [f"{found[key]:.3f}" for key in ("taste", "words", "both")]
         lines.append([Path(name).name, *figures, f"{gain:+.0%}", f"{found['share']:g}", ways])
     log.info(f"recall@{K} of {len(test.texts):,} wishes of test, chosen by {len(valid.texts):,} of valid")

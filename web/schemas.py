@@ -157,7 +157,7 @@ class Understood(BaseModel):
 
     wanted: str
     unwanted: list[str]
-    by: Literal["meaning", "letters"] = Field(description="letters: this run has no encoder of meaning at hand")
+    by: Literal["meaning", "words"] = Field(description="words: as they are written, without an encoder of meaning")
 
 
 class Lists(BaseModel):

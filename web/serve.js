@@ -265,7 +265,7 @@ function showStatus(now, found) {
   const parts = wish && [wish.wanted && t("wanted", wish.wanted), ...wish.unwanted.map(one => t("unwanted", one))];
   $("status").textContent = [!n ? none() : !found.collected.length ? t("counted", n)
                              : t("status", n, numbers(found.collected.length - disliked), numbers(disliked)),
-                             wish ? t("asked", parts.filter(Boolean)) : "", wish?.by === "letters" ? t("letters") : "",
+                             wish ? t("asked", parts.filter(Boolean)) : "", wish?.by === "words" ? t("asWritten") : "",
                              found.n_unknown ? t("unknown", found.n_unknown) : ""].filter(Boolean).join(" ");
 }
 

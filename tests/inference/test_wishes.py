@@ -1,4 +1,4 @@
-"""Lists asked for in words: by meaning, letters and tags, alone and beside a taste; what pushes away; reasons."""
+"""Lists asked for in words: by meaning, words and tags, alone and beside a taste; what pushes away; reasons."""
 
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,14 @@ def test_nothing_asked_and_nothing_known_are_said(run: FinishedRun) -> None:
         wish_for(run, "ЖЖЖ")
 
 
-def test_a_run_without_a_transformer_says_that_it_goes_by_letters(run: FinishedRun) -> None:
+def test_a_run_without_a_transformer_says_that_it_takes_words_as_written(run: FinishedRun) -> None:
     reader = wish_for(run, "guitar").reader
-    assert reader.by == "letters"
+    assert reader.by == "words"
     assert "since this run has no transformer" in reader.note
     assert make_reader(run.dataset, by_meaning, by_meaning(run.dataset.item_texts)).by == "meaning"
 
 
-def test_an_encoder_that_cannot_be_had_is_named_and_letters_take_its_place(
+def test_an_encoder_that_cannot_be_had_is_named_and_words_as_written_take_its_place(
     run: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(_: FinishedRun) -> None:
@@ -137,7 +137,7 @@ def test_an_encoder_that_cannot_be_had_is_named_and_letters_take_its_place(
     monkeypatch.setitem(run.config, "model_name", "acme/tiny")
     wish_reader.reader_of.cache_clear()
     reader = wish_reader.reader_of(run)
-    assert (reader.by, "the encoder is not there" in reader.note) == ("letters", True)
+    assert (reader.by, "the encoder is not there" in reader.note) == ("words", True)
     wish_reader.reader_of.cache_clear()
 
 

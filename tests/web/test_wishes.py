@@ -48,7 +48,7 @@ def ids(titles: list[dict[str, Any]]) -> list[str]:
 def test_words_alone_are_a_question_and_are_said_back(client: TestClient) -> None:
     assert client.get("/api/run").json()["can"]["wish"]
     found = answer(client, wish="tag3, no tag1", why=True, new=True, exclude=[raw(3)])
-    assert found["wish"] == {"wanted": "tag3", "unwanted": ["tag1"], "by": "letters"}
+    assert found["wish"] == {"wanted": "tag3", "unwanted": ["tag1"], "by": "words"}
     assert all("tag3" in {tag.lower() for tag in one["tags"]} for one in found["titles"][:4])
     assert not any("tag1" in {tag.lower() for tag in one["tags"]} for one in found["titles"])
     assert raw(3) not in ids(found["titles"])
@@ -99,7 +99,7 @@ def test_words_are_typed_and_stand_in_the_address(tab: Tab, url: str) -> None:
     page.press("tag3, no tag1", "Enter")
     page.wait(f"{STATUS}.includes('not “tag1”')")
     assert page.run(STATUS).startswith("20 titles, because of 2 of yours Asked for: “tag3”, not “tag1”.")
-    assert "compares words by their letters" in page.run(STATUS)
+    assert "looks for words as they are written" in page.run(STATUS)
     assert page.run(NAMES) != before
     assert page.run("document.querySelector('#titles .because q').innerText").startswith("story of ")
     assert "q=tag3" in page.run("location.hash")

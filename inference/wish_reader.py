@@ -1,6 +1,7 @@
 """How much each title is what words ask for: by meaning, by the words themselves and by the tags that they name."""
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -33,7 +34,8 @@ class Space(NamedTuple):
         return in_spreads(dense(self.encode(texts, as_query=True) @ self.titles.T))
 
 
-class Reader(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reader:
     """What reads the words that a run is asked with."""
 
     spaces: list[Space]
@@ -107,20 +109,15 @@ def tag_space(item_tags: list[str]) -> Space:
     encode = tag_encoder(item_tags, BLOCK_DIMS["tags"])
     known = {folded(tag): tag for tags in item_tags for tag in tags.splitlines() if len(tag) > 1}
     return Space(
-        "tags",
-        encode(item_tags),
-        lambda texts, as_query=False: encode(["\n".join(tags_in(text, known)) for text in texts]),
+        "tags", encode(item_tags), lambda texts, as_query=False: encode([tags_in(one, known) for one in texts])
     )
 
 
-def tags_in(text: str, known: dict[str, str]) -> list[str]:
-    """Return the tags that a text names: of known, folded -> as written."""
+def tags_in(text: str, known: dict[str, str]) -> str:
+    """Return the tags that a text names, one a line: of known, folded -> as written."""
     said = folded(text)
-    return [
-        tag
-        for key, tag in known.items()
-        if key in said and re.search(rf"(?<![a-z0-9]){re.escape(key)}(?![a-z0-9])", said)
-    ]
+    found = (key for key in known if key in said and re.search(rf"(?<![a-z0-9]){re.escape(key)}(?![a-z0-9])", said))
+    return "\n".join(known[key] for key in found)
 
 
 def read(reader: Reader, words: Words) -> np.ndarray:

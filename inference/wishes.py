@@ -112,16 +112,15 @@ def nearest_sentences(run: FinishedRun, wish: Wish, items: list[int]) -> list[st
     """
     if not wish.words.wanted:
         return [""] * len(items)
-    encode, found = wish.reader.spaces[0].encode, []
-    query = encode([wish.words.wanted], as_query=True)
+    query, found = wish.reader.spaces[0].encode([wish.words.wanted], as_query=True), []
     for item in items:
-        parts, vectors = _sentences(run, item)
+        parts, vectors = _sentences(run, wish.reader, item)
         found.append(parts[int(dense(vectors @ query.T).argmax())] if parts else "")
     return found
 
 
 @lru_cache(maxsize=KEPT)
-def _sentences(run: FinishedRun, item: int) -> tuple[list[str], np.ndarray | sp.csr_matrix]:
-    """Return the sentences of a title's summary and their vectors (n, L), as reader_of(run) encodes them."""
+def _sentences(run: FinishedRun, reader: Reader, item: int) -> tuple[list[str], np.ndarray | sp.csr_matrix]:
+    """Return the sentences of a title's summary, and their vectors (n, L) in the first space of a reader."""
     parts = sentences(summary_of(run.dataset, item))
-    return parts, reader_of(run).spaces[0].encode(parts) if parts else np.empty((0, 0), np.float32)
+    return parts, reader.spaces[0].encode(parts) if parts else np.empty((0, 0), np.float32)

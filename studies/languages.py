@@ -24,7 +24,6 @@ from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
 from inference.cold_items import Title, encoders_of, place_by_text, read_by_blocks, sources_of_title
 from inference.finished_run import FinishedRun
-from inference.wish_reader import unit
 from llm_embedding import fused_titles
 from runtime.cli import Flags, run_script, whole_number
 from studies.common import finished_run
@@ -77,10 +76,14 @@ def whole(run: FinishedRun, encoders: dict[str, Encode], title: Title) -> np.nda
 
 def figures(vectors: np.ndarray, titles: np.ndarray, rows: np.ndarray) -> dict[str, float]:
     """Rank the titles (n_items, L) by cosine for vectors (n, L), and say where those of rows (n,) are."""
-    scores = unit(vectors) @ unit(titles).T
+    scores = _unit(vectors) @ _unit(titles).T
     mine = scores[np.arange(len(rows)), rows][:, None]
     ranks = 1 + (scores > mine).sum(axis=1) + ((scores == mine).sum(axis=1) - 1) / 2
     return {"median rank": float(np.median(ranks)), f"recall@{K}": float((ranks <= K).mean())}
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
         facts | {"split": _split_name(is_given, config)},
         raw_user_ids=raw_user_ids.tolist(),
         user_names=read_user_names(folder, raw_user_ids),
-        user_comments=_comments(rows[part == 0], user_ids[part == 0]),
+        user_comments=_comments(rows[part == 0], user_ids[part == 0], item_ids[part == 0]),
         **_values(rows, user_ids, item_ids),
         **_titles(folder, anime),
     )
@@ -178,13 +178,13 @@ def _years(cells: list[str]) -> list[int | None]:
     return [int(cell) if cell else None for cell in cells] if any(cells) else []
 
 
-def _comments(rows: pd.DataFrame, user_ids: np.ndarray) -> Comments:
+def _comments(rows: pd.DataFrame, user_ids: np.ndarray, item_ids: np.ndarray) -> Comments:
     """Gather the comments of these rows; one given without a rate weighs as much as the mean rate."""
     wrote = (rows["comment"] != "").to_numpy()
     rates = rows["rate"].to_numpy(np.float32)
     neutral = rates[rates > 0].mean() if (rates > 0).any() else 1.0
     weights = np.where(rates > 0, rates, neutral).astype(np.float32)
-    return Comments(user_ids[wrote], rows["comment"][wrote].tolist(), weights[wrote])
+    return Comments(user_ids[wrote], rows["comment"][wrote].tolist(), weights[wrote], item_ids[wrote])
 
 
 def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:

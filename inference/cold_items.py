@@ -199,10 +199,11 @@ def _linear(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray
     return text_regression(known, run.dataset.warm_items, outputs)(text) / length
 
 
-def encoders_of(run: FinishedRun) -> dict[str, Encode]:
+def encoders_of(run: FinishedRun, further: bool = True) -> dict[str, Encode]:
     """Open the encoder of every block, which is made sure to be that of training.
 
-    Those that were fitted to the titles' own words are fitted again. "encoder" is the one that knows queries as such.
+    Those that were fitted to the titles' own words are fitted again. "encoder" is the one that knows queries as such;
+    without further blocks it is the only one.
 
     Raises:
         OSError, ValueError: the encoder cannot be had, this call does not name it, or it gives other vectors by now.
@@ -210,9 +211,10 @@ def encoders_of(run: FinishedRun) -> dict[str, Encode]:
     dataset, config, vectors = run.dataset, run.config, run.text_vectors
     run.check_names_encoder()
     used, encode = open_encoder({**config, "encoder_fallback": "none"}, run.device, dataset.item_texts)
+    others = further_blocks(dataset, config, used) if further else []
     blocks = {
         "encoder": (encode, dataset.item_texts),
-        **{block.name: (block.open(), block.sources) for block in further_blocks(dataset, config, used)},
+        **{block.name: (block.open(), block.sources) for block in others},
     }
     end = 0
     for name, (encode, sources) in blocks.items():

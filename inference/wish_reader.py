@@ -57,7 +57,7 @@ def reader_of(run: FinishedRun) -> Reader:
     if run.config["model_name"] == "lsa" or not run.has_item_text:
         return make_reader(run.dataset, note=f"{BY_WORDS}, since this run has no transformer")
     try:
-        encode, n_columns = encoders_of(run)["encoder"], run.text_vectors.blocks["encoder"]
+        encode, n_columns = encoders_of(run, further=False)["encoder"], run.text_vectors.blocks["encoder"]
     except (OSError, ValueError) as error:
         return make_reader(run.dataset, note=f"{BY_WORDS}: {error}")
     return make_reader(run.dataset, encode, run.text_vectors.items[:, :n_columns])

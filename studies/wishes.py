@@ -9,6 +9,8 @@ out of a held-out title of a user (sentences ask for half of the titles on valid
 user wrote about a held-out title that they liked; the title is to be found among those that they have not collected.
 N pairs of valid decide what ways of comparing, and the words beside the taste, count; N of test are reported. Taste is
 that of RUN; the words are read by each of the encoders in turn, whose vectors of the titles are kept in RUN/wishes/.
+Beside it: by the weights that recommend.py has for every run; by lsa's vectors alone; and what becomes of a list when
+the wish ends in "no TAG", a tag drawn from those that the title lacks.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import logging
 import sys
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,12 +32,13 @@ from dataset.readers import read_interactions
 from dataset.recency import users_of
 from evaluation.tables import markdown
 from inference.finished_run import FinishedRun
-from inference.wish_reader import Reader, in_spreads, make_reader
+from inference.wish_reader import AWAY, WEIGHTS, Reader, Space, in_spreads, make_reader
+from inference.wishes import WEIGHT
 from llm_embedding import text_vectors
 from runtime.cli import Flags, run_script, whole_number
 from studies.common import finished_run
 from studies.wish_data import WISHES, without_sentences
-from text.encoders import open_encoder
+from text.encoders import lsa_encoder, open_encoder
 from training.grid_search import coordinate_search
 from training.model_factory import build_model, restore
 from training.placing import place_users
@@ -45,6 +48,11 @@ log = logging.getLogger("aglrec")
 K, LEAST = 20, 40  # LEAST characters of a comment that is a wish
 COUNTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # what a way of comparing counts beside the others
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the words beside the taste
+
+
+COMMON = (0.05, 0.5)  # share of titles with a tag, between which it is drawn
+
+Ways = dict[str, np.ndarray]  # way of comparing -> (n, n_items) in spreads
 
 
 class Asked(NamedTuple):
@@ -98,44 +106,87 @@ def _users_before(run: FinishedRun, part: str) -> np.ndarray:
 
 
 def reader_by(run: FinishedRun, name: str) -> Reader:
-    """Open an encoder for the titles of a run, whatever the run was trained with."""
+    """Open what reads words for the titles of a run, whatever the run was trained with.
+
+    Args:
+        run: as from finished_run.
+        name: "lsa" for its vectors alone, "words" for what every run has, or of an encoder, as --model_name.
+    """
     nothing = Comments(np.empty(0, int), [], np.empty(0, np.float32))
     dataset: Dataset = dataclasses.replace(run.dataset, user_comments=nothing)
     if name == "lsa":
-        return make_reader(dataset, None, None)
+        lsa = lsa_encoder(dataset.item_texts, run.config["lsa_dim"])
+        return Reader([Space("meaning", lsa(dataset.item_texts), lsa)])
+    if name == "words":
+        return make_reader(run.dataset)
     folder = str(Path(run.config["saved_dir"]) / "wishes")
     config = {**run.config, "model_name": name, "model_revision": "", "text_blocks": "", "vectors_dir": folder}
-    config |= {"fusion_mode": "sum", "use_item_llm": True, "encoder_fallback": "none"}
+    config |= {"fusion_mode": "sum", "use_item_llm": True, "use_user_llm": False, "encoder_fallback": "none"}
     vectors = text_vectors(dataset, config, run.device).items
-    return make_reader(dataset, open_encoder(config, run.device, dataset.item_texts)[1], vectors)
+    return make_reader(run.dataset, open_encoder(config, run.device, dataset.item_texts)[1], vectors)
+
+
+def ahead_of(scores: np.ndarray, asked: Asked) -> np.ndarray:
+    """Count the titles ahead of the one that each wish asks for (n,), those alike in score by half."""
+    scores = np.where(asked.hidden, -np.inf, scores)
+    mine = scores[np.arange(len(scores)), asked.items][:, None]
+    return (scores > mine).sum(axis=1) + ((scores == mine).sum(axis=1) - 1) / 2
 
 
 def recall(scores: np.ndarray, asked: Asked) -> float:
-    """Return the share of wishes whose title is among the K best, those alike in score counting by half."""
-    scores = np.where(asked.hidden, -np.inf, scores)
-    mine = scores[np.arange(len(scores)), asked.items][:, None]
-    ahead = (scores > mine).sum(axis=1) + ((scores == mine).sum(axis=1) - 1) / 2
-    return float((ahead < K).mean())
+    """Return the share of wishes whose title is among the K best."""
+    return float((ahead_of(scores, asked) < K).mean())
 
 
-def measure(reader: Reader, valid: Asked, test: Asked) -> dict[str, Any]:
+def said(ways: Ways, counts: dict[str, float]) -> np.ndarray:
+    """Return what words say of each title (n, n_items), in spreads, where ways of comparing count so."""
+    return in_spreads(sum(count * ways[name] for name, count in counts.items()))
+
+
+def measure(reader: Reader, valid: Asked, test: Asked) -> dict[str, dict[str, float]]:
     """Choose on valid what the ways of comparing count, then what words count beside taste; report on test.
 
     Returns:
-        {"taste", "words", "both": recall on test; "share": of the words; and what each way of comparing counts}.
+        "chosen on valid" and "as for every run" -> {"taste", "words", "both": recall on test; "share": of the words;
+        and what each way of comparing counts}.
     """
-    ways = {one.name: [one.scores(asked.texts) for asked in (valid, test)] for one in reader.spaces}
+    of_valid, of_test = ({one.name: one.scores(asked.texts) for one in reader.spaces} for asked in (valid, test))
+    first = {name: float(name == reader.by) for name in of_valid}
+    chosen, *_ = coordinate_search(
+        dict.fromkeys(of_valid, COUNTS),
+        first,
+        lambda point: any(point.values()) and recall(said(of_valid, point), valid),
+    )
+    by_words = said(of_valid, chosen)
+    best = max(SHARES, key=lambda share: recall(share * by_words + (1 - share) * valid.taste, valid))
 
-    def words(counts: dict[str, float], of: int) -> np.ndarray:
-        return in_spreads(sum(count * ways[name][of] for name, count in counts.items()))
+    def row(counts: dict[str, float], share: float) -> dict[str, float]:
+        words = said(of_test, counts)
+        found = {"taste": test.taste, "words": words, "both": share * words + (1 - share) * test.taste}
+        return {**{name: recall(scores, test) for name, scores in found.items()}, "share": share, **counts}
 
-    grid = dict.fromkeys(ways, COUNTS)
-    first = {name: float(name == reader.by) for name in ways}
-    counts, *_ = coordinate_search(grid, first, lambda point: any(point.values()) and recall(words(point, 0), valid))
-    said = [words(counts, of) for of in (0, 1)]
-    share = max(SHARES, key=lambda share: recall(share * said[0] + (1 - share) * valid.taste, valid))
-    found = {"taste": test.taste, "words": said[1], "both": share * said[1] + (1 - share) * test.taste}
-    return {**{name: recall(scores, test) for name, scores in found.items()}, "share": share, **counts}
+    always = {name: WEIGHTS[name] for name in of_test}
+    return {"chosen on valid": row(chosen, best), "as for every run": row(always, WEIGHT)}
+
+
+def pushed(run: FinishedRun, reader: Reader, test: Asked) -> str:
+    """Say what becomes of lists by words alone if wishes end in "no TAG", drawn of those that their titles lack."""
+    shares = {tag: len(rows) / run.dataset.n_items for tag, rows in run.tags.items()}
+    tags = sorted(tag for tag, share in shares.items() if COMMON[0] <= share <= COMMON[1])
+    rng, has = (
+        np.random.default_rng(0),
+        np.stack([np.isin(np.arange(run.dataset.n_items), run.tags[tag]) for tag in tags]),
+    )
+    drawn = np.array([rng.choice(np.flatnonzero(~has[:, item])) for item in test.items])
+    plain = sum(WEIGHTS[one.name] * one.scores(test.texts) for one in reader.spaces)
+    away = sum(WEIGHTS[one.name] * np.maximum(one.scores(tags), 0) for one in reader.spaces)[drawn]
+    figures = []
+    for scores in (plain, plain - AWAY * away):
+        best = np.argsort(-np.where(test.hidden, -np.inf, scores), axis=1)[:, :K]
+        listed = np.take_along_axis(has[drawn], best, axis=1).mean()
+        figures.append((listed, recall(scores, test)))
+    (before, found), (after, still) = figures
+    return f"no TAG: {before:.1%} -> {after:.1%} of the first {K} have it; recall@{K} {found:.3f} -> {still:.3f}"
 
 
 def main() -> None:
@@ -147,17 +198,19 @@ def main() -> None:
         return
     run = finished_run(Path(asked.run))
     valid, test = (wishes_of(run, part, asked.wishes) for part in ("valid", "test"))
-    lines = []
+    lines, notes = [], []
     for name in asked.encoders.split(","):
-        found = measure(reader_by(run, name), valid, test)
-        gain = found["both"] / max(found["taste"], found["words"]) - 1
-        ways = ", ".join(f"{way} {found[way]:g}" for way in ("meaning", "words", "tags") if way in found)
-        figures = [f"{found[key]:.3f}" for key in ("taste", "words", "both")]
-        lines.append([Path(name).name, *figures, f"{gain:+.0%}", f"{found['share']:g}", ways])
+        reader = reader_by(run, name)
+        for how, found in measure(reader, valid, test).items():
+            gain = found["both"] / max(found["taste"], found["words"]) - 1
+            ways = ", ".join(f"{way} {found[way]:g}" for way in WEIGHTS if way in found)
+            figures = [f"{found[key]:.3f}" for key in ("taste", "words", "both")]
+            lines.append([Path(name).name, how, *figures, f"{gain:+.0%}", f"{found['share']:g}", ways])
+        notes.append(f"{Path(name).name}, {pushed(run, reader, test)}")
     log.info(f"recall@{K} of {len(test.texts):,} wishes of test, chosen by {len(valid.texts):,} of valid")
-    log.info(
-        markdown([["words read by", "taste alone", "words alone", "both", "gain", "words' share", "ways"], *lines])
-    )
+    header = ["words read by", "weights", "taste alone", "words alone", "both", "gain", "words' share", "ways"]
+    log.info(markdown([header, *lines]))
+    log.info("\n".join(notes))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -166,7 +219,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_argument("run", metavar="RUN", help="the saved_dir of a run; or cut")
     flags.add_argument("data", nargs="?", metavar="DATA", help="with cut, a data folder")
     flags.add_argument("--out", metavar="FOLDER", help="with cut, where the copy goes")
-    flags.add_argument("--encoders", default="lsa", metavar="NAMES", help="lsa, or models as of --model_name")
+    flags.add_argument("--encoders", default="lsa,words", metavar="NAMES", help="lsa, words, or models")
     flags.add_argument("--wishes", type=whole_number(1), default=1000, metavar="N", help="wishes of a part")
     asked = flags.parse_args(argv)
     if (asked.run == "cut") != bool(asked.data and asked.out):

@@ -130,7 +130,7 @@ def test_a_run_without_a_transformer_says_that_it_takes_words_as_written(run: Fi
 def test_an_encoder_that_cannot_be_had_is_named_and_words_as_written_take_its_place(
     run: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(_: FinishedRun) -> None:
+    def gone(_: FinishedRun, further: bool) -> None:
         raise OSError("the encoder is not there")
 
     monkeypatch.setattr(wish_reader, "encoders_of", gone)

@@ -80,10 +80,19 @@ def make_reader(
     if not any(dataset.item_texts):
         raise ValueError(NO_TEXT)
     spaces = [] if encode is None else [Space("meaning", vectors, encode)]
-    spaces.append(word_space(dataset.item_texts))
+    spaces.append(word_space(with_comments(dataset)))
     if len({*dataset.item_tags}) > 1:
         spaces.append(tag_space(dataset.item_tags))
     return Reader(spaces, note)
+
+
+def with_comments(dataset: Dataset) -> list[str]:
+    """Return the titles' texts, each followed by what people wrote of it in their train rows: (n_items,)."""
+    texts, comments = [[text] for text in dataset.item_texts], dataset.user_comments
+    if comments.item_ids is not None:
+        for item, said in zip(comments.item_ids.tolist(), comments.texts, strict=True):
+            texts[item].append(said)
+    return ["\n".join(text) for text in texts]
 
 
 def word_space(texts: list[str]) -> Space:

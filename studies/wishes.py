@@ -16,6 +16,7 @@ the wish ends in "no TAG", a tag drawn from those that the title lacks.
 import argparse
 import dataclasses
 import logging
+import shutil
 import sys
 import zlib
 from pathlib import Path
@@ -39,7 +40,8 @@ from runtime.cli import Flags, run_script, whole_number
 from studies.common import finished_run
 from studies.wish_data import WISHES, without_sentences
 from text.encoders import lsa_encoder, open_encoder
-from training.grid_search import coordinate_search
+from text.store import FOLDER
+from training.grid_search import Point, coordinate_search
 from training.model_factory import build_model, restore
 from training.placing import place_users
 
@@ -119,8 +121,11 @@ def reader_by(run: FinishedRun, name: str) -> Reader:
         return Reader([Space("meaning", lsa(dataset.item_texts), lsa)])
     if name == "words":
         return make_reader(run.dataset)
-    folder = str(Path(run.config["saved_dir"]) / "wishes")
-    config = {**run.config, "model_name": name, "model_revision": "", "text_blocks": "", "vectors_dir": folder}
+    saved = Path(run.config["saved_dir"])
+    folder, known = saved / "wishes", Path(run.config["vectors_dir"] or saved) / FOLDER
+    if known.exists() and not folder.exists():  # what the run has encoded
+        shutil.copytree(known, folder / FOLDER)
+    config = {**run.config, "model_name": name, "model_revision": "", "text_blocks": "", "vectors_dir": str(folder)}
     config |= {"fusion_mode": "sum", "use_item_llm": True, "use_user_llm": False, "encoder_fallback": "none"}
     vectors = text_vectors(dataset, config, run.device).items
     return make_reader(run.dataset, open_encoder(config, run.device, dataset.item_texts)[1], vectors)
@@ -152,11 +157,11 @@ def measure(reader: Reader, valid: Asked, test: Asked) -> dict[str, dict[str, fl
     """
     of_valid, of_test = ({one.name: one.scores(asked.texts) for one in reader.spaces} for asked in (valid, test))
     first = {name: float(name == reader.by) for name in of_valid}
-    chosen, *_ = coordinate_search(
-        dict.fromkeys(of_valid, COUNTS),
-        first,
-        lambda point: any(point.values()) and recall(said(of_valid, point), valid),
-    )
+
+    def figure(point: Point) -> float:
+        return recall(said(of_valid, point), valid) if any(point.values()) else 0.0
+
+    chosen, *_ = coordinate_search(dict.fromkeys(of_valid, COUNTS), first, figure)
     by_words = said(of_valid, chosen)
     best = max(SHARES, key=lambda share: recall(share * by_words + (1 - share) * valid.taste, valid))
 
@@ -173,10 +178,8 @@ def pushed(run: FinishedRun, reader: Reader, test: Asked) -> str:
     """Say what becomes of lists by words alone if wishes end in "no TAG", drawn of those that their titles lack."""
     shares = {tag: len(rows) / run.dataset.n_items for tag, rows in run.tags.items()}
     tags = sorted(tag for tag, share in shares.items() if COMMON[0] <= share <= COMMON[1])
-    rng, has = (
-        np.random.default_rng(0),
-        np.stack([np.isin(np.arange(run.dataset.n_items), run.tags[tag]) for tag in tags]),
-    )
+    rng, every = np.random.default_rng(0), np.arange(run.dataset.n_items)
+    has = np.stack([np.isin(every, run.tags[tag]) for tag in tags])
     drawn = np.array([rng.choice(np.flatnonzero(~has[:, item])) for item in test.items])
     plain = sum(WEIGHTS[one.name] * one.scores(test.texts) for one in reader.spaces)
     away = sum(WEIGHTS[one.name] * np.maximum(one.scores(tags), 0) for one in reader.spaces)[drawn]

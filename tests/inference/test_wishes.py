@@ -106,6 +106,13 @@ def test_a_tag_in_the_words_counts_as_a_word_of_its_own(run: FinishedRun) -> Non
     assert {*map(kind, ids(titles))} == {"music"}
 
 
+def test_what_people_wrote_of_a_title_in_train_counts_as_its_words(run: FinishedRun) -> None:
+    comments = run.dataset.user_comments
+    place = comments.texts.index(next(text for text in comments.texts if text.endswith(" on 12")))
+    assert run.dataset.raw_item_ids[comments.item_ids[place]] == "s12"
+    assert ids(asked(run, "user 12", k=1)) == ["s12"]
+
+
 def test_the_same_title_ranks_alike_whatever_the_unit_of_a_comparison(run: FinishedRun) -> None:
     reader = make_reader(run.dataset, by_meaning, by_meaning(run.dataset.item_texts))
     scores = read(reader, Words("mecha and songs", ("romance",)))

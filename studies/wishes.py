@@ -152,8 +152,8 @@ def measure(reader: Reader, valid: Asked, test: Asked) -> dict[str, dict[str, fl
     """Choose on valid what the ways of comparing count, then what words count beside taste; report on test.
 
     Returns:
-        "chosen on valid" and "as for every run" -> {"taste", "words", "both": recall on test; "share": of the words;
-        and what each way of comparing counts}.
+        "chosen on valid" and "as for every run" -> {"by taste", "by words", "by both": recall on test; "share": of the
+        words; and what each way of comparing counts}.
     """
     of_valid, of_test = ({one.name: one.scores(asked.texts) for one in reader.spaces} for asked in (valid, test))
     first = {name: float(name == reader.by) for name in of_valid}
@@ -167,7 +167,7 @@ def measure(reader: Reader, valid: Asked, test: Asked) -> dict[str, dict[str, fl
 
     def row(counts: dict[str, float], share: float) -> dict[str, float]:
         words = said(of_test, counts)
-        found = {"taste": test.taste, "words": words, "both": share * words + (1 - share) * test.taste}
+        found = {"by taste": test.taste, "by words": words, "by both": share * words + (1 - share) * test.taste}
         return {**{name: recall(scores, test) for name, scores in found.items()}, "share": share, **counts}
 
     always = {name: WEIGHTS[name] for name in of_test}
@@ -205,9 +205,9 @@ def main() -> None:
     for name in asked.encoders.split(","):
         reader = reader_by(run, name)
         for how, found in measure(reader, valid, test).items():
-            gain = found["both"] / max(found["taste"], found["words"]) - 1
+            gain = found["by both"] / max(found["by taste"], found["by words"]) - 1
             ways = ", ".join(f"{way} {found[way]:g}" for way in WEIGHTS if way in found)
-            figures = [f"{found[key]:.3f}" for key in ("taste", "words", "both")]
+            figures = [f"{found[key]:.3f}" for key in ("by taste", "by words", "by both")]
             lines.append([Path(name).name, how, *figures, f"{gain:+.0%}", f"{found['share']:g}", ways])
         notes.append(f"{Path(name).name}, {pushed(run, reader, test)}")
     log.info(f"recall@{K} of {len(test.texts):,} wishes of test, chosen by {len(valid.texts):,} of valid")

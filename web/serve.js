@@ -153,7 +153,7 @@ function showMine(now) {
 function showSliders(now) { // the taste counts as soon as something is marked
   for (const [id, said] of [["taste", "tastes"], ["niche", "niches"], ["words", "weights"]]) {
     if (Number($(id).value) !== now[id]) $(id).value = now[id];
-    $(id).ariaValueText = t(said)[4 * $(id).value];
+    $(id).ariaValueText = t(said)[Math.round($(id).value / $(id).step)];
   }
   $("taste-row").hidden = !run?.can.taste || !now.titles.length;
   $("words-row").hidden = !now.wish || !now.titles.length;

@@ -64,7 +64,8 @@ def test_words_count_beside_titles_as_asked(client: TestClient) -> None:
     plain = answer(client, titles=titles)
     assert plain["wish"] is None
     by_weight = {
-        weight: ids(answer(client, titles=titles, wish="tag3", wish_weight=weight)["titles"]) for weight in (0, 0.5, 1)
+        weight: ids(answer(client, titles=titles, wish="tag3", wish_weight=weight)["titles"])
+        for weight in (0, WEIGHT, 1)
     }
     assert by_weight[0] == ids(plain["titles"])
     assert ids(answer(client, titles=titles, wish="tag3")["titles"]) == by_weight[WEIGHT]
@@ -104,7 +105,7 @@ def test_words_are_typed_and_stand_in_the_address(tab: Tab, url: str) -> None:
     assert page.run("document.querySelector('#titles .because q').innerText").startswith("story of ")
     assert "q=tag3" in page.run("location.hash")
     page.run("document.querySelector('#words').focus()")
-    assert page.run("document.querySelector('#words').ariaValueText") == "both alike"
+    assert page.run("document.querySelector('#words').ariaValueText") == "rather your words"
     page.run("document.querySelector('#words').value = 0; document.querySelector('#words').onchange()")
     page.wait("location.hash.includes('words=0')")
     page.wait(f"{NAMES}.join('|') === {'|'.join(before)!r}")

@@ -112,6 +112,8 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
     asked.what = what_is_asked([name for name, value in vars(asked).items() if value != FLAGS.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
+    if asked.wish_weight is not None and asked.wish is None:
+        raise ValueError("--wish_weight is for what --wish asks; add --wish WORDS")
     if asked.bom and asked.out is None:
         raise ValueError("--bom is for a file that --out names; add --out lists.csv")
     if asked.out is not None:

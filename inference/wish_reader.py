@@ -17,7 +17,7 @@ from llm_embedding import BLOCK_DIMS
 from text.encoders import NO_TEXT, Encode, tag_encoder
 
 # what each way of comparing counts, in spreads over the titles; chosen on valid by studies/wishes.py
-WEIGHTS = {"meaning": 2.0, "words": 1.0, "tags": 1.0}
+WEIGHTS = {"meaning": 1.0, "words": 1.0, "tags": 0.5}
 AWAY = 1.0  # what being like what is not wanted counts, beside being like what is
 BY_WORDS = "words are looked for as they are written, not by what they mean"
 
@@ -31,7 +31,7 @@ class Space(NamedTuple):
 
     def scores(self, texts: list[str]) -> np.ndarray:
         """Return how alike texts and titles are, in spreads over the titles: (n, n_items)."""
-        return in_spreads(dense(self.encode(texts, as_query=True) @ self.titles.T))
+        return in_spreads(np.asarray(dense(self.encode(texts, as_query=True) @ self.titles.T), np.float32))
 
 
 @dataclass(frozen=True, eq=False)

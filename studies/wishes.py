@@ -48,8 +48,8 @@ from training.placing import place_users
 log = logging.getLogger("aglrec")
 
 K, LEAST = 20, 40  # LEAST characters of a comment that is a wish
-COUNTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # what a way of comparing counts beside the others
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the words beside the taste
+COUNTS = (0.0, 0.5, 1.0, 2.0)  # what a way of comparing counts beside the others
+SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # of the words beside the taste
 
 
 COMMON = (0.05, 0.5)  # share of titles with a tag, between which it is drawn

@@ -41,11 +41,17 @@ def sees(run: FinishedRun, fields: dict[str, Any]) -> dict[str, bool]:
 @pytest.mark.parametrize(
     ("fields", "blind"),
     [
-        ({"name": "作品一", "tags_name": ["标签1"], "summary": "机器人"}, set()),
-        ({"name": "Robots", "tags_name": ["标签1"], "summary": "机器人"}, {"names"}),
-        ({"name": "作品一", "tags_name": ["Mecha"], "summary": "机器人"}, {"tags"}),
-        ({"name": "Robots", "tags_name": ["Mecha"], "summary": "机器人的故事，学校的生活"}, {"names", "tags"}),
-        ({"name": "作品一", "summary": "机器人"}, set()),  # what is not given is not foreign
+        ({"name": "作品一", "tags_name": ["标签1"], "summary": "机器人的故事，学校的生活，音乐和乐队"}, set()),
+        ({"name": "Robots", "tags_name": ["标签1"], "summary": "机器人的故事，学校的生活，音乐和乐队"}, {"names"}),
+        ({"name": "作品一", "tags_name": ["Mecha"], "summary": "机器人的故事，学校的生活，音乐和乐队"}, {"tags"}),
+        (
+            {"name": "Robots", "tags_name": ["Mecha"], "summary": "机器人的故事，学校的生活，音乐和乐队"},
+            {"names", "tags"},
+        ),
+        (
+            {"name": "作品一", "summary": "机器人的故事，学校的生活，音乐和乐队"},
+            set(),
+        ),  # what is not given is not foreign
     ],
 )
 def test_a_block_that_sees_nothing_is_left_out(run: FinishedRun, fields: dict[str, Any], blind: set[str]) -> None:
@@ -58,7 +64,7 @@ def test_a_title_that_no_block_sees_is_placed_by_what_letters_it_shares(run: Fin
 
 
 def test_it_is_placed_by_the_others_alone(run: FinishedRun) -> None:
-    fields = {"name": "Robots", "tags_name": ["Mecha"], "summary": "机器人的故事"}
+    fields = {"name": "Robots", "tags_name": ["Mecha"], "summary": "机器人的故事，学校的生活，音乐和乐队"}
     vector, text = place_title(run, read_title(fields))
     first, known = run.text_vectors.blocks["encoder"], run.text[run.dataset.n_users :]
     assert not text[first:].any()
@@ -67,6 +73,6 @@ def test_it_is_placed_by_the_others_alone(run: FinishedRun) -> None:
 
 
 def test_scripts_are_looked_at_once(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    sees(run, {"summary": "机器人"})
+    sees(run, {"summary": "机器人的故事，学校的生活，音乐和乐队"})
     monkeypatch.setattr(cold_items, "script_of", lambda text: pytest.fail("looked at again"))
-    sees(run, {"summary": "机器人"})
+    sees(run, {"summary": "机器人的故事，学校的生活，音乐和乐队"})

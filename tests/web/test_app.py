@@ -84,7 +84,7 @@ def test_the_run_is_described(client: TestClient, run: FinishedRun) -> None:
     assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
     assert info["n_collected"] == run.dataset.seen.nnz
     assert info["years"] == [1991, 1990 + N_ITEMS - 1]
-    can = dict.fromkeys(("new_titles", "text", "years", "upload"), True)
+    can = dict.fromkeys(("new_titles", "text", "wish", "years", "upload"), True)
     assert info["can"] == {**can, "users": False, "rates": False, "taste": False}
     counts = {tag["name"]: tag["n_titles"] for tag in info["tags"]}
     assert max(counts.values()) == counts[HOSTILE[:4]] == N_ITEMS

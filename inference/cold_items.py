@@ -15,6 +15,7 @@ from inference.finished_run import FinishedRun
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
+from text.languages import without_language
 from text.scripts import is_foreign, script_of
 from training.placed_by_text import score_spreads, text_regression
 
@@ -110,13 +111,17 @@ def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Ten
 def read_by_blocks(run: FinishedRun, encoders: dict[str, Encode], title: Title) -> tuple[np.ndarray, np.ndarray]:
     """Read a title by the encoders of a run: its text as the model fuses it (1, L), and the columns that see it (L,).
 
-    What a block that sees nothing makes of it is 0.
+    What a block that sees nothing makes of it is 0. A transformer's vector of a title in a language that the catalogue
+    lacks is moved to where it would be in the catalogue's own.
 
     Raises:
         ValueError: no encoder knows anything in it.
     """
     sources = sources_of_title(title)
     raw = {block: encode([sources[block]]) for block, encode in encoders.items()}
+    if run.config["model_name"] != "lsa":
+        scripts, text = _scripts(run)["lsa"], sources["encoder"]
+        raw["encoder"] = without_language(encoders["encoder"], [text], raw["encoder"], scripts)
     sees = seeing_blocks(run, raw, sources)
     columns = np.concatenate([np.full(part.shape[1], sees[block]) for block, part in raw.items()])
     text = fused_titles(np.concatenate([*raw.values()], axis=1), run.text_vectors, run.config)

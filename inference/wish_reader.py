@@ -15,6 +15,8 @@ from inference.name_forms import PHRASES, UNSPACED, folded, words_of
 from inference.wish_words import Words
 from llm_embedding import BLOCK_DIMS
 from text.encoders import NO_TEXT, Encode, tag_encoder
+from text.languages import without_language
+from text.scripts import script_of
 
 # what each way of comparing counts, in spreads over the titles; chosen on valid by studies/wishes.py
 WEIGHTS = {"meaning": 1.0, "words": 1.0, "tags": 0.5}
@@ -79,11 +81,22 @@ def make_reader(
     """
     if not any(dataset.item_texts):
         raise ValueError(NO_TEXT)
-    spaces = [] if encode is None else [Space("meaning", vectors, encode)]
+    spaces = [] if encode is None else [Space("meaning", vectors, in_their_language(encode, dataset.item_texts))]
     spaces.append(word_space(with_comments(dataset)))
     if len({*dataset.item_tags}) > 1:
         spaces.append(tag_space(dataset.item_tags))
     return Reader(spaces, note)
+
+
+def in_their_language(encode: Encode, texts: list[str]) -> Encode:
+    """Return an encoder whose queries in a language that these texts lack are moved to what says the same in theirs."""
+    scripts = [*map(script_of, texts)]
+
+    def moved(asked: list[str], as_query: bool = False) -> np.ndarray:
+        found = encode(asked, as_query=as_query)
+        return without_language(encode, asked, found, scripts, as_query) if as_query else found
+
+    return moved
 
 
 def with_comments(dataset: Dataset) -> list[str]:

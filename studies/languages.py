@@ -6,8 +6,9 @@
 The first draws N titles in one language of DATA/anime_zh.tsv, whose column language says which, and writes a data
 folder of them; described.tsv in it has 200 of them as anime.tsv describes them. RUN is the saved_dir of a finished run
 of main.py on such a folder. Each of the 200 is placed as recommend.py --new_item would, and the title it is is looked
-for: by the cosine of the encoder's whitened vectors; of all blocks; of the final vectors, with all blocks; and of the
-final vectors as --new_item makes them, without the blocks that see nothing of the other language.
+for: by the cosine of the encoder's whitened vectors, as they are and without what the language adds to them; of all
+blocks; of the final vectors, with all blocks; and as --new_item makes them, without what the language adds and without
+the blocks that see nothing of it.
 """
 
 import argparse
@@ -60,10 +61,11 @@ def measure(run: FinishedRun) -> Rows:
         placed[mine] = place_by_text(run, seen[mine], pattern)[:, :dim]
     return {
         "encoder": figures(every[:, :first], known[:, :first], rows),
+        "encoder, without the language": figures(seen[:, :first], known[:, :first], rows),
         "all blocks": figures(every, known, rows),
-        "blocks that see it": figures(seen, known, rows),
+        "blocks that see it, without the language": figures(seen, known, rows),
         "final vectors, all blocks": figures(place_by_text(run, every, all_columns)[:, :dim], final, rows),
-        "final vectors, blocks that see it": figures(placed, final, rows),
+        "final vectors, as --new_item": figures(placed, final, rows),
     }
 
 

@@ -22,6 +22,7 @@ from training.placed_by_text import score_spreads, text_regression
 FIELDS = ("name", "tags_name", "summary")
 # titles that are encoded again to see that an encoder still does what it did, and the least cosine of the two vectors
 SAMPLE, AGREEMENT = 8, 0.99
+NEAR = 0.02  # cosine by which a title counts 1/e of one that is nearer, for titles in another language
 
 
 class Title(NamedTuple):
@@ -104,18 +105,24 @@ def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Ten
             no longer gives the titles their vectors, or knows nothing in the title.
     """
     check_places_by_text(run)
-    text, sees = read_by_blocks(run, encoders_of(run), title)
+    raw, sees = read_by_blocks(run, encoders_of(run), title)
+    if in_another_language(run, title):
+        near = place_near(run, raw)
+        return torch.from_numpy(near[0]), torch.from_numpy((fused_titles(raw, run.text_vectors, run.config) * sees)[0])
+    text = fused_titles(raw, run.text_vectors, run.config) * sees
+    if not text.any():
+        raise ValueError(
+            "the encoder knows nothing in the text of this title; give more of its name, tags or summary, in a "
+            "language of the other titles"
+        )
     return torch.from_numpy(place_by_text(run, text, sees)[0]), torch.from_numpy(text[0])
 
 
 def read_by_blocks(run: FinishedRun, encoders: dict[str, Encode], title: Title) -> tuple[np.ndarray, np.ndarray]:
-    """Read a title by the encoders of a run: its text as the model fuses it (1, L), and the columns that see it (L,).
+    """Read a title by the encoders of a run: its row (1, L) as in TextVectors.items, and the columns that see it (L,).
 
-    What a block that sees nothing makes of it is 0. A transformer's vector of a title in a language that the catalogue
-    lacks is moved to where it would be in the catalogue's own.
-
-    Raises:
-        ValueError: no encoder knows anything in it.
+    A transformer's vector of a title in a language that the catalogue lacks is moved to where it would be in the
+    catalogue's own.
     """
     sources = sources_of_title(title)
     raw = {block: encode([sources[block]]) for block, encode in encoders.items()}
@@ -124,20 +131,15 @@ def read_by_blocks(run: FinishedRun, encoders: dict[str, Encode], title: Title) 
         raw["encoder"] = without_language(encoders["encoder"], [text], raw["encoder"], scripts)
     sees = seeing_blocks(run, raw, sources)
     columns = np.concatenate([np.full(part.shape[1], sees[block]) for block, part in raw.items()])
-    text = fused_titles(np.concatenate([*raw.values()], axis=1), run.text_vectors, run.config)
-    if not (text * columns).any():
-        raise ValueError(
-            "the encoder knows nothing in the text of this title; give more of its name, tags or summary, in a "
-            "language of the other titles"
-        )
-    return text * columns, columns
+    return np.concatenate([*raw.values()], axis=1), columns
 
 
 def seeing_blocks(run: FinishedRun, raw: dict[str, np.ndarray], sources: dict[str, str]) -> dict[str, bool]:
     """Say which blocks know anything of what they read of a title; those for which it has nothing count as if.
 
     One that knows none of its words has a row of zeros. Those that count letters (lsa, names) find some in any text of
-    any language, and know nothing of a script that hardly any title is written in.
+    any language, and know nothing of a script that hardly any title is written in. Of a title whose text is in such a
+    script a transformer alone knows: what letters, names and tags it shares with others is chance.
 
     Args:
         run: as from load_finished.
@@ -145,11 +147,44 @@ def seeing_blocks(run: FinishedRun, raw: dict[str, np.ndarray], sources: dict[st
         sources: block -> what it reads of the title.
     """
     scripts = _scripts(run)
+    if run.config["model_name"] != "lsa" and is_foreign(sources["encoder"], scripts["lsa"]):
+        return {block: block == "encoder" for block in raw}
     sees = {
         block: not sources[block] or bool(row.any()) and not is_foreign(sources[block], scripts.get(block, []))
         for block, row in raw.items()
     }
     return sees if any(sees[block] and sources[block] for block in sees) else dict.fromkeys(sees, True)
+
+
+def in_another_language(run: FinishedRun, title: Title) -> bool:
+    """Whether a title's text is in a script that the catalogue lacks, and an encoder is there that may know it."""
+    return run.config["model_name"] != "lsa" and is_foreign(title_text(*title), _scripts(run)["lsa"])
+
+
+def place_near(run: FinishedRun, raw: np.ndarray) -> np.ndarray:
+    """Return the final vectors (n, width) of titles in another language: those of the titles most like them.
+
+    A regression from whitened vectors, as place_by_text has, is sure of directions that do not survive a translation.
+
+    Args:
+        run: as from load_finished.
+        raw: (n, L) as from read_by_blocks; the encoder's columns count.
+    """
+    width, warm = run.text_vectors.blocks["encoder"], run.dataset.warm_items
+    known = run.text_vectors.items[:, :width]
+    mean = known[known.any(axis=1)].mean(axis=0)
+    asked, titles = (_unit(part - mean) for part in (raw[:, :width], known[warm]))
+    cosines = np.where(known[warm].any(axis=1), asked @ titles.T, -np.inf)  # (n, n_warm)
+    weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / NEAR)
+    vectors = (weights / weights.sum(axis=1, keepdims=True)) @ run.item_emb[torch.from_numpy(warm)].numpy()
+    decided = run.checkpoint["decided"]
+    if run.layout.has_bias and "cold_offset" in decided:
+        vectors[:, run.layout.dim] -= decided["cold_offset"]["offset"]
+    return vectors.astype(np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 @lru_cache(maxsize=2)

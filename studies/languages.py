@@ -8,7 +8,7 @@ folder of them; described.tsv in it has 200 of them as anime.tsv describes them.
 of main.py on such a folder. Each of the 200 is placed as recommend.py --new_item would, and the title it is is looked
 for: by the cosine of the encoder's whitened vectors, as they are and without what the language adds to them; of all
 blocks; of the final vectors, with all blocks; and as --new_item makes them, without what the language adds and without
-the blocks that see nothing of it.
+the blocks that see nothing of it, near the titles most like it.
 """
 
 import argparse
@@ -23,7 +23,15 @@ import numpy as np
 from dataset.tags import parse_tags
 from evaluation.significance import spread
 from evaluation.tables import markdown, mean_and_sd
-from inference.cold_items import Title, encoders_of, place_by_text, read_by_blocks, sources_of_title
+from inference.cold_items import (
+    Title,
+    encoders_of,
+    in_another_language,
+    place_by_text,
+    place_near,
+    read_by_blocks,
+    sources_of_title,
+)
 from inference.finished_run import FinishedRun
 from llm_embedding import fused_titles
 from runtime.cli import Flags, run_script, whole_number
@@ -49,9 +57,12 @@ def measure(run: FinishedRun) -> Rows:
     rows = np.array([run.item_rows[raw] for raw in table["subject_id"]])
     titles = [Title(one.name, parse_tags(one.tags_name), one.summary) for one in table.itertuples(index=False)]
     encoders = encoders_of(run)
-    texts, sees = (np.stack(part) for part in zip(*(read_by_blocks(run, encoders, one) for one in titles), strict=True))
-    every = np.concatenate([whole(run, encoders, one) for one in titles])
-    known, seen = run.text[run.dataset.n_users :], texts[:, 0]
+    rows_read, sees = zip(*(read_by_blocks(run, encoders, one) for one in titles), strict=True)
+    sees = np.stack(sees)
+    seen = fused_titles(np.concatenate(rows_read), run.text_vectors, run.config) * sees
+    every = fused_titles(np.concatenate([by_all(encoders, one) for one in titles]), run.text_vectors, run.config)
+    known = run.text[run.dataset.n_users :]
+    strange = np.array([in_another_language(run, one) for one in titles])
     dim, first = run.layout.dim, run.text_vectors.blocks["encoder"]
     final = run.item_emb[:, :dim].numpy()
     all_columns = np.ones(known.shape[1], bool)
@@ -59,21 +70,26 @@ def measure(run: FinishedRun) -> Rows:
     for pattern in np.unique(sees, axis=0):
         mine = (sees == pattern).all(axis=1)
         placed[mine] = place_by_text(run, seen[mine], pattern)[:, :dim]
+    near = place_near(run, np.concatenate(rows_read))[:, :dim]
     return {
         "encoder": figures(every[:, :first], known[:, :first], rows),
         "encoder, without the language": figures(seen[:, :first], known[:, :first], rows),
         "all blocks": figures(every, known, rows),
         "blocks that see it, without the language": figures(seen, known, rows),
         "final vectors, all blocks": figures(place_by_text(run, every, all_columns)[:, :dim], final, rows),
-        "final vectors, as --new_item": figures(placed, final, rows),
+        "final vectors, blocks that see it": figures(placed, final, rows),
+        "final vectors, as --new_item": figures(np.where(strange[:, None], near, placed), final, rows),
+        **{
+            f"the same, {name}": figures(near[half::2], final, rows[half::2])
+            for half, name in enumerate(("half that chose NEAR", "other half"))
+        },
     }
 
 
-def whole(run: FinishedRun, encoders: dict[str, Encode], title: Title) -> np.ndarray:
+def by_all(encoders: dict[str, Encode], title: Title) -> np.ndarray:
     """Read a title by all blocks, whatever they see of it: (1, L)."""
     sources = sources_of_title(title)
-    raw = [encode([sources[block]]) for block, encode in encoders.items()]
-    return fused_titles(np.concatenate(raw, axis=1), run.text_vectors, run.config)
+    return np.concatenate([encode([sources[block]]) for block, encode in encoders.items()], axis=1)
 
 
 def figures(vectors: np.ndarray, titles: np.ndarray, rows: np.ndarray) -> dict[str, float]:

@@ -343,6 +343,7 @@ function showTexts() {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
   for (const node of document.querySelectorAll("[data-label]")) node.ariaLabel = t(node.dataset.label);
+  $("wish").placeholder = t("wishHint");
   $("languages").replaceChildren(...Object.entries(LANGUAGES).map(([key, name]) =>
     button(name, () => speak(key), { ariaPressed: String(key === language), lang: key })));
   $("about").textContent = run && t("about", { titles: numbers(run.n_titles), users: numbers(run.n_users),

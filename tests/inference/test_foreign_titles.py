@@ -8,7 +8,7 @@ import pytest
 import main
 from config import get_config
 from inference import cold_items
-from inference.cold_items import encoders_of, place_title, read_by_blocks, read_title
+from inference.cold_items import encoders_of, place_near, place_title, read_by_blocks, read_title
 from inference.finished_run import FinishedRun, load_finished
 from tests.helpers.data import write_data, write_tsv
 from training.placed_by_text import text_regression
@@ -76,3 +76,36 @@ def test_scripts_are_looked_at_once(run: FinishedRun, monkeypatch: pytest.Monkey
     sees(run, {"summary": "机器人的故事，学校的生活，音乐和乐队"})
     monkeypatch.setattr(cold_items, "script_of", lambda text: pytest.fail("looked at again"))
     sees(run, {"summary": "机器人的故事，学校的生活，音乐和乐队"})
+
+
+# --- with a transformer ---
+
+
+def test_a_title_in_another_language_stands_where_what_is_like_it_stands(
+    run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, item = run.text_vectors.items[[5]], run.item_emb[5].numpy().copy()
+    lowered = run.checkpoint["decided"].get("cold_offset", {"offset": 0.0})["offset"]
+    item[run.layout.dim] -= lowered
+    monkeypatch.setattr(cold_items, "NEAR", 1e-5)
+    np.testing.assert_allclose(place_near(run, raw)[0], item, atol=1e-3)
+    monkeypatch.setattr(cold_items, "NEAR", 1e5)
+    everywhere = run.item_emb[run.dataset.warm_items].mean(dim=0).numpy()
+    everywhere[run.layout.dim] -= lowered
+    np.testing.assert_allclose(place_near(run, raw)[0], everywhere, atol=1e-3)
+
+
+def test_a_transformer_alone_places_it(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, blocks = run.text_vectors.blocks["encoder"], encoders_of(run)
+    blocks["encoder"] = lambda texts, as_query=False: run.text_vectors.items[[5] * len(texts), :first]
+    monkeypatch.setattr(cold_items, "encoders_of", lambda run: blocks)
+    english = read_title({"name": "作品一", "tags_name": ["标签1"], "summary": "Robots go to school and start a band."})
+    assert not cold_items.in_another_language(run, english)  # lsa knows no other language
+    monkeypatch.setitem(run.config, "model_name", "acme/tiny")
+    cold_items._scripts.cache_clear()
+    vector, text = place_title(run, english)
+    np.testing.assert_allclose(vector, place_near(run, run.text_vectors.items[[5]])[0], atol=1e-6)
+    assert not text[first:].any()
+    chinese = read_title({"summary": "机器人的故事，学校的生活"})
+    assert place_title(run, chinese)[1][first:].any() or not cold_items.in_another_language(run, chinese)
+    cold_items._scripts.cache_clear()

@@ -189,6 +189,7 @@ def test_parts_sum_to_scores_and_the_nearest_sentence_is_named(run: FinishedRun)
     titles = list_for_wish(run, wish, 0.5, user.users[0], 8, has_of(who), Rules(), None, composition)
     for title in titles:
         assert sum(title["parts"].values()) == pytest.approx(title["score"], abs=1e-3)
+        assert "niche" not in title["parts"]  # which takes what the others leave
         assert title["parts"]["words"] == pytest.approx(0.5 * wish.scores[run.item_rows[title["subject_id"]]], abs=1e-4)
     assert any(title["because"] for title in titles)
 

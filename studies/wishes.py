@@ -225,7 +225,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_argument("--encoders", default="lsa,words", metavar="NAMES", help="lsa, words, or models")
     flags.add_argument("--wishes", type=whole_number(1), default=1000, metavar="N", help="wishes of a part")
     asked = flags.parse_args(argv)
-    if (asked.run == "cut") != bool(asked.data and asked.out):
+    if not (asked.run == "cut") == bool(asked.data) == bool(asked.out):
         raise ValueError("cut takes a data folder and --out; a RUN takes neither")
     return asked
 

@@ -84,7 +84,7 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
         (rates, times),
         raw_user_ids=raw_user_ids,
         user_names=read_user_names(folder, raw_user_ids),
-        user_comments=_comments(comments, rates, user_ids, part),
+        user_comments=_comments(comments, rates, user_ids, item_ids, part),
         **_titles(folder, anime),
     )
 
@@ -209,12 +209,14 @@ def _years(cells: list[str]) -> list[int | None]:
     return [int(cell) if cell else None for cell in cells] if any(cells) else []
 
 
-def _comments(cells: pd.Series, rates: np.ndarray, user_ids: np.ndarray, part: np.ndarray) -> Comments:
+def _comments(
+    cells: pd.Series, rates: np.ndarray, user_ids: np.ndarray, item_ids: np.ndarray, part: np.ndarray
+) -> Comments:
     """Gather the comments of train rows; one given without a rate weighs as much as the mean rate.
 
     Args:
         cells: categorical, of the first rows; the others have none.
-        rates, user_ids, part: of all rows.
+        rates, user_ids, item_ids, part: of all rows.
     """
     in_train = part[: len(cells)] == PARTS.index("train")
     wrote = np.flatnonzero(in_train & (cells != "").to_numpy())
@@ -224,7 +226,8 @@ def _comments(cells: pd.Series, rates: np.ndarray, user_ids: np.ndarray, part: n
     neutral = given[given > 0].mean() if (given > 0).any() else 1.0
     given = rates[wrote].astype(np.float32)
     weights = np.where(given > 0, given, neutral).astype(np.float32)
-    return Comments(user_ids[wrote].astype(np.int64), cells.iloc[wrote].tolist(), weights)
+    of_users, of_items = (ids[wrote].astype(np.int64) for ids in (user_ids, item_ids))
+    return Comments(of_users, cells.iloc[wrote].tolist(), weights, of_items)
 
 
 def normalized_adjacency(train: sp.csr_matrix) -> torch.Tensor:

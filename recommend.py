@@ -4,6 +4,8 @@
     python recommend.py --user WHO       print the list of a user of the run
     python recommend.py --new_user TITLE,TITLE:RATE,...
                                          for someone who collected these
+    python recommend.py --wish "a slow, sad story about robots, no romance"
+                         like these words, perhaps beside --user or --new_user
 
 WHO and TITLE are ids, or names where only one fits; one that holds a comma
 stands in double quotes. RATE is as in the data: "Naruto:9,K-On!:3". A new
@@ -21,10 +23,12 @@ from runtime.cli import Flags, answer_early, share, whole_number
 
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year", "type", "season")
 PERSON = ("franchise", "go_on", "niche", "diversity", "min_collectors")
+LISTS = ("k", "out", "bom", "why", *PERSON, *FILTERS)  # of one list
 # what is asked -> what can stand beside it
 BESIDE = {
-    "user": ("k", "out", "bom", "why", "taste", *PERSON, *FILTERS),
-    "new_user": ("k", "out", "bom", "why", "taste", *PERSON, *FILTERS),
+    "user": (*LISTS, "taste", "wish", "wish_weight"),
+    "new_user": (*LISTS, "taste", "wish", "wish_weight"),
+    "wish": LISTS,
     "users": ("k", "out", "bom", "taste", *PERSON, *FILTERS),
     "similar": ("k", *FILTERS),
     "new_item": ("k", *FILTERS),
@@ -36,6 +40,7 @@ FLAGS = Flags(__doc__)
 one_of, beside = FLAGS.add_argument_group("what to do, one of"), FLAGS.add_argument_group("beside it")
 one_of.add_argument("--user", metavar="WHO", help="print the list of a user of the run")
 one_of.add_argument("--new_user", metavar="TITLES", help="... of someone who collected these, or a site's export")
+one_of.add_argument("--wish", metavar="WORDS", help="... of what is asked for in words; also beside one of these two")
 one_of.add_argument("--users", metavar="FILE", help="... of each user id in FILE, one a line; - is the input")
 one_of.add_argument("--similar", metavar="TITLE", help="print what is nearest, by who collects it and by text")
 one_of.add_argument("--new_item", metavar="FILE", help="print what a new title is like, and whom it suits")
@@ -46,6 +51,7 @@ beside.add_argument("--bom", action="store_true", help="begin a .csv or .tsv wit
 beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
 beside.add_argument("--taste", metavar="T", type=share, help="0: what they will watch .. 1: what they will rate highly")
 beside.add_argument("--franchise", choices=("first", "new", "all"), help="first: one a franchise, as for one person")
+beside.add_argument("--wish_weight", metavar="W", type=share, help="0: by taste alone .. 1: by the words alone")
 beside.add_argument("--continue", dest="go_on", action="store_true", help="only what goes on from titles they have")
 beside.add_argument("--niche", metavar="N", type=share, help="0: what everybody knows .. 1: hidden gems")
 beside.add_argument("--diversity", metavar="D", type=share, help="0: the best ones .. 1: the most unlike each other")
@@ -67,6 +73,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from config import get_config
@@ -77,24 +84,22 @@ from inference.cold_items import check_places_by_text, read_fields
 from inference.export import export
 from inference.finished_run import FinishedRun, load_finished
 from inference.lists import Titles, for_new_item, list_for_person, similar_titles
-from inference.lookup import Filters, allowed_items, rated_titles, title_row, user_row
+from inference.lookup import Filters, allowed_items, title_row, user_row
 from inference.name_forms import folded
-from inference.people import UNKNOWN, Person, are_disliked, by_rates, has_of, has_of_user, place, tells_nothing
-from inference.shaped_lists import Rules
+from inference.people import UNKNOWN, has_of, has_of_user, named_person, place, tells_nothing
+from inference.shaped_lists import Has, Rules
 from inference.taste import AS_MEASURED, FOR_PEOPLE, with_taste
 from inference.terminal import printed
 from inference.title_search import search, split_names
 from inference.top_k import check_format, each_list, write_lists
-from inference.user_list import read_user_list
+from inference.user_list import is_path, read_user_list
+from inference.wishes import WEIGHT, list_for_wish, wish_for
 from runtime import manifest
 from runtime.cli import run_script
 from runtime.encodings import unmarked_text_in
 
 log = logging.getLogger("aglrec")
 
-# how names of files begin or end, and those of titles do not
-PATHS = ("/", "./", "../", "~/", ".\\")
-EXPORTS = (".xml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".gz", ".zip", ".xz", ".bz2", ".zst")
 SIDES = {"collectors": "by who collects them", "text": "by their text"}
 
 
@@ -108,6 +113,8 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
     asked.what = what_is_asked([name for name, value in vars(asked).items() if value != FLAGS.get_default(name)])
     if asked.min_year and asked.max_year and asked.min_year > asked.max_year:
         raise ValueError(f"--min_year {asked.min_year} is after --max_year {asked.max_year}; exchange them")
+    if asked.wish_weight is not None and asked.wish is None:
+        raise ValueError("--wish_weight is for what --wish asks; add --wish WORDS")
     if asked.bom and asked.out is None:
         raise ValueError("--bom is for a file that --out names; add --out lists.csv")
     if asked.out is not None:
@@ -115,9 +122,8 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
         if asked.bom and not asked.out.lower().endswith((".csv", ".tsv")):
             raise ValueError(f"{asked.out!r} is no table for Excel; end --out in .csv or .tsv, or leave out --bom")
         if asked.why and not asked.out.lower().endswith((".json", ".jsonl")):
-            raise ValueError(
-                f"{asked.out!r} has no place for reasons; end --out in .json or .jsonl, or leave out --why"
-            )
+            where = "end --out in .json or .jsonl, or leave out --why"
+            raise ValueError(f"{asked.out!r} has no place for reasons; {where}")
     return asked, overrides if asked.k is None else {**overrides, "recommend_k": asked.k}
 
 
@@ -127,14 +133,14 @@ def what_is_asked(given: list[str]) -> str:
     Raises:
         ValueError: they ask for two things, or one of them does not go with what is asked.
     """
-    asked = [name for name in given if name in BESIDE and name != "out"]
+    asked = [name for name in given if name in BESIDE and name not in ("out", "wish")]
     if len(asked) > 1:
         raise ValueError(f"--{asked[0]} and --{asked[1]} ask for two things; give one of them")
-    what = asked[0] if asked else "out" if "out" in given else "everybody"
+    what = asked[0] if asked else next((name for name in ("wish", "out") if name in given), "everybody")
     for name in given:
         if name not in (what, *BESIDE[what]):
             others = ", ".join(f"--{key}" for key, beside in BESIDE.items() if name in beside and key != "everybody")
-            wrong = f"does not go with --{what}" if asked else "alone does not say for whom"
+            wrong = f"does not go with --{what}" if asked or what == "wish" else "alone does not say for whom"
             raise ValueError(f"--{name} {wrong}; it goes with {others}")
     return what
 
@@ -177,9 +183,7 @@ def for_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
     user = user_row(run, asked.user)
     raw, name, vector = run.dataset.raw_user_ids[user], run.dataset.user_names[user], run.user_emb[user]
     composition = explanations.of_user(explanations.sources_of(run), user, vector) if asked.why else None
-    rules = rules_of(asked, "first")
-    titles = list_for_person(run, vector, k, has_of_user(run, user), rules, candidates(run, asked), composition)
-    show_or_write(asked, f"for {name} ({raw}):", raw, titles)
+    list_for_one(run, asked, k, f"for {name} ({raw})", raw, vector, has_of_user(run, user), composition)
 
 
 def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
@@ -201,40 +205,36 @@ def for_new_user(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
         raise ValueError(f"{UNKNOWN}; name at least one more")
     user = place(run, who)
     composition = explanations.of_new_user(user, run.item_emb, run.layout) if asked.why else None
-    rules = rules_of(asked, "first")
-    titles = list_for_person(run, user.users[0], k, has_of(who), rules, candidates(run, asked), composition)
-    show_or_write(asked, heading, "new user", titles)
+    list_for_one(run, asked, k, heading.rstrip(":"), "new user", user.users[0], has_of(who), composition)
 
 
-def is_path(text: str) -> bool:
-    """Say whether a text looks like the name of a file or is that of a folder, more than like titles."""
-    return text.lower().endswith(EXPORTS) or text.startswith(PATHS) or (text != "" and Path(text).is_dir())
+def for_wish(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
+    """List what is asked for in words, whoever asks."""
+    composition = explanations.NOBODY if asked.why else None
+    list_for_one(run, asked, k, "for anybody", "wish", None, Has(), composition)
 
 
-def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
-    """Read the titles that someone collected, with their rates, and say for whom the list is.
-
-    Raises:
-        ValueError: no name fits exactly one title, or all of the titles are disliked.
-    """
-    rated, refused = rated_titles(run, text)
-    if not rated:
-        raise ValueError("; ".join(refused))
-    for sentence in refused:
-        log.warning(f"left out: {sentence}")
-    who = by_rates(run, rated)
-    if any(rated.values()) and not run.uses_rates:
-        log.warning(
-            f"this run was trained without rates (--rating_weight): a rate below {run.config['min_rate']:g} leaves its "
-            "title out, and any other changes nothing"
-        )
-    if are_disliked(who.scores):
-        raise ValueError(f"all titles of {text!r} are disliked; name at least one that is not")
-    names = [
-        run.dataset.item_names[item] + f" ({rate:g})" * bool(rate) + " (left out)" * (item in who.left_out)
-        for item, rate in rated.items()
-    ]
-    return who, f"for someone who collected {', '.join(names)}:"
+def list_for_one(
+    run: FinishedRun,
+    asked: argparse.Namespace,
+    k: int,
+    heading: str,
+    whose: str,
+    user: torch.Tensor | None,
+    has: Has,
+    composition: explanations.Composition | None,
+) -> None:
+    """List for one person's vector, for the words that are asked with, or for both."""
+    rules, among = rules_of(asked, "first"), candidates(run, asked)
+    if asked.wish is None:
+        titles = list_for_person(run, user, k, has, rules, among, composition)
+    else:
+        wish, weight = wish_for(run, asked.wish), WEIGHT if asked.wish_weight is None else asked.wish_weight
+        if wish.reader.note:
+            log.warning(wish.reader.note)
+        titles = list_for_wish(run, wish, weight, user, k, has, rules, among, composition)
+        heading += f", who ask{'s' * (user is not None)} for {wish.heading}"
+    show_or_write(asked, f"{heading}:", whose, titles)
 
 
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: Titles) -> None:
@@ -306,6 +306,7 @@ def like_new_item(run: FinishedRun, asked: argparse.Namespace, k: int) -> None:
 ANSWERS = {
     "user": for_user,
     "new_user": for_new_user,
+    "wish": for_wish,
     "users": for_users,
     "similar": like_title,
     "new_item": like_new_item,

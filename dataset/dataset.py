@@ -17,11 +17,12 @@ from dataset.splits import PARTS
 
 
 class Comments(NamedTuple):
-    """What users wrote in their train rows: three aligned sequences, one entry a comment."""
+    """What users wrote in their train rows: aligned sequences, one entry a comment."""
 
     user_ids: np.ndarray  # (C,) user rows
     texts: list[str]
     weights: np.ndarray  # (C,) float32, the rate given along with the comment
+    item_ids: np.ndarray | None = None  # (C,) rows of the titles it is about; None where it is not known
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Titles in no data, placed by their text just as the run placed its cold items."""
 
 import csv
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,14 @@ from inference.finished_run import FinishedRun
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
+from text.languages import without_language
+from text.scripts import is_foreign, script_of
 from training.placed_by_text import score_spreads, text_regression
 
 FIELDS = ("name", "tags_name", "summary")
 # titles that are encoded again to see that an encoder still does what it did, and the least cosine of the two vectors
 SAMPLE, AGREEMENT = 8, 0.99
+NEAR = 0.02  # cosine by which a title counts 1/e of one that is nearer, for titles in another language
 
 
 class Title(NamedTuple):
@@ -92,40 +96,123 @@ def check_places_by_text(run: FinishedRun) -> None:
 def place_title(run: FinishedRun, title: Title) -> tuple[torch.Tensor, torch.Tensor]:
     """Place a title: its final vector (width,), and its text as the model fuses it (L,).
 
-    All that placed the run's own cold items is fitted again, to the run's own titles alone, which takes seconds.
+    All that placed the run's own cold items is fitted again, to the run's own titles alone, which takes seconds. Blocks
+    that see nothing of the title have no part in this, see seeing_blocks: they would draw it to the mean of all titles,
+    or to those of its script.
 
     Raises:
         OSError, ValueError: the run uses no text of titles, or its texts have changed, or an encoder cannot be had, or
             no longer gives the titles their vectors, or knows nothing in the title.
     """
     check_places_by_text(run)
-    sources = _sources(title)
-    raw = np.concatenate([encode([sources[block]]) for block, encode in encoders_of(run).items()], axis=1)
-    text, known = (
-        fused_titles(raw, run.text_vectors, run.config),
-        run.text[run.dataset.n_users :],
-    )  # (1, L), (n_items, L)
+    raw, sees = read_by_blocks(run, encoders_of(run), title)
+    if in_another_language(run, title):
+        near = place_near(run, raw)
+        return torch.from_numpy(near[0]), torch.from_numpy((fused_titles(raw, run.text_vectors, run.config) * sees)[0])
+    text = fused_titles(raw, run.text_vectors, run.config) * sees
     if not text.any():
         raise ValueError(
             "the encoder knows nothing in the text of this title; give more of its name, tags or summary, in a "
             "language of the other titles"
         )
-    columns = [_trained(run, known, text)]
+    return torch.from_numpy(place_by_text(run, text, sees)[0]), torch.from_numpy(text[0])
+
+
+def read_by_blocks(run: FinishedRun, encoders: dict[str, Encode], title: Title) -> tuple[np.ndarray, np.ndarray]:
+    """Read a title by the encoders of a run: its row (1, L) as in TextVectors.items, and the columns that see it (L,).
+
+    A transformer's vector of a title in a language that the catalogue lacks is moved to where it would be in the
+    catalogue's own.
+    """
+    sources = sources_of_title(title)
+    raw = {block: encode([sources[block]]) for block, encode in encoders.items()}
+    if run.config["model_name"] != "lsa":
+        scripts, text = _scripts(run)["lsa"], sources["encoder"]
+        raw["encoder"] = without_language(encoders["encoder"], [text], raw["encoder"], scripts)
+    sees = seeing_blocks(run, raw, sources)
+    columns = np.concatenate([np.full(part.shape[1], sees[block]) for block, part in raw.items()])
+    return np.concatenate([*raw.values()], axis=1), columns
+
+
+def seeing_blocks(run: FinishedRun, raw: dict[str, np.ndarray], sources: dict[str, str]) -> dict[str, bool]:
+    """Say which blocks know anything of what they read of a title; those for which it has nothing count as if.
+
+    One that knows none of its words has a row of zeros. Those that count letters (lsa, names) find some in any text of
+    any language, and know nothing of a script that hardly any title is written in. Of a title whose text is in such a
+    script a transformer alone knows: what letters, names and tags it shares with others is chance.
+
+    Args:
+        run: as from load_finished.
+        raw: block -> (1, L) what its encoder makes of the title.
+        sources: block -> what it reads of the title.
+    """
+    scripts = _scripts(run)
+    if run.config["model_name"] != "lsa" and is_foreign(sources["encoder"], scripts["lsa"]):
+        return {block: block == "encoder" for block in raw}
+    sees = {
+        block: not sources[block] or bool(row.any()) and not is_foreign(sources[block], scripts.get(block, []))
+        for block, row in raw.items()
+    }
+    return sees if any(sees[block] and sources[block] for block in sees) else dict.fromkeys(sees, True)
+
+
+def in_another_language(run: FinishedRun, title: Title) -> bool:
+    """Whether a title's text is in a script that the catalogue lacks, and an encoder is there that may know it."""
+    return run.config["model_name"] != "lsa" and is_foreign(title_text(*title), _scripts(run)["lsa"])
+
+
+def place_near(run: FinishedRun, raw: np.ndarray) -> np.ndarray:
+    """Return the final vectors (n, width) of titles in another language: those of the titles most like them.
+
+    A regression from whitened vectors, as place_by_text has, is sure of directions that do not survive a translation.
+
+    Args:
+        run: as from load_finished.
+        raw: (n, L) as from read_by_blocks; the encoder's columns count.
+    """
+    width, warm = run.text_vectors.blocks["encoder"], run.dataset.warm_items
+    known = run.text_vectors.items[:, :width]
+    mean = known[known.any(axis=1)].mean(axis=0)
+    asked, titles = (_unit(part - mean) for part in (raw[:, :width], known[warm]))
+    cosines = np.where(known[warm].any(axis=1), asked @ titles.T, -np.inf)  # (n, n_warm)
+    weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / NEAR)
+    vectors = (weights / weights.sum(axis=1, keepdims=True)) @ run.item_emb[torch.from_numpy(warm)].numpy()
+    decided = run.checkpoint["decided"]
+    if run.layout.has_bias and "cold_offset" in decided:
+        vectors[:, run.layout.dim] -= decided["cold_offset"]["offset"]
+    return vectors.astype(np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+@lru_cache(maxsize=2)
+def _scripts(run: FinishedRun) -> dict[str, list[str]]:
+    """Return the script of what each block that counts letters reads of each title."""
+    texts, names = ([*map(script_of, found)] for found in (run.dataset.item_texts, run.dataset.item_names))
+    return {"lsa": texts, "names": names} | ({"encoder": texts} if run.config["model_name"] == "lsa" else {})
+
+
+def place_by_text(run: FinishedRun, text: np.ndarray, sees: np.ndarray) -> np.ndarray:
+    """Return the final vectors (n, width) of titles without edges, by their text (n, L) and the columns that see it."""
+    known = run.text[run.dataset.n_users :]  # (n_items, L)
+    columns = [_trained(run, known, text, sees)]
     if run.layout.has_bias:
-        columns.append(_bias(run, known, text))
+        columns.append(_bias(run, known[:, sees], text[:, sees]))
     if run.layout.linear:
-        columns.append(_linear(run, known, text))
-    vector = np.concatenate(columns, axis=1)[0].astype(np.float32)
+        columns.append(_linear(run, known[:, sees], text[:, sees]))
+    vectors = np.concatenate(columns, axis=1).astype(np.float32)
     # a last column of popularity, which ranks for users of whom nothing is known: nobody has collected the title
-    vector = np.pad(vector, (0, run.item_emb.shape[1] - len(vector)))
-    return torch.from_numpy(vector), torch.from_numpy(text[0])
+    return np.pad(vectors, ((0, 0), (0, run.item_emb.shape[1] - vectors.shape[1])))
 
 
-def _trained(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray:
+def _trained(run: FinishedRun, known: np.ndarray, text: np.ndarray, sees: np.ndarray) -> np.ndarray:
     """Return the trained columns of titles without edges, (n, D); see model.LightGCN and after_training.calibrate."""
     state = run.checkpoint["state_dict"]
     if "cold_vectors" in state:
-        return text_regression(known, run.dataset.warm_items, run.item_emb[:, : run.layout.dim].numpy())(text)
+        vectors = run.item_emb[:, : run.layout.dim].numpy()
+        return text_regression(known[:, sees], run.dataset.warm_items, vectors)(text[:, sees])
     fused = torch.from_numpy(text) @ state["text_weight"]  # (n, L) @ (L, D)
     if run.config["fusion_mode"] == "concat":
         fused = fused + state["bias"]
@@ -152,10 +239,11 @@ def _linear(run: FinishedRun, known: np.ndarray, text: np.ndarray) -> np.ndarray
     return text_regression(known, run.dataset.warm_items, outputs)(text) / length
 
 
-def encoders_of(run: FinishedRun) -> dict[str, Encode]:
+def encoders_of(run: FinishedRun, further: bool = True) -> dict[str, Encode]:
     """Open the encoder of every block, which is made sure to be that of training.
 
-    Those that were fitted to the titles' own words are fitted again. "encoder" is the one that knows queries as such.
+    Those that were fitted to the titles' own words are fitted again. "encoder" is the one that knows queries as such;
+    without further blocks it is the only one.
 
     Raises:
         OSError, ValueError: the encoder cannot be had, this call does not name it, or it gives other vectors by now.
@@ -163,9 +251,10 @@ def encoders_of(run: FinishedRun) -> dict[str, Encode]:
     dataset, config, vectors = run.dataset, run.config, run.text_vectors
     run.check_names_encoder()
     used, encode = open_encoder({**config, "encoder_fallback": "none"}, run.device, dataset.item_texts)
+    others = further_blocks(dataset, config, used) if further else []
     blocks = {
         "encoder": (encode, dataset.item_texts),
-        **{block.name: (block.open(), block.sources) for block in further_blocks(dataset, config, used)},
+        **{block.name: (block.open(), block.sources) for block in others},
     }
     end = 0
     for name, (encode, sources) in blocks.items():
@@ -181,7 +270,7 @@ def encoders_of(run: FinishedRun) -> dict[str, Encode]:
     return {name: encode for name, (encode, _) in blocks.items()}
 
 
-def _sources(title: Title) -> dict[str, str]:
+def sources_of_title(title: Title) -> dict[str, str]:
     """Return what each block reads of a title."""
     text = title_text(*title)
     return {"encoder": text, "lsa": text, "names": title.name, "tags": "\n".join(title.tags)}

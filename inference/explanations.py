@@ -52,6 +52,9 @@ class Composition(NamedTuple):
     scores: np.ndarray | None = None  # (n,) how much each was liked; None where rates decide nothing
 
 
+NOBODY = Composition(np.empty(0, int), [])
+
+
 class Reason(NamedTuple):
     """A score split up: the parts sum to it, and the titles to those parts that are by title."""
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_loader import Dataset
+from dataset.readers import title_text
 from inference.finished_run import FinishedRun
 from inference.name_forms import folded
 from inference.title_search import HOLDS, SAME, TAGGED, closest, exact, find, is_other_season, search, split_names
@@ -108,6 +109,12 @@ def _shown(dataset: Dataset, items: list[int]) -> str:
 
 def _nearest(hint: str, give: str) -> str:
     return f"the nearest are {hint}" if hint else f"nothing in it is near; give {give}"
+
+
+def summary_of(dataset: Dataset, item: int) -> str:
+    """Return the summary of a title; what comes before it in the title's text are name and tags."""
+    head = title_text(dataset.item_names[item], dataset.item_tags[item].splitlines(), "")
+    return dataset.item_texts[item].removeprefix(head).strip()
 
 
 # --- which titles a list may hold ---

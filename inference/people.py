@@ -3,6 +3,7 @@
 Scores are in the person's own spreads, as those of the run's users are; see dataset.ratings.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,10 @@ from dataset.ratings import DISLIKED, DROPPED, rating_scale
 from dataset.recency import ages
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn, place_users
+from inference.lookup import rated_titles
 from inference.shaped_lists import Has
+
+log = logging.getLogger("aglrec")
 
 # scores of who says no more than this: a little above Loved and Liked of dataset.ratings, and what dropping says
 LOVE, LIKE, DISLIKE = 1.0, 0.3, DROPPED
@@ -132,6 +136,32 @@ def by_rates(run: FinishedRun, rated: dict[int, float]) -> Person:
         rates = on_the_scale(run, rates, top_of(rates))
     is_negative = (rates != 0) & (rates < run.config["min_rate"])
     return person(run, [*rated], scores_of(run, rates), is_negative=is_negative)
+
+
+def named_person(run: FinishedRun, text: str) -> tuple[Person, str]:
+    """Read the titles that someone collected, with their rates, and say for whom the list is.
+
+    Raises:
+        ValueError: no name fits exactly one title, or all of the titles are disliked.
+    """
+    rated, refused = rated_titles(run, text)
+    if not rated:
+        raise ValueError("; ".join(refused))
+    for sentence in refused:
+        log.warning(f"left out: {sentence}")
+    who = by_rates(run, rated)
+    if any(rated.values()) and not run.uses_rates:
+        log.warning(
+            f"this run was trained without rates (--rating_weight): a rate below {run.config['min_rate']:g} leaves its "
+            "title out, and any other changes nothing"
+        )
+    if are_disliked(who.scores):
+        raise ValueError(f"all titles of {text!r} are disliked; name at least one that is not")
+    names = [
+        run.dataset.item_names[item] + f" ({rate:g})" * bool(rate) + " (left out)" * (item in who.left_out)
+        for item, rate in rated.items()
+    ]
+    return who, f"for someone who collected {', '.join(names)}:"
 
 
 def are_disliked(scores: Sequence[float]) -> bool:

@@ -68,7 +68,10 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
             if against:
                 because[-1] += ";"
                 because += ["in spite of", *_joined(against, ";")]
-            for words in (because, _joined(parts, " +")):
+            said = f"in it: {entry['says']}".split() if entry.get("says") else []
+            if said and not entry["because"]:
+                because = []
+            for words in filter(None, (said, because, _joined(parts, " +"))):
                 lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
     return "\n".join(lines if entries else [*lines, "  there is none"])
 

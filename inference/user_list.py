@@ -1,5 +1,6 @@
 """The list of someone who is not in a run, as exported from a site, its titles matched to the run's."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from dataset.times import parse_times
 from importers import read_export
 from inference.finished_run import FinishedRun
 from inference.people import Person, are_disliked, on_the_scale, person, scores_of, top_of
+from inference.probable import probable_titles
 from inference.title_names import BETWEEN
 from inference.title_search import SAME, exact, told_apart
 
@@ -19,6 +21,9 @@ OF_TEN, OF_FIVE = (
     ("bangumi", "mal", "anilist", "shikimori", "yamtrack"),
     ("movielens", "amazon"),
 )  # formats whose rates have a known maximum
+# how names of files begin or end, and those of titles do not
+PATHS = ("/", "./", "../", "~/", ".\\")
+EXPORTS = (".xml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".gz", ".zip", ".xz", ".bz2", ".zst")
 # formats -> the site whose numbers their titles go by
 SITES = {"mal": "myanimelist", "shikimori": "myanimelist", "anilist": "myanimelist", "bangumi": "bangumi"}
 
@@ -33,6 +38,7 @@ class Collected(NamedTuple):
     unknown: list[str]  # names of the others, or ids where there is no name
     tastes: dict[str, int]  # "liked", "neutral", "disliked", "unrated" -> how many of the titles that count
     notes: tuple[str, ...] = ()  # sentences on what is doubtful
+    probable: tuple[tuple[str, int], ...] = ()  # names of unknown ones, and the titles they probably are
 
 
 def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
@@ -63,6 +69,11 @@ def read_user_list(run: FinishedRun, path: Path) -> tuple[Collected, str]:
     if are_disliked(found.person.scores):
         raise ValueError(f"{summary}; a list needs at least one that counts and is not disliked")
     return found, summary
+
+
+def is_path(text: str) -> bool:
+    """Say whether a text looks like the name of a file or is that of a folder, more than like titles."""
+    return text.lower().endswith(EXPORTS) or text.startswith(PATHS) or (text != "" and Path(text).is_dir())
 
 
 def shown_unknown(unknown: list[str]) -> str:
@@ -106,7 +117,20 @@ def match_user_list(run: FinishedRun, rows: pd.DataFrame, format_name: str = "")
     times = {int(item): time for item, time in zip(counted["item"], counted["time"], strict=True) if not np.isnan(time)}
     unknown = [name or raw for name, raw in rows.loc[found < 0, ["name", "subject_id"]].itertuples(index=False)]
     n_known, n_by_name = int((found >= 0).sum()), int(by_name.sum())
-    return Collected(who, times, n_known, n_by_name, unknown, _tastes(counted), notes)
+    known = {*found.tolist()}
+    probable = tuple(pair for pair in probable_titles(run, rows["name"][found < 0]) if pair[1] not in known)
+    notes += (_probably(run, probable),) * bool(probable)
+    return Collected(who, times, n_known, n_by_name, unknown, _tastes(counted), notes, probable)
+
+
+def _probably(run: FinishedRun, probable: Sequence[tuple[str, int]]) -> str:
+    dataset = run.dataset
+    first = "; ".join(f"{name!r} {dataset.item_names[i]} ({dataset.raw_item_ids[i]})" for name, i in probable[:SHOWN])
+    more = f" and {len(probable) - SHOWN:,} more" if len(probable) > SHOWN else ""
+    return (
+        f"{len(probable):,} of the unknown ones are probably here under names in another language, and do not count: "
+        f"{first}{more}; name those that are right by their ids to count them"
+    )
 
 
 def _tastes(counted: pd.DataFrame) -> dict[str, int]:

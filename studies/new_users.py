@@ -98,6 +98,7 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
             np.searchsorted(kept, comments.user_ids[theirs]),
             [comments.texts[place] for place in np.flatnonzero(theirs)],
             comments.weights[theirs],
+            None if comments.item_ids is None else comments.item_ids[theirs],
         ),
     )
 

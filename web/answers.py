@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from dataset.franchises import franchises_of
-from dataset.readers import title_text
 from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
@@ -23,6 +22,7 @@ from inference.people import UNKNOWN, Person, are_disliked, has_of, has_of_user,
 from inference.shaped_lists import Has, Rules
 from inference.taste import AS_MEASURED, minds_taste, with_taste
 from inference.user_list import SHOWN, match_user_list
+from inference.wishes import Wish, list_for_wish, wish_for
 from web.schemas import ListRequest
 
 log = logging.getLogger("aglrec")
@@ -32,6 +32,7 @@ TASTE_STEP = 0.25
 AS_RANKED = Rules()
 N_TASTES = round(1 / TASTE_STEP) + 1
 SYNOPSIS = 600  # characters of it, at most, in an answer
+N_WISHES = 64  # whose scores of all titles are kept
 PEOPLE = 1024  # new users whose vectors are kept, and titles whose neighbours are: some kilobytes each
 
 
@@ -64,6 +65,7 @@ def described(run: FinishedRun) -> dict[str, Any]:
         "can": {
             "new_titles": len(run.cold_items) > 0,
             "text": run.item_text is not None,
+            "wish": any(dataset.item_texts),
             "years": bool(years),
             "rates": run.uses_rates,
             "taste": minds_taste(run),
@@ -95,10 +97,8 @@ def title(run: FinishedRun, item: int) -> dict[str, Any]:
 
 
 def synopsis(run: FinishedRun, item: int) -> str:
-    """Return how the summary of a title begins; what comes before it in the text of a title are name and tags."""
-    dataset = run.dataset
-    head = title_text(dataset.item_names[item], dataset.item_tags[item].splitlines(), "")
-    text = " ".join(dataset.item_texts[item].removeprefix(head).split())
+    """Return how the summary of a title begins."""
+    text = " ".join(lookup.summary_of(run.dataset, item).split())
     return shorten(text, SYNOPSIS, placeholder=" …") if " " in text[:SYNOPSIS] else text[:SYNOPSIS]
 
 
@@ -176,11 +176,14 @@ def to_step(taste: float) -> float:
 
 
 def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
-    """List for someone who is not in the run, from what they collected.
+    """List for someone who is not in the run, from what they collected and what they ask for in words.
 
     Raises:
-        Refused: none of their titles is known, or all are disliked, or as of filtered.
+        Refused: none of their titles is known, or all are disliked, nothing of the words is known, or as of filtered.
     """
+    wish = wished(run, asked)
+    if wish and not asked.titles:
+        return _lists_for_nobody(run, asked, wish)
     (collected, n_unknown), (excluded, n_more) = known_rows(run, asked.titles), known_rows(run, asked.exclude)
     if not collected:
         raise Refused(
@@ -199,9 +202,37 @@ def lists_for_new(run: FinishedRun, asked: ListRequest) -> dict[str, Any]:
     rules = Rules(asked.franchise, asked.niche, asked.diversity, asked.min_collectors)
     composition = explanations.of_new_user(user, run.item_emb, minding(run, taste).layout) if asked.why else None
     new = min(asked.k, N_NEW) if asked.new else 0
-    lists = _lists(run, user.users[0], has_of(who), rules, (asked.k, new), filtered(run, asked), composition)
+    lists = _lists(run, user.users[0], has_of(who), rules, (asked.k, new), filtered(run, asked), composition, wish)
     mine = {"collected": [title(run, item) for item in collected], "excluded": [title(run, i) for i in who.left_out]}
     return {"n_unknown": n_unknown + n_more, **mine, **lists}
+
+
+def wished(run: FinishedRun, asked: ListRequest) -> tuple[Wish, float] | None:
+    """Read the wish, and what it counts; None where nothing is asked for in words.
+
+    Raises:
+        Refused: nothing of it is known.
+    """
+    if not asked.wish.strip():
+        return None
+    try:
+        return read_wish(run, asked.wish), asked.wish_weight
+    except ValueError as error:
+        raise Refused("unknown_words", str(error)) from None
+
+
+read_wish = lru_cache(maxsize=N_WISHES)(wish_for)
+
+
+def _lists_for_nobody(run: FinishedRun, asked: ListRequest, wish: tuple[Wish, float]) -> dict[str, Any]:
+    """List by words alone."""
+    excluded, n_unknown = known_rows(run, asked.exclude)
+    rules = Rules(asked.franchise, asked.niche, asked.diversity, asked.min_collectors)
+    composition = explanations.NOBODY if asked.why else None
+    lengths = asked.k, min(asked.k, N_NEW) if asked.new else 0
+    lists = _lists(run, None, Has((), excluded), rules, lengths, filtered(run, asked), composition, wish)
+    mine = {"collected": [], "excluded": [title(run, item) for item in excluded]}
+    return {"n_unknown": n_unknown, **mine, **lists}
 
 
 def lists_for_user(run: FinishedRun, user_id: str, k: int, rules: Rules = AS_RANKED) -> dict[str, Any]:
@@ -240,25 +271,28 @@ def sources(run: FinishedRun) -> explanations.Sources | None:
 
 def _lists(
     run: FinishedRun,
-    user: torch.Tensor,
+    user: torch.Tensor | None,
     has: Has,
     rules: Rules,
     lengths: tuple[int, int],
     among: np.ndarray | None,
     composition: explanations.Composition | None,
+    wish: tuple[Wish, float] | None = None,
 ) -> dict[str, Any]:
     """List for a vector (width,) the best of all titles and of the cold ones, each list of a length of its own."""
+    listed = partial(list_for_wish, run, *wish) if wish else partial(list_for_person, run)
     cold = run.cold_items if among is None else np.intersect1d(run.cold_items, among)
     of_cold = rules._replace(min_collectors=0)
     k, n_new = lengths
-    titles = list_for_person(run, user, k, has, rules, among, composition)
-    new_titles = list_for_person(run, user, n_new, has, of_cold, cold, composition) if n_new else []
-    return {"titles": described_titles(run, titles), "new_titles": described_titles(run, new_titles)}
+    titles = listed(user, k, has, rules, among, composition)
+    new_titles = listed(user, n_new, has, of_cold, cold, composition) if n_new else []
+    said = wish and {**wish[0].words._asdict(), "by": wish[0].reader.by}
+    return {"titles": described_titles(run, titles), "new_titles": described_titles(run, new_titles), "wish": said}
 
 
 def described_titles(run: FinishedRun, titles: Titles) -> list[dict[str, Any]]:
     """Add what is shown of them to the titles of a list."""
-    bare = {"because": [], "despite": [], "parts": {}, "after": None, "more": 0}
+    bare = {"because": [], "despite": [], "parts": {}, "after": None, "more": 0, "says": ""}
     rows = [run.item_rows[one["subject_id"]] for one in titles]
     return [
         {**bare, **title(run, item), "synopsis": synopsis(run, item), **one}

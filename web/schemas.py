@@ -2,16 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dataset.ratings import LIMIT
 from inference.people import DISLIKE, LIKE, LOVE
 from inference.shaped_lists import EVEN
 from inference.taste import AS_MEASURED, FOR_PEOPLE
+from inference.wishes import WEIGHT
 
 Franchise = Literal["first", "new", "continue", "all"]  # as shaped_lists.FRANCHISE
 Share = Annotated[float, Field(ge=0, le=1)]
-MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT = 20_000, 20, 200, 200
+MAX_TITLES, MAX_TAGS, MAX_K, MAX_TEXT, MAX_WISH = 20_000, 20, 200, 200, 500
 Id = Annotated[str, Field(max_length=MAX_TEXT)]
 Score = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
 Time = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -85,6 +86,7 @@ class Listed(Title):
     after: Named | None = Field(description="the collected title that it goes on from; null where it goes on from none")
     more: int = Field(description="how many further parts of it are not collected; 0 where franchise is all")
     synopsis: str = Field(description="how its summary begins; empty where the data have none")
+    says: str = Field(description="the sentence of its summary that is nearest to the wish; empty unless asked for")
     parts: dict[str, float] = Field(description="what the score is the sum of; empty unless asked for")
 
 
@@ -102,10 +104,16 @@ class ListRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"titles": ["s1", "s2"], "k": 10}})
 
     titles: list[Id] = Field(
-        min_length=1,
+        [],
         max_length=MAX_TITLES,
-        description="subject_id of each collected title; "
-        "those that the run does not know are counted, and an error if it knows none",
+        description="subject_id of each collected title; those that the run does not know are counted, and an error if "
+        "it knows none; may be empty where there is a wish",
+    )
+    wish: Annotated[str, Field(max_length=MAX_WISH)] = Field(
+        "", description='what is asked for in words, such as "a sad story about robots, no romance"'
+    )
+    wish_weight: Share = Field(
+        WEIGHT, description="what the wish counts: 0 is by the titles alone, 1 by the wish alone"
     )
     scores: dict[Id, Score] = Field(
         {},
@@ -149,6 +157,20 @@ class ListRequest(BaseModel):
     new: bool = Field(False, description="whether to fill new_titles: the best of those that nobody had collected")
     why: bool = Field(False, description="whether to say why each title is listed")
 
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "ListRequest":
+        if not self.titles and not self.wish.strip():
+            raise ValueError("titles and wish are both empty; give one of them")
+        return self
+
+
+class Understood(BaseModel):
+    """A wish as it was read."""
+
+    wanted: str
+    unwanted: list[str]
+    by: Literal["meaning", "words"] = Field(description="words: as they are written, without an encoder of meaning")
+
 
 class Lists(BaseModel):
     """What is recommended, best first."""
@@ -158,6 +180,7 @@ class Lists(BaseModel):
     n_unknown: int = Field(description="ids asked with that are of no title of the run")
     titles: list[Listed] = Field(description="the best of all titles, as filtered")
     new_titles: list[Listed] = Field(description="the best of those that nobody had collected, as filtered")
+    wish: Understood | None = Field(None, description="null where nothing is asked for in words")
 
 
 class UserLists(Lists):
@@ -201,6 +224,7 @@ class Can(BaseModel):
 
     new_titles: bool = Field(description="list titles that nobody had collected")
     text: bool = Field(description="tell titles alike by their text")
+    wish: bool = Field(description="list what is asked for in words")
     years: bool = Field(description="choose by year")
     upload: bool = Field(description="read exported lists")
     users: bool = Field(description="list for the users of the data (--users true)")

@@ -126,6 +126,7 @@ const addTag = tag => change({ tags: [...state().tags, tag], not_tags: without(s
 // --- the side of what is asked ---
 
 function showMine(now) {
+  if ($("wish") !== document.activeElement || !now.wish) $("wish").value = now.wish;
   const shown = showsAllPicked ? now.titles : now.titles.slice(0, MAX_CHIPS);
   keepFocus($("picked"), $("search"), () => $("picked").replaceChildren(...shown.map(id => picked(id, now.scores))));
   $("marks-hint").hidden = !now.titles.length || !run?.can.rates;
@@ -150,11 +151,12 @@ function showMine(now) {
 }
 
 function showSliders(now) { // the taste counts as soon as something is marked
-  for (const [id, said] of [["taste", "tastes"], ["niche", "niches"]]) {
+  for (const [id, said] of [["taste", "tastes"], ["niche", "niches"], ["words", "weights"]]) {
     if (Number($(id).value) !== now[id]) $(id).value = now[id];
-    $(id).ariaValueText = t(said)[4 * $(id).value];
+    $(id).ariaValueText = t(said)[Math.round($(id).value / $(id).step)];
   }
-  $("taste-row").hidden = !run?.can.taste;
+  $("taste-row").hidden = !run?.can.taste || !now.titles.length;
+  $("words-row").hidden = !now.wish || !now.titles.length;
   $("taste-hint").hidden = now.titles.some(id => now.scores.get(id));
   if ($("taste-hint").hidden) $("taste").removeAttribute("aria-describedby");
   else $("taste").setAttribute("aria-describedby", "taste-hint");
@@ -202,7 +204,8 @@ function questionOf(now) {
   const year = key => run.can.years ? now[key] : null;
   return { titles: now.titles, scores: of(now.scores), times: of(now.times), exclude: now.exclude, tags: now.tags,
            not_tags: now.not_tags, min_year: year("min_year"), max_year: year("max_year"), taste: now.taste,
-           niche: now.niche, franchise: "first", new: run.can.new_titles, why: true };
+           niche: now.niche, wish: run.can.wish ? now.wish : "", wish_weight: now.words, franchise: "first",
+           new: run.can.new_titles, why: true };
 }
 
 const post = (question, signal) => ask("api/list", { method: "POST", body: JSON.stringify(question), signal,
@@ -212,8 +215,9 @@ async function showLists(now) {
   const wanted = questionOf(now), signal = listing();
   if (JSON.stringify(wanted) !== asked) [asked, length] = [JSON.stringify(wanted), STEP];
   const question = JSON.stringify({ ...wanted, k: length });
-  $("start").hidden = now.titles.length > 0;
-  if (!now.titles.length) {
+  const isAsked = now.titles.length > 0 || wanted.wish !== "";
+  $("start").hidden = isAsked;
+  if (!isAsked) {
     answered = "";
     $("lists").hidden = $("error").hidden = true;
     return;
@@ -257,9 +261,12 @@ function showStatus(now, found) {
   const disliked = found.collected.filter(one => now.scores.get(one.subject_id) <= -1).length;
   const none = () => t("none", now.tags.length + now.not_tags.length > 0,
                        run.can.years && (now.min_year ?? now.max_year) !== null);
-  $("status").textContent = [found.titles.length ? t("status", found.titles.length,
-                                                     numbers(found.collected.length - disliked), numbers(disliked))
-                             : none(), found.n_unknown ? t("unknown", found.n_unknown) : ""].join(" ");
+  const n = found.titles.length, { wish } = found;
+  const parts = wish && [wish.wanted && t("wanted", wish.wanted), ...wish.unwanted.map(one => t("unwanted", one))];
+  $("status").textContent = [!n ? none() : !found.collected.length ? t("counted", n)
+                             : t("status", n, numbers(found.collected.length - disliked), numbers(disliked)),
+                             wish ? t("asked", parts.filter(Boolean)) : "", wish?.by === "words" ? t("asWritten") : "",
+                             found.n_unknown ? t("unknown", found.n_unknown) : ""].filter(Boolean).join(" ");
 }
 
 async function showMore() {
@@ -336,6 +343,7 @@ function showTexts() {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
   for (const node of document.querySelectorAll("[data-label]")) node.ariaLabel = t(node.dataset.label);
+  $("wish").placeholder = t("wishHint");
   $("languages").replaceChildren(...Object.entries(LANGUAGES).map(([key, name]) =>
     button(name, () => speak(key), { ariaPressed: String(key === language), lang: key })));
   $("about").textContent = run && t("about", { titles: numbers(run.n_titles), users: numbers(run.n_users),
@@ -385,7 +393,10 @@ async function begin() {
   choice($("tag"), $("tags-found"), findTags, addTag);
   for (const [id, key] of [["from", "min_year"], ["to", "max_year"]])
     $(id).onchange = () => change({ [key]: /^\d{1,4}$/.test($(id).value) ? Number($(id).value) : null });
-  for (const id of ["taste", "niche"]) {
+  $("wish-row").hidden = !run.can.wish;
+  $("wish-row").onsubmit = event => { event.preventDefault(); change({ wish: $("wish").value.trim() }); };
+  $("wish").onchange = () => change({ wish: $("wish").value.trim() });
+  for (const id of ["taste", "niche", "words"]) {
     $(id).oninput = () => showSliders({ ...state(), [id]: Number($(id).value) });
     $(id).onchange = () => change({ [id]: Number($(id).value) });
   }

@@ -7,7 +7,7 @@ const MARKS = [["love", z => z >= 0.5, 1, "♥"], ["like", z => z >= 0 && z < 0.
                ["dislike", z => z <= -1, -1.5, "−"]];
 const LOVE = 1, LIKE = 0.3, DISLIKE = -1.5, LIMIT = 2.5;
 
-const TASTE = 0.75, NICHE = 0.5; // those of an address without one
+const TASTE = 0.75, NICHE = 0.5, WORDS = 0.6; // those of an address without one
 
 // --- what is asked for, in the address; after t=ID may stand z=SCORE and w=SECONDS, when it was collected ---
 
@@ -15,7 +15,7 @@ function state(hash = location.hash) {
   const words = new URLSearchParams(hash.slice(1));
   const year = key => /^\d{1,4}$/.test(words.get(key) ?? "") ? Number(words.get(key)) : null;
   const step = (key, otherwise) => /^(0(\.25|\.5|\.75)?|1)$/.test(words.get(key)) ? Number(words.get(key)) : otherwise;
-  const all = key => [...new Set(words.getAll(key))];
+  const fifths = /^(0(\.[2468])?|1)$/, all = key => [...new Set(words.getAll(key))];
   const scores = new Map(), times = new Map();
   let last = null;
   for (const [key, value] of words) {
@@ -27,7 +27,9 @@ function state(hash = location.hash) {
   }
   return { titles: all("t"), scores, times, exclude: all("x"), tags: all("tag"), not_tags: all("no"),
            min_year: year("from"), max_year: year("to"), similar: words.get("s"),
-           taste: step("taste", TASTE), niche: step("niche", NICHE) };
+           taste: step("taste", TASTE), niche: step("niche", NICHE),
+           wish: (words.get("q") ?? "").trim().slice(0, 500), words: fifths.test(words.get("words")) ? Number(words.get("words"))
+             : WORDS };
 }
 
 function change(changes) {
@@ -40,7 +42,8 @@ function change(changes) {
   for (const [key, values] of [["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
                                ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]],
                                ["taste", [next.taste === TASTE ? null : next.taste]],
-                               ["niche", [next.niche === NICHE ? null : next.niche]]])
+                               ["niche", [next.niche === NICHE ? null : next.niche]],
+                               ["q", [next.wish || null]], ["words", [next.words === WORDS ? null : next.words]]])
     for (const value of values) if (value !== null) words.append(key, value);
   if (`#${words}` !== location.hash) location.hash = words;
   keep();

@@ -45,7 +45,7 @@ function entry(one, acts = actsOf(one)) {
   return make("li", {}, tile(name), make("div", { className: "body" },
     make("h3", { textContent: name, lang: tongue(name) }),
     others ? make("span", { className: "names", textContent: others, lang: tongue(others) }) : null,
-    ...series(one), meta, ...synopsis(one, name), ...reasons(one.because), ...objections(one.despite),
+    ...series(one), meta, ...synopsis(one, name), ...saying(one), ...reasons(one.because), ...objections(one.despite),
     make("div", { className: "acts" }, ...acts.map(([key, act]) =>
       button(t(key), act, { ariaLabel: `${t(key)}: ${name}`, className: key })))));
 }
@@ -115,6 +115,9 @@ function bold(text, query) { // the text as nodes, with what was looked for in b
 }
 
 // --- the reasons ---
+
+const saying = one => !one.says ? [] : [make("p", { className: "because" }, t("says"),
+  make("q", { textContent: one.says, lang: tongue(one.says) }))]; // what in it is nearest to the words
 
 const named = all => all.flatMap((one, place) => [
   place ? (language === "zh" ? "、" : ", ") : "",

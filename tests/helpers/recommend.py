@@ -24,7 +24,7 @@ def ids_of(titles: list[dict[str, Any]]) -> list[str]:
 
 def whole(words: tuple[str, ...]) -> tuple[str, ...]:
     """Ask for lists of all titles, unless words say how to go by franchises: titles 1, 2, 3 are taken for one."""
-    says = {"--franchise", "--continue"} & {*words} or not {"--user", "--new_user"} & {*words}
+    says = {"--franchise", "--continue"} & {*words} or not {"--user", "--new_user", "--wish"} & {*words}
     return words if says else (*words, "--franchise", "all")
 
 

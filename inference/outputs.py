@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
+from dataset.earlier_rows import write_rows
 from dataset.splits import PARTS
 from inference.top_k import recommend
 from runtime.files import atomic_write, save_torch, write_json
@@ -40,6 +41,7 @@ def write_outputs(
     with atomic_write(saved / "splits.npz") as file:
         parts = {name: np.argwhere(getattr(dataset, name)).astype(np.int32) for name in (*PARTS, "excluded")}
         np.savez_compressed(file, **parts)
+    write_rows(saved, dataset)
     with atomic_write(saved / "train_user_dict.pkl") as file:
         pickle.dump(_train_items(dataset), file)
 

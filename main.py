@@ -197,6 +197,7 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
         clock["evaluate_s"] = time.perf_counter()
         about = update_facts(before, dataset, fitted) | {"timing": seconds(clock, fitted["earlier_s"])}
         metrics |= {"data": facts(dataset, vectors)["data"], "valid": fitted["valid"]} if dataset.test.nnz else {}
+        metrics |= {"refit": refit_facts(fitted, dataset, settings)} if "refit" in before.metrics else {}
         metrics = {**before.metrics, **metrics, "update": about}
         end(staged, metrics | {"config": identity.config, "run": identity.run_id, "code": identity.code})
     if rank() > 0:

@@ -20,10 +20,12 @@ from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import broadcast_from_rank0
 from runtime.files import load_torch, write_json
 from runtime.identity import OUTPUTS, PAGE, ROWS, USER_METRICS
+from runtime.replacing import share
 from runtime.safe_files import parse_json
 from text.store import FOLDER
 from training.update import Start
 
+TEXT = [f"{side}_llm_embeddings.npy{end}" for side in ("item", "user") for end in ("", ".json")]
 STAGED, NAMED = "update", "run.json"  # where the new run is made, and which one it is
 
 
@@ -90,9 +92,12 @@ def _refuse_other_settings(saved: Path, config: dict[str, Any], trained: dict[st
 
 @broadcast_from_rank0
 def make_room(config: dict[str, Any], saved: Path) -> None:
-    """Make the folder of the new run, with a link to the store of encoded texts, to which new ones are added."""
+    """Make the folder of the new run, with the store of encoded texts linked in, to which new ones are added."""
     staged, store = Path(config["saved_dir"]), saved / FOLDER
     staged.mkdir(exist_ok=True)
+    for name in TEXT[:2]:  # the titles' vectors, for data whose titles stayed the same
+        if not config["vectors_dir"] and (saved / name).is_file() and not (staged / name).exists():
+            share(saved / name, staged / name)
     if not config["vectors_dir"] and config["model_name"] != "lsa" and not (staged / FOLDER).exists():
         store.mkdir(exist_ok=True)
         try:
@@ -119,8 +124,7 @@ def is_staged(staged: Path, run: str) -> bool:
 
 def outputs_in(staged: Path) -> list[str]:
     """Name what of the old run makes way, and what takes its place."""
-    text = [f"{side}_llm_embeddings.npy{end}" for side in ("item", "user") for end in ("", ".json")]
-    made = [name for name in text if (staged / name).exists()]
+    made = [name for name in TEXT if (staged / name).exists()]
     return [*OUTPUTS, ROWS, USER_METRICS, PAGE, *made, manifest.NAME]
 
 
@@ -164,9 +168,8 @@ def update_facts(before: EarlierRun, dataset: Dataset, fitted: dict[str, Any]) -
             "since, those too that are newer than these"
         )
     updates = before.metrics["update"]["updates"] + 1 if "update" in before.metrics else 1
-    counts = {**came_since(before, dataset), "positives": int(dataset.train.nnz)}
-    trained = {"epochs": fitted["epochs_run"], "train_s": fitted["train_s"]}
-    about = {"updates": updates, "base": before.run, "since": counts, **trained, "fingerprint": dataset.fingerprint}
+    trained = {"epochs": fitted["epochs_run"], "train_s": fitted["train_s"], "fingerprint": dataset.fingerprint}
+    about = {"updates": updates, "base": before.run, "since": came_since(before, dataset), **trained}
     return {**about, "foreseen": foreseen(before, dataset), "figures": figures}
 
 

@@ -28,7 +28,7 @@ def replace_run(folder: Path, staged: Path, names: list[str]) -> None:
         (work / kind).mkdir(parents=True)
         for name in names:
             if (source / name).is_file():
-                _share((source / name).resolve(), work / kind / name)
+                share((source / name).resolve(), work / kind / name)
     try:
         _link(work / AT, OLD)
     except OSError:  # a disk, or a system, without symbolic links
@@ -69,7 +69,7 @@ def _link(path: Path, target: str) -> None:
     fresh.replace(path)
 
 
-def _share(source: Path, path: Path) -> None:
+def share(source: Path, path: Path) -> None:
     """Give a file a second name; on a disk where it can have one only, a copy."""
     try:
         path.hardlink_to(source)

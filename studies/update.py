@@ -1,16 +1,17 @@
 """Simulate data that grow from day to day: what updates of a run lose against training anew, and what they cost.
 
-    python studies/update.py DATA [--periods 30] [--start 0.7] [--whole_every 10] [--replay 0.2] [--key value ...]
+    python studies/update.py DATA [--periods 30] [--start 0.7] [--anew_every 1] [--whole_every 10] [--replay 0.2]
 
 The oldest rows of DATA (a share --start of them, and all without a time) make a run with nothing held out (refit). The
 others come in periods of as many rows each, in the order of their times; a title comes with its first row. After each
-period the run is updated (main.py --mode update), and for comparison a model is trained anew on the same rows, with all
-that the first run decided on valid; after every --whole_every periods also one that decides everything anew, as the
-first command would. Each ranks, for every user with a row in the NEXT period, the titles that somebody has collected
-and the user has not; NDCG at the largest of top_k counts the rows of that next period as hits, as far as their user and
-their title are known by then. Figures are means over all (period, user). Seconds are of the processor.
+period the run is updated (main.py --mode update). For comparison, after every --anew_every periods a model is trained
+anew on the same rows, with all that the first run decided on valid, and after every --whole_every one that decides
+everything anew, as the first command would. Each ranks, for every user with a row in the NEXT period, the titles that
+somebody has collected and the user has not; NDCG at the largest of top_k counts the rows of that next period as hits,
+as far as their user and their title are known by then. Figures are means over all (period, user). Seconds are of the
+processor.
 
-Everything is written to saved_dir, which is emptied first. With --replay, updates train on the users with new rows and
+Everything is written to saved_dir/updates, which is emptied first. With --replay, updates train on the users with new rows and
 on that share of the others alone.
 """
 
@@ -135,17 +136,17 @@ def timed(do: Callable[[], Any]) -> tuple[Any, float]:
     return do(), time.process_time() - start
 
 
-def simulate(stream: Stream, config: dict[str, Any], n_periods: int, whole_every: int, some: float) -> list[Row]:
+def simulate(stream: Stream, config: dict[str, Any], n_periods: int, every: dict[str, int], some: float) -> list[Row]:
     """Make the run of the start, and after each period what is compared.
 
     Args:
         stream: as from read_stream.
         config: of the run; saved_dir is where everything goes.
         n_periods: of the stream.
-        whole_every: after how many periods everything is decided again.
+        every: kind -> after how many periods there is such a model.
         some: see replaying.
     """
-    home = Path(config["saved_dir"])
+    home = Path(config["saved_dir"]) / "updates"
     shutil.rmtree(home, ignore_errors=True)
     folders = {kind: home / name for kind, name in ((UPDATED, "updated"), (ANEW, "anew"), (WHOLE, "whole"))}
     config = {**config, "data_dir": str(home / "data"), "refit": True}
@@ -155,16 +156,14 @@ def simulate(stream: Stream, config: dict[str, Any], n_periods: int, whole_every
     rows = []
     for period in range(1, n_periods + 1):
         write_until(stream, period, home / "data")
-        kinds = {UPDATED: {**config, "mode": "update"}, ANEW: config}
-        if period % whole_every == 0:
-            kinds[WHOLE] = config
+        kinds = [kind for kind in folders if period % every[kind] == 0]
         dataset = load_dataset(config)
         measured = {**first, "data": {**first["data"], **dataset.digests}}
-        for kind, settings in kinds.items():
-            settings = {**settings, "saved_dir": str(folders[kind])}
+        for kind in kinds:
+            settings = {**config, "saved_dir": str(folders[kind])}
             if kind == UPDATED:
                 with replaying(some, folders[kind], config["seed"]):
-                    _, seconds = timed(partial(script.run, settings))
+                    _, seconds = timed(partial(script.run, {**settings, "mode": "update"}))
             else:
                 shutil.rmtree(folders[kind], ignore_errors=True)
                 make = partial(script.train, settings, measured) if kind == ANEW else partial(script.run, settings)
@@ -178,9 +177,9 @@ def simulate(stream: Stream, config: dict[str, Any], n_periods: int, whole_every
 
 def table(rows: list[Row]) -> str:
     """Lay out, for all periods, for the last third and for those where everything was decided again, what came out."""
-    periods = sorted({row.period for row in rows})
+    periods = sorted({row.period for row in rows if row.kind == ANEW})
     spans = {
-        "all periods": periods,
+        f"{len(periods)} of {max(row.period for row in rows)}": periods,
         f"the last {len(periods[-(len(periods) // 3) :])}": periods[-(len(periods) // 3) :],
         "where all is decided again": [row.period for row in rows if row.kind == WHOLE],
     }
@@ -190,8 +189,10 @@ def table(rows: list[Row]) -> str:
             kind: [row for row in rows if row.kind == kind and row.period in span] for kind in (UPDATED, ANEW, WHOLE)
         }
         mine = {kind: some for kind, some in mine.items() if len(some) == len(span) > 0}
+        if not {ANEW, WHOLE} & set(mine):
+            continue
         for kind, some in mine.items():
-            against = mine.get(WHOLE, mine[ANEW])
+            against = mine[WHOLE if WHOLE in mine else ANEW]
             ndcg, other = (np.concatenate([row.ndcg for row in each]) for each in (some, against))
             lost = 1 - ndcg.mean() / other.mean()
             error = (ndcg - other).std() / np.sqrt(len(ndcg)) / other.mean()
@@ -214,6 +215,7 @@ def main() -> None:
     flags.add_argument("data", type=Path, metavar="DATA", help="a data folder whose rows have times")
     flags.add_argument("--periods", type=whole_number(3), default=30, help="how many are simulated")
     flags.add_argument("--start", type=share, default=0.7, help="share of the rows that the first run has")
+    flags.add_argument("--anew_every", type=whole_number(1), default=1, help="periods from one such training on")
     flags.add_argument("--whole_every", type=whole_number(1), default=10, help="periods from one such training on")
     flags.add_argument(
         "--replay", type=share, default=1.0, help="share of users without new rows in an update's epochs"
@@ -221,9 +223,10 @@ def main() -> None:
     asked, overrides = flags.read()
     config = get_config(overrides)
     stream = read_stream(asked.data, asked.start, asked.periods)
-    rows = simulate(stream, config, asked.periods, asked.whole_every, asked.replay)
+    every = {UPDATED: 1, ANEW: asked.anew_every, WHOLE: asked.whole_every}
+    rows = simulate(stream, config, asked.periods, every, asked.replay)
     found = [{**row._asdict(), "ndcg": row.ndcg.tolist()} for row in rows]
-    write_json(Path(config["saved_dir"]) / "study.json", found)
+    write_json(Path(config["saved_dir"]) / "updates" / "study.json", found)
     log.info(table(rows))
 
 

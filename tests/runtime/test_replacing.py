@@ -54,8 +54,9 @@ def killed_before(step: int) -> Iterator[list[int]]:
 
 
 def test_at_every_moment_the_folder_holds_one_of_both(tmp_path: Path) -> None:
+    both = written(tmp_path / "saved")
     with killed_before(-1) as count:
-        replace_run(*written(tmp_path / "saved"), NAMES)
+        replace_run(*both, NAMES)
     n_steps, found = count[0], []
     assert n_steps > 15
     for step in range(n_steps):
@@ -100,8 +101,9 @@ def test_without_symbolic_links_what_a_kill_left_is_ended_as_the_new_run(
         raise OSError("no symbolic links here")
 
     monkeypatch.setattr(Path, "symlink_to", refused)
+    both = written(tmp_path / "saved")
     with killed_before(-1) as count:
-        replace_run(*written(tmp_path / "saved"), NAMES)
+        replace_run(*both, NAMES)
     assert seen(tmp_path / "saved") == NEW
     for step in range(count[0]):
         folder, staged = written(tmp_path / "saved")

@@ -11,8 +11,8 @@ somebody has collected and the user has not; NDCG at the largest of top_k counts
 as far as their user and their title are known by then. Figures are means over all (period, user). Seconds are of the
 processor.
 
-Everything is written to saved_dir/updates, which is emptied first. With --replay, updates train on the users with new rows and
-on that share of the others alone.
+Everything is written to saved_dir/updates, which is emptied first. With --replay, updates train on the users with new
+rows and on that share of the others alone.
 """
 
 import csv

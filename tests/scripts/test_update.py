@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,8 @@ def test_inference_and_a_second_update_go_on_from_it(updated: tuple[Work, dict[s
     before = contents(work.saved)
     assert work.update() == metrics
     assert contents(work.saved) == before
-    other = Work.__new__(Work)
-    other.__dict__ = {**work.__dict__, "saved": Path(shutil.copytree(work.saved, tmp_path / "saved"))}
+    other = copy(work)
+    other.saved = Path(shutil.copytree(work.saved, tmp_path / "saved"))
     more = [Row("u0", title, 8, "", "2022-01-01 00:00:00") for title in ("s1", "s2", "s3", "s4", "s22")]
     known = {(row.user, row.title) for row in [*work.early, *work.late]}
     whole = read_tables(work.data)
@@ -184,10 +185,9 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Work:
 @pytest.fixture
 def work(grown: Work, tmp_path: Path) -> Work:
     """A finished run whose data have grown, to be changed."""
-    copy = Work.__new__(Work)
-    copy.__dict__ = dict(grown.__dict__)
-    copy.data, copy.saved = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (grown.data, grown.saved))
-    return copy
+    mine = copy(grown)
+    mine.data, mine.saved = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (grown.data, grown.saved))
+    return mine
 
 
 def test_other_settings_are_refused(work: Work) -> None:
@@ -257,8 +257,8 @@ def test_a_train_command_trains_anew(work: Work) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_file_the_folder_holds_one_run_and_the_command_ends_equal(work: Work, tmp_path: Path) -> None:
-    undisturbed = Work.__new__(Work)
-    undisturbed.__dict__ = {**work.__dict__, "saved": Path(shutil.copytree(work.saved, tmp_path / "whole"))}
+    undisturbed = copy(work)
+    undisturbed.saved = Path(shutil.copytree(work.saved, tmp_path / "whole"))
     undisturbed.update()
     vectors = [
         (undisturbed.saved / name).read_bytes() for name in ("user_emb.pt", "item_emb.pt", "recommendations.json")

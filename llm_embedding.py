@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from data_loader import Dataset
 from runtime.distributed import rank0_first
-from text.cache import digest, joined, matrix_of_titles, read_matrix, stamp_of_matrix, write_matrix
+from text.cache import digest, joined, read_matrix, stamp_of_matrix, write_matrix
 from text.encoders import NO_TEXT, Encode, lsa_encoder, open_encoder, tag_encoder
 from text.hub import snapshot_on_disk
 from text.store import Store, missing, stamps_like, store_of, vectors_of
@@ -41,14 +40,6 @@ class TextVectors:
     info: dict[str, Any]
     blocks: dict[str, int] = field(default_factory=dict)  # name -> its number of columns, in order; empty: one block
     fused: dict[bool, np.ndarray] = field(default_factory=dict, init=False, repr=False)  # whiten -> see fused_text
-
-
-class Titles(NamedTuple):
-    """What encoders read of some titles; see Dataset."""
-
-    item_texts: list[str]
-    item_names: list[str]
-    item_tags: list[str]
 
 
 class Block(NamedTuple):
@@ -181,7 +172,7 @@ def _origin(stamps: list[dict[str, Any]], keys: dict[str, list[str]]) -> str:
     return digest(json.dumps([stamps, keys]).encode())
 
 
-def further_blocks(dataset: "Dataset | Titles", config: dict[str, Any], used: str) -> list[Block]:
+def further_blocks(dataset: Dataset, config: dict[str, Any], used: str) -> list[Block]:
     """Return the blocks of text_blocks, except those that the data say nothing for and that of the encoder used."""
     makers = {
         "lsa": (dataset.item_texts, config["lsa_dim"], lsa_encoder),
@@ -302,36 +293,6 @@ def fused_text(vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
 def fused_titles(rows: np.ndarray, vectors: TextVectors, config: dict[str, Any]) -> np.ndarray:
     """Return further titles as fused_text would: rows (n, L) like vectors.items, to which everything is fitted."""
     return _fused(rows, 0, vectors, config["whiten"])
-
-
-def earlier_titles(
-    dataset: Dataset, vectors: TextVectors, config: dict[str, Any], folder: Path, ids: list[str]
-) -> np.ndarray:
-    """Return some titles as fused_text had them while there were no others, (n, L before) float32.
-
-    Encoders that are fitted to the titles, as lsa is, give other vectors with each further title.
-
-    Args:
-        dataset: with all titles of now.
-        vectors: of these titles.
-        config: as for text_vectors.
-        folder: vectors_dir of the run that knew these titles alone; what it no longer has is made again.
-        ids: of the titles, in the order of that run.
-    """
-    used = vectors.info["used"]
-    parts = matrix_of_titles(folder, ids, used)
-    if parts is None:
-        rows = pd.Index(dataset.raw_item_ids).get_indexer(ids)
-        some = Titles(
-            *([texts[row] for row in rows] for texts in (dataset.item_texts, dataset.item_names, dataset.item_tags))
-        )
-        fit = lsa_encoder(some.item_texts, config["lsa_dim"]) if used == "lsa" else None
-        encoded = fit(some.item_texts) if fit else vectors.items[rows, : vectors.blocks["encoder"]]
-        further = further_blocks(some, config, used)
-        parts = {"encoder": encoded, **{block.name: block.encoded(block.sources)[0] for block in further}}
-    items = joined([*parts.values()])
-    blocks = {name: part.shape[1] for name, part in parts.items()}
-    return fused_titles(items, TextVectors(items, None, {}, blocks), config)
 
 
 def _fused(rows: np.ndarray, n_users: int, vectors: TextVectors, whiten: bool) -> np.ndarray:

@@ -188,7 +188,8 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
     if not is_staged(staged, identity.run_id):
         model, last = build_model(dataset, vectors, settings, device), before.metrics["epoch"]
         start_from(model, start_of(before, dataset, vectors), dataset)
-        fitted = fit(model, dataset, settings, identity, None, before.metrics, epochs_before=first_epoch(last))
+        selected = selection_of(before.metrics)
+        fitted = fit(model, dataset, settings, identity, selected, before.metrics, epochs_before=first_epoch(last))
         both = embeddings_before_test(model, dataset)
         clock["fit_s"] = time.perf_counter()
         if rank() > 0:

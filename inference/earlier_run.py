@@ -14,7 +14,7 @@ from dataset.recency import users_of
 from dataset.splits import PARTS
 from evaluator import evaluate, means
 from inference.finished_run import data_dir_of, load_checkpoint, names_encoder, trained_config
-from llm_embedding import TextVectors, earlier_titles
+from llm_embedding import TextVectors
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import broadcast_from_rank0
@@ -23,6 +23,7 @@ from runtime.identity import OUTPUTS, PAGE, ROWS, USER_METRICS
 from runtime.replacing import share
 from runtime.safe_files import parse_json
 from text.store import FOLDER
+from training.earlier_text import earlier_titles
 from training.update import Start
 
 TEXT = [f"{side}_llm_embeddings.npy{end}" for side in ("item", "user") for end in ("", ".json")]

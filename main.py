@@ -230,7 +230,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     if rank() > 0:
         return {}
     write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), settings)
-    manifest.record_again(saved, *DERIVED)
+    manifest.record_again(saved, *DERIVED, ROWS)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ DERIVED = [
     "train_user_dict.pkl",
 ]
 OUTPUTS = ["history.jsonl", "best_model.pth", *DERIVED, "metrics.json"]
-ROWS = "rows.npz"  # the rows that it was made of, for an update; folders of earlier versions have none
+ROWS = "rows.npz"  # the rows that it was made of, for an update; folders of earlier versions have none of it
 USER_METRICS = "user_metrics.npz"  # per-user values on the warm test pairs; not with refit, which has no test
 PAGE = "report.html"  # written last, once the outputs are recorded in the manifest
 LONG = 600.0  # seconds that a finished run took, from which on no other replaces it unasked
@@ -105,7 +105,9 @@ def finished_metrics(identity: RunIdentity) -> dict[str, Any] | None:
         log.warning(f"{folder}: finished by other code ({which}); running again")
         return None
     try:
-        manifest.check(folder, *OUTPUTS)
+        if not (folder / ROWS).exists():
+            raise ValueError(f"{folder / ROWS} is missing; running again")
+        manifest.check(folder, *OUTPUTS, ROWS)
     except ValueError as error:
         log.warning(f"{error}")
         return None

@@ -16,6 +16,7 @@ from data_loader import load_dataset
 from dataset.earlier_rows import read_rows
 from evaluator import evaluate, means
 from inference.finished_run import load_finished
+from inference.terminal import show
 from runtime import replacing
 from tests.helpers.data import write_data
 from tests.helpers.runs import assert_inference_repeats, contents
@@ -103,6 +104,7 @@ def test_what_was_held_out_stays_so_and_what_is_new_is_trained_on(updated: tuple
 
 def test_the_figures_are_of_the_model_that_is_named(updated: tuple[Work, dict[str, Any]]) -> None:
     work, metrics = updated
+    assert metrics["update"]["figures"] in show(metrics, work.saved)
     if work.config["refit"]:
         assert "run in measured, which is another model" in metrics["update"]["figures"]
         for key in ("valid", "test", "warm", "decided", "epoch", "data"):

@@ -186,7 +186,8 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
     clock["encode_s"] = time.perf_counter()
     identity = RunIdentity.of_run(before.asked, dataset.digests, vectors.info)._replace(base=before.run)
     if not is_staged(staged, identity.run_id):
-        model, last = build_model(dataset, vectors, settings, device), before.metrics["epoch"]
+        # what it is built with is replaced, so the quickest will do
+        model, last = build_model(dataset, vectors, {**settings, "init": "normal"}, device), before.metrics["epoch"]
         start_from(model, start_of(before, dataset, vectors), dataset)
         selected = selection_of(before.metrics)
         fitted = fit(model, dataset, settings, identity, selected, before.metrics, epochs_before=first_epoch(last))

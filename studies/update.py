@@ -136,7 +136,9 @@ def timed(do: Callable[[], Any]) -> tuple[Any, float]:
     return do(), time.process_time() - start
 
 
-def simulate(stream: Stream, config: dict[str, Any], n_periods: int, every: dict[str, int], some: float) -> list[Row]:
+def simulate(
+    stream: Stream, config: dict[str, Any], n_periods: int, every: dict[str, int], some: float
+) -> Iterator[Row]:
     """Make the run of the start, and after each period what is compared.
 
     Args:
@@ -153,7 +155,6 @@ def simulate(stream: Stream, config: dict[str, Any], n_periods: int, every: dict
     write_until(stream, 0, home / "data")
     first, seconds = timed(lambda: script.run({**config, "saved_dir": str(folders[UPDATED])}))
     log.info(f"the first run took {seconds:.1f} s")
-    rows = []
     for period in range(1, n_periods + 1):
         write_until(stream, period, home / "data")
         kinds = [kind for kind in folders if period % every[kind] == 0]
@@ -168,19 +169,16 @@ def simulate(stream: Stream, config: dict[str, Any], n_periods: int, every: dict
                 shutil.rmtree(folders[kind], ignore_errors=True)
                 make = partial(script.train, settings, measured) if kind == ANEW else partial(script.run, settings)
                 _, seconds = timed(make)
-            rows.append(Row(kind, period, seconds, figures(folders[kind], dataset, stream, period, config)))
-            log.info(
-                f"period {period}: {kind}: {rows[-1].ndcg.mean():.4f}, {len(rows[-1].ndcg)} users, {seconds:.1f} s"
-            )
-    return rows
+            yield Row(kind, period, seconds, figures(folders[kind], dataset, stream, period, config))
 
 
 def table(rows: list[Row]) -> str:
     """Lay out, for all periods, for the last third and for those where everything was decided again, what came out."""
     periods = sorted({row.period for row in rows if row.kind == ANEW})
+    third = periods[len(periods) * 2 // 3 :]
     spans = {
-        f"{len(periods)} of {max(row.period for row in rows)}": periods,
-        f"the last {len(periods[-(len(periods) // 3) :])}": periods[-(len(periods) // 3) :],
+        f"{len(periods)} of {max((row.period for row in rows), default=0)}": periods,
+        f"the last {len(third)} of these": third,
         "where all is decided again": [row.period for row in rows if row.kind == WHOLE],
     }
     lines = [["periods", "model", "users", "NDCG", "lost", "seconds", "share"]]
@@ -224,10 +222,16 @@ def main() -> None:
     config = get_config(overrides)
     stream = read_stream(asked.data, asked.start, asked.periods)
     every = {UPDATED: 1, ANEW: asked.anew_every, WHOLE: asked.whole_every}
-    rows = simulate(stream, config, asked.periods, every, asked.replay)
-    found = [{**row._asdict(), "ndcg": row.ndcg.tolist()} for row in rows]
-    write_json(Path(config["saved_dir"]) / "updates" / "study.json", found)
-    log.info(table(rows))
+    rows: list[Row] = []
+    try:
+        for row in simulate(stream, config, asked.periods, every, asked.replay):
+            rows.append(row)
+            ndcg = f"{row.ndcg.mean():.4f}, {len(row.ndcg)} users"
+            log.info(f"period {row.period}: {row.kind}: {ndcg}, {row.seconds:.1f} s")
+    finally:  # after Ctrl-C, too
+        found = [{**row._asdict(), "ndcg": row.ndcg.tolist()} for row in rows]
+        write_json(Path(config["saved_dir"]) / "updates" / "study.json", found)
+        log.info(table(rows))
 
 
 if __name__ == "__main__":

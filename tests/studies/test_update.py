@@ -41,7 +41,7 @@ def test_the_study_measures_what_it_says(stream: update.Stream, replay: float, t
     settings: dict[str, Any] = {"model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "epochs": 3, "device": "cpu"}
     config = get_config({**settings, "saved_dir": str(tmp_path / "saved")})
     every = {update.UPDATED: 1, update.ANEW: 1, update.WHOLE: 3}
-    rows = update.simulate(stream, config, 3, every, replay)
+    rows = list(update.simulate(stream, config, 3, every, replay))
     assert [(row.kind, row.period) for row in rows] == [
         *((kind, period) for period in (1, 2) for kind in (update.UPDATED, update.ANEW)),
         *((kind, 3) for kind in (update.UPDATED, update.ANEW, update.WHOLE)),

@@ -198,7 +198,8 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
         metrics = evaluate_and_write(*both, dataset, model.cold_items_with_text(), settings)
         clock["evaluate_s"] = time.perf_counter()
         about = update_facts(before, dataset, fitted) | {"timing": seconds(clock, fitted["earlier_s"])}
-        metrics |= {"data": facts(dataset, vectors)["data"], "valid": fitted["valid"]} if dataset.test.nnz else {}
+        metrics |= {"valid": fitted["valid"]} if dataset.valid.nnz else {}
+        metrics |= {} if settings["refit"] else {"data": facts(dataset, vectors)["data"]}
         metrics |= {"refit": refit_facts(fitted, dataset, settings)} if "refit" in before.metrics else {}
         metrics = {**before.metrics, **metrics, "update": about}
         end(staged, metrics | {"config": identity.config, "run": identity.run_id, "code": identity.code})

@@ -56,7 +56,7 @@ def load_earlier(config: dict[str, Any]) -> EarlierRun:
         raise FileNotFoundError(f"{saved} holds no finished run to update ({missing[0]} is missing); train it first")
     checkpoint = load_checkpoint(saved, *OUTPUTS, ROWS)
     trained = {**get_config(), **checkpoint["config"]}
-    _refuse_other_settings(saved, config, trained)
+    _refuse_other_settings(saved, config, trained, checkpoint["text"]["encoder"])
     of_call = {**config, "data_dir": data_dir_of(checkpoint, config["data_dir"])}
     if config["recommend_k"] == get_config()["recommend_k"]:
         of_call["recommend_k"] = trained["recommend_k"]
@@ -69,15 +69,16 @@ def load_earlier(config: dict[str, Any]) -> EarlierRun:
             "it is not opened; if you trust it, give --model_name (and --model_revision, --trust_remote_code) as in "
             "training"
         )
-    return EarlierRun(saved, checkpoint, metrics, read_rows(saved), manifest.recorded_run(saved), asked, settings)
+    run = manifest.recorded_run(saved) or metrics["run"]
+    return EarlierRun(saved, checkpoint, metrics, read_rows(saved), run, asked, settings)
 
 
-def _refuse_other_settings(saved: Path, config: dict[str, Any], trained: dict[str, Any]) -> None:
-    defaults = get_config()
+def _refuse_other_settings(saved: Path, config: dict[str, Any], trained: dict[str, Any], encoder: str | None) -> None:
+    defaults, used = get_config(), {"model_name": encoder}  # which may have been the fallback
     changed = [
         f"{key} {config[key]} (it was trained with {trained[key]})"
         for key in config
-        if key not in CALL_KEYS and config[key] not in (defaults[key], trained[key])
+        if key not in CALL_KEYS and config[key] not in (defaults[key], trained[key], used.get(key))
     ]
     if changed:
         raise ValueError(

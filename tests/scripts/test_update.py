@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import llm_embedding
 import main
 from config import PRESETS, get_config
 from data_loader import load_dataset
@@ -19,6 +20,7 @@ from inference.finished_run import load_finished
 from inference.terminal import show
 from runtime import replacing
 from tests.helpers.data import write_data
+from tests.helpers.encoders import FakeEncoder
 from tests.helpers.runs import assert_inference_repeats, contents
 from tests.helpers.tables import Row, grow, read_tables, write_rows_of
 
@@ -34,7 +36,7 @@ class Work:
         self.early, self.late = grow(self.data)
         base = {"model_name": "lsa", "lsa_dim": 8, "embedding_dim": 8, "epochs": 4, "batch_size": 64, "device": "cpu"}
         where = {"data_dir": str(self.data), "saved_dir": str(self.saved)}
-        self.config = get_config({**settings, **base, **where})
+        self.config = get_config({**base, **settings, **where})
         self.before = main.run(self.config)
 
     def add(self, rows: list[Row] | None = None) -> None:
@@ -214,6 +216,28 @@ def test_a_changed_row_is_refused_and_the_run_stays(work: Work) -> None:
     with pytest.raises(ValueError, match=f"the rate of user '{old.user}' and title '{old.title}' was .* and is now 11"):
         work.update()
     assert contents(work.saved) == before
+
+
+def test_an_encoder_reads_new_texts_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = FakeEncoder()
+    monkeypatch.setattr(llm_embedding, "open_encoder", lambda config, *args: (config["model_name"], encoder))
+    work = Work(tmp_path, model_name="tests/fake", text_blocks="lsa,tags")
+    known = set(encoder.texts)
+    encoder.texts.clear()
+    work.add()
+    with pytest.raises(ValueError, match=r"encoder, 'tests/fake', is named by best_model.pth and not by this command"):
+        work.update(model_name=get_config()["model_name"])
+    work.update(model_name="tests/fake")
+    dataset = load_finished({**work.config, "model_name": "tests/fake"}).dataset
+    needed = {*dataset.item_texts, *dataset.user_comments.texts}
+    assert set(encoder.texts) == needed - known
+    assert len(encoder.texts) == len(needed - known)
+    assert {text.splitlines()[0] for text in encoder.texts} >= {"title 21", "title 22", "title 23"}
+    assert (work.saved / "encoded").is_dir()
+    assert not (work.saved / "encoded").is_symlink()
+    encoder.texts.clear()
+    assert len(load_finished({**work.config, "model_name": "tests/fake"}).text_vectors.items) == 24
+    assert encoder.texts == []
 
 
 def test_there_has_to_be_a_run(work: Work) -> None:

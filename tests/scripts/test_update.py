@@ -49,7 +49,7 @@ class Work:
         return main.run(get_config({**where, "mode": "update", **more}))
 
 
-@pytest.fixture(params=["measured", "refit", "tuned"], scope="module")
+@pytest.fixture(params=["measured", pytest.param("refit", marks=pytest.mark.slow), "tuned"], scope="module")
 def updated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, dict[str, Any]]:
     """A run of each kind, updated; what it left before is in a folder beside it."""
     recipe = {"measured": {"min_rate": 3.0}, "refit": {"refit": True}, "tuned": {**TUNED, "refit": True}}

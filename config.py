@@ -212,9 +212,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "log_dir": Setting("", "folder for a stream of each run's epochs; empty: none", TEXT, "JSON lines, and events "
                            "of TensorBoard if that package is installed. CONTRIBUTING says how trackers read them.",
                            runtime=True),
-        "mode": Setting("train", "whether to train, or to use what was trained", one_of("train", "inference"),
-                        "train: the whole experiment. inference: reload best_model.pth "
-                        "and write vectors and lists again.", runtime=True),
+        "mode": Setting("train", "whether to train, or to use what was trained", one_of("train", "inference", "update"),
+                        "train: the whole experiment. inference: reload best_model.pth and write vectors and lists "
+                        "again. update: take rows, users and titles that came since into the run in saved_dir, in a "
+                        "few epochs that go on from its vectors, with all that it decided.", runtime=True),
         "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
                           "Apple GPUs are not used: torch has no sparse matrices there.", runtime=True),
     },

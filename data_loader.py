@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
+from dataset.earlier_rows import EarlierRows, Rows, parts_now
 from dataset.given import take_split
 from dataset.pairs import csr_parts, pair_order
 from dataset.readers import SYNONYMS, read_anime, read_interactions, read_known, read_user_names
@@ -27,7 +28,7 @@ log = logging.getLogger("aglrec")
 
 
 @mapped_from_rank0
-def load_dataset(config: dict[str, Any]) -> Dataset:
+def load_dataset(config: dict[str, Any], earlier: EarlierRows | None = None) -> Dataset:
     """Read data_dir, drop what can be dropped safely (and say how much), and split or take the split that is given.
 
     A folder holds either anime.tsv and interactions.tsv (user.tsv, if there are names, and known.tsv, if there are
@@ -41,6 +42,7 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     Args:
         config: as from get_config; uses data_dir, encoding, early_stop_metric, min_rate, refit, refit_valid, split,
             split_seed, the ratios and train_rows_per_user.
+        earlier: rows of a run that keep the parts that they had in it; see earlier_rows.parts_now. None splits anew.
 
     Returns:
         The Dataset; its items are all rows of anime.tsv, its users all who collected a known title. In the text format
@@ -52,7 +54,7 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     """
     folder = Path(config["data_dir"])
     with unmarked_text_in(config["encoding"]):
-        dataset = (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config)
+        dataset = (_load_text_files if is_text_folder(folder) else _load_tables)(folder, config, earlier)
     metric = config["early_stop_metric"]
     if " " in metric and not dataset.has_rates:
         raise ValueError(
@@ -62,7 +64,7 @@ def load_dataset(config: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
+def _load_tables(folder: Path, config: dict[str, Any], earlier: EarlierRows | None) -> Dataset:
     anime = read_anime(folder)
     rows, facts = read_interactions(folder, anime["subject_id"], config["split"])
     known, more = read_known(folder, rows, anime["subject_id"])
@@ -73,9 +75,12 @@ def _load_tables(folder: Path, config: dict[str, Any]) -> Dataset:
     is_given = part is not None
     if is_given:
         source = f"the column part of {find_file(folder, 'interactions.tsv')}"
-        part = take_split(source, user_ids, item_ids, part, shape, config)
+        part = take_split(source, user_ids, item_ids, part, shape, _undrawn(config, earlier))
     else:
-        part = _drawn_split(folder, user_ids, item_ids, rates, times, shape, config)
+        part = _drawn_split(folder, user_ids, item_ids, rates, times, shape, config, is_new=earlier is not None)
+    if earlier:
+        now = Rows(user_ids, item_ids, raw_user_ids, anime["subject_id"], rates, times)
+        part = parts_now(folder, now, part, earlier, None if is_given else _split_name(False, config))
     return _dataset(
         user_ids,
         item_ids,
@@ -118,8 +123,9 @@ def _drawn_split(
     times: np.ndarray,
     shape: tuple[int, int],
     config: dict[str, Any],
+    is_new: bool,
 ) -> np.ndarray:
-    """Return the part codes (n,) of a split drawn as the settings say."""
+    """Return the part codes (n,) of a split drawn as the settings say; train for all positives that are new to it."""
     is_positive = rates >= config["min_rate"]
     if not is_positive.any():
         raise ValueError(
@@ -128,12 +134,20 @@ def _drawn_split(
         )
     config = {**config, "split": _split_name(False, config)}
     part = np.full(len(rates), LATER, np.int8)
+    if is_new:
+        part[is_positive] = PARTS.index("train")
+        return part
     positives = (column[is_positive] for column in (user_ids, item_ids, times))
     part[is_positive] = split_rows(*positives, shape, config)
     later = part == LATER
     if later.any():
         part[later & older_than_test(user_ids, times, part, config["split"])] = EXCLUDED
     return part
+
+
+def _undrawn(config: dict[str, Any], earlier: EarlierRows | None) -> dict[str, Any]:
+    """Return the settings with which no valid part is drawn from a given split whose rows have their parts already."""
+    return {**config, "valid_ratio": 0.0} if earlier else config
 
 
 def _split_name(is_given: bool, config: dict[str, Any]) -> str:
@@ -143,12 +157,15 @@ def _split_name(is_given: bool, config: dict[str, Any]) -> str:
     return "user_time" if config["split"] == "auto" else config["split"]
 
 
-def _load_text_files(folder: Path, config: dict[str, Any]) -> Dataset:
+def _load_text_files(folder: Path, config: dict[str, Any], earlier: EarlierRows | None) -> Dataset:
     anime = read_anime(folder) if find_file(folder, "anime.tsv") else None
     subject_ids = None if anime is None else anime["subject_id"]
     rows, facts, raw_user_ids, raw_item_ids = read_text_files(folder, subject_ids, config["text_lines"])
     user_ids, item_ids, part = (rows[column].to_numpy() for column in ("user", "item", "part"))
-    part = take_split(f"{folder}", user_ids, item_ids, part, (len(raw_user_ids), len(raw_item_ids)), config)
+    shape = len(raw_user_ids), len(raw_item_ids)
+    part = take_split(f"{folder}", user_ids, item_ids, part, shape, _undrawn(config, earlier))
+    if earlier:
+        part = parts_now(folder, Rows(user_ids, item_ids, raw_user_ids, raw_item_ids), part, earlier)
     empty = [""] * len(raw_item_ids)
     bare = {"raw_item_ids": raw_item_ids, "item_names": raw_item_ids, "item_texts": empty, "item_tags": empty}
     return _dataset(

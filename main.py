@@ -14,14 +14,13 @@ if __name__ == "__main__":
     answer_early(Flags(__doc__, common=True))  # before the imports below, which take seconds
 
 import logging
-import platform
+import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
 import torch
 
 from config import CALL_KEYS, get_config
@@ -29,25 +28,53 @@ from data_loader import Dataset, check_k, load_dataset
 from evaluation.held_out import held_out_metrics
 from evaluation.plain import plain_baselines
 from evaluator import evaluate_warm, means
+from inference.earlier_run import (
+    STAGED,
+    EarlierRun,
+    is_all_known,
+    is_staged,
+    load_earlier,
+    make_room,
+    outputs_in,
+    start_of,
+    told,
+    update_facts,
+)
 from inference.finished_run import load_trained
 from inference.outputs import write_outputs
+from inference.run_facts import facts, refit_facts, seconds
 from inference.terminal import show
-from llm_embedding import TextVectors, text_vectors
+from llm_embedding import text_vectors
+from model import LightGCN
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
 from runtime.distributed import process_group, rank, resolve_device
 from runtime.files import atomic_write, lock_folder, write_json
-from runtime.identity import DERIVED, OUTPUTS, PAGE, USER_METRICS, RunIdentity, finished_metrics, refuse_other, resolved
+from runtime.identity import (
+    DERIVED,
+    OUTPUTS,
+    PAGE,
+    ROWS,
+    USER_METRICS,
+    RunIdentity,
+    finished_metrics,
+    refuse_other,
+    resolved,
+)
 from runtime.log_streams import add_result
+from runtime.replacing import finish_replacing, replace_run
 from runtime.safe_files import parse_json
 from trainer import fit, saved_result
 from training.before_training import choose_before_training
 from training.model_factory import build_model, restore
 from training.placing import knows_more_before_test, place_users
+from training.update import first_epoch, start_from
 from web.report_page import write_report
 
 log = logging.getLogger("aglrec")
+
+Embeddings = tuple[torch.Tensor, torch.Tensor]  # of users (n_users, D) and items (n_items, D)
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +82,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: as from get_config. With mode "inference" nothing is trained: best_model.pth is loaded, with the
-            settings of its training, and vectors and recommendations are written again.
+            settings of its training, and vectors and recommendations are written again. With mode "update" it goes on
+            from the run there, see update.
 
     Returns:
         The content of metrics.json. A finished run is not run again.
@@ -64,8 +92,10 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         OSError, ValueError: one sentence that says what is wrong and what to do.
     """
     with lock_folder(Path(config["saved_dir"])) if rank() == 0 else nullcontext():
-        if config["mode"] == "inference":
-            return infer(config)
+        if rank() == 0:
+            finish_replacing(Path(config["saved_dir"]))
+        if config["mode"] != "train":
+            return infer(config) if config["mode"] == "inference" else update(config)
         refuse_other(config)
         if config["refit"] or config["refit_valid"]:
             return train(config, measured=measure(config))
@@ -110,27 +140,83 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
         log.info(f"measured; training once more, on {dataset.train.nnz:,} positives, to epoch {measured['epoch']}")
     model = build_model(dataset, vectors, settings, device)
     fitted = fit(model, dataset, settings, identity, selected, measured=measured)
-    before = model.embeddings() if knows_more_before_test(model, dataset) else None
-    place_users(model, dataset, "test")
-    user_emb, item_emb = model.embeddings()
+    before, after = embeddings_before_test(model, dataset)
     clock["fit_s"] = time.perf_counter()
     earlier_s = fitted.pop("earlier_s")
     if rank() > 0:  # under torchrun process 0 alone evaluates and writes
         return {}
-    metrics = {} if config["refit"] else evaluate_and_keep(user_emb, item_emb, dataset, config)
-    if metrics and before:
-        metrics["placed_by_train"] = means(evaluate_warm(*before, dataset, "test", config))
-    write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), config)
+    metrics = evaluate_and_write(before, after, dataset, model.cold_items_with_text(), config)
     clock["evaluate_s"] = time.perf_counter()
     if measured:
         metrics = {**measured, **metrics, "refit": refit_facts(fitted, dataset, config)}
     else:
         metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock, earlier_s)}
     metrics |= {"config": config, "run": identity.run_id, "code": identity.code}
-    end(saved, metrics, dataset)
+    end(saved, metrics)
+    write_page(saved, dataset)
     if not config["refit"]:  # whose figures are those of measured
         add_result(config, metrics)
     return metrics
+
+
+def update(config: dict[str, Any]) -> dict[str, Any]:
+    """Take rows, users and titles that came since into the finished run in saved_dir.
+
+    The model goes on from the vectors of that run for a few epochs over all pairs, with all that was decided; see
+    training.update. Rows that it held out stay held out, and new ones are trained on; see earlier_rows.parts_now. The
+    new run is made in saved_dir/update and takes the old one's place at once when it is whole.
+
+    Args:
+        config: of this call; its settings are those of the run, or the defaults.
+
+    Returns:
+        The content of metrics.json. Its "update" says what came since, and which model the figures are of.
+    """
+    saved, clock, device = Path(config["saved_dir"]), {"start": time.perf_counter()}, resolve_device(config["device"])
+    before, staged = load_earlier(config), saved / STAGED
+    settings = {**before.config, "saved_dir": str(staged)}
+    dataset = load_dataset(settings, before.rows)
+    check_k(settings, dataset)
+    if is_all_known(before, dataset):
+        return update_again(before, dataset)
+    log.info(f"update: {told(before, dataset)}")
+    clock["load_s"] = time.perf_counter()
+    make_room(settings, saved)
+    vectors = text_vectors(dataset, settings, str(device))
+    clock["encode_s"] = time.perf_counter()
+    identity = RunIdentity.of_run(before.asked, dataset.digests, vectors.info)._replace(base=before.run)
+    if not is_staged(staged, identity.run_id):
+        # what it is built with is replaced, so the quickest will do
+        model, last = build_model(dataset, vectors, {**settings, "init": "normal"}, device), before.metrics["epoch"]
+        start_from(model, start_of(before, dataset, vectors), dataset)
+        selected = selection_of(before.metrics)
+        fitted = fit(model, dataset, settings, identity, selected, before.metrics, epochs_before=first_epoch(last))
+        both = embeddings_before_test(model, dataset)
+        clock["fit_s"] = time.perf_counter()
+        if rank() > 0:
+            return {}
+        metrics = evaluate_and_write(*both, dataset, model.cold_items_with_text(), settings)
+        clock["evaluate_s"] = time.perf_counter()
+        about = update_facts(before, dataset, fitted) | {"timing": seconds(clock, fitted["earlier_s"])}
+        metrics |= {"valid": fitted["valid"]} if dataset.valid.nnz else {}
+        metrics |= {} if settings["refit"] else {"data": facts(dataset, vectors)["data"]}
+        metrics |= {"refit": refit_facts(fitted, dataset, settings)} if "refit" in before.metrics else {}
+        metrics = {**before.metrics, **metrics, "update": about}
+        end(staged, metrics | {"config": identity.config, "run": identity.run_id, "code": identity.code})
+    if rank() > 0:
+        return {}
+    replace_run(saved, staged, outputs_in(staged))
+    return update_again(load_earlier(config), dataset)
+
+
+def update_again(before: EarlierRun, dataset: Dataset) -> dict[str, Any]:
+    """Write what a kill at its end left out of an updated run, and return its metrics."""
+    if rank() == 0:
+        shutil.rmtree(before.folder / STAGED, ignore_errors=True)
+        if not (before.folder / PAGE).exists():
+            write_page(before.folder, dataset)
+    log.info(f"{before.folder}: this run has all rows, users and titles of the data")
+    return before.metrics
 
 
 def infer(config: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +232,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     if rank() > 0:
         return {}
     write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), settings)
-    manifest.record_again(saved, *DERIVED)
+    manifest.record_again(saved, *DERIVED, ROWS)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
             return parse_json(path.read_text(encoding="utf-8"))
@@ -159,6 +245,27 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
     write_page(saved, dataset)
+    return metrics
+
+
+def embeddings_before_test(model: LightGCN, dataset: Dataset) -> tuple[Embeddings | None, Embeddings]:
+    """Place users by all that is known of them before test; return the final vectors, and before them those by train.
+
+    The first are None where train is all that is known.
+    """
+    by_train = model.embeddings() if knows_more_before_test(model, dataset) else None
+    place_users(model, dataset, "test")
+    return by_train, model.embeddings()
+
+
+def evaluate_and_write(
+    by_train: Embeddings | None, final: Embeddings, dataset: Dataset, cold_items: np.ndarray, config: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the test figures of final vectors, unless nothing is held out, and write what follows from them."""
+    metrics = {} if config["refit"] else evaluate_and_keep(*final, dataset, config)
+    if metrics and by_train:
+        metrics["placed_by_train"] = means(evaluate_warm(*by_train, dataset, "test", config))
+    write_outputs(Path(config["saved_dir"]), dataset, *final, cold_items, config)
     return metrics
 
 
@@ -190,25 +297,15 @@ def check_same_data(measured: dict[str, Any], dataset: Dataset) -> None:
         raise ValueError("the data were changed while the run was measured; give the command again")
 
 
-def refit_facts(fitted: dict[str, Any], dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
-    """Return what the second training learned from, and which model the figures of metrics.json are of."""
-    figures = "those of the run in measured, which is another model"
-    if config["refit_valid"]:
-        figures = "valid of the run in measured; test of this model, trained on train and valid"
-    counts = {"positives": int(dataset.train.nnz), "epochs": fitted["epochs_run"], "train_s": fitted["train_s"]}
-    return {**counts, "fingerprint": dataset.fingerprint, "figures": figures}
-
-
-def end(saved: Path, metrics: dict[str, Any], dataset: Dataset) -> None:
-    """Write metrics.json, record all outputs, delete the checkpoint, and last of all write the page."""
+def end(saved: Path, metrics: dict[str, Any]) -> None:
+    """Write metrics.json, record all outputs, and delete the checkpoint and the page, which is written last of all."""
     (saved / PAGE).unlink(missing_ok=True)
     write_json(saved / "metrics.json", metrics)
     if metrics["config"]["refit"]:
         (saved / USER_METRICS).unlink(missing_ok=True)
     by_user = [USER_METRICS] if (saved / USER_METRICS).exists() else []
-    manifest.record(saved, metrics["run"], *OUTPUTS, *by_user)
+    manifest.record(saved, metrics["run"], *OUTPUTS, ROWS, *by_user)
     (saved / CHECKPOINT).unlink(missing_ok=True)
-    write_page(saved, dataset)
 
 
 def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
@@ -232,32 +329,6 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
 def write_page(saved: Path, dataset: Dataset) -> None:
     """Write the page of a run."""
     write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
-
-
-def facts(dataset: Dataset, vectors: TextVectors) -> dict[str, Any]:
-    """Return what a run was made from and with, for metrics.json."""
-    versions = {module.__name__: module.__version__ for module in (torch, np, scipy)}
-    return {
-        "data": {**dataset.facts, **dataset.digests},
-        "encoder": vectors.info,
-        "versions": {"python": platform.python_version(), **versions, "platform": platform.platform()},
-    }
-
-
-def seconds(clock: dict[str, float], earlier_s: float | None = None) -> dict[str, float]:
-    """Turn the moments at which steps ended into the seconds that each took, and their total.
-
-    Args:
-        clock: step -> moment, the first one being the start.
-        earlier_s: of training before the run was interrupted, which counts as fit_s. Choices before training are made
-            again by whoever resumes; what evaluation took before is lost.
-    """
-    moments = list(clock.values())
-    steps = {name: end - start for name, start, end in zip(list(clock)[1:], moments, moments[1:], strict=False)}
-    if earlier_s is None:
-        return {**steps, "total_s": sum(steps.values())}
-    steps["fit_s"] += earlier_s
-    return {**steps, "total_s": sum(steps.values()), "earlier_s": earlier_s}
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
     python serve.py                 the run in saved/ at http://127.0.0.1:8000
 
 Settings as for main.py; --saved_dir says where the run is, and --data_dir where its data are now, if not where they
-were in training. /openapi.json describes the JSON. There is no password: whoever reaches the address may ask. Needs:
-pip install -r requirements-serve.txt
+were in training. A new run in saved_dir is served from then on, without a restart. /openapi.json describes the JSON.
+There is no password: whoever reaches the address may ask. Needs: pip install -r requirements-serve.txt
 """
 
 import os
@@ -30,6 +30,8 @@ if __name__ == "__main__":
 import logging
 import socket
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import uvicorn
 
@@ -38,6 +40,7 @@ from inference.finished_run import load_finished
 from runtime.cli import run_script
 from web import answers
 from web.app import create_app, guarded, public
+from web.renewal import Renewal
 
 log = logging.getLogger("aglrec")
 
@@ -58,9 +61,10 @@ def main() -> None:
     asked, overrides = FLAGS.read()
     config, at_proxy = get_config(overrides), public(asked.public_url)
     with suppress(KeyboardInterrupt), listening(asked.host, asked.port) as taken:  # Ctrl-C is the way to end it
+        renewal = Renewal(Path(config["saved_dir"]), partial(load_finished, config))
         run = load_finished(config)
         answers.described(run)
-        app = guarded(create_app(run, asked.users == "true"), asked.host, at_proxy)
+        app = guarded(create_app(run, asked.users == "true", renewal), asked.host, at_proxy)
         at = f"[{asked.host}]" if ":" in asked.host else asked.host
         log.info(f"http://{at}:{taken.getsockname()[1]} serves {config['saved_dir']}; Ctrl-C ends it")
         uvicorn.Server(

@@ -36,6 +36,7 @@ def fit(
     identity: RunIdentity,
     selected: dict[str, Any] | None = None,
     measured: dict[str, Any] | None = None,
+    epochs_before: int = 0,
 ) -> dict[str, Any]:
     """Train with early stopping on valid, write checkpoint, history and best model, restore the best epoch.
 
@@ -49,6 +50,7 @@ def fit(
         selected: what was chosen before training, as from choose_before_training; it is saved with the model.
         measured: metrics of the same settings with parts held out, where this run has no valid part: training lasts
             until their best epoch, and what they decided is set again.
+        epochs_before: how many epochs count as done, of a model that goes on from an earlier one.
 
     Returns:
         {"epoch", "valid", "epochs_run", "decided", "train_s", "earlier_s"}: the best epoch, its valid metrics, the
@@ -62,7 +64,7 @@ def fit(
     """
     folder, metric = Path(config["saved_dir"]), config["early_stop_metric"]
     optimizer, rng = adam(model, config["lr"]), np.random.default_rng([config["seed"], 3])
-    state = resume(folder, identity.signature, config) or {"epoch": 0, "history": [], "best": None}
+    state = resume(folder, identity.signature, config) or {"epoch": epochs_before, "history": [], "best": None}
     earlier_s = _result_of(state["history"])["train_s"] + (state.get("middle") or {"seconds": 0.0})["seconds"]
     if "model" in state:
         load_state(state, model, optimizer, rng)
@@ -79,7 +81,7 @@ def fit(
     decided = calibrate(
         model, dataset, config, measured and measured["decided"], bool(identity.config.get("rating_weight"))
     )
-    if decided and not measured:
+    if decided and (not measured or dataset.valid.nnz):
         best["valid"] = valid_metrics(model, dataset, config)
         log.info(f"with what was decided on valid: {metric} {best['valid'][metric]:.4f}")
     best |= {"state_dict": model.whole_state(model.state_dict()), "decided": (selected or {}) | decided}
@@ -94,6 +96,7 @@ def _write_model(folder: Path, identity: RunIdentity, best: dict[str, Any], hist
     with atomic_write(folder / "history.jsonl") as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in history)
     origin = {"config": identity.config, "text": identity.text, "dataset_fingerprint": identity.fingerprint}
+    origin |= {"base": identity.base} if identity.base else {}
     save_torch(folder / "best_model.pth", {**best, **origin, "values": identity.values, "code": identity.code})
     manifest.record(folder, identity.run_id, "history.jsonl", "best_model.pth")
 

@@ -11,6 +11,7 @@ import torch
 
 from config import CALL_KEYS, get_config
 from data_loader import Dataset, load_dataset
+from dataset.earlier_rows import read_rows
 from dataset.site_ids import pages_of, read_site_ids
 from inference.name_forms import folded
 from inference.title_search import Names, index_names
@@ -191,23 +192,29 @@ def load_trained(config: dict[str, Any], *beside: str) -> TrainedModel:
         FileNotFoundError, ValueError: a file is missing or not of a run, or the data are no longer those of training.
     """
     saved = Path(config["saved_dir"])
-    checkpoint = load_torch(saved / "best_model.pth")
-    if not isinstance(checkpoint, dict) or not {"config", "state_dict", "dataset_fingerprint"} <= set(checkpoint):
-        raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
-    manifest.check(saved, "best_model.pth", *beside)
-    of_call = {**config, "data_dir": _data_dir(checkpoint, config["data_dir"])}
+    checkpoint = load_checkpoint(saved, *beside)
+    of_call = {**config, "data_dir": data_dir_of(checkpoint, config["data_dir"])}
     config = trained_config(checkpoint, of_call)
-    dataset = load_dataset(config)
+    dataset = load_dataset(config, read_rows(saved) if checkpoint.get("base") else None)
     check_origin(checkpoint, dataset.fingerprint, folder=config["data_dir"])
     if config["rating_weight"] > 0 and checkpoint.get("values", dataset.values_digest) != dataset.values_digest:
         raise ValueError(
             f"best_model.pth was trained with rating_weight {config['rating_weight']:g} on other rates or times than "
             "those of interactions.tsv now; restore them, or train again with --mode train"
         )
-    return TrainedModel(checkpoint, config, dataset, names_encoder=_names_encoder(of_call, config))
+    return TrainedModel(checkpoint, config, dataset, names_encoder=names_encoder(of_call, config))
 
 
-def _data_dir(checkpoint: dict[str, Any], asked: str) -> str:
+def load_checkpoint(saved: Path, *beside: str) -> dict[str, Any]:
+    """Load the best model of the run in a folder, and check the files beside it; see load_trained."""
+    checkpoint = load_torch(saved / "best_model.pth")
+    if not isinstance(checkpoint, dict) or not {"config", "state_dict", "dataset_fingerprint"} <= set(checkpoint):
+        raise ValueError(f"{saved / 'best_model.pth'} is no model of main.py; name the saved_dir of a run")
+    manifest.check(saved, "best_model.pth", *beside)
+    return checkpoint
+
+
+def data_dir_of(checkpoint: dict[str, Any], asked: str) -> str:
     """Return the folder of a run's data: the one that is asked for, or that of training where none is."""
     trained = checkpoint["config"].get("data_dir", asked)
     if trained == asked or asked != get_config()["data_dir"]:
@@ -236,7 +243,7 @@ def load_finished(config: dict[str, Any]) -> FinishedRun:
     return FinishedRun(*parts, names_encoder=model.names_encoder)
 
 
-def _names_encoder(of_call: dict[str, Any], trained: dict[str, Any]) -> bool:
+def names_encoder(of_call: dict[str, Any], trained: dict[str, Any]) -> bool:
     """Tell whether a call names the encoder of a run, its revision and, where it was let, that its code may run."""
     same = all(of_call[key] == trained[key] for key in ("model_name", "model_revision"))
     return trained["model_name"] == "lsa" or (

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset
+from dataset.earlier_rows import write_rows
 from dataset.franchises import named_franchises
 from dataset.splits import PARTS
 from inference.top_k import each_list, write_indented
@@ -42,6 +43,7 @@ def write_outputs(
     write_json(saved / "id_mappings.json", {"user_ids": dataset.raw_user_ids, "item_ids": dataset.raw_item_ids})
     with atomic_write(saved / "splits.npz") as file:
         np.savez_compressed(file, **{name: _pairs(getattr(dataset, name)) for name in (*PARTS, "excluded")})
+    write_rows(saved, dataset)
     with atomic_write(saved / "train_user_dict.pkl") as file:
         pickle.dump(_train_items(dataset), file)
 

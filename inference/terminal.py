@@ -34,6 +34,9 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
             f"{metric} by plain baselines (titles with a history): {figures}",
             "--preset tuned weighs both with the trained vectors; it takes longer.",
         ]
+    if update := metrics.get("update"):
+        counts = ", ".join(f"{count:,} {name}" for name, count in update["since"].items())
+        lines += ["", f"updated with {counts} that came since; the figures above are", update["figures"]]
     encoder = metrics["encoder"]
     if encoder["used"] not in (None, encoder["requested"]):
         lines += ["", f"!!! text vectors are those of {encoder['used']!r}, not of {encoder['requested']!r}"]

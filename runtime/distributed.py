@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import wraps
 from importlib import import_module
@@ -17,6 +17,32 @@ import torch.distributed as dist
 log = logging.getLogger("aglrec")
 
 P, T = ParamSpec("P"), TypeVar("T")
+
+TIMEOUT = timedelta(minutes=30)  # after which a message that does not come is an error
+
+
+class Waiting:
+    """How the other processes wait for what process 0 does alone, however long that takes.
+
+    Process 0 says in the store of the group that it is done; the store lives while torchrun does, so a wait in it ends
+    with the job. A message that is waited for longer than TIMEOUT would end it as well.
+    """
+
+    def __init__(self, store: dist.Store) -> None:
+        self.store, self.n_done = dist.PrefixStore("done", store), 0
+
+    def until_done(self) -> None:
+        """In process 0, say that it is done; in the others wait until it says so."""
+        self.n_done += 1
+        key = str(self.n_done)
+        if rank() == 0:
+            self.store.set(key, "1")
+        while not self.store.check([key]):
+            with suppress(dist.DistStoreError):  # it took longer than this; whether the store is there, check says
+                self.store.wait([key], TIMEOUT)
+
+
+_waiting: list[Waiting] = []  # of the group that this process has joined
 
 
 @contextmanager
@@ -36,12 +62,16 @@ def process_group() -> Iterator[int]:
     # imported later, by torch.optim, it would keep the group as its functions' default, and with it threads that the
     # end of the interpreter finds at work, and aborts on now and then
     import_module("torch.distributed.nn")
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
-    if dist.get_rank():
+    store, number, n_processes = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    in_group = dist.PrefixStore("group", store)
+    dist.init_process_group(backend, timeout=TIMEOUT, store=in_group, rank=number, world_size=n_processes)
+    _waiting.append(Waiting(store))
+    if number:
         log.setLevel(logging.ERROR)
     try:
-        yield dist.get_rank()
+        yield number
     finally:
+        _waiting.clear()
         dist.destroy_process_group()
 
 
@@ -117,6 +147,8 @@ def _with_rank0(compute: Callable[[], T], shares: bool = True) -> T:
             result = compute()
             box = [True, result if shares else None]
     finally:
+        for waiting in _waiting:
+            waiting.until_done()
         dist.broadcast_object_list(box)
     if not box[0]:
         raise SystemExit(2)

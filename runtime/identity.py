@@ -24,6 +24,7 @@ DERIVED = [
     "train_user_dict.pkl",
 ]
 OUTPUTS = ["history.jsonl", "best_model.pth", *DERIVED, "metrics.json"]
+ROWS = "rows.npz"  # the rows that it was made of, for an update; folders of earlier versions have none of it
 USER_METRICS = "user_metrics.npz"  # per-user values on the warm test pairs; not with refit, which has no test
 PAGE = "report.html"  # written last, once the outputs are recorded in the manifest
 LONG = 600.0  # seconds that a finished run took, from which on no other replaces it unasked
@@ -37,12 +38,14 @@ class RunIdentity(NamedTuple):
     text: dict[str, Any]  # as from text_origin
     code: dict[str, str]  # as from source.run_digests; empty for a run that recorded none
     values: str = ""  # Dataset.values_digest, of rates and times
+    base: str = ""  # the run that this one goes on from, of an update; see main.update
 
     @property
     def signature(self) -> dict[str, Any]:
         """All that decides what is trained; a checkpoint of another is refused, unless they differ in code alone."""
         decides = {"config": trained_settings(self.config), "dataset": self.fingerprint, "text": self.text}
-        return {**decides, "values": self.values, "code": self.code}
+        more = {"base": self.base} if self.base else {}
+        return {**decides, "values": self.values, "code": self.code, **more}
 
     @property
     def run_id(self) -> str:
@@ -87,6 +90,11 @@ def finished_metrics(identity: RunIdentity) -> dict[str, Any] | None:
     found = RunIdentity.of_metrics(metrics, identity.config) if metrics else None
     if found is None:
         return None
+    if "update" in metrics:
+        log.warning(
+            f"{folder}: the run in it was updated, and this command trains anew (--mode update goes on from it)"
+        )
+        return None
     if found._replace(code=identity.code) != identity:
         was, now = (Path(each["data_dir"]).resolve() for each in (metrics["config"], identity.config))
         changed = checkpoints.differences({**found.signature, "config": {}}, {**identity.signature, "config": {}})
@@ -98,7 +106,9 @@ def finished_metrics(identity: RunIdentity) -> dict[str, Any] | None:
         log.warning(f"{folder}: finished by other code ({which}); running again")
         return None
     try:
-        manifest.check(folder, *OUTPUTS)
+        if not (folder / ROWS).exists():
+            raise ValueError(f"{folder / ROWS} is missing; running again")
+        manifest.check(folder, *OUTPUTS, ROWS)
     except ValueError as error:
         log.warning(f"{error}")
         return None
@@ -147,7 +157,7 @@ def check_origin(
         raise ValueError(
             f"best_model.pth was trained on other data (or another split of it) than {folder} holds now"
             f"{f', those of {trained}' * (trained != folder)}; name their folder as --data_dir, restore the files in "
-            "it, or train again with --mode train"
+            "it, take in rows that are new with --mode update, or train again with --mode train"
         )
     if info is not None and checkpoint["text"] != text_origin(info):
         raise ValueError(

@@ -40,6 +40,11 @@ def recorded_run(folder: Path) -> str | None:
     return _entries(folder).get("best_model.pth", {}).get("run") if (folder / NAME).exists() else None
 
 
+def entries_of(folder: Path, *names: str) -> dict[str, dict[str, str]]:
+    """Return run and sha256 of some files of a folder, as its manifest has them; a ValueError if it is damaged."""
+    return {name: entry for name, entry in _entries(folder).items() if name in names}
+
+
 def check(folder: Path, *names: str) -> None:
     """Refuse files that are not of one run, or are no longer what it wrote.
 

@@ -67,6 +67,15 @@ def stamp_of_matrix(folder: Path) -> dict[str, Any]:
         return {}
 
 
+def matrix_of_titles(folder: Path, ids: list[str], model_name: str) -> dict[str, np.ndarray] | None:
+    """Return the titles' matrix of a folder, block -> (n, dim) float32, if it is of these titles and this encoder."""
+    parts = read_matrix(folder, "item", {"ids_sha256": digest("\n".join(ids).encode()), "model_name": model_name})
+    if parts is None:
+        return None
+    sidecar = parse_json(_paths(folder, "item")[1].read_text(encoding="utf-8"))
+    return dict(zip((block["name"] for block in sidecar["blocks"]), parts, strict=True))
+
+
 def joined(parts: list[np.ndarray]) -> np.ndarray:
     """Return the columns of all blocks side by side, (n, L)."""
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]

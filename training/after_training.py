@@ -61,7 +61,7 @@ def calibrate(
         decided |= _blend(model, dataset, config, measured, with_rates)
     is_cold = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
     if config["cold_cost"] < 1 and is_cold.any():
-        if measured:
+        if measured and "cold_offset" in measured:
             offset, figures = measured["cold_offset"]["offset"], measured["cold_offset"]
         else:
             offset, figures = cold_offset(*model.embeddings(), is_cold, dataset, config)
@@ -88,7 +88,7 @@ def _blend(
         return decided
     weight, unit = decided["weights"]["linear"], decided["unit"]
     rates = {"liking": 0.0, "rating": 0.0, "linear": weight, "unit": 0.0}
-    if linear.liking_of_one is not None:
+    if linear.liking_of_one is not None and not (measured and "rates" not in measured):
         user_emb, item_emb = (part.cpu() for part in model.embeddings())
         base = user_emb, item_emb, linear, weight, unit
         rates = measured["rates"] if measured else choose_rates(*base, dataset, config)

@@ -47,6 +47,12 @@ class Refused(ValueError):
 # --- the run ---
 
 
+def forget() -> None:
+    """Let go of what is kept of runs, once another one is served."""
+    for kept in (described, minding, fit, sources, similar_to):
+        kept.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def described(run: FinishedRun) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""

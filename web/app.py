@@ -26,6 +26,7 @@ from inference.finished_run import FinishedRun
 from inference.shaped_lists import EVEN, Rules
 from web import answers
 from web.answers import Refused
+from web.renewal import Renewal
 from web.schemas import (
     MAX_K,
     Error,
@@ -156,19 +157,24 @@ async def upload(
 # --- the application ---
 
 
-def create_app(run: FinishedRun, users: bool = False) -> FastAPI:
+def create_app(run: FinishedRun, users: bool = False, renewal: Renewal | None = None) -> FastAPI:
     """Make the application for a run; see guarded for what protects it.
 
     Args:
         run: as from load_finished.
         users: whether to list for the users of the data, by their ids.
+        renewal: by which a new run in the folder takes its place; without it, this one is served for ever.
     """
 
     @asynccontextmanager
     async def started(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
         app.state.reading = anyio.CapacityLimiter(1)  # a reader of large files holds up the others
-        yield
+        async with anyio.create_task_group() as beside:
+            if renewal:
+                beside.start_soon(renewal.watch, app.state)
+            yield
+            beside.cancel_scope.cancel()
 
     # no page of FastAPI's own, which would load its assets from elsewhere
     app = FastAPI(

@@ -168,6 +168,9 @@ def _facts(saved: Saved, row: Row) -> dict[str, str]:
         model += f", epoch {run['epoch']}" + (f" of {run['epochs_run']}" if "epochs_run" in run else "")
     if "refit" in run:
         model += f"; the lists are of a model that was then trained once more, on {run['refit']['positives']:,} rows"
+    if "update" in run:
+        rows, times = run["update"]["since"]["rows"], run["update"]["updates"]
+        model += f"; updated {times:,} {'time' if times == 1 else 'times'}, at last with {rows:,} new rows"
     if saved.compared:
         n_baselines = sum(one["tag"] in BASELINES for one in saved.compared)
         rows = f"{len(saved.compared) - n_baselines} models and {n_baselines} baselines compared"

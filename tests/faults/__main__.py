@@ -20,6 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from evaluation.tables import markdown
+from runtime import manifest
+from runtime.identity import OUTPUTS
 
 from .artefacts import artefacts, differing
 from .cases import CASES, Case
@@ -58,11 +60,18 @@ def ready(names: list[str]) -> None:
     del importers, main, optuna, run_ablation, save_embeddings, sklearn, tune
 
 
+def start_in(folder: Path, case: Case, sources: Path) -> None:
+    """Make the folder that a command runs in, with the run that it goes on from."""
+    folder.mkdir()
+    if case.begun:
+        shutil.copytree(sources / "saved", folder / "saved")
+
+
 def outcome(name: str, case: Case, kills: int, seed: int, folder: Path) -> Outcome:
     """Run a command undisturbed once, and killed and repeated as often as is asked for."""
     apart(lambda: case.prepare(folder / "sources"))
     words = [word.replace("FOLDER", str(folder / "sources")) for word in case.words]
-    (folder / "whole").mkdir()
+    start_in(folder / "whole", case, folder / "sources")
     _, seconds = run(words, folder / "whole")
     whole, rng = artefacts(folder / "whole"), np.random.default_rng([seed, zlib.crc32(name.encode())])
     injected, survived, differed, shortest = 0, 0, {}, seconds
@@ -71,16 +80,18 @@ def outcome(name: str, case: Case, kills: int, seed: int, folder: Path) -> Outco
             break
         moment = share * shortest
         shutil.rmtree(folder / "killed", ignore_errors=True)
-        (folder / "killed").mkdir()
+        start_in(folder / "killed", case, folder / "sources")
         was_killed, took = run(words, folder / "killed", moment)
         if not was_killed:
             shortest = min(shortest, took)  # where other work held the first run up, moments come too late
             continue
         injected += 1
         try:
+            if case.begun:
+                manifest.check(folder / "killed" / "saved", *OUTPUTS)
             run(words, folder / "killed")
             found = differing(whole, artefacts(folder / "killed"), case.tolerance)
-        except Ended as end:
+        except (Ended, ValueError) as end:  # the latter of a mix of two runs
             found = [str(end)]
         survived += not found
         differed |= {what: differed.get(what, 0) + 1 for what in found}

@@ -25,6 +25,7 @@ class Case(NamedTuple):
     words: list[str]
     prepare: Callable[[Path], Any] = lambda folder: None
     tolerance: float = 0.0  # of vectors whose last bits hang on which texts are encoded together
+    begun: bool = False  # whether prepare leaves a finished run in saved/, which the command goes on from
 
 
 def tiny_encoder(folder: Path) -> None:
@@ -60,6 +61,21 @@ def data_and_encoder(folder: Path) -> None:
     tiny_encoder(folder)
 
 
+def grown_data(folder: Path) -> None:
+    """Write most of some data, a finished run on them in saved/, and then the rest of the data."""
+    import main
+    from config import get_config
+    from tests.helpers.tables import grow, write_rows_of
+
+    made_data(folder)
+    titles = (folder / "anime.tsv").read_text(encoding="utf-8")
+    early, late = grow(folder)
+    settings = {"data_dir": str(folder), "saved_dir": str(folder / "saved"), "device": "cpu", "model_name": "lsa"}
+    main.run(get_config({**settings, "lsa_dim": 8, "embedding_dim": 8, "epochs": 20, "batch_size": 128}))
+    (folder / "anime.tsv").write_text(titles, encoding="utf-8")
+    write_rows_of(folder, [*early, *late])
+
+
 DATA = ["--data_dir", "FOLDER", "--saved_dir", "saved", "--device", "cpu"]
 SMALL = [*DATA, "--model_name", "lsa", "--lsa_dim", "8", "--embedding_dim", "8"]
 CASES: dict[str, Case] = {
@@ -67,6 +83,7 @@ CASES: dict[str, Case] = {
     "main": Case(["main.py", *SMALL, "--epochs", "20", "--batch_size", "128"], made_data),
     "tuned": Case(["main.py", "--preset", "tuned", *SMALL, "--linear_dim", "16"], made_data),
     "refit": Case(["main.py", *SMALL, "--epochs", "10", "--batch_size", "128", "--refit", "true"], made_data),
+    "update": Case(["main.py", "--mode", "update", *DATA, "--model_name", "lsa"], grown_data, begun=True),
     "run_ablation": Case(["run_ablation.py", "--only", "item_knn,sum-both", *SMALL, "--epochs", "8"], made_data),
     "tune": Case(["tune.py", "--trials", "13", *DATA, "--fusion_mode", "none", "--embedding_dim", "8"], made_data),
     "convert": Case(["tools/convert.py", "kaggle-2020", "FOLDER", "--users", "60", "--out", "out"], made_lists),

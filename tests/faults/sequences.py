@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from runtime.identity import OUTPUTS
+from runtime.identity import OUTPUTS, ROWS
 from runtime.manifest import run_id
 from tests.helpers.data import write_data
 
@@ -99,6 +99,7 @@ class Work(RuleBasedStateMachine):
         name=st.sampled_from(
             (
                 *OUTPUTS,
+                ROWS,
                 "manifest.json",
                 "item_llm_embeddings.npy",
                 "item_llm_embeddings.npy.json",

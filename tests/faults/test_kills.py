@@ -33,7 +33,7 @@ def long_form(name: str, tmp_path: Path, *words: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["main", "tune", "convert"])
+@pytest.mark.parametrize("script", ["main", "update", "tune", "convert"])
 def test_a_script_that_is_killed_leaves_what_an_undisturbed_one_does(script: str, tmp_path: Path) -> None:
     done = long_form("tests.faults", tmp_path, "--kills", "1", "--only", script)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -17,6 +17,7 @@ from inference.finished_run import FinishedRun
 from serve import listening
 from tests.helpers.data import write_data
 from web.app import create_app, guarded
+from web.renewal import Renewal
 
 N_ITEMS, NEW = 40, 34  # from this title on nobody has collected any
 HOSTILE = '<img src=x onerror="window.ran = 1">'
@@ -110,10 +111,11 @@ def export(path: Path, entries: list[tuple[str, str, int]]) -> Path:
 
 
 @contextmanager
-def running(run: FinishedRun, users: bool = False) -> Iterator[str]:
+def running(run: FinishedRun, users: bool = False, renewal: Renewal | None = None) -> Iterator[str]:
     """Serve a run at a free port, and yield its address."""
     with listening("127.0.0.1", 0) as taken:
-        server = uvicorn.Server(uvicorn.Config(guarded(create_app(run, users), "127.0.0.1"), log_level="warning"))
+        app = guarded(create_app(run, users, renewal), "127.0.0.1")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([taken],))
         thread.start()
         while not server.started:

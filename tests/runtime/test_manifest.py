@@ -24,7 +24,7 @@ def test_every_output_is_entered_with_its_run(config: dict[str, Any]) -> None:
     metrics, saved = main.run(config), Path(config["saved_dir"])
     entries = json.loads((saved / "manifest.json").read_text())["files"]
     assert {entry["run"] for entry in entries.values()} == {metrics["run"]}
-    assert set(entries) == {*OUTPUTS, "user_metrics.npz"}
+    assert set(entries) == {*OUTPUTS, "rows.npz", "user_metrics.npz"}
     other = main.run({**config, "seed": 1, "saved_dir": str(saved / "other")})
     assert other["run"] != metrics["run"]
 

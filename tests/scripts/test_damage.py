@@ -17,7 +17,7 @@ from inference.finished_run import load_finished
 from llm_embedding import text_vectors
 from runtime import manifest
 from runtime.files import load_torch
-from runtime.identity import OUTPUTS
+from runtime.identity import OUTPUTS, ROWS
 from tests.faults.artefacts import artefacts
 from tests.helpers.data import write_data
 from tests.helpers.runs import DAMAGE, are
@@ -61,7 +61,7 @@ def test_a_bit_in_the_weights_is_noticed(name: str, run: str, copied: Copied) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-@pytest.mark.parametrize("name", [*OUTPUTS, "manifest.json"])
+@pytest.mark.parametrize("name", [*OUTPUTS, ROWS, "manifest.json"])
 def test_a_damaged_file_of_a_run_is_refused_or_made_again(
     name: str,
     damage: Callable[[bytes], bytes],

@@ -1,0 +1,84 @@
+"""A model that goes on from an earlier one, whose users and titles are among its own: what it starts from."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from data_loader import Dataset
+from model import LightGCN
+from training.placing import round_of_propagation
+
+SHARE = 0.34  # of the epochs of the training, that an update has; they are its last ones, learning rate included
+RIDGE = 1e-4  # of the mean power of a column of text
+
+
+class Start(NamedTuple):
+    """An earlier model, and where its users and titles are now."""
+
+    state: dict[str, torch.Tensor]  # of its best_model.pth
+    users: np.ndarray  # (n_users before,) row numbers of now
+    items: np.ndarray  # (n_items before,)
+    item_text: np.ndarray | None  # (n_items before, L before) as it was fused then; None without
+
+
+def first_epoch(last: int) -> int:
+    """Return how many epochs of a training of so many an update leaves out."""
+    return last - max(1, math.ceil(SHARE * last))
+
+
+def start_from(model: LightGCN, start: Start, dataset: Dataset) -> None:
+    """Give a new model the parameters of an earlier one.
+
+    Id vectors of users and titles with a first train pair are those of a round of propagation over what they are
+    connected to. Weights of text are what gives the titles of the earlier model the vectors that they had by it:
+    fitted encoders have other columns with each further title.
+
+    Args:
+        model: as from build_model, of the same settings; everything that is not trained stays as it is.
+        start: the earlier model.
+        dataset: of now.
+    """
+    state = {name: start.state[name] for name, _ in model.named_parameters()}
+    state["id_emb"] = _id_vectors(state["id_emb"], start, dataset)
+    if "text_weight" in state:
+        text = model.whole_item_text().cpu().numpy()  # (n_items, L)
+        state["text_weight"] = moved_weights(state["text_weight"], start.item_text, text[start.items])
+    mine = model.own_state(state)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(mine[name])
+
+
+def _id_vectors(before: torch.Tensor, start: Start, dataset: Dataset) -> torch.Tensor:
+    """Return the id vectors (N, D) of now: those of before (N before, D), and new ones."""
+    n_before = len(start.users)
+    users, items = torch.zeros(dataset.n_users, before.shape[1]), torch.zeros(dataset.n_items, before.shape[1])
+    users[start.users], items[start.items] = before[:n_before], before[n_before:]
+    sides = (users, items, dataset.train), (items, users, dataset.train.T.tocsr())
+    return torch.cat([_with_first_places(*side) for side in sides])
+
+
+def _with_first_places(own: torch.Tensor, others: torch.Tensor, train: sp.csr_matrix) -> torch.Tensor:
+    """Place those of one side that have pairs and no vector yet by what they are connected to: (n, D)."""
+    is_first = torch.from_numpy(np.diff(train.indptr) > 0)[:, None] & ~own.any(dim=1, keepdim=True)
+    return torch.where(is_first, round_of_propagation(own, others, train, train), own)
+
+
+def moved_weights(weights: torch.Tensor, before: np.ndarray, now: np.ndarray) -> torch.Tensor:
+    """Return weights (L, D) with which texts now have the vectors that they had: now @ result is near before @ weights.
+
+    Args:
+        weights: (L before, D).
+        before: (n, L before) texts of titles.
+        now: (n, L) the same titles.
+    """
+    if before.shape == now.shape and np.allclose(before, now, rtol=0, atol=1e-6):
+        return weights
+    columns = torch.from_numpy(now).double()
+    gram = columns.T @ columns
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+    wanted = columns.T @ (torch.from_numpy(before).double() @ weights.double())
+    return torch.linalg.solve(gram, wanted).float()

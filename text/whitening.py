@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 WHITEN_SAMPLE = 100_000
-PART_ROWS = 2**13  # fewer rows stay together
+PART_ROWS = 2**15  # fewer rows stay together
 
 
 def row_parts(n: int) -> list[slice]:

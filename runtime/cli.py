@@ -187,11 +187,11 @@ class _Formatter(logging.Formatter):
 
 def worded(text: str, stream: IO[str]) -> str:
     """Return a message in Chinese if that is asked for and the stream can show it."""
-    return in_chinese(text) if _language(tuple(sys.argv[1:])) == "zh" and can_show(stream) else text
+    return in_chinese(text) if _language(tuple(sys.argv[1:]), of_terminal()) == "zh" and can_show(stream) else text
 
 
 @lru_cache(maxsize=1)
-def _language(argv: tuple[str, ...]) -> str:
+def _language(argv: tuple[str, ...], otherwise: str) -> str:
     """Return the language that a command line asks for, before it is read: its errors are worded as well."""
     given = {}
     for place, word in enumerate(argv):
@@ -201,7 +201,7 @@ def _language(argv: tuple[str, ...]) -> str:
     if asked is None and "--config" in given:
         with suppress(OSError, ValueError):
             asked = read_config(Path(given["--config"])).get("lang")
-    return asked if asked in LANGUAGES else of_terminal()
+    return asked if asked in LANGUAGES else otherwise
 
 
 def answer_early(flags: Flags) -> None:

@@ -100,7 +100,8 @@ def _known(text: str, least: int) -> str | None:
     index, best, values = _index(), None, None
     for word in {"", *_WORD.findall(text)}:
         for entry in index.get(word, ()):
-            if entry.words >= least and (best is None or entry.letters > best.letters):
+            is_a_word = len(entry.fixed) == 1 and entry.words == 1  # which says nothing by itself
+            if entry.words >= (least or 1 + is_a_word) and (best is None or entry.letters > best.letters):
                 captured = _captured(entry.fixed, text)
                 if captured is not None:
                     best, values = entry, captured
@@ -131,7 +132,7 @@ def _parts(text: str, least: int) -> str | None:
             start, end = text.split(mark, 1)
             ends = _known(end, least) or _parts(end, least)
             starts = (_known(start, least) or _parts(start, least)) if least < SENTENCE else None
-            if ends and (starts or mark == ": "):
+            if ends and (starts or mark != ", "):
                 return (starts or start) + chinese + ends
             if starts and mark == "; ":
                 return starts + chinese + end

@@ -74,7 +74,8 @@ def test_the_chinese_has_what_is_put_in(english: str) -> None:
 
 def test_each_english_sentence_stands_once() -> None:
     lines = (ROOT / "runtime" / "messages_zh.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    assert len(lines) == len(CATALOGUE) and all(line.count("\t") == 1 for line in lines)
+    assert len(lines) == len(CATALOGUE)
+    assert all(line.count("\t") == 1 for line in lines)
 
 
 # --- how it is applied ---
@@ -111,7 +112,8 @@ def test_sentences_and_their_parts(english: str, chinese: str) -> None:
 
 def test_a_table_keeps_its_columns() -> None:
     line = in_chinese(f"{'test, all titles':28s}" + "      @10")
-    assert line.startswith("测试集，所有作品  ") and line.endswith(" " * 6 + "@10")
+    assert line.startswith("测试集，所有作品  ")
+    assert line.endswith(" " * 6 + "@10")
     assert len(line) + len("测试集，所有作品") == 28 + 9
 
 
@@ -213,4 +215,5 @@ def test_english_is_what_it_was_to_the_byte() -> None:
 
 def test_help_is_english_and_says_so() -> None:
     done = run("main.py", "--help", "lang", LANG="zh_CN.UTF-8", PYTHONIOENCODING="utf-8")
-    assert b"English" in done.stdout and not re.search(rb"[^\x00-\x7f]", done.stdout)
+    assert b"English" in done.stdout
+    assert not re.search(rb"[^\x00-\x7f]", done.stdout)

@@ -16,7 +16,6 @@ from typing import IO, NamedTuple
 from runtime.screen import columns
 
 CATALOGUE = Path(__file__).with_name("messages_zh.tsv")
-LANGUAGES = ("en", "zh")
 SENTENCE = 3  # fixed words from which on an English text is no title's name
 LONGEST = 10_000  # characters of a line that is translated
 
@@ -78,6 +77,9 @@ def _line(line: str) -> str:
     if len(line) > LONGEST or line.isspace() or RANKED.match(line):
         return line
     indent, body = line[: len(line) - len(line.lstrip(" "))], line.strip(" ")
+    sentences = [] if _headed(body) else body.split("; ")
+    if len(sentences) > 1 and all(said := [_known(sentence, 1) for sentence in sentences]):
+        return indent + "；".join(map(str, said))
     if found := _whole(body, 0):
         return indent + found
     if (table := LABELLED.fullmatch(body)) and (label := _whole(table[1], 0)):
@@ -97,7 +99,9 @@ def _whole(text: str, least: int) -> str | None:
 
 def _known(text: str, least: int) -> str | None:
     """Translate a text by the entry that has the most of it fixed, of those with enough words; None without one."""
-    index, best, values = _index(), None, None
+    if (headed := _headed(text)) and headed.words >= least:
+        return _filled(headed, [text.removeprefix(headed.fixed[0])])
+    best, values, index = None, [], _index()
     for word in {"", *_WORD.findall(text)}:
         for entry in index.get(word, ()):
             is_a_word = len(entry.fixed) == 1 and entry.words == 1  # which says nothing by itself
@@ -105,13 +109,16 @@ def _known(text: str, least: int) -> str | None:
                 captured = _captured(entry.fixed, text)
                 if captured is not None:
                     best, values = entry, captured
-    if best is None or values is None:
-        return None
+    return _filled(best, values) if best else None
 
-    def put_in(place: re.Match[str]) -> str:
-        return _part(values[int(place[1]) - 1], 1 if place[2] else SENTENCE)
 
-    return PLACE.sub(put_in, best.chinese)
+def _headed(text: str) -> Entry | None:
+    """Return the entry of a head, as in "error: {}", that a text begins with; what follows may be any sentence."""
+    return next((entry for entry in _heads() if text.startswith(entry.fixed[0])), None)
+
+
+def _filled(entry: Entry, values: list[str]) -> str:
+    return PLACE.sub(lambda place: _part(values[int(place[1]) - 1], 1 if place[2] else SENTENCE), entry.chinese)
 
 
 def _part(text: str, least: int) -> str:
@@ -173,3 +180,9 @@ def _index() -> dict[str, list[Entry]]:
         entry = Entry(fixed, chinese, max(1, len(words[english])), sum(map(len, fixed)))
         index.setdefault(min(words[english], key=often.__getitem__, default=""), []).append(entry)
     return index
+
+
+@lru_cache(maxsize=1)
+def _heads() -> list[Entry]:
+    every = (entry for entries in _index().values() for entry in entries)
+    return [entry for entry in every if entry.fixed[0].endswith(": ") and entry.fixed[1:] == ("",)]

@@ -32,7 +32,7 @@ from runtime.settings import (
 METRIC_NAMES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")  # of lists, as in evaluator.METRICS
 TASTES, TASTE_METRICS = ("liked", "loved"), ("Recall", "NDCG")  # "liked NDCG@20": where only what was liked counts
 
-LANGUAGES = ("", "en", "zh")
+LANGUAGE = Legal("empty, en or zh", lambda value: value in ("", "en", "zh"))
 BLOCKS = Legal(
     "some of lsa,names,tags, separated by commas, or empty",
     lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"},
@@ -203,9 +203,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                         "and write vectors and lists again.", runtime=True),
         "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
                           "Apple GPUs are not used: torch has no sparse matrices there.", runtime=True),
-        "lang": Setting("", "language of what the scripts print; empty: the terminal's", Legal("empty, en or zh", LANGUAGES.__contains__),
-                        "Chinese where LC_ALL, LC_MESSAGES or LANG begins with zh and the terminal can show it. "
-                        "--help and what is written to files are English.", runtime=True),
+        "lang": Setting("", "language of what the scripts print; empty: the terminal's", LANGUAGE, "Chinese where "
+                        "LC_ALL, LC_MESSAGES or LANG begins with zh and the terminal can show it. --help and what is "
+                        "written to files are English.", runtime=True),
     },
 }
 

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from config import LANGUAGES, PRESETS, SETTING, SETTINGS, get_config, known, read_config
+from config import LANGUAGE, PRESETS, SETTING, SETTINGS, get_config, known, read_config
 from runtime.language import can_show, in_chinese, of_terminal
 from runtime.memory import is_out_of_memory, out_of_memory_message
 from runtime.settings import ENCODING, LARGEST, TEXT, Setting, as_argument, parse_value
@@ -201,7 +201,7 @@ def _language(argv: tuple[str, ...], otherwise: str) -> str:
     if asked is None and "--config" in given:
         with suppress(OSError, ValueError):
             asked = read_config(Path(given["--config"])).get("lang")
-    return asked if asked and asked in LANGUAGES else otherwise
+    return asked if asked and LANGUAGE.holds(asked) else otherwise
 
 
 def answer_early(flags: Flags) -> None:

@@ -66,6 +66,8 @@ def can_show(stream: IO[str]) -> bool:
 
 def in_chinese(text: str) -> str:
     """Return a text of one or more lines in Chinese, as far as the catalogue knows it."""
+    if text.startswith(("{", "[")):  # JSON, for programs
+        return text
     lines = text.split("\n")
     translated = [_line(line) for line in lines]
     if translated == lines and len(lines) > 1:  # a sentence with a line break in what is put in

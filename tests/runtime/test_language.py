@@ -126,6 +126,7 @@ def test_a_table_keeps_its_columns() -> None:
         "",
         "\n\n",
         "{1!} {}",
+        '{\n "wrong": "above 0; running",\n "more": "a cannot be read (b); ask again"\n}',
         "x" * 20_000,
     ],
 )

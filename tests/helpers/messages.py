@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# what stays English: tests, measurements, and scripts for those who work on the code or prepare data
-ENGLISH = ("tests", "benchmarks", "studies", "tools")
+# what stays English: tests, measurements, and scripts that prepare data; and folders without code
+ENGLISH = ("tests", "benchmarks", "studies", "tools", "data", "saved", "docs")
 SAID = {"info", "warning", "error"}
 NOT_FOLLOWED = {"FORMATS", "COLUMNS", "COMMON", "FIELDS"}  # tables of which messages give names, not words
 DEPTH = 4  # calls followed from a message to the functions that word its parts
@@ -19,7 +19,8 @@ class Source:
     """All modules of the repository whose messages are translated, and their functions and constants by name."""
 
     def __init__(self, root: Path = ROOT) -> None:
-        paths = [path for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in ENGLISH]
+        rooms = [path for path in sorted(root.iterdir()) if path.name not in ENGLISH and not path.name.startswith(".")]
+        paths = [path for room in rooms for path in ([room] if room.suffix == ".py" else sorted(room.rglob("*.py")))]
         self.modules = {path.relative_to(root): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
         self.functions: dict[str, list[tuple[ast.FunctionDef, ast.Module]]] = {}
         for module in self.modules.values():

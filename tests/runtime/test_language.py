@@ -26,6 +26,9 @@ ENGLISH = {
 # beginnings of what is no sentence: a query in another language, and LaTeX in a table
 NO_WORDS = ("user { name mediaListOptions", "\\begin{table}", "\\end{table}", "% in the preamble")
 
+# entries of two parts, which the source has apart
+JOINED = {"new titles for {} ({})", "resuming after epoch {} and {} steps from {} (to start over: --resume never)"}
+
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a script with nothing of this process's language."""
@@ -56,7 +59,7 @@ def test_no_entry_outlives_its_message() -> None:
     dead = [
         english
         for english in CATALOGUE
-        if english not in texts and not all(piece.strip(" ;,:") in every for piece in english.split("{}"))
+        if english not in texts | JOINED and not all(piece.strip(" ;,:") in every for piece in english.split("{}"))
     ]
     assert not dead, "delete from runtime/messages_zh.tsv:\n" + "\n".join(dead)
 

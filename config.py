@@ -32,6 +32,7 @@ from runtime.settings import (
 METRIC_NAMES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")  # of lists, as in evaluator.METRICS
 TASTES, TASTE_METRICS = ("liked", "loved"), ("Recall", "NDCG")  # "liked NDCG@20": where only what was liked counts
 
+LANGUAGE = Legal("empty, en or zh", lambda value: value in ("", "en", "zh"))
 BLOCKS = Legal(
     "some of lsa,names,tags, separated by commas, or empty",
     lambda value: not value or set(value.split(",")) <= {"lsa", "names", "tags"},
@@ -75,11 +76,11 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "split_seed": Setting(0, "seed of the split: rows and titles held out, rows kept", NOT_NEGATIVE),
     },
     "text": {
-        "model_name": Setting("BAAI/bge-m3", "text encoder: lsa, server:NAME, or a sentence-transformers name or path",
-                              TEXT, "server:NAME is what the server at encoder_url calls NAME. lsa is TF-IDF over "
-                              "character n-grams and a truncated SVD, fitted to the titles, and needs no download. "
-                              "Where the model hub is out of reach, the environment variable HF_ENDPOINT names a "
-                              "mirror."),
+        "model_name": Setting("BAAI/bge-m3", "text encoder: lsa, server:NAME, or the name or path of a model", TEXT,
+                              "A model is one of sentence-transformers. server:NAME is what the server at encoder_url "
+                              "calls NAME. lsa is TF-IDF over character n-grams and a truncated SVD, fitted to the "
+                              "titles, and needs no download. Where the model hub is out of reach, the environment "
+                              "variable HF_ENDPOINT names a mirror."),
         "model_revision": Setting("", "commit, tag or branch of a hub model; empty: its main branch", TEXT, "The "
                                   "vectors of each commit are kept apart, and a commit pins them whatever becomes of "
                                   "the model on the hub. Of server:NAME it is what the log says of its model, which "
@@ -218,6 +219,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                         "few epochs that go on from its vectors, with all that it decided.", runtime=True),
         "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
                           "Apple GPUs are not used: torch has no sparse matrices there.", runtime=True),
+        "lang": Setting("", "language of what the scripts print; empty: the terminal's", LANGUAGE, "Chinese where "
+                        "LC_ALL, LC_MESSAGES or LANG begins with zh and the terminal can show it. --help and what is "
+                        "written to files are English.", runtime=True),
     },
 }
 

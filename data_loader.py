@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from dataset.dataset import Comments, Dataset, pairs_of_items, sorted_csr
+from dataset.dataset import Comments, Dataset, no_comments, pairs_of_items, sorted_csr
 from dataset.earlier_rows import EarlierRows, Rows, parts_now
 from dataset.given import take_split
 from dataset.pairs import csr_parts, pair_order
@@ -175,7 +175,7 @@ def _load_text_files(folder: Path, config: dict[str, Any], earlier: EarlierRows 
         facts | {"split": "given"},
         raw_user_ids=raw_user_ids,
         user_names=read_user_names(folder, raw_user_ids),
-        user_comments=Comments(np.empty(0, np.int64), [], np.empty(0, np.float32)),
+        user_comments=no_comments(),
         **(bare if anime is None else _titles(folder, anime)),
     )
 
@@ -238,7 +238,7 @@ def _comments(
     in_train = part[: len(cells)] == PARTS.index("train")
     wrote = np.flatnonzero(in_train & (cells != "").to_numpy())
     if not len(wrote):
-        return Comments(np.empty(0, np.int64), [], np.empty(0, np.float32))
+        return no_comments()
     given = rates[: len(cells)][in_train].astype(np.float32)
     neutral = given[given > 0].mean() if (given > 0).any() else 1.0
     given = rates[wrote].astype(np.float32)

@@ -18,7 +18,8 @@ import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
 from config import get_config
-from data_loader import Comments, Dataset
+from data_loader import Dataset
+from dataset.dataset import no_comments
 from dataset.splits import PARTS
 from evaluation.ranking import rank_items
 from evaluator import evaluate, evaluate_warm, means
@@ -82,7 +83,7 @@ def small_dataset(n_pairs: int, seed: int) -> Dataset:
         item_texts=item_ids,
         item_tags=[""] * len(item_ids),
         facts={},
-        user_comments=Comments(np.empty(0, int), [], np.empty(0, np.float32)),
+        user_comments=no_comments(),
     )
 
 

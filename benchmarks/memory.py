@@ -1,7 +1,8 @@
 """Measure what each step of a run takes at its peak, on made data: reading, text and model, the files it writes.
 
-    python -m benchmarks.memory --users 200k --titles 100k --rows 2M --text_dim 128 --listed 20k
-    torchrun --nproc_per_node=2 -m benchmarks.memory --only model --folder FOLDER
+    python -m benchmarks.memory --users 200k --titles 100k --rows 2M
+    torchrun --nproc_per_node=2 -m benchmarks.memory --only model
+                                --folder FOLDER
 
 Each step runs in a process of its own. "times the text" is the peak as text vectors of all users and titles, which are
 (users + titles) x text_dim x 4 bytes. Lists are written for the first --listed users only: of more the peak is

@@ -25,6 +25,11 @@ class Comments(NamedTuple):
     item_ids: np.ndarray | None = None  # (C,) rows of the titles it is about; None where it is not known
 
 
+def no_comments() -> Comments:
+    """Return the comments of data that have none."""
+    return Comments(np.empty(0, np.int64), [], np.empty(0, np.float32), np.empty(0, np.int64))
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Everything a run knows of its data; row numbers are positions in raw_user_ids and raw_item_ids.

@@ -6,6 +6,7 @@ from typing import Any
 
 from inference.title_names import BETWEEN
 from inference.top_k import first_lists
+from runtime.screen import columns
 
 WIDTH = 80
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -107,8 +108,3 @@ def clipped(text: str, width: int) -> str:
     while columns(text) >= width:
         text = text[:-1]
     return text + "…"
-
-
-def columns(text: str) -> int:
-    """Return how many columns of the screen a text takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

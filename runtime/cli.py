@@ -8,10 +8,13 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NoReturn
+from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
-from config import PRESETS, SETTING, SETTINGS, get_config, known
+from config import LANGUAGE, PRESETS, SETTING, SETTINGS, get_config, known, read_config
+from runtime.language import can_show, in_chinese, of_terminal
 from runtime.memory import is_out_of_memory, out_of_memory_message
 from runtime.settings import ENCODING, LARGEST, TEXT, Setting, as_argument, parse_value
 
@@ -56,7 +59,7 @@ class Flags(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with one line and exit code 2."""
-        self.exit(2, f"error: {message.removeprefix('argument ')} (see --help)\n")
+        self.exit(2, worded(f"error: {message.removeprefix('argument ')} (see --help)", sys.stderr) + "\n")
 
     def read(self, argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
         """Read the script's own flags and the settings, or print the help that is asked for and exit.
@@ -175,6 +178,32 @@ def whole_numbers(text: str) -> list[int]:
 # --- scripts ---
 
 
+class _Formatter(logging.Formatter):
+    """Writes what is logged in the language that is asked for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return worded(super().format(record), sys.stdout)
+
+
+def worded(text: str, stream: IO[str]) -> str:
+    """Return a message in Chinese if that is asked for and the stream can show it."""
+    return in_chinese(text) if _language(tuple(sys.argv[1:]), of_terminal()) == "zh" and can_show(stream) else text
+
+
+@lru_cache(maxsize=1)
+def _language(argv: tuple[str, ...], otherwise: str) -> str:
+    """Return the language that a command line asks for, before it is read: its errors are worded as well."""
+    given = {}
+    for place, word in enumerate(argv):
+        flag, mark, value = word.partition("=")
+        given[flag] = value if mark else "".join(argv[place + 1 : place + 2])
+    asked = given.get("--lang")
+    if asked is None and "--config" in given:
+        with suppress(OSError, ValueError):
+            asked = read_config(Path(given["--config"])).get("lang")
+    return asked if asked and LANGUAGE.holds(asked) else otherwise
+
+
 def answer_early(flags: Flags) -> None:
     """Answer --help and a mistyped command line before a script imports torch, which takes seconds.
 
@@ -197,7 +226,9 @@ def run_script(main: Callable[[], Any]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # nor does a terminal that cannot show a title
     log = logging.getLogger("aglrec")
-    log.handlers = [logging.StreamHandler(sys.stdout)]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    log.handlers = [handler]
     log.setLevel(logging.INFO)
     try:
         main()
@@ -205,15 +236,16 @@ def run_script(main: Callable[[], Any]) -> int:
     except BrokenPipeError:  # of print, where a reader such as head has what it wants
         return 0
     except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(worded(f"error: {error}", sys.stderr), file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f"error: {out_of_memory_message(error)}", file=sys.stderr)
+        print(worded(f"error: {out_of_memory_message(error)}", sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, and the same command goes on after it", file=sys.stderr)
+        sentence = "interrupted; what is finished is kept, and the same command goes on after it"
+        print(worded(sentence, sys.stderr), file=sys.stderr)
         return 130
     finally:
         try:

@@ -7,7 +7,11 @@ from typing import Any
 from config import PRESETS, SETTING, get_config
 from runtime.settings import as_argument
 
-OF_ONE_CALL = ("mode", "resume")  # of which the last call on a folder may have had others than the one that trained
+OF_ONE_CALL = (
+    "mode",
+    "resume",
+    "lang",
+)  # of which the last call on a folder may have had others than the one that trained
 
 
 def command(script: str, config: dict[str, Any], flags: str = "") -> str:

@@ -1,6 +1,7 @@
 """Measure how well titles are placed that are described in a language which the catalogue lacks.
 
-    python studies/languages.py sample DATA --out FOLDER [--titles N] [--language zh]
+    python studies/languages.py sample DATA --out FOLDER [--titles N]
+                                [--language zh]
     python studies/languages.py RUN [RUN ...]
 
 The first draws N titles in one language of DATA/anime_zh.tsv, whose column language says which, and writes a data

@@ -1,6 +1,7 @@
 """Simulate data that grow from day to day: what updates of a run lose against training anew, and what they cost.
 
-    python studies/update.py DATA [--periods 30] [--start 0.7] [--anew_every 1] [--whole_every 10] [--replay 0.2]
+    python studies/update.py DATA [--periods 30] [--start 0.7] [--anew_every 1]
+                             [--whole_every 10] [--replay 0.2]
 
 The oldest rows of DATA (a share --start of them, and all without a time) make a run with nothing held out (refit). The
 others come in periods of as many rows each, in the order of their times; a title comes with its first row. After each

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pandas as pd
 
-from data_loader import Comments, Dataset
+from data_loader import Dataset
+from dataset.dataset import no_comments
 from dataset.ratings import LIKED
 from dataset.readers import read_interactions
 from dataset.recency import users_of
@@ -114,7 +115,7 @@ def reader_by(run: FinishedRun, name: str) -> Reader:
         run: as from finished_run.
         name: "lsa" for its vectors alone, "words" for what every run has, or of an encoder, as --model_name.
     """
-    nothing = Comments(np.empty(0, int), [], np.empty(0, np.float32))
+    nothing = no_comments()
     dataset: Dataset = dataclasses.replace(run.dataset, user_comments=nothing)
     if name == "lsa":
         lsa = lsa_encoder(dataset.item_texts, run.config["lsa_dim"])

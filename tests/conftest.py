@@ -1,6 +1,7 @@
 """Fixtures of all tests: a small data folder, a config for a run of a second, and its dataset."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import pytest
 from config import get_config
 from data_loader import Dataset, load_dataset
 from runtime import checkpoints
+from runtime.language import VARIABLES
 from tests.helpers.data import write_data
+
+for name in VARIABLES:  # tests read what is printed, in English
+    if os.environ.get(name, "").lower().startswith("zh"):
+        os.environ[name] = "C.UTF-8"
 
 
 @pytest.fixture(autouse=True)

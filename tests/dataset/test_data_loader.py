@@ -71,10 +71,11 @@ def test_comments_are_those_of_train_rows_weighted_by_their_rates(overrides: dic
     folder = write_timed(tmp_path, n_users=20, per_user=12)
     dataset = load(folder, min_rate=3, **overrides)
     rate = {row["comment"]: float(row["rate"]) for row in read_rows(folder)}
-    user_ids, texts, weights = dataset.user_comments
-    assert len(user_ids) == len(texts) == len(weights)
+    user_ids, texts, weights, item_ids = dataset.user_comments
+    assert len(user_ids) == len(texts) == len(weights) == len(item_ids)
     assert sorted(texts) == sorted(f"{user} {item}" for user, item in pairs(dataset, "train"))
     assert [dataset.raw_user_ids[user] for user in user_ids] == [text.split()[0] for text in texts]
+    assert [dataset.raw_item_ids[item] for item in item_ids] == [text.split()[1] for text in texts]
     assert weights.dtype == np.float32
     assert weights.tolist() == [rate[text] for text in texts]
 

@@ -61,7 +61,7 @@ def test_text_files_know_ids_and_no_texts(tmp_path: Path) -> None:
     assert dataset.raw_user_ids == dataset.user_names == ["u2", "u1", "alone", "late"]
     assert dataset.raw_item_ids == dataset.item_names == ["b", "a", "c", "d"]
     assert dataset.item_texts == [""] * 4
-    assert [len(part) for part in dataset.user_comments] == [0, 0, 0]
+    assert [len(part) for part in dataset.user_comments] == [0, 0, 0, 0]
     assert pairs(dataset, "test") == {("u1", "d"), ("late", "a")}
     assert len(dataset.fingerprint) == 64
 

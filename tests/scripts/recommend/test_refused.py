@@ -1,5 +1,6 @@
 """recommend.py: what is refused, and help."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,3 +94,14 @@ def test_every_flag_is_answered_or_stands_beside_one_that_is() -> None:
     assert set(recommend.ANSWERS) == set(recommend.BESIDE)
     flags = set(vars(recommend.FLAGS.parse_args([])))
     assert flags | {"everybody"} == {*recommend.BESIDE, *sum(recommend.BESIDE.values(), ())}
+
+
+def test_a_chinese_terminal_reads_one_chinese_sentence(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    code, printed, said = call("--user", "u333")
+    assert (code, printed) == (2, "")
+    assert re.fullmatch("错误：本次运行中没有用户 'u333'；最接近的是 [^\\n]*\n", said)
+    code, printed, said = call("--user", "u3", "--why")
+    assert printed.startswith("给 Ann（u3）：\n")
+    assert "because of" not in printed
+    assert "因为 " in printed

@@ -75,7 +75,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "split_seed": Setting(0, "seed of the split: rows and titles held out, rows kept", NOT_NEGATIVE),
     },
     "text": {
-        "model_name": Setting("BAAI/bge-m3", "text encoder: lsa, server:NAME, or a sentence-transformers name or path",
+        "model_name": Setting("BAAI/bge-m3", "text encoder: a sentence-transformers name or folder, server:NAME or lsa",
                               TEXT, "server:NAME is what the server at encoder_url calls NAME. lsa is TF-IDF over "
                               "character n-grams and a truncated SVD, fitted to the titles, and needs no download. "
                               "Where the model hub is out of reach, the environment variable HF_ENDPOINT names a "

@@ -51,16 +51,18 @@ def test_a_taste_of_0_leaves_rates_out_of_the_linear_columns(run: FinishedRun) -
 
 
 def test_the_more_rates_count_the_fewer_titles_like_the_disliked_are_listed(run: FinishedRun) -> None:
-    """Someone who loves six titles of one kind and hates three of the other."""
-    shares = []
+    """Someone who loves six titles of one kind and hates six of the other."""
+    shares, gaps = [], []
     for taste in (0.0, AS_MEASURED, 1.0):
         minded = with_taste(run, taste, users=False)
         who = by_rates(minded, dict.fromkeys(range(6), 9.0) | dict.fromkeys(range(30, 36), 2.0))
-        scores = (place(minded, who).users @ minded.item_emb.T)[0].numpy()
-        scores[list(who.items)] = -np.inf
-        shares.append(np.mean(np.argsort(-scores)[:20] >= N_OF_KIND))
+        scores = (place(minded, who).users @ minded.item_emb.T)[0].double().numpy()
+        others = np.setdiff1d(np.arange(len(scores)), list(who.items))
+        shares.append(np.mean(others[np.argsort(-scores[others])[:20]] >= N_OF_KIND))
+        loved, hated = (scores[others[(others >= N_OF_KIND) == kind]].mean() for kind in (False, True))
+        gaps.append((loved - hated) / scores[others].std())
     assert shares[0] >= shares[1] >= shares[2]
-    assert shares[0] > shares[2]
+    assert gaps[0] < gaps[1] < gaps[2]
 
 
 def test_a_taste_of_0_still_knows_what_is_disliked(run: FinishedRun) -> None:

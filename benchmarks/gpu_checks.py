@@ -18,8 +18,7 @@ import trainer
 from benchmarks.graphs import csr_of_keys, synthetic_graph
 from benchmarks.train import unit_vectors
 from config import get_config
-from data_loader import Dataset
-from dataset.dataset import no_comments
+from dataset.dataset import Dataset, no_comments
 from dataset.splits import PARTS
 from evaluation.ranking import rank_items
 from evaluator import evaluate, evaluate_warm, means

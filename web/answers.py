@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,14 @@ from inference.taste import AS_MEASURED, minds_taste, with_taste
 from inference.user_list import SHOWN, match_user_list
 from inference.wishes import Wish, list_for_wish, wish_for
 from web.schemas import ListRequest
+from web.titles import common_tags, synopsis, title
 
 log = logging.getLogger("aglrec")
 
-N_TAGS, N_NEW = 400, 12
+N_NEW = 12
 TASTE_STEP = 0.25
 AS_RANKED = Rules()
 N_TASTES = round(1 / TASTE_STEP) + 1
-SYNOPSIS = 600  # characters of it, at most, in an answer
 N_WISHES = 64  # whose scores of all titles are kept
 PEOPLE = 1024  # new users whose vectors are kept, and titles whose neighbours are: some kilobytes each
 
@@ -77,35 +76,6 @@ def described(run: FinishedRun) -> dict[str, Any]:
             "taste": minds_taste(run),
         },
     }
-
-
-def common_tags(run: FinishedRun) -> list[dict[str, Any]]:
-    """Return the N_TAGS tags of most titles; spellings alike but for case are one, and the first title's is shown."""
-    spellings = {folded(tag): tag for tags in reversed(run.dataset.item_tags) for tag in tags.splitlines()}
-    most = sorted(run.tags, key=lambda tag: -len(run.tags[tag]))[:N_TAGS]
-    return [{"name": spellings[tag], "n_titles": len(run.tags[tag])} for tag in most]
-
-
-def title(run: FinishedRun, item: int) -> dict[str, Any]:
-    """Return what is shown of a title."""
-    dataset = run.dataset
-    return {
-        "subject_id": dataset.raw_item_ids[item],
-        "name": dataset.item_names[item],
-        "tags": dataset.item_tags[item].splitlines(),
-        "year": dataset.item_years[item] if dataset.item_years else None,
-        "type": dataset.item_types[item] if dataset.item_types else "",
-        "season": dataset.item_seasons[item] if dataset.item_seasons else "",
-        "collectors": int(run.item_counts[item]),
-        "is_new": not run.item_counts[item],
-        "pages": run.pages.get(item, []),
-    }
-
-
-def synopsis(run: FinishedRun, item: int) -> str:
-    """Return how the summary of a title begins."""
-    text = " ".join(lookup.summary_of(run.dataset, item).split())
-    return shorten(text, SYNOPSIS, placeholder=" …") if " " in text[:SYNOPSIS] else text[:SYNOPSIS]
 
 
 def parts_of(run: FinishedRun, subject_id: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from dataset.franchises import franchises_of
 from inference.finished_run import FinishedRun, load_finished
 from inference.shaped_lists import EVEN, FRANCHISE, Rules
 from tests.helpers.served import NEW, SEASONS, make_config, raw
-from web import answers
+from web import titles
 from web.app import create_app, guarded
 from web.schemas import Franchise, ListRequest
 
@@ -114,10 +114,10 @@ def test_a_synopsis_is_the_summary_alone_and_ends_at_a_word(client: TestClient, 
     texts = list(run.dataset.item_texts)
     texts[7] += "\n" + "word " * 200
     object.__setattr__(run.dataset, "item_texts", texts)
-    said = answers.synopsis(run, 7)
+    said = titles.synopsis(run, 7)
     assert said.startswith("story of 1 word word")
     assert said.endswith("word …")
-    assert len(said) <= answers.SYNOPSIS
+    assert len(said) <= titles.SYNOPSIS
 
 
 def test_parts_stand_in_the_order_of_watching(client: TestClient) -> None:

@@ -233,7 +233,7 @@ def list_for_one(
         if wish.reader.note:
             log.warning(wish.reader.note)
         titles = list_for_wish(run, wish, weight, user, k, has, rules, among, composition)
-        heading += f", who ask{'s' * (user is not None)} for {wish.heading}"
+        heading += f", who asks for {wish.heading}"
     show_or_write(asked, f"{heading}:", whose, titles)
 
 

@@ -11,7 +11,7 @@ from tests.helpers.recommend import Call, listed
 def test_words_alone_give_a_list_and_say_what_was_understood(call: Call) -> None:
     code, out, err = call("--wish", "tag2, no tag3", "--k", "4")
     assert code == 0, err
-    assert "for anybody, who ask for “tag2”, not “tag3”:" in out
+    assert "for anybody, who asks for “tag2”, not “tag3”:" in out
     assert len(listed(out)) == 4
     rows = [int(raw[1:]) for raw in listed(out)]
     assert all(2 in (row % 5, row % 7) and 3 not in (row % 5, row % 7) for row in rows)

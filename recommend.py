@@ -23,7 +23,7 @@ from runtime.cli import Flags, answer_early, share, whole_number
 
 FILTERS = ("new", "tags", "not_tags", "min_year", "max_year", "type", "season")
 PERSON = ("franchise", "go_on", "niche", "diversity", "min_collectors")
-LISTS = ("k", "out", "bom", "why", *PERSON, *FILTERS)  # of one list
+LISTS = ("k", "out", "bom", "why", "parts", *PERSON, *FILTERS)  # of one list
 # what is asked -> what can stand beside it
 BESIDE = {
     "user": (*LISTS, "taste", "wish", "wish_weight"),
@@ -48,7 +48,8 @@ one_of.add_argument("--export", metavar="DIR", help="write vectors for an index 
 beside.add_argument("--k", metavar="N", type=whole_number(1), help="how many titles")
 beside.add_argument("--out", metavar="FILE", help="write lists: .json, .jsonl, .csv, .tsv or .parquet")
 beside.add_argument("--bom", action="store_true", help="begin a .csv or .tsv with a mark, by which Excel reads UTF-8")
-beside.add_argument("--why", action="store_true", help="which collected titles brought each, and parts of scores")
+beside.add_argument("--why", action="store_true", help="which collected titles brought each, and in spite of which")
+beside.add_argument("--parts", action="store_true", help="... and what each score is the sum of")
 beside.add_argument("--taste", metavar="T", type=share, help="0: what they will watch .. 1: what they will rate highly")
 beside.add_argument("--franchise", choices=("first", "new", "all"), help="first: one a franchise, as for one person")
 beside.add_argument("--wish_weight", metavar="W", type=share, help="0: by taste alone .. 1: by the words alone")
@@ -117,13 +118,9 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, 
         raise ValueError("--wish_weight is for what --wish asks; add --wish WORDS")
     if asked.bom and asked.out is None:
         raise ValueError("--bom is for a file that --out names; add --out lists.csv")
+    asked.why = asked.why or asked.parts
     if asked.out is not None:
-        check_format(Path(asked.out))
-        if asked.bom and not asked.out.lower().endswith((".csv", ".tsv")):
-            raise ValueError(f"{asked.out!r} is no table for Excel; end --out in .csv or .tsv, or leave out --bom")
-        if asked.why and not asked.out.lower().endswith((".json", ".jsonl")):
-            where = "end --out in .json or .jsonl, or leave out --why"
-            raise ValueError(f"{asked.out!r} has no place for reasons; {where}")
+        check_format(Path(asked.out), asked.bom, asked.why)
     return asked, overrides if asked.k is None else {**overrides, "recommend_k": asked.k}
 
 
@@ -240,7 +237,7 @@ def list_for_one(
 def show_or_write(asked: argparse.Namespace, heading: str, whose: str, titles: Titles) -> None:
     """Print one list, or write it to the file that --out names."""
     if asked.out is None:
-        log.info(printed("new titles " * asked.new + heading, titles))
+        log.info(printed("new titles " * asked.new + heading, titles, asked.parts))
         return
     write_lists(Path(asked.out), [(whose, titles)], asked.bom)
     log.info(f"{asked.out}: {len(titles):,} titles {heading.rstrip(':')}")

@@ -54,8 +54,14 @@ def _by_rates(rated: dict[str, Any], cutoffs: list[int]) -> list[str]:
     return lines
 
 
-def printed(heading: str, entries: list[dict[str, Any]]) -> str:
-    """Lay a list of titles or users out for a screen of WIDTH columns, of which a CJK character takes two."""
+def printed(heading: str, entries: list[dict[str, Any]], with_parts: bool = False) -> str:
+    """Lay a list of titles or users out for a screen of WIDTH columns, of which a CJK character takes two.
+
+    Args:
+        heading: the first line.
+        entries: as from lists; with "because" the reasons of each are told.
+        with_parts: whether the parts of scores are told, too.
+    """
     width, lines = len(str(len(entries))) + 2, [clipped(heading, WIDTH)]
     for rank, entry in enumerate(entries, start=1):
         name, raw = (entry[key] for key in (("name", "subject_id") if "name" in entry else ("username", "user_id")))
@@ -75,7 +81,7 @@ def printed(heading: str, entries: list[dict[str, Any]]) -> str:
             said = f"in it: {entry['says']}".split() if entry.get("says") else []
             if said and not entry["because"]:
                 because = []
-            for words in filter(None, (said, because, _joined(parts, " +"))):
+            for words in filter(None, (said, because, _joined(parts, " +") if with_parts else [])):
                 lines += [" " * (width + 2) + clipped(line, room) for line in filled(words, room)]
     return "\n".join(lines if entries else [*lines, "  there is none"])
 

@@ -98,8 +98,8 @@ def write_lists(path: Path, lists: Lists, bom: bool = False) -> None:
         text.detach()  # flushes, and leaves the closing to atomic_write
 
 
-def check_format(path: Path) -> None:
-    """Raise ValueError unless lists can be written to a file of this name."""
+def check_format(path: Path, marked: bool = False, with_reasons: bool = False) -> None:
+    """Raise ValueError unless lists can be written to a file of this name, for Excel and with reasons where asked."""
     formats = ", ".join(WRITERS)
     suffix = path.suffix.lower()
     if suffix not in (*WRITERS, ".parquet"):
@@ -108,6 +108,11 @@ def check_format(path: Path) -> None:
         raise ValueError(
             f"{path} needs pyarrow, which is not installed; pip install pyarrow, or write one of: {formats}"
         )
+    if marked and suffix not in (".csv", ".tsv"):
+        raise ValueError(f"{str(path)!r} is no table for Excel; end --out in .csv or .tsv, or leave out --bom")
+    if with_reasons and suffix not in (".json", ".jsonl"):
+        where = "end --out in .json or .jsonl, or leave out --why and --parts"
+        raise ValueError(f"{str(path)!r} has no place for reasons; {where}")
 
 
 def write_indented(path: Path, lists: Lists) -> None:

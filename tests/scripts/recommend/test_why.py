@@ -28,8 +28,11 @@ def test_why_names_collected_titles_and_parts_that_sum_to_the_score(
     call: Call, config: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     code, plain, _ = call(*words, "--k", "5")
-    code, told, _ = call(*words, "--k", "5", "--why")
+    code, told, _ = call(*words, "--k", "5", "--parts")
     assert code == 0
+    bare = call(*words, "--k", "5", "--why")[1].splitlines()
+    assert [line for line in told.splitlines() if " history " in f" {line}" or line in bare] == told.splitlines()
+    assert not any("history" in line for line in bare)
     lines = told.splitlines()
     entries = [line for line in lines if line.lstrip()[:1].isdigit()]
     assert entries == [line for line in plain.splitlines() if line.lstrip()[:1].isdigit()]
@@ -55,7 +58,7 @@ def test_reasons_are_wrapped_and_titles_named_once() -> None:
         "parts": {f"part_{n}": n / 7 for n in range(6)},
         "because": [{"name": f"{letter * 40} / other name"} for letter in "abc"],
     }
-    assert terminal.printed("for y:", [entry]).splitlines()[2:] == [
+    assert terminal.printed("for y:", [entry], with_parts=True).splitlines()[2:] == [
         "     because of " + "a" * 40 + ";",
         "     " + "b" * 40 + ";",
         "     " + "c" * 40,

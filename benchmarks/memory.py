@@ -1,12 +1,11 @@
 """Measure what each step of a run takes at its peak, on made data: reading, text and model, the files it writes.
 
     python -m benchmarks.memory --users 200k --titles 100k --rows 2M
-    torchrun --nproc_per_node=2 -m benchmarks.memory --only model
-                                --folder FOLDER
+    torchrun --nproc_per_node=2 -m benchmarks.memory --only model --folder F
 
 Each step runs in a process of its own. "times the text" is the peak as text vectors of all users and titles, which are
 (users + titles) x text_dim x 4 bytes. Lists are written for the first --listed users only: of more the peak is
-the same, or in proportion. Under torchrun --folder has to be there, from a call without it.
+the same, or in proportion. Under torchrun the folder F has to be there, from a call without it.
 """
 
 import argparse

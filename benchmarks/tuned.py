@@ -1,7 +1,6 @@
 """Time the steps of a run of main.py: seconds of the processor that each of them takes, whatever else is running.
 
     python -m benchmarks.tuned --model_name lsa --data_dir DATA --min_rate 0
-                               --split random --cold_item_ratio 0.1
 
 Takes the settings of main.py; the preset is tuned unless another is named, and files go to a folder that is deleted
 unless --saved_dir names one that is not there yet.

@@ -75,7 +75,7 @@ class Row(NamedTuple):
 def read_stream(folder: Path, start: float, n_periods: int) -> Stream:
     """Read a data folder and cut its rows into the start and periods of as many rows each, and one after the last."""
     ids = read_anime(folder)["subject_id"]
-    rows, _ = read_interactions(folder, ids)
+    rows, _ = read_interactions(folder, ids, with_texts=True)
     rows = rows.iloc[np.argsort(rows["time"].fillna(-np.inf), kind="stable")].reset_index(drop=True)
     places = np.arange(len(rows)) / len(rows)
     first = max(start, rows["time"].isna().mean())

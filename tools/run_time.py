@@ -24,6 +24,7 @@ from training.model_factory import build_model
 from training.optimizer import adam
 from training.steps import id_dropout
 
+TRIED_TEMPERATURES = 5  # of the grid, about so many are tried
 LONG_RUNS = 2  # about so many decide between choices that are near to each other
 N_TEXTS, N_ENCODED, N_STEPS, N_USERS, N_ITEMS = 600, 32, 3, 500, 1000  # what is timed
 # of rankings of the valid users: pairs of weights that calibration tries, and what is measured at the end
@@ -59,7 +60,7 @@ def estimate(
     settings = {**config, "temperature": config["temperature"] or TEMPERATURE_GRID[1]}
     n_runs = n_long = 0
     if config["temperature"] == 0 and dataset.valid.nnz:
-        n_runs = len(TEMPERATURE_GRID) + has_text + (has_text and bool(dataset.user_comments.texts))
+        n_runs = TRIED_TEMPERATURES + has_text + (has_text and bool(dataset.user_comments.texts))
         n_long = LONG_RUNS
     if config["rating_weight"] < 0 and dataset.valid.nnz and dataset.has_rates:
         n_long += len(RATING_GRID)

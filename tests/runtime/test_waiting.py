@@ -28,7 +28,7 @@ def work() -> None:
     with distributed.process_group() as rank:
         for decorated in (distributed.broadcast_from_rank0, distributed.rank0_first):
             quick = [decorated(lambda number=number: number)() for number in range(3)]
-            print(f"process {rank}: {decorated(slow)()}, {quick}", flush=True)
+            print(f"process {rank}: {decorated(slow)()}, {quick}\n", end="", flush=True)  # in one write
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_a_user_on_two_lines_is_one(by_lines: dict[str, Any]) -> None:
 def test_who_has_nothing_gets_what_is_popular(
     by_lines: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, printed, _ = asked(by_lines, "--user", "78", "--k", "3", "--why", monkeypatch=monkeypatch, capsys=capsys)
+    code, printed, _ = asked(by_lines, "--user", "78", "--k", "3", "--parts", monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0
     assert printed.count("popularity") == 3
 

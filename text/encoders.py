@@ -106,11 +106,8 @@ def _fitted(corpus: list[str], dim: int, **how_to_count: Any) -> Encode:
     reduced = svd if counted.shape[1] > 1 else FunctionTransformer(sp.csr_matrix.toarray)
     with np.errstate(invalid="ignore"):  # of a single text no variance is explained
         reduced.fit(counted)
-    of_corpus = normalize(reduced.transform(counted)).astype(np.float32)  # counting it again would take as long
 
     def encode(texts: list[str], as_query: bool = False) -> np.ndarray:
-        if texts == corpus:
-            return of_corpus.copy()
         return normalize(reduced.transform(counter.transform(texts))).astype(np.float32)
 
     return encode

@@ -150,5 +150,6 @@ def nearest(
     if not len(candidates):
         return []
     nothing, k = sp.csr_matrix((1, len(candidates))), min(k, len(candidates))
-    ranking = rank_items(query[None], vectors[torch.from_numpy(candidates)], np.array([0]), nothing, k)
+    scores = (vectors @ query)[torch.from_numpy(candidates)]  # cheaper than a copy of the candidates' rows
+    ranking = rank_items(torch.ones(1, 1), scores[:, None], np.array([0]), nothing, k)
     return titled(run.dataset, candidates[ranking.items[0]].tolist(), ranking.scores[0].tolist())

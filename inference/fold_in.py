@@ -131,7 +131,8 @@ def fold_in(
     scale = length / start.norm(dim=1, keepdim=True).clamp_min(1e-12)
     fits, items = [], item_emb[catalogue]
     for block in torch.arange(len(mean)).split(BLOCK):
-        known = 0.0 if linear is None else LINEAR * linear[0][block] @ linear[1][catalogue].T  # (b, m)
+        # (b, m); of all titles first, which is cheaper than a copy of those of the catalogue
+        known = 0.0 if linear is None else (LINEAR * linear[0][block] @ linear[1].T)[:, catalogue]
         fits.append(_fit(mean[block], (scale * start)[block], items, known, length, fixed))
     users, shares = (torch.cat(part) for part in zip(*fits, strict=True))
     of_mean, of_start = shares[:, :1].numpy(), (shares[:, 1:] * scale).numpy()  # (n, 1) each

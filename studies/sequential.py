@@ -1,9 +1,10 @@
 """Measure what reading a user's titles in order reaches: SASRec and GRU4Rec, tuned on valid.
 
-    python studies/sequential.py [--rows N,N] [--seeds N] [--key value ...]
+    python studies/sequential.py [--rows N,N] [--seeds N] [--point KEY=N,KEY=N,KEY=N] [--key value ...]
 
 Their settings (hidden_size, dropout, lr; named and otherwise fixed as in RecBole) are searched on valid by the first
-seed, over at most 8 points each; the best point is trained with every seed. Seeds are those of run_ablation.py, so that
+seed, over at most 8 points each; the best point is trained with every seed. With --point that search is left out, and
+its point is trained, as when an earlier search has found it. Seeds are those of run_ablation.py, so that
 the figures stand beside its rows: titles with a history are ranked; users are placed for valid by their train rows, and
 for test, with a split by time, by those of valid as well. Both models need titles with times. Of the settings, those of
 data, split and metrics count, seed, epochs (300 here), early_stop_round, batch_size (users a step, 128 here), device.
@@ -21,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from runtime.cli import Flags, answer_early, whole_number
 
 NAMES = ("sasrec", "gru4rec")
+START = {"hidden_size": 64, "dropout": 0.5, "lr": 0.001}  # RecBole's
+LIKE = "hidden_size=128,dropout=0.5,lr=0.001"
 
 
 def model_names(text: str) -> list[str]:
@@ -31,9 +34,22 @@ def model_names(text: str) -> list[str]:
     return names
 
 
+def point_of(text: str) -> dict[str, float]:
+    """Read "hidden_size=128,dropout=0.5,lr=0.001" as a point, what is left out as in START; the type of a flag."""
+    point = dict(START)
+    for part in text.split(","):
+        key, _, value = (side.strip() for side in part.partition("="))
+        try:
+            point[key] = type(START[key])(value)
+        except (KeyError, ValueError):
+            raise argparse.ArgumentTypeError(f"{part!r} is no setting; write {LIKE}, or a part of it") from None
+    return point
+
+
 FLAGS = Flags(__doc__)
 FLAGS.add_argument("--rows", type=model_names, default=",".join(NAMES), metavar="NAME,NAME", help="models to train")
 FLAGS.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="runs of each at its best point")
+FLAGS.add_argument("--point", type=point_of, metavar="KEY=N", help=f"settings that are not searched, as {LIKE}")
 
 if __name__ == "__main__":
     answer_early(FLAGS)  # before the imports below, which take seconds
@@ -50,7 +66,6 @@ from training.grid_search import Point, coordinate_search
 log = logging.getLogger("aglrec")
 
 DEFAULTS = {"epochs": 300, "batch_size": 128}  # other than those of main.py
-START = {"hidden_size": 64, "dropout": 0.5, "lr": 0.001}  # RecBole's
 GRID = {"hidden_size": [64, 128], "dropout": [0.2, 0.5], "lr": [0.0003, 0.001]}
 BUDGET = 8  # points
 
@@ -118,15 +133,23 @@ def samples(overrides: Settings, seeds: int) -> list[Sample]:
     return [Sample(ordered_data(config), config) for config in configs]
 
 
-def study(name: str, runs: list[Sample]) -> dict[str, Any]:
+def study(name: str, runs: list[Sample], point: Point | None = None) -> dict[str, Any]:
     """Search a model's settings with the first run's seed, and measure the best ones with every seed.
+
+    Args:
+        name: of NAMES.
+        runs: as from samples.
+        point: settings that are measured in place of a search.
 
     Returns:
         {"point", "tried", "runs", "mean"}: runs has {"seed", "split_seed", "epoch", "seconds", "valid", "test"} each,
         and mean the {"mean", "sd"} of "seconds", "valid" and "test".
     """
-    point, tried, first = search(name, *runs[0])
-    fitted = [first, *(fit(name, dataset, point, config) for dataset, config in runs[1:])]
+    tried, fitted = [], []
+    if point is None:
+        point, tried, first = search(name, *runs[0])
+        fitted = [first]
+    fitted += [fit(name, dataset, point, config) for dataset, config in runs[len(fitted) :]]
     found = [measured(each, *run) for each, run in zip(fitted, runs, strict=True)]
     mean = spread([{key: run[key] for key in ("seconds", "valid", "test")} for run in found])
     return {"point": point, "tried": tried, "runs": found, "mean": mean}
@@ -152,7 +175,10 @@ def table(rows: dict[str, dict[str, Any]], k: int) -> str:
         n, mean = len(row["runs"]), row["mean"]
         cells = [mean_and_sd(mean[part][metric], n) for part, metric in metrics]
         lines.append([name, *cells, f"{mean['seconds']['mean']:.0f}"])
-    chosen = [f"{name}: {words(row['point'])}, of {len(row['tried'])} points tried." for name, row in rows.items()]
+    chosen = [
+        f"{name}: {words(row['point'])}, " + (f"of {n} points tried." if (n := len(row["tried"])) else "not searched.")
+        for name, row in rows.items()
+    ]
     return "\n".join([markdown(lines), "", *chosen, ""])
 
 
@@ -163,7 +189,7 @@ def main() -> None:
     dataset, config = runs[0]
     folder = Path(config["saved_dir"]) / "sequential"
     for name in asked.rows:
-        rows[name] = study(name, runs)
+        rows[name] = study(name, runs, asked.point)
         results = {"rows": rows, "config": config, "data": dataset.digests}
         write_json(folder / "results.json", results)
         with atomic_write(folder / "results.md") as file:

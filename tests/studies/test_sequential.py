@@ -223,6 +223,19 @@ def test_the_script_writes_its_figures(
     assert table in capsys.readouterr().out
 
 
+def test_a_point_is_trained_without_a_search(
+    cycle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--rows gru4rec --seeds 1 --epochs 1 --top_k 3 --point hidden_size=8,lr=0.01"
+    assert call(words, tmp_path, cycle, monkeypatch) == 0
+    row = json.loads((tmp_path / "sequential" / "results.json").read_text(encoding="utf-8"))["rows"]["gru4rec"]
+    assert row["point"] == {"hidden_size": 8, "dropout": 0.5, "lr": 0.01}
+    assert (row["tried"], len(row["runs"])) == ([], 1)
+    assert "gru4rec: hidden_size 8, dropout 0.5, lr 0.01, not searched." in capsys.readouterr().out
+    assert call("--point layers=2", tmp_path, cycle, monkeypatch) == 2
+    assert "'layers=2' is no setting" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -12,10 +12,14 @@ from data_loader import Dataset, load_dataset
 from runtime import checkpoints
 from runtime.language import VARIABLES
 from tests.helpers.data import write_data
+from tests.helpers.profiles import load_profile
 
 for name in VARIABLES:  # tests read what is printed, in English
     if os.environ.get(name, "").lower().startswith("zh"):
         os.environ[name] = "C.UTF-8"
+
+
+load_profile()
 
 
 @pytest.fixture(autouse=True)

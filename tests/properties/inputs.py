@@ -1,32 +1,15 @@
-"""What the property tests feed the readers: cells, tables and damage as files in the wild have them, and worse.
-
-HYPOTHESIS_PROFILE=long tries 20,000 cases a reader in the place of some hundred: see CONTRIBUTING.md.
-"""
+"""What the property tests feed the readers: cells, tables and damage as files in the wild have them, and worse."""
 
 import csv
 import gzip
 import io
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-
-# no database of failures: what is found becomes a test of its own
-_COMMON: dict[str, Any] = {
-    "deadline": None,
-    "database": None,
-    "print_blob": False,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
-settings.register_profile("short", max_examples=120, derandomize=True, **_COMMON)
-settings.register_profile("long", max_examples=20_000, **_COMMON)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 NASTY = (
     "",

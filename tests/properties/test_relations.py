@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from dataset.readers import read_anime
 from dataset.relations import RELATIONS, read_relations
 from tests.helpers.conversions import converted, with_relations
-from tests.properties import inputs  # noqa: F401  (its profile of hypothesis)
 
 
-@settings(max_examples=40)
+@settings(max_examples=max(40, settings().max_examples // 10))
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"), st.sampled_from(RELATIONS)), min_size=1, max_size=30

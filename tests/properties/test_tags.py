@@ -1,7 +1,6 @@
 """Tags of known names come back as these names, in whatever form a program wrote them."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -48,7 +47,7 @@ def is_itself(name: str) -> bool:
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@settings(max_examples=160 if os.environ.get("HYPOTHESIS_PROFILE") != "long" else 2_000)
+@settings(max_examples=max(160, settings().max_examples // 10))
 @given(names=st.lists(ANY.filter(is_itself), min_size=1, max_size=6))
 def test_written_by_a_program(form: str, names: list[str]) -> None:
     assert parse_tags(WRITERS[form](names).strip()) == cleaned(names)

@@ -85,6 +85,7 @@ OBJECTS = [
     ("('Action', 'Comedy')", ["Action", "Comedy"]),
     ("'Action', 'Comedy'", ["Action", "Comedy"]),
     ('[null, "Drama"]', ["Drama"]),
+    ('["Drama", NaN]', ["Drama"]),
     ("[('TV', 12), ('漫改', 3)]", ["TV", "漫改"]),
     ('[[16, "Animation"], [35, "Comedy"]]', ["Animation", "Comedy"]),
     ("['list(a)', 'array(b), dtype=c)']", ["list(a)", "array(b), dtype=c)"]),

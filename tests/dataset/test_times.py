@@ -69,7 +69,16 @@ def test_forms(cell: str, instant: str) -> None:
 @pytest.mark.parametrize(
     "cell",
     ["0", "-1", "0000-00-00", "0.0", "99", "null", "Not available", "2004 to ?", "03/04/2021", "15/8/21", "2021.8"]
-    + ["2021-13-00", "2021年13月1日", "31/02/2021", "2021-08-15 25:00", "2021-08-15 10:00 CST", "12:30", "last summer"],
+    + [
+        "2021-13-00",
+        "2021年13月1日",
+        "31/02/2021",
+        "2021-08-15 25:00",
+        "2021-08-15 10:00 CST",
+        "12:30",
+        "last summer",
+        "Apr 3",
+    ],
 )
 def test_what_is_unknown_never_becomes_1970(cell: str) -> None:
     assert np.isnan(read(cell))

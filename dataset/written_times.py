@@ -144,6 +144,8 @@ def _date(text: str, orders: frozenset[tuple[str, bool]]) -> tuple[int, int, int
         return None
     if names[0] in SEASONS:
         return _filled(int(years[0]), SEASONS[names[0]]) if not days else None
+    if names[0] not in MONTHS:  # a zone that is written to a number
+        return None
     return _filled(int(years[0]), MONTHS[names[0]], int(days[0]) if days else 0)
 
 

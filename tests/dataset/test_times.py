@@ -78,6 +78,9 @@ def test_forms(cell: str, instant: str) -> None:
         "12:30",
         "last summer",
         "Apr 3",
+        "z2015",
+        "2015utc",
+        "z_2015",
     ],
 )
 def test_what_is_unknown_never_becomes_1970(cell: str) -> None:

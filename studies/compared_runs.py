@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,17 @@ def is_seed_of(run: Result, runs: list[Result]) -> bool:
     """Tell whether a run has the settings, data and encoder of others, and seeds that none of them has."""
 
     def settings(one: Result) -> Any:
-        asked = trained_settings(one.get("config", {"folder": one["folder"]}))  # a baseline has no settings
+        asked = trained_settings(one.get("config", {"folder": _row_folder(one)}))  # a baseline has no settings
         alike = {key: value for key, value in asked.items() if key not in SEEDS}
         return alike, one["data"].get("collected"), one["encoder"]["used"]
 
     return settings(run) == settings(runs[0]) and seeds_of(run) not in map(seeds_of, runs)
+
+
+def _row_folder(run: Result) -> str:
+    """Return the folder of an ablation's row, which has those of its further seeds in it."""
+    folder = Path(run["folder"])
+    return str(folder.parent if re.fullmatch(r"seed_\d+", folder.name) else folder)
 
 
 def seeds_of(run: Result) -> tuple[int | None, ...]:

@@ -22,7 +22,7 @@ from runtime.cli import run_script
 from runtime.files import write_json
 from runtime.safe_files import load_arrays
 from studies import compare
-from studies.compared_runs import read_rows, rows_against
+from studies.compared_runs import read_rows, rows_against, seeds_of
 from tests.helpers.data import write_data
 from tests.helpers.reports import Page, read
 
@@ -204,6 +204,15 @@ def ablation(made: Path) -> Path:
     write_json(folder / "results.json", compared(results, row))
     assert ablate(row, overrides, folder, 2, baselines=["popularity", "ease"]) == read(folder / "results.json")
     return folder
+
+
+def test_seeds_of_a_baseline_that_are_named_one_by_one_are_one_row(ablation: Path) -> None:
+    names = ("baseline-ease", "baseline-ease/seed_1", "baseline-popularity", "baseline-popularity/seed_1")
+    rows = read_rows([ablation / name for name in names])
+    assert {label: [seeds_of(run)[0] for run in runs] for label, runs in rows.items()} == {
+        "baseline-ease": [0, 1],
+        "baseline-popularity": [0, 1],
+    }
 
 
 def test_the_rows_of_an_ablation_are_rows(made: Path, ablation: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from config import METRIC_NAMES, trained_settings
+from config import CONFIG, METRIC_NAMES, trained_settings
 from evaluation.comparisons import FURTHER, KINDS, Result, Row, largest_ndcg, summary
 from evaluation.significance import holm, p_over_users, t_test, user_differences, user_values
 from runtime import manifest
@@ -101,7 +101,8 @@ def is_seed_of(run: Result, runs: list[Result]) -> bool:
     """Tell whether a run has the settings, data and encoder of others, and seeds that none of them has."""
 
     def settings(one: Result) -> Any:
-        asked = trained_settings(one.get("config", {"folder": _row_folder(one)}))  # a baseline has no settings
+        # a setting that came after a run was at its default; a baseline has no settings
+        asked = trained_settings({**CONFIG, **one["config"]}) if "config" in one else {"folder": _row_folder(one)}
         alike = {key: value for key, value in asked.items() if key not in SEEDS}
         return alike, one["data"].get("collected"), one["encoder"]["used"]
 

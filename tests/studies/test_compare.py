@@ -20,6 +20,7 @@ from run_ablation import compare as ablate
 from run_ablation import compared, gathered
 from runtime.cli import run_script
 from runtime.files import write_json
+from runtime.manifest import record_again
 from runtime.safe_files import load_arrays
 from studies import compare
 from studies.compared_runs import read_rows, rows_against, seeds_of
@@ -204,6 +205,15 @@ def ablation(made: Path) -> Path:
     write_json(folder / "results.json", compared(results, row))
     assert ablate(row, overrides, folder, 2, baselines=["popularity", "ease"]) == read(folder / "results.json")
     return folder
+
+
+def test_a_setting_that_an_older_run_did_not_have_was_at_its_default(made: Path, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(made / "layers_1/s1", tmp_path / "older"))
+    metrics = read(older / "metrics.json")
+    del metrics["config"]["truncate_dim"]
+    write_json(older / "metrics.json", metrics)
+    record_again(older, "metrics.json")
+    assert [len(runs) for runs in read_rows([made / "layers_1/s0", older]).values()] == [2]
 
 
 def test_seeds_of_a_baseline_that_are_named_one_by_one_are_one_row(ablation: Path) -> None:

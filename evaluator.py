@@ -10,7 +10,8 @@ import torch
 from config import TASTE_METRICS, TASTES
 from data_loader import Dataset, pairs_of_items
 from dataset.recency import users_of
-from evaluation.ranking import AsScored, Factor, Ranking, rank_items
+from evaluation.ranking import AsScored, Factor, Ranking
+from evaluation.shared_ranking import rank_items
 from evaluation.tastes import pairs_by_taste
 
 
@@ -203,7 +204,7 @@ def taste_metrics(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int
 
 
 def figures(metrics: dict[str, np.ndarray], dataset: Dataset, part: str) -> dict[str, Any]:
-    """Average per-user metrics on a part and, where its users were drawn, say how many they are and how far to trust it.
+    """Average per-user metrics on a part and, where its users were drawn, say how many they are and how exact it is.
 
     Returns:
         As means; where users were drawn, "drawn" as well: {"n_users": of whom the means are, "of": how many they were

@@ -21,12 +21,13 @@ class Drawn(NamedTuple):
 def draw_users(parts: Mapping[str, sp.csr_matrix], raw_user_ids: list[str], config: dict[str, Any]) -> dict[str, Drawn]:
     """Draw whose pairs of valid and of test are ranked: of the users with such a pair those with the smallest lots.
 
-    A lot is a hash of split_seed and the user's id, and depends on nothing else. So the draw stays as it is when rows or
-    users come that have no held-out pair; who is drawn for valid is drawn for test as well, where the same users are in
-    both; and the users of a smaller draw are among those of a larger one.
+    A lot is a hash of split_seed and the user's id, and depends on nothing else. So the draw stays as it is when rows
+    or users come that have no held-out pair; who is drawn for valid is drawn for test as well, where the same users are
+    in both; and the users of a smaller draw are among those of a larger one.
 
     Args:
-        parts: CSR (n_users, n_items) of at least valid, test, cold_valid and cold_test; a cold part goes with the other.
+        parts: CSR (n_users, n_items) of at least valid, test, cold_valid and cold_test; each cold part goes with the
+            other of its name.
         raw_user_ids: of all users.
         config: uses split_seed, and valid_users and test_users: how many at most, 0 for all.
 

@@ -19,8 +19,8 @@ from evaluator import evaluate_warm, figures
 from inference.terminal import show
 from runtime.identity import RunIdentity
 from runtime.safe_files import load_arrays
-from tests.evaluation.test_parts_and_groups import is_cold, parted_data, warm_part
 from tests.helpers.data import write_data
+from tests.helpers.parts import is_cold, parted_data, warm_part
 from tests.helpers.rankings import TOP_K, brute_force, settings, vectors_scoring
 
 KEY = "NDCG@20"
@@ -59,7 +59,9 @@ def test_only_users_who_are_asked_something_are_drawn() -> None:
     _, dataset = drawn_data(valid_users=40)
     asked = (dataset.test + dataset.cold_test).getnnz(axis=1) > 0
     are = dataset.drawn["test"].are
-    assert are.sum() == 9 and asked[are].all() and dataset.drawn["test"].n_from == asked.sum()
+    assert are.sum() == 9
+    assert asked[are].all()
+    assert dataset.drawn["test"].n_from == asked.sum()
     everyone = draw_users(vars(dataset), dataset.raw_user_ids, {"split_seed": 3, "valid_users": 60, "test_users": 0})
     assert everyone == {}
 
@@ -141,7 +143,7 @@ def metrics(asked: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_run_says_whose_figures_they_are(asked: dict[str, Any], metrics: dict[str, Any]) -> None:
     saved, dataset = Path(asked["saved_dir"]), load_dataset(asked)
-    assert metrics["valid"]["drawn"]["n_users"] == 6 and metrics["warm"]["drawn"]["n_users"] == 11
+    assert [metrics[part]["drawn"]["n_users"] for part in ("valid", "warm")] == [6, 11]
     users = load_arrays(saved / "user_metrics.npz")["user_ids"]
     assert users.tolist() == np.flatnonzero(dataset.drawn["test"].are).tolist()
     lines = [json.loads(line) for line in (saved / "history.jsonl").read_text().splitlines()]
@@ -149,7 +151,8 @@ def test_a_run_says_whose_figures_they_are(asked: dict[str, Any], metrics: dict[
     told = f"11 users drawn from 40; {KEY} {metrics['warm'][KEY]:.4f} ± "
     assert told in show(metrics, saved)
     page = (saved / "report.html").read_text(encoding="utf-8")
-    assert told in page and f"6 users drawn from 40; {KEY} {metrics['valid'][KEY]:.4f} ± " in page
+    assert told in page
+    assert f"6 users drawn from 40; {KEY} {metrics['valid'][KEY]:.4f} ± " in page
 
 
 def test_the_baselines_of_an_ablation_are_asked_for_the_same_users(
@@ -162,7 +165,7 @@ def test_the_baselines_of_an_ablation_are_asked_for_the_same_users(
     users = [load_dataset(asked).raw_user_ids[row] for row in np.flatnonzero(load_dataset(asked).drawn["test"].are)]
     for [row] in results.values():
         assert list(row["user_test"]) == users
-        assert row["warm"]["drawn"]["n_users"] == 11 and row["valid"]["drawn"]["n_users"] == 6
+        assert [row[part]["drawn"]["n_users"] for part in ("valid", "warm")] == [6, 11]
         assert row["valid_users"] == 6  # another draw is another baseline
     rows = run_ablation.compared(results, {})
     assert any(note.startswith("test: of 11 users drawn from 40") for note in notes(rows))
@@ -174,7 +177,8 @@ def test_another_draw_is_another_run(asked: dict[str, Any], metrics: dict[str, A
         RunIdentity.of_run({**asked, **other}, dataset.digests, metrics["encoder"]).run_id
         for other in ({}, {"valid_users": 7}, {"test_users": 0})
     }
-    assert len(ids) == 3 and metrics["run"] in ids
+    assert len(ids) == 3
+    assert metrics["run"] in ids
 
 
 def test_to_draw_all_users_is_to_draw_none(asked: dict[str, Any], tmp_path: Path) -> None:
@@ -186,6 +190,7 @@ def test_to_draw_all_users_is_to_draw_none(asked: dict[str, Any], tmp_path: Path
         {key: one[key] for key in ("valid", "warm", "test", "groups", "rated", "valid_rated", "decided")}
         for one in found
     ]
-    assert same[0] == same[1] and "drawn" not in same[0]["warm"]
+    assert same[0] == same[1]
+    assert "drawn" not in same[0]["warm"]
     pages = [(tmp_path / name / "item_emb.pt").read_bytes() for name in ("0", "40")]
     assert pages[0] == pages[1]

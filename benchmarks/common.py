@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ from runtime.cli import Flags
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
+T = TypeVar("T")
 
 SHARED: dict[str, dict[str, Any]] = {
     "gowalla": {
@@ -83,6 +84,13 @@ def seconds_of(function: Callable[[], Any], device: str | torch.device = "cpu") 
     start = clock(device)
     function()
     return clock(device) - start
+
+
+def timed(function: Callable[[], T], device: str | torch.device = "cpu") -> tuple[T, float]:
+    """Call a function; return what it returned, and the seconds that took."""
+    found: list[T] = []
+    seconds = seconds_of(lambda: found.append(function()), device)
+    return found[0], seconds
 
 
 def median_seconds(function: Callable[[], Any], repeats: int, device: str | torch.device = "cpu") -> float:

@@ -66,8 +66,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rows", type=int, default=27, help="pairs of a user that are masked")
     parser.add_argument("--dim", type=int, default=64)
     arguments = parser.parse_args(argv)
+    results = common.begin(arguments)
     with process_group():
-        results = common.begin(arguments)
         results["ranking"] = broadcast_from_rank0(measure)(arguments)
         if rank():
             return results

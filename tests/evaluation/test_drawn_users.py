@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 import main
 import run_ablation
 from config import get_config
-from data_loader import load_dataset
-from dataset.drawn_users import draw_users
+from data_loader import Dataset, load_dataset
+from dataset.drawn_users import draw_users, of_users
 from evaluation.comparison_tables import notes
+from evaluation.equal_terms import _cold_valid_figure
 from evaluation.held_out import held_out_metrics
+from evaluation.rated import liked_and_all
 from evaluator import evaluate_warm, figures
 from inference.terminal import show
 from runtime.identity import RunIdentity
@@ -22,6 +25,8 @@ from runtime.safe_files import load_arrays
 from tests.helpers.data import write_data
 from tests.helpers.parts import is_cold, parted_data, warm_part
 from tests.helpers.rankings import TOP_K, brute_force, settings, vectors_scoring
+from training.after_training import search_blend_weights
+from training.cold_offset import cold_offset, share_of_new
 
 KEY = "NDCG@20"
 
@@ -123,6 +128,28 @@ def test_the_standard_error_is_that_over_users() -> None:
     by_hand = (sum((values - values.mean()) ** 2) / (len(values) - 1) / len(values)) ** 0.5
     assert found["standard_error"][KEY] == pytest.approx(by_hand)
     assert "drawn" not in figures(by_user, parted_data()[1], "valid")
+
+
+def test_what_valid_decides_is_decided_by_the_drawn_users() -> None:
+    """As where nobody else has a pair to be found."""
+    scores, dataset = drawn_data(valid_users=15)
+    are = dataset.drawn["valid"].are
+    theirs = {part: of_users(getattr(dataset, part), are) for part in ("valid", "cold_valid")}
+    alone, everyone = dataclasses.replace(dataset, drawn={}, **theirs), dataclasses.replace(dataset, drawn={})
+    user_emb, item_emb = vectors_scoring(scores)
+    config = {**settings(), "early_stop_metric": KEY, "cold_cost": 0.02}
+    decide: dict[str, Callable[[Dataset], Any]] = {
+        "offset": lambda data: cold_offset(user_emb, item_emb, is_cold(data), data, config),
+        "share": lambda data: share_of_new(user_emb, item_emb, is_cold(data), data, config),
+        "weights": lambda data: search_blend_weights(
+            user_emb, item_emb, np.arange(120, dtype=np.float32), None, data, config
+        ),
+        "placement": lambda data: _cold_valid_figure((user_emb, item_emb), data, config),
+        "all and liked": lambda data: liked_and_all(user_emb, item_emb, data, "valid", config),
+    }
+    for name, decided in decide.items():
+        assert decided(dataset) == decided(alone), name
+        assert name == "share" or decided(dataset) != decided(everyone), name
 
 
 # --- runs ---

@@ -5,13 +5,14 @@
 Each size is a data folder, written in blocks, which goes the way of main.py: it is read and split, the model is built,
 some steps are taken, drawn users are ranked, and the files of a run are written with the lists of some users. The
 graphs are synthetic; nodes grow in proportion, as in Gowalla. One size is measured again with twice the nodes, which
-tells the bytes of an interaction from those of a node.
+tells the bytes of an interaction from those of a node. Seconds are those of the processor, on all of its cores.
 """
 
 import argparse
 import logging
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from data_loader import Dataset, load_dataset, normalized_adjacency
 from dataset.pairs import user_blocks
 from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS
 from inference.outputs import write_outputs
+from inference.top_k import recommend
 from llm_embedding import TextVectors
 from training.bpr import bpr_loss, sample_triples
 from training.model_factory import build_model
@@ -37,15 +39,18 @@ from training.validation import valid_metrics
 log = logging.getLogger("aglrec")
 
 FITTED = ("read s", "graph s", "step s", "sampling s", "peak RSS MiB")
-SAVED = "saved"
+SAVED, LETTERS = "saved", 9
+PROCESSOR = time.process_time  # by whose clock all is measured: others may use the machine
 
 
 def build(folder: str, n_interactions: int, nodes_times: float, seed: int) -> None:
     """Draw a graph and write it as anime.tsv and interactions.tsv, each user's rows one after the other in time."""
     share = nodes_times * n_interactions / GOWALLA_TRAIN
     graph = synthetic_graph(n_interactions, seed, round(GOWALLA_USERS * share), round(GOWALLA_ITEMS * share))
-    titles = pd.DataFrame({"subject_id": np.arange(graph.shape[1]), "name": "title", "tags_name": "", "summary": ""})
-    titles["name"] += " " + titles["subject_id"].astype(str)
+    # names that do not tell of a series, as numbers would
+    letters = np.random.default_rng(seed).choice(list("abcdefghijklmnopqrstuvwxyz"), (graph.shape[1], LETTERS))
+    names = ["".join(row) for row in letters]
+    titles = pd.DataFrame({"subject_id": np.arange(len(names)), "name": names, "tags_name": "", "summary": ""})
     titles[list(ANIME_COLUMNS)].to_csv(Path(folder) / "anime.tsv", sep="\t", index=False)
     with (Path(folder) / "interactions.tsv").open("w", encoding="utf-8") as file:
         file.write("\t".join(INTERACTION_COLUMNS) + "\n")
@@ -70,19 +75,17 @@ def measure(
     """Read a folder, build the model, take some steps, rank and list, in this process."""
     config = settings(layers, batch_size, seed=seed, data_dir=folder, valid_users=ranked)
     before = common.rss_from_now()
-    dataset, read_s = common.timed(lambda: load_dataset(config))
-    reading = common.peak_rss()
+    dataset, read_s = common.timed(lambda: load_dataset(config), read=PROCESSOR)
+    reading, train = common.peak_rss(), dataset.train
     rng = np.random.default_rng([seed, 3])
-    graph_s = common.median_seconds(lambda: normalized_adjacency(dataset.train).to(device), repeats, device)
-    sampling_s = common.median_seconds(lambda: sample_triples(dataset.train, rng), repeats)
-    model, build_s = common.timed(
-        lambda: build_model(dataset, TextVectors(None, None, {}), config, torch.device(device))
-    )
+    graph_s = common.median_seconds(lambda: normalized_adjacency(train).to(device), repeats, device, PROCESSOR)
+    sampling_s = common.median_seconds(lambda: sample_triples(train, rng), repeats, read=PROCESSOR)
+    model = build_model(dataset, TextVectors(None, None, {}), config, torch.device(device))
     side = Side("aglrec", model, adam(model, config["lr"]), bpr_loss)
-    step_s, state_bytes = time_steps(side, np.stack(sample_triples(dataset.train, rng)), config, steps, device)
-    found, ranking_s = common.timed(lambda: valid_metrics(model, dataset, config))
+    step_s, state_bytes = time_steps(side, np.stack(sample_triples(train, rng)), config, steps, device)
+    found, ranking_s = common.timed(lambda: valid_metrics(model, dataset, config), device, PROCESSOR)
     n_ranked = found["drawn"]["n_users"] if "drawn" in found else np.count_nonzero(np.diff(dataset.valid.indptr))
-    files_s = time_files(model.embeddings(), first_users(dataset, listed), folder, config)
+    lists_s, files_s = time_lists(model.embeddings(), first_users(dataset, listed), folder, config)
     csr = (model.norm_adj.crow_indices(), model.norm_adj.col_indices(), model.norm_adj.values())
     return {
         "interactions": dataset.seen.nnz,
@@ -90,12 +93,12 @@ def measure(
         "nodes": model.norm_adj.shape[0],
         "read s": read_s,
         "graph s": graph_s,
-        "build s": build_s,
         "CSR MiB": sum(part.nbytes for part in csr) / common.MIB,
         "step s": step_s,
         "sampling s": sampling_s,
         "ranking s a 1,000 users": ranking_s / n_ranked * 1000,
-        "lists s a 1,000 users": files_s / min(listed, dataset.n_users) * 1000,
+        "lists s a 1,000 users": lists_s / min(listed, dataset.n_users) * 1000,
+        "files s": files_s,
         "reading MiB": reading / common.MIB,
         "peak RSS MiB": common.peak_rss() / common.MIB,
         "RSS before MiB": before / common.MIB,
@@ -104,21 +107,26 @@ def measure(
     }
 
 
-def time_files(
+def time_lists(
     vectors: tuple[torch.Tensor, torch.Tensor], dataset: Dataset, folder: str, config: dict[str, Any]
-) -> float:
-    """Return the seconds that the files of a run take, with the lists of all users of a dataset."""
-    (user_emb, item_emb), saved = vectors, Path(folder) / SAVED
+) -> tuple[float, float]:
+    """Return the seconds that the lists of all users of a dataset take, and those of all files of a run, lists too."""
+    (user_emb, item_emb), saved, no_cold = vectors, Path(folder) / SAVED, np.empty(0, np.int64)
     saved.mkdir()
-    none = np.empty(0, np.int64)
-    return common.seconds_of(lambda: write_outputs(saved, dataset, user_emb[: dataset.n_users], item_emb, none, config))
+    user_emb = user_emb[: dataset.n_users]
+    calls = (
+        lambda: recommend(user_emb, item_emb, dataset, config["recommend_k"], config),
+        lambda: write_outputs(saved, dataset, user_emb, item_emb, no_cold, config),
+    )
+    return tuple(common.seconds_of(call, item_emb.device, PROCESSOR) for call in calls)
 
 
 def time_steps(side: Side, triples: np.ndarray, config: dict[str, Any], steps: int, device: str) -> tuple[float, int]:
     """Return the median seconds of a step on triples (3, n), and the bytes of weights, gradients and Adam."""
     batches = torch.from_numpy(triples).to(device).split(config["batch_size"], dim=1)
     seconds = [
-        common.seconds_of(lambda batch=batch: take_step(side, batch, config), device) for batch in batches[: steps + 2]
+        common.seconds_of(lambda batch=batch: take_step(side, batch, config), device, PROCESSOR)
+        for batch in batches[: steps + 2]
     ]
     tensors = [
         *side.model.parameters(),

@@ -149,6 +149,8 @@ class ItemSide(NamedTuple):
     n_items: int
     k: int
     block: int  # users at a time
+    # scores (b, width), one for every block: memory that is new to the process costs more than what fills it
+    room: list[torch.Tensor]
 
     @property
     def width(self) -> int:
@@ -175,7 +177,7 @@ def item_side(item_emb: Factor | AsScored, k: int, memory_mb: int) -> ItemSide:
     block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
     if isinstance(item_emb, AsScored):
         block = max(1, min(block, SUMMED // width))
-    return ItemSide(_columns(item_emb, width), n_items, k, block)
+    return ItemSide(_columns(item_emb, width), n_items, k, block, [])
 
 
 def lots_of(seed: int) -> np.random.Generator:
@@ -188,18 +190,15 @@ def block_scorer(
 ) -> Callable[[slice], Scored]:
     """Return a function that scores some of the users, which are given as for rank_items."""
     n_masked = np.diff(masked.indptr)
-    # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    if isinstance(side.columns, AsScored):
-        buffer = user_emb.parts[0][0][0][:0]
-    else:
-        buffer = side.columns[:0] if isinstance(side.columns, torch.Tensor) else torch.empty(0)
+    if not side.room:
+        like = user_emb.parts[0][0][0] if isinstance(side.columns, AsScored) else side.columns
+        side.room.append(like[:0] if isinstance(like, torch.Tensor) else torch.empty(0))
 
     def scored(rows: slice) -> Scored:
-        nonlocal buffer
-        users, scores = user_ids[rows], buffer[: rows.stop - rows.start]
+        users, scores = user_ids[rows], side.room[0][: rows.stop - rows.start]
         try:
             if len(scores) < len(users):
-                buffer = scores = buffer.new_empty(len(users), side.width)  # (b, width)
+                side.room[0] = scores = side.room[0].new_empty(len(users), side.width)
             _fill_scores(scores, user_emb, side.columns, users)
             scores[:, side.n_items :] = -torch.inf
             scores[_pairs(masked, users, scores.device)] = -torch.inf
@@ -207,7 +206,7 @@ def block_scorer(
             auc = None if target is None else _auc(scores, target[users], side.n_items - n_masked[users])
             return Scored(Ranking(users, items, values, auc), tied, scores[torch.from_numpy(tied).to(scores.device)])
         except (MemoryError, RuntimeError):  # whoever asks again, for fewer users, finds room for them
-            buffer = buffer[:0].clone()
+            side.room[0] = side.room[0][:0].clone()
             raise
 
     return scored

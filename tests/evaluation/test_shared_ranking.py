@@ -88,9 +88,11 @@ def test_lists_are_those_of_one_process(
     given["target"] = given["target"] if with_auc else None
     expected = ranking.rank_items(**given)
     assert_same(shared_ranking.rank_items(**given), expected)
+    blocks = shared_ranking.rank_together(**given)
+    assert np.concatenate([one.user_ids for one in blocks]).tolist() == given["user_ids"].tolist()
     n_users, block = len(given["user_ids"]), 2**20 // (128 * 16)
     left = n_users - 6 * block
-    assert sizes == [[2 * block] * 3, [block, left - block, 0]]
+    assert sizes == 2 * [[2 * block] * 3, [block, left - block, 0]]
     assert shared_ranking._sides == []
 
 

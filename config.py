@@ -206,6 +206,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "evaluation and output": {
         "top_k": Setting([10, 20], "cut-offs of Recall, NDCG, Hit, MRR, MAP and Precision", CUTOFFS),
         "recommend_k": Setting(20, "titles in each recommendation list", AT_LEAST_1),
+        "valid_users": Setting(0, "most users whose valid rows are ranked, drawn by split_seed; 0: all", NOT_NEGATIVE,
+                               "Where ranking all would take longer than training: the same ones for each epoch, for "
+                               "all that valid decides, and for each row of an ablation."),
+        "test_users": Setting(0, "as valid_users, of the figures on test", NOT_NEGATIVE),
         "eval_memory_mb": Setting(256, "memory a block of users may take while ranking, in MiB", AT_LEAST_1,
                                   runtime=True),
     },

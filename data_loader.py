@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 from dataset.dataset import Comments, Dataset, no_comments, pairs_of_items, sorted_csr
+from dataset.drawn_users import draw_users
 from dataset.earlier_rows import EarlierRows, Rows, parts_now
 from dataset.given import take_split
 from dataset.pairs import csr_parts, pair_order
@@ -41,7 +42,7 @@ def load_dataset(config: dict[str, Any], earlier: EarlierRows | None = None) -> 
 
     Args:
         config: as from get_config; uses data_dir, encoding, early_stop_metric, min_rate, refit, refit_valid, split,
-            split_seed, the ratios and train_rows_per_user.
+            split_seed, the ratios, train_rows_per_user, valid_users and test_users.
         earlier: rows of a run that keep the parts that they had in it; see earlier_rows.parts_now. None splits anew.
 
     Returns:
@@ -86,6 +87,7 @@ def _load_tables(folder: Path, config: dict[str, Any], earlier: EarlierRows | No
         item_ids,
         part,
         facts | more | {"split": _split_name(is_given, config)},
+        config,
         (rates, times),
         raw_user_ids=raw_user_ids,
         user_names=read_user_names(folder, raw_user_ids),
@@ -173,6 +175,7 @@ def _load_text_files(folder: Path, config: dict[str, Any], earlier: EarlierRows 
         item_ids,
         part,
         facts | {"split": "given"},
+        config,
         raw_user_ids=raw_user_ids,
         user_names=read_user_names(folder, raw_user_ids),
         user_comments=no_comments(),
@@ -199,6 +202,7 @@ def _dataset(
     item_ids: np.ndarray,
     part: np.ndarray,
     facts: dict[str, Any],
+    config: dict[str, Any],
     values: tuple[np.ndarray, np.ndarray] | None = None,
     **names: Any,
 ) -> Dataset:
@@ -212,7 +216,8 @@ def _dataset(
     facts |= {name: int(matrices[name].nnz) for name in codes}
     counts = {name: count for name, count in facts.items() if name != "split" and count}
     log.info(f"data, split {facts['split']}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    return Dataset(**matrices, facts=facts, rates=rates, times=times, **names)
+    drawn = draw_users(matrices, names["raw_user_ids"], config)
+    return Dataset(**matrices, facts=facts, rates=rates, times=times, drawn=drawn, **names)
 
 
 def _values(rates: np.ndarray, times: np.ndarray, order: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -10,7 +10,8 @@ import torch
 from config import TASTE_METRICS, TASTES
 from data_loader import Dataset, pairs_of_items
 from dataset.recency import users_of
-from evaluation.ranking import AsScored, Factor, Ranking, rank_items
+from evaluation.ranking import AsScored, Factor, Ranking
+from evaluation.shared_ranking import rank_items
 from evaluation.tastes import pairs_by_taste
 
 
@@ -200,6 +201,34 @@ def taste_metrics(ranking: Ranking, dataset: Dataset, part: str, top_k: list[int
         if taste in pairs
         for key, values in user_metrics(ranking, pairs[taste], top_k, TASTE_METRICS).items()
     }
+
+
+def figures(metrics: dict[str, np.ndarray], dataset: Dataset, part: str) -> dict[str, Any]:
+    """Average per-user metrics on a part and, where its users were drawn, say how many they are and how exact it is.
+
+    Returns:
+        As means; where users were drawn, "drawn" as well: {"n_users": of whom the means are, "of": how many they were
+        drawn from, "standard_error": {metric key: s / sqrt(n), of the n users with a value and their standard deviation
+        s, with n - 1}}, 0.0 below two users.
+    """
+    found: dict[str, Any] = means(metrics)
+    if part not in dataset.drawn:
+        return found
+    n_users = max((len(values) for values in metrics.values()), default=0)
+    errors = {key: _standard_error(values[np.isfinite(values)]) for key, values in metrics.items()}
+    return found | {"drawn": {"n_users": n_users, "of": dataset.drawn[part].n_from, "standard_error": errors}}
+
+
+def told_of_drawn(found: dict[str, Any], metric: str) -> str:
+    """Say of figures of drawn users how many they are, and how exact a metric is; "" where all users were asked."""
+    if "drawn" not in found:
+        return ""
+    drawn, error = found["drawn"], found["drawn"]["standard_error"][metric]
+    return f"{drawn['n_users']:,} users drawn from {drawn['of']:,}; {metric} {found[metric]:.4f} ± {error:.4f}"
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def means(metrics: dict[str, np.ndarray], users: np.ndarray | slice = slice(None)) -> dict[str, float]:

@@ -49,7 +49,7 @@ from model import LightGCN
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.cli import parse_overrides, run_script
-from runtime.distributed import process_group, rank, resolve_device
+from runtime.distributed import broadcast_from_rank0, process_group, rank, resolve_device
 from runtime.files import atomic_write, lock_folder, write_json
 from runtime.identity import (
     DERIVED,
@@ -143,9 +143,9 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
     before, after = embeddings_before_test(model, dataset)
     clock["fit_s"] = time.perf_counter()
     earlier_s = fitted.pop("earlier_s")
-    if rank() > 0:  # under torchrun process 0 alone evaluates and writes
-        return {}
     metrics = evaluate_and_write(before, after, dataset, model.cold_items_with_text(), config)
+    if rank() > 0:  # under torchrun process 0 alone writes
+        return {}
     clock["evaluate_s"] = time.perf_counter()
     if measured:
         metrics = {**measured, **metrics, "refit": refit_facts(fitted, dataset, config)}
@@ -193,9 +193,9 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
         fitted = fit(model, dataset, settings, identity, selected, before.metrics, epochs_before=first_epoch(last))
         both = embeddings_before_test(model, dataset)
         clock["fit_s"] = time.perf_counter()
+        metrics = evaluate_and_write(*both, dataset, model.cold_items_with_text(), settings)
         if rank() > 0:
             return {}
-        metrics = evaluate_and_write(*both, dataset, model.cold_items_with_text(), settings)
         clock["evaluate_s"] = time.perf_counter()
         about = update_facts(before, dataset, fitted) | {"timing": seconds(clock, fitted["earlier_s"])}
         metrics |= {"valid": fitted["valid"]} if dataset.valid.nnz else {}
@@ -229,9 +229,9 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     model = build_model(dataset, vectors, settings, resolve_device(config["device"]))
     restore(model, trained.checkpoint["state_dict"], dataset)
     user_emb, item_emb = model.embeddings()
+    broadcast_from_rank0(write_outputs)(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), settings)
     if rank() > 0:
         return {}
-    write_outputs(saved, dataset, user_emb, item_emb, model.cold_items_with_text(), settings)
     manifest.record_again(saved, *DERIVED, ROWS)
     for path in (saved / "metrics.json", saved / "measured" / "metrics.json"):
         if path.exists():
@@ -258,6 +258,7 @@ def embeddings_before_test(model: LightGCN, dataset: Dataset) -> tuple[Embedding
     return by_train, model.embeddings()
 
 
+@broadcast_from_rank0
 def evaluate_and_write(
     by_train: Embeddings | None, final: Embeddings, dataset: Dataset, cold_items: np.ndarray, config: dict[str, Any]
 ) -> dict[str, Any]:

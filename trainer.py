@@ -169,7 +169,8 @@ def _evaluated(state: dict[str, Any], model: LightGCN, dataset: Dataset, config:
     if not dataset.valid.nnz:  # whose figures are 0, and no figures
         return ""
     state["history"][-1] |= valid
-    return f"  valid {metric} {valid[metric]:.4f}{' *' if better else ''}"
+    error = f" ± {valid['drawn']['standard_error'][metric]:.4f}" if "drawn" in valid else ""
+    return f"  valid {metric} {valid[metric]:.4f}{error}{' *' if better else ''}"
 
 
 def _kept(folder: Path, state: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ from runtime.cli import Flags
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
+T = TypeVar("T")
 
 SHARED: dict[str, dict[str, Any]] = {
     "gowalla": {
@@ -71,23 +72,37 @@ def write_json(path: str | None, results: dict[str, Any]) -> dict[str, Any]:
     return results
 
 
-def clock(device: str | torch.device) -> float:
-    """Read the clock once everything queued on the device is done."""
+def clock(device: str | torch.device, read: Callable[[], float] = time.perf_counter) -> float:
+    """Read the clock, or another one, once everything queued on the device is done."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return read()
 
 
-def seconds_of(function: Callable[[], Any], device: str | torch.device = "cpu") -> float:
+def timed(
+    function: Callable[[], T], device: str | torch.device = "cpu", read: Callable[[], float] = time.perf_counter
+) -> tuple[T, float]:
+    """Call a function; return what it returned, and the seconds that took."""
+    start = clock(device, read)
+    found = function()
+    return found, clock(device, read) - start
+
+
+def seconds_of(
+    function: Callable[[], Any], device: str | torch.device = "cpu", read: Callable[[], float] = time.perf_counter
+) -> float:
     """Time one call."""
-    start = clock(device)
-    function()
-    return clock(device) - start
+    return timed(function, device, read)[1]
 
 
-def median_seconds(function: Callable[[], Any], repeats: int, device: str | torch.device = "cpu") -> float:
+def median_seconds(
+    function: Callable[[], Any],
+    repeats: int,
+    device: str | torch.device = "cpu",
+    read: Callable[[], float] = time.perf_counter,
+) -> float:
     """Return the median time of some calls."""
-    return statistics.median(seconds_of(function, device) for _ in range(repeats))
+    return statistics.median(seconds_of(function, device, read) for _ in range(repeats))
 
 
 def peak_rss(process: int | str = "self") -> int:

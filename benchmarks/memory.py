@@ -75,7 +75,7 @@ def first_users(dataset: Dataset, n: int) -> Dataset:
     parts = ("train", "valid", "test", "cold_valid", "cold_test", "excluded", "seen")
     matrices = {name: getattr(dataset, name)[:n] for name in parts}
     ids = {name: getattr(dataset, name)[:n] for name in ("raw_user_ids", "user_names")}
-    return dataclasses.replace(dataset, **matrices, **ids, rates=None, times=None)
+    return dataclasses.replace(dataset, **matrices, **ids, rates=None, times=None, drawn={})
 
 
 def row_of(step: str, before: int, more: dict[str, float]) -> dict[str, Any]:

@@ -1,62 +1,105 @@
 """Measure how time and memory of AGLRec grow with the interactions, each size in a process of its own.
 
-    python -m benchmarks.scale --markdown benchmarks/SCALE.md --out scale.json
+    python -m benchmarks.scale --sizes 200k,500k,1M --markdown scale.md --out scale.json
 
-The graphs are synthetic; nodes grow in proportion, as in Gowalla. One size is measured again with twice the
-nodes, which tells the bytes of an interaction from those of a node.
+Each size is a data folder, written in blocks, which goes the way of main.py: it is read and split, the model is built,
+some steps are taken, drawn users are ranked, and the files of a run are written with the lists of some users. The
+graphs are synthetic; nodes grow in proportion, as in Gowalla. One size is measured again with twice the nodes, which
+tells the bytes of an interaction from those of a node. Seconds are those of the processor, on all of its cores.
 """
 
 import argparse
 import logging
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks import common
-from benchmarks.graphs import GOWALLA_ITEMS, GOWALLA_TRAIN, GOWALLA_USERS, csr_of_parts, synthetic_graph
-from benchmarks.train import Side, aglrec, settings, take_step
-from data_loader import normalized_adjacency
-from training.bpr import sample_triples
+from benchmarks.graphs import GOWALLA_ITEMS, GOWALLA_TRAIN, GOWALLA_USERS, synthetic_graph
+from benchmarks.memory import first_users
+from benchmarks.read import BLOCK, FIRST
+from benchmarks.train import Side, settings, take_step
+from data_loader import Dataset, load_dataset, normalized_adjacency
+from dataset.pairs import user_blocks
+from dataset.readers import ANIME_COLUMNS, INTERACTION_COLUMNS
+from inference.outputs import write_outputs
+from inference.top_k import recommend
+from llm_embedding import TextVectors
+from training.bpr import bpr_loss, sample_triples
+from training.model_factory import build_model
+from training.optimizer import adam
+from training.validation import valid_metrics
 
 log = logging.getLogger("aglrec")
 
-FITTED = ("graph s", "step s", "sampling s", "peak RSS MiB")
+FITTED = ("read s", "graph s", "step s", "sampling s", "peak RSS MiB")
+SAVED, LETTERS = "saved", 9
+PROCESSOR = time.process_time  # by whose clock all is measured: others may use the machine
 
 
-def build(folder: str, n_interactions: int, nodes_times: float, seed: int) -> int:
-    """Draw a graph, leave its arrays in a folder, so that the drawing counts in no measurement; its number of items."""
+def build(folder: str, n_interactions: int, nodes_times: float, seed: int) -> None:
+    """Draw a graph and write it as anime.tsv and interactions.tsv, each user's rows one after the other in time."""
     share = nodes_times * n_interactions / GOWALLA_TRAIN
     graph = synthetic_graph(n_interactions, seed, round(GOWALLA_USERS * share), round(GOWALLA_ITEMS * share))
-    np.save(Path(folder) / "indptr.npy", graph.indptr)
-    np.save(Path(folder) / "indices.npy", graph.indices)
-    return graph.shape[1]
+    # names that do not tell of a series, as numbers would
+    letters = np.random.default_rng(seed).choice(list("abcdefghijklmnopqrstuvwxyz"), (graph.shape[1], LETTERS))
+    names = ["".join(row) for row in letters]
+    titles = pd.DataFrame({"subject_id": np.arange(len(names)), "name": names, "tags_name": "", "summary": ""})
+    titles[list(ANIME_COLUMNS)].to_csv(Path(folder) / "anime.tsv", sep="\t", index=False)
+    with (Path(folder) / "interactions.tsv").open("w", encoding="utf-8") as file:
+        file.write("\t".join(INTERACTION_COLUMNS) + "\n")
+        for users in user_blocks(graph.indptr, BLOCK):
+            some = graph[users].tocoo()
+            rows = {"user": some.row + users.start, "item": some.col, "rate": 8, "comment": ""}
+            times = FIRST + np.arange(len(some.row))
+            pd.DataFrame({**rows, "time": times}).to_csv(file, sep="\t", header=False, index=False)
 
 
 def measure(
-    folder: str, n_items: int, device: str, layers: int, batch_size: int, steps: int, repeats: int, seed: int
+    folder: str,
+    device: str,
+    layers: int,
+    batch_size: int,
+    steps: int,
+    ranked: int,
+    listed: int,
+    repeats: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Build, sample an epoch and take some steps on the graph of a folder, in this process."""
-    indptr, indices = (np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in ("indptr", "indices"))
-    train = csr_of_parts(indptr, indices, n_items)
-    before, config = common.peak_rss(), settings(layers, batch_size, seed=seed)
-    graph_s = common.median_seconds(lambda: normalized_adjacency(train).to(device), repeats, device)
+    """Read a folder, build the model, take some steps, rank and list, in this process."""
+    config = settings(layers, batch_size, seed=seed, data_dir=folder, valid_users=ranked)
+    before = common.rss_from_now()
+    dataset, read_s = common.timed(lambda: load_dataset(config), read=PROCESSOR)
+    reading, train = common.peak_rss(), dataset.train
     rng = np.random.default_rng([seed, 3])
-    sampling_s = common.median_seconds(lambda: sample_triples(train, rng), repeats)
-    norm_adj = normalized_adjacency(train).to(device)
-    side = aglrec(norm_adj, train.shape[0], config)
+    graph_s = common.median_seconds(lambda: normalized_adjacency(train).to(device), repeats, device, PROCESSOR)
+    sampling_s = common.median_seconds(lambda: sample_triples(train, rng), repeats, read=PROCESSOR)
+    model = build_model(dataset, TextVectors(None, None, {}), config, torch.device(device))
+    side = Side("aglrec", model, adam(model, config["lr"]), bpr_loss)
     step_s, state_bytes = time_steps(side, np.stack(sample_triples(train, rng)), config, steps, device)
-    csr_bytes = sum(t.nbytes for t in (norm_adj.crow_indices(), norm_adj.col_indices(), norm_adj.values()))
+    found, ranking_s = common.timed(lambda: valid_metrics(model, dataset, config), device, PROCESSOR)
+    n_ranked = found["drawn"]["n_users"] if "drawn" in found else np.count_nonzero(np.diff(dataset.valid.indptr))
+    lists_s, files_s = time_lists(model.embeddings(), first_users(dataset, listed), folder, config)
+    csr = (model.norm_adj.crow_indices(), model.norm_adj.col_indices(), model.norm_adj.values())
     return {
-        "interactions": train.nnz,
-        "nodes": norm_adj.shape[0],
+        "interactions": dataset.seen.nnz,
+        "train pairs": dataset.train.nnz,
+        "nodes": model.norm_adj.shape[0],
+        "read s": read_s,
         "graph s": graph_s,
-        "CSR MiB": csr_bytes / common.MIB,
+        "CSR MiB": sum(part.nbytes for part in csr) / common.MIB,
         "step s": step_s,
         "sampling s": sampling_s,
+        "ranking s a 1,000 users": ranking_s / n_ranked * 1000,
+        "lists s a 1,000 users": lists_s / min(listed, dataset.n_users) * 1000,
+        "files s": files_s,
+        "reading MiB": reading / common.MIB,
         "peak RSS MiB": common.peak_rss() / common.MIB,
         "RSS before MiB": before / common.MIB,
         "weights and Adam MiB": state_bytes / common.MIB,
@@ -64,11 +107,26 @@ def measure(
     }
 
 
+def time_lists(
+    vectors: tuple[torch.Tensor, torch.Tensor], dataset: Dataset, folder: str, config: dict[str, Any]
+) -> tuple[float, float]:
+    """Return the seconds that the lists of all users of a dataset take, and those of all files of a run, lists too."""
+    (user_emb, item_emb), saved, no_cold = vectors, Path(folder) / SAVED, np.empty(0, np.int64)
+    saved.mkdir()
+    user_emb = user_emb[: dataset.n_users]
+    calls = (
+        lambda: recommend(user_emb, item_emb, dataset, config["recommend_k"], config),
+        lambda: write_outputs(saved, dataset, user_emb, item_emb, no_cold, config),
+    )
+    return tuple(common.seconds_of(call, item_emb.device, PROCESSOR) for call in calls)
+
+
 def time_steps(side: Side, triples: np.ndarray, config: dict[str, Any], steps: int, device: str) -> tuple[float, int]:
     """Return the median seconds of a step on triples (3, n), and the bytes of weights, gradients and Adam."""
     batches = torch.from_numpy(triples).to(device).split(config["batch_size"], dim=1)
     seconds = [
-        common.seconds_of(lambda batch=batch: take_step(side, batch, config), device) for batch in batches[: steps + 2]
+        common.seconds_of(lambda batch=batch: take_step(side, batch, config), device, PROCESSOR)
+        for batch in batches[: steps + 2]
     ]
     tensors = [
         *side.model.parameters(),
@@ -85,12 +143,12 @@ def one_size(arguments: argparse.Namespace, n_interactions: int, nodes_times: fl
     Raises:
         ChildFailed: one of them ended without a result.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        n_items = common.in_child(
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        common.in_child(
             build, folder=folder, n_interactions=n_interactions, nodes_times=nodes_times, seed=arguments.seed
         )
-        settings = {name: getattr(arguments, name) for name in ("device", "layers", "batch_size", "steps", "repeats")}
-        return common.in_child(measure, folder=folder, n_items=n_items, seed=arguments.seed, **settings)
+        names = ("device", "layers", "batch_size", "steps", "ranked", "listed", "repeats", "seed")
+        return common.in_child(measure, folder=folder, **{name: getattr(arguments, name) for name in names})
 
 
 def all_sizes(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -143,7 +201,7 @@ def bytes_each(rows: list[dict[str, Any]], denser: dict[str, Any]) -> dict[str, 
     columns = np.array([[1, row["interactions"], row["nodes"]] for row in (*rows, denser)], float)
     constant, interaction, node = np.linalg.lstsq(columns / peak[:, None], np.ones(len(peak)), rcond=None)[0]
     return {
-        "CSR bytes an interaction": rows[-1]["CSR MiB"] * common.MIB / rows[-1]["interactions"],
+        "CSR bytes a train pair": rows[-1]["CSR MiB"] * common.MIB / rows[-1]["train pairs"],
         "weights and Adam bytes a node": rows[-1]["weights and Adam MiB"] * common.MIB / rows[-1]["nodes"],
         "constant MiB": float(constant / common.MIB),
         "bytes an interaction": float(interaction),
@@ -170,10 +228,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure, log the tables, write JSON and Markdown, and return the JSON's content."""
     parser = common.parser(__doc__, "device", "repeats", "seed")
     parser.set_defaults(repeats=3)
-    parser.add_argument("--sizes", type=common.numbers, default=common.numbers("1M,2M,5M,10M,20M,50M"))
+    parser.add_argument("--sizes", type=common.numbers, default=common.numbers("200k,500k,1M"))
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=5, help="steps of which the median is taken, after two others")
+    parser.add_argument("--ranked", type=int, default=1000, help="users whose valid rows are ranked, drawn")
+    parser.add_argument("--listed", type=int, default=1000, help="users who get lists, the first ones")
+    parser.add_argument("--folder", help="where the made files wait; by default where temporary files are")
     parser.add_argument("--markdown", metavar="FILE", help="where to write the tables")
     arguments = parser.parse_args(argv)
     results = common.begin(arguments)

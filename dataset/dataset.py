@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from dataset.drawn_users import Drawn, of_users
 from dataset.pairs import MOST, user_blocks
 from dataset.ratings import RatingScale, rating_scale
 from dataset.recency import TIME_SPLITS, ages, users_of
@@ -68,6 +69,8 @@ class Dataset:
     # aligned with the pairs of seen, (nnz,); None where the data have none
     rates: np.ndarray | None = None  # float32, 0 = unrated
     times: np.ndarray | None = None  # float64, seconds since 1970, NaN = unknown
+    # "valid", "test" -> whose pairs are asked for; of a part that is not named those of all users
+    drawn: dict[str, Drawn] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.raw_user_ids), len(self.raw_item_ids))
@@ -102,9 +105,14 @@ class Dataset:
         """Rows of the titles with a history, ascending: those that somebody collected in train."""
         return np.flatnonzero(np.bincount(self.train.indices, minlength=self.n_items))
 
+    def targets(self, part: str) -> sp.csr_matrix:
+        """Return the pairs of a held-out part that are asked for: all of them, or those of the drawn users."""
+        drawn = self.drawn.get(part.removeprefix("cold_"))
+        return getattr(self, part) if drawn is None else of_users(getattr(self, part), drawn.are)
+
     def warm_pairs(self, part: str) -> sp.csr_matrix:
-        """Return the pairs of "valid" or "test" whose items have a history."""
-        return pairs_of_items(getattr(self, part), np.isin(np.arange(self.n_items), self.warm_items))
+        """Return the targets of "valid" or "test" whose items have a history."""
+        return pairs_of_items(self.targets(part), np.isin(np.arange(self.n_items), self.warm_items))
 
     def masked_for(self, part: str) -> sp.csr_matrix:
         """Return the pairs that are masked when ranking for "valid" or for "test": what came before, and excluded."""

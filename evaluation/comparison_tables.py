@@ -121,6 +121,7 @@ def notes(rows: list[Row]) -> list[str]:
         f"lost: share of {ndcg} that is lost where new titles are listed as well; {cold}joint: test pairs of both "
         "kinds of titles, ranked among all.",
     ]
+    found += _about_drawn(rows, ndcg)
     if any("rated" in row for row in rows):
         found.append(_about_rates(ndcg))
     if any("franchises" in row for row in rows):
@@ -140,6 +141,23 @@ def _deviation(rows: list[Row], n: int) -> list[str]:
     if all(row.get("n_splits") == 1 for row in rows):
         return [f"±: deviation over {n} seeds of the model; the split has none."]
     return [f"±: standard deviation over {n} seeds, each with a split of its own."]
+
+
+def _about_drawn(rows: list[Row], ndcg: str) -> list[str]:
+    """Say how many users figures are of, where they were drawn, and how exact the best row's are."""
+    found = []
+    for part, key in (("valid", "valid"), ("test", "warm")):
+        best = max(rows, key=lambda row: row[key][ndcg]["mean"])
+        if drawn := best[key].get("drawn"):
+            n_users, of, error = (
+                figure["mean"] for figure in (drawn["n_users"], drawn["of"], drawn["standard_error"][ndcg])
+            )
+            found.append(
+                f"{part}: of {n_users:,.0f} users drawn from {of:,.0f}, the same for each row; of {best['tag']} the "
+                f"standard error of {ndcg} over users is {error:.4f}. A difference of rows, whose users are paired, is "
+                "more exact."
+            )
+    return found
 
 
 def _about_rates(ndcg: str) -> str:

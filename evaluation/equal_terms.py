@@ -108,7 +108,7 @@ def _cold_valid_figure(factors: Factors, dataset: Dataset, config: dict[str, Any
     """Return the metric by which points are compared for the pairs of cold_valid, ranked among that part's items."""
     items = np.flatnonzero(np.bincount(dataset.cold_valid.indices, minlength=dataset.n_items))
     known, metric = dataset.masked_for("valid"), config["early_stop_metric"]
-    target, plain = asked_pairs(dataset, dataset.cold_valid, metric)
+    target, plain = asked_pairs(dataset, dataset.targets("cold_valid"), metric)
     return means(evaluate(*factors, target, known, config, items, auc=metric == "AUC"))[plain]
 
 

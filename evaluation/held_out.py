@@ -11,7 +11,7 @@ from evaluation.discovery import franchise_figures
 from evaluation.ranking import Factor
 from evaluation.rated import rated_figures
 from evaluation.score_sums import multiplied
-from evaluator import evaluate, means, rank_warm, taste_metrics, user_metrics
+from evaluator import evaluate, figures, means, rank_warm, taste_metrics, user_metrics
 
 USER_GROUPS = (("<=5", 0, 5), ("6-20", 6, 20), ("21-50", 21, 50), (">50", 51, np.inf))
 RATER_GROUPS = (("0", 0, 0), ("1-5", 1, 5), ("6-20", 6, 20), (">20", 21, np.inf))
@@ -29,22 +29,22 @@ def held_out_metrics(
         part and among all. Where the data have rates, "rated", of the lists of "warm", and "valid_rated", of those of
         valid, see rated_figures; where titles belong to franchises, "franchises", see franchise_figures. And the
         per-user values of "warm", see evaluate, and of NDCG by what was liked and loved, see taste_metrics, and by
-        franchise.
+        franchise. Where users were drawn for a part, all figures of it are theirs.
     """
     user_emb, item_emb = multiplied(user_emb, item_emb)
     ranking, top_k = rank_warm(user_emb, item_emb, dataset, "test", config), config["top_k"]
-    warm = user_metrics(ranking, dataset.warm_pairs("test"), top_k)
+    warm, target = user_metrics(ranking, dataset.warm_pairs("test"), top_k), dataset.targets("test")
     metrics = {
-        "test": means(evaluate(user_emb, item_emb, dataset.test, dataset.train + dataset.valid, config)),
-        "warm": means(warm),
+        "test": figures(evaluate(user_emb, item_emb, target, dataset.train + dataset.valid, config), dataset, "test"),
+        "warm": figures(warm, dataset, "test"),
         "listed": evaluate_cold_listing(user_emb, item_emb, dataset, config),
         "groups": evaluate_groups(user_emb, item_emb, dataset, config, warm),
     }
     masked = dataset.masked_for("test")
-    for name, target in (("cold", dataset.cold_test), ("cold_valid", dataset.cold_valid)):
-        metrics[name] = {}
+    for name, part in (("cold", "cold_test"), ("cold_valid", "cold_valid")):
+        metrics[name], target = {}, dataset.targets(part)
         if target.nnz:
-            cold = np.flatnonzero(np.bincount(target.indices, minlength=dataset.n_items))
+            cold = np.flatnonzero(np.bincount(getattr(dataset, part).indices, minlength=dataset.n_items))
             metrics[name] = {
                 "n_items": len(cold),
                 "among_cold": means(evaluate(user_emb, item_emb, target, masked, config, cold)),
@@ -72,7 +72,10 @@ def evaluate_cold_listing(
         misses; "joint": the pairs of test and cold_test as one target}. A cold item has all of its pairs held out,
         another one a tenth, so "joint" gives cold items more weight than they have once they are no longer new.
     """
-    known, joint = dataset.masked_for("test") + dataset.cold_valid, dataset.test + dataset.cold_test
+    known, joint = (
+        dataset.masked_for("test") + dataset.cold_valid,
+        dataset.targets("test") + dataset.targets("cold_test"),
+    )
     warm = dataset.warm_pairs("test")
     return {
         "warm": means(evaluate(user_emb, item_emb, warm, known + joint - warm, config, auc=False)),
@@ -106,7 +109,7 @@ def evaluate_groups(
         groups["raters"] = _user_groups(RATER_GROUPS, n_rates[tested], warm)
     groups["items"] = {}
     for name, members in item_groups(dataset.train).items():
-        part = pairs_of_items(dataset.test, members)
+        part = pairs_of_items(dataset.targets("test"), members)
         found = evaluate(
             user_emb,
             item_emb,

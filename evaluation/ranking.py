@@ -4,7 +4,7 @@ Ties are broken at random with a fixed seed. Rows of anime.tsv often follow popu
 would hand the popular items to a model that cannot tell items apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -97,9 +97,15 @@ def rank_items(
     Raises:
         ValueError: k is larger than the catalogue.
     """
-    parts = list(rank_blocks(user_emb, item_emb, user_ids, masked, k, target, seed, memory_mb))
+    parts = rank_blocks(user_emb, item_emb, user_ids, masked, k, target, seed, memory_mb)
+    return joined(parts, user_ids, k, target is not None)
+
+
+def joined(blocks: Iterable[Ranking], user_ids: np.ndarray, k: int, with_auc: bool) -> Ranking:
+    """Make one Ranking of those of blocks of users."""
+    parts = list(blocks)
     items, scores = (np.concatenate([part[a] for part in parts]) if parts else np.empty((0, k)) for a in (1, 2))
-    auc = None if target is None else np.concatenate([part.auc for part in parts] or [np.empty(0)])
+    auc = np.concatenate([part.auc for part in parts] or [np.empty(0)]) if with_auc else None
     return Ranking(user_ids, items.astype(np.int64), scores, auc)
 
 
@@ -114,37 +120,18 @@ def rank_blocks(
     memory_mb: int = 256,
 ) -> Iterator[Ranking]:
     """Yield what rank_items returns, and raise what it raises, a block of users at a time."""
-    n_items = item_emb.shape[0]
-    if k > n_items:
-        raise ValueError(
-            f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or recommend_k"
-        )
-    rng, n_masked = np.random.default_rng([seed, 2]), np.diff(masked.indptr)
-    columns = _columns(item_emb, width := n_items + -n_items % CHUNK)  # (D, width)
-    block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
-    # one buffer for every block: memory that is new to the process costs more than the product that fills it
-    if isinstance(item_emb, AsScored):
-        block, buffer = max(1, min(block, SUMMED // width)), user_emb.parts[0][0][0][:0]
-    else:
-        buffer = torch.empty(0) if sp.issparse(item_emb) else item_emb[:0]
+    side, rng = item_side(item_emb, k, memory_mb), lots_of(seed)
+    scored = block_scorer(side, user_emb, user_ids, masked, target)
 
     def ranked(rows: slice) -> Ranking:
-        nonlocal buffer
-        users, state, scores = user_ids[rows], rng.bit_generator.state, buffer[: rows.stop - rows.start]
+        state = rng.bit_generator.state
         try:
-            if len(scores) < len(users):
-                buffer = scores = buffer.new_empty(len(users), width)  # (b, width), n_items rounded up to CHUNK
-            _fill_scores(scores, user_emb, columns, users)
-            scores[:, n_items:] = -torch.inf
-            scores[_pairs(masked, users, scores.device)] = -torch.inf
-            best = _top_k(scores, k, rng)
-            auc = None if target is None else _auc(scores, target[users], n_items - n_masked[users])
-        except (MemoryError, RuntimeError):  # in_blocks asks again, for fewer users: the same lots, and room for them
-            rng.bit_generator.state, buffer = state, buffer[:0].clone()
+            return with_lots(scored(rows), k, rng)
+        except (MemoryError, RuntimeError):  # in_blocks asks again, for fewer users: the same lots
+            rng.bit_generator.state = state
             raise
-        return Ranking(users, *best, auc)
 
-    yield from in_blocks(len(user_ids), block, ranked)
+    yield from in_blocks(len(user_ids), side.block, ranked)
 
 
 class SparseColumns(NamedTuple):
@@ -153,6 +140,84 @@ class SparseColumns(NamedTuple):
     sparse: sp.csr_matrix  # (D, width), where those rows are empty
     rows: np.ndarray  # (d,)
     dense: np.ndarray  # (d, width)
+
+
+class ItemSide(NamedTuple):
+    """The items of a ranking, as blocks of scores take them."""
+
+    columns: torch.Tensor | SparseColumns | AsScored  # (D, width)
+    n_items: int
+    k: int
+    block: int  # users at a time
+    # scores (b, width), one for every block: memory that is new to the process costs more than what fills it
+    room: list[torch.Tensor]
+
+    @property
+    def width(self) -> int:
+        """n_items rounded up to CHUNK."""
+        return self.n_items + -self.n_items % CHUNK
+
+
+class Scored(NamedTuple):
+    """A block of users whose ties are not broken yet."""
+
+    ranking: Ranking
+    tied: np.ndarray  # (t,) rows of the block in whose lists scores are equal
+    of_tied: torch.Tensor  # (t, width) all scores of these
+
+
+def item_side(item_emb: Factor | AsScored, k: int, memory_mb: int) -> ItemSide:
+    """Prepare the items of a ranking; see rank_items."""
+    n_items = item_emb.shape[0]
+    if k > n_items:
+        raise ValueError(
+            f"a list of k = {k} items cannot be made from a catalogue of {n_items}; lower top_k or recommend_k"
+        )
+    width = n_items + -n_items % CHUNK
+    block = max(1, int(memory_mb * 2**20 / (width * 4 * 4)))
+    if isinstance(item_emb, AsScored):
+        block = max(1, min(block, SUMMED // width))
+    return ItemSide(_columns(item_emb, width), n_items, k, block, [])
+
+
+def lots_of(seed: int) -> np.random.Generator:
+    """Return what draws the lots by which ties are broken."""
+    return np.random.default_rng([seed, 2])
+
+
+def block_scorer(
+    side: ItemSide, user_emb: Factor, user_ids: np.ndarray, masked: sp.csr_matrix, target: sp.csr_matrix | None
+) -> Callable[[slice], Scored]:
+    """Return a function that scores some of the users, which are given as for rank_items."""
+    n_masked = np.diff(masked.indptr)
+    if not side.room:
+        like = user_emb.parts[0][0][0] if isinstance(side.columns, AsScored) else side.columns
+        side.room.append(like[:0] if isinstance(like, torch.Tensor) else torch.empty(0))
+
+    def scored(rows: slice) -> Scored:
+        users, scores = user_ids[rows], side.room[0][: rows.stop - rows.start]
+        try:
+            if len(scores) < len(users):
+                side.room[0] = scores = side.room[0].new_empty(len(users), side.width)
+            _fill_scores(scores, user_emb, side.columns, users)
+            scores[:, side.n_items :] = -torch.inf
+            scores[_pairs(masked, users, scores.device)] = -torch.inf
+            items, values, tied = _top_k(scores, side.k)
+            auc = None if target is None else _auc(scores, target[users], side.n_items - n_masked[users])
+            return Scored(Ranking(users, items, values, auc), tied, scores[torch.from_numpy(tied).to(scores.device)])
+        except (MemoryError, RuntimeError):  # whoever asks again, for fewer users, finds room for them
+            side.room[0] = side.room[0][:0].clone()
+            raise
+
+    return scored
+
+
+def with_lots(block: Scored, k: int, rng: np.random.Generator) -> Ranking:
+    """Break the ties of a block at random; its users have to come in order."""
+    if len(block.tied):
+        kth = block.ranking.scores[block.tied, -1]
+        block.ranking.items[block.tied] = _break_ties(block.of_tied, kth, k, rng)
+    return block.ranking
 
 
 def _columns(item_emb: Factor | AsScored, width: int) -> torch.Tensor | SparseColumns | AsScored:
@@ -197,8 +262,8 @@ def _pairs(matrix: sp.csr_matrix, users: np.ndarray, device: torch.device) -> tu
     return tuple(torch.from_numpy(part.astype(np.int64)).to(device) for part in matrix[users].nonzero())
 
 
-def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return items (b, k) and scores (b, k), ties in random order; the width of scores is a multiple of CHUNK.
+def _top_k(scores: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return items (b, k), scores (b, k), and the rows with ties (t,); the width of scores is a multiple of CHUNK.
 
     The best k + 1 lie in the k + 1 chunks with the largest maxima, so only those chunks are searched.
     """
@@ -213,10 +278,7 @@ def _top_k(scores: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[np.n
     tied = ((values[:, 1:] == values[:, :-1]) & np.isfinite(values[:, 1:])).any(axis=1)
     values, items = values[:, :k].copy(), items[:, :k].copy()
     items[~np.isfinite(values)] = -1
-    if tied.any():
-        rows = torch.from_numpy(np.flatnonzero(tied)).to(scores.device)
-        items[tied] = _break_ties(scores[rows], values[tied, -1], k, rng)
-    return items, values
+    return items, values, np.flatnonzero(tied)
 
 
 def _break_ties(scores: torch.Tensor, kth: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ from evaluation.baselines import (
     TIMED,
 )
 from evaluation.equal_terms import offset_on_valid, placement_on_valid, weights_by_text, with_offset
-from evaluator import evaluate_warm, means
+from evaluator import evaluate_warm, figures
 from llm_embedding import TextVectors, fused_text
 from runtime.identity import text_origin
 from runtime.source import source_digests
@@ -131,7 +131,8 @@ def made_of(
 ) -> dict[str, Any]:
     """Return what decides the figures of a baseline, by which a finished one is recognised in metrics.json."""
     info = vectors.info if item_text is not None else {"used": None, "digest": None}
-    keys = ["seed", "top_k", "early_stop_metric", "refit_valid", "recency"]
+    keys = ["seed", "top_k", "early_stop_metric", "refit_valid", "recency", "valid_users", "test_users"]
+    keys += ["split_seed"] if config["valid_users"] or config["test_users"] else []  # by which they are drawn
     keys += ["cold_cost"] if item_text is not None else []
     keys += ["rating_weight", "rating_cost"] if name in (*RATED, *HALF) else []
     keys += ["linear_dim", "fusion_mode", "use_item_llm", "whiten"] if name in HALF else []
@@ -174,7 +175,8 @@ def tuned(name: str, dataset: Dataset, item_text: np.ndarray | None, config: dic
         decided["cold_placement"], fit = placement_on_valid(fit, best.point["popularity"], best.unit, inputs)
     if config["cold_cost"] < 1 and inputs.cold_with_text.any():
         decided["cold_offset"] = offset_on_valid(_whole(fit, inputs, decided, "valid"), inputs)
-    valid = means(evaluate_warm(*_whole(fit, inputs, decided, "valid"), dataset, "valid", config))
+    by_user = evaluate_warm(*_whole(fit, inputs, decided, "valid"), dataset, "valid", config)
+    valid = figures(by_user, dataset, "valid")
     found = {"point": best.point, "decided": decided, "valid": valid, **search}
     return Tuned(_whole(fit, inputs, decided, "test"), found)
 

@@ -4,6 +4,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from evaluator import told_of_drawn
 from inference.title_names import BETWEEN
 from inference.top_k import first_lists
 from runtime.screen import columns
@@ -20,6 +21,8 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
         lines += [
             f"{key:28s}" + "".join(f"{found[f'{key}@{k}']:9.4f}" for k in cutoffs) for key in ("Recall", "NDCG", "Hit")
         ] + [f"{'AUC':28s}{found['AUC']:9.4f}"]
+    if told := told_of_drawn(metrics["warm"], f"NDCG@{max(cutoffs)}"):
+        lines += ["", f"test figures are those of {told}"]
     if rated := metrics.get("rated"):
         lines += ["", *_by_rates(rated, cutoffs)]
     for user, titles in first_lists(saved / "recommendations.json", n_users).items():

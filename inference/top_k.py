@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from data_loader import Dataset
-from evaluation.ranking import rank_blocks
+from evaluation.shared_ranking import rank_together
 from runtime.files import atomic_write
 
 Lists = Iterable[tuple[str, list[dict[str, Any]]]]  # whose, and the titles, best first
@@ -62,7 +62,7 @@ def each_list(
         item_emb = item_emb[torch.from_numpy(candidates).to(item_emb.device)]
         seen, k = seen[:, candidates], min(k, len(candidates))
         candidates = np.append(candidates, -1)  # so that -1, no title, stays -1
-    for ranking in rank_blocks(user_emb, item_emb, users, seen, k, None, config["seed"], config["eval_memory_mb"]):
+    for ranking in rank_together(user_emb, item_emb, users, seen, k, None, config["seed"], config["eval_memory_mb"]):
         items = ranking.items if candidates is None else candidates[ranking.items]
         for user, *titles in zip(ranking.user_ids, items.tolist(), ranking.scores.tolist(), strict=True):
             yield dataset.raw_user_ids[user], titled(dataset, *titles)

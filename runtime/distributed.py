@@ -14,6 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 
+from runtime.memory import is_out_of_memory
+
 log = logging.getLogger("aglrec")
 
 P, T = ParamSpec("P"), TypeVar("T")
@@ -21,25 +23,40 @@ P, T = ParamSpec("P"), TypeVar("T")
 TIMEOUT = timedelta(minutes=30)  # after which a message that does not come is an error
 
 
-class Waiting:
-    """How the other processes wait for what process 0 does alone, however long that takes.
+HELP, DONE = "help", "done"  # what process 0 says to those that wait for it
 
-    Process 0 says in the store of the group that it is done; the store lives while torchrun does, so a wait in it ends
+
+class Waiting:
+    """How the other processes wait for what process 0 does alone, however long that takes, and help it where it asks.
+
+    Process 0 says in the store of the group what comes next; the store lives while torchrun does, so a wait in it ends
     with the job. A message that is waited for longer than TIMEOUT would end it as well.
     """
 
     def __init__(self, store: dist.Store) -> None:
-        self.store, self.n_done = dist.PrefixStore("done", store), 0
+        self.store, self.n_said, self.others_wait = dist.PrefixStore("said", store), 0, False
+
+    def say(self, word: str) -> None:
+        """In process 0, tell the others what comes next."""
+        self.n_said += 1
+        self.store.set(str(self.n_said), word)
 
     def until_done(self) -> None:
-        """In process 0, say that it is done; in the others wait until it says so."""
-        self.n_done += 1
-        key = str(self.n_done)
+        """In process 0, say that it is done; in the others wait until it says so, and help until then."""
         if rank() == 0:
-            self.store.set(key, "1")
+            self.say(DONE)
+            return
+        while self._next() == HELP:
+            _take_part()
+
+    def _next(self) -> str:
+        """Wait for what process 0 says next."""
+        self.n_said += 1
+        key = str(self.n_said)
         while not self.store.check([key]):
             with suppress(dist.DistStoreError):  # it took longer than this; whether the store is there, check says
                 self.store.wait([key], TIMEOUT)
+        return self.store.get(key).decode()
 
 
 _waiting: list[Waiting] = []  # of the group that this process has joined
@@ -144,15 +161,62 @@ def _with_rank0(compute: Callable[[], T], shares: bool = True) -> T:
     box: list[Any] = [False, None]  # whether it ended well, and what it returned
     try:
         if rank() == 0:
+            for waiting in _waiting:
+                waiting.others_wait = True
             result = compute()
             box = [True, result if shares else None]
     finally:
         for waiting in _waiting:
+            waiting.others_wait = False
             waiting.until_done()
         dist.broadcast_object_list(box)
     if not box[0]:
         raise SystemExit(2)
     return result if rank() == 0 else box[1]
+
+
+def n_helpers() -> int:
+    """Return how many other processes wait for this one, and take part in what it shares with with_help."""
+    return dist.get_world_size() - 1 if any(waiting.others_wait for waiting in _waiting) else 0
+
+
+def with_help(function: Callable[[Any], T], shares: list[Any]) -> list[T]:
+    """Compute a function in process 0 and in those that wait for it, each with a share of its own.
+
+    Args:
+        function: one of a module, which the others import; it must not exchange messages itself.
+        shares: of process 0, 1, ..., which are sent to them; tensors on the CPU.
+
+    Returns:
+        What it returned for each share, in their order.
+
+    Raises:
+        MemoryError, RuntimeError: it failed in one of them, whose message this is.
+    """
+    for waiting in _waiting:
+        waiting.say(HELP)
+    found = _take_part(function, shares)
+    for _, error in found:
+        if error:
+            raise error
+    return [result for result, _ in found]
+
+
+def _take_part(
+    function: Callable[[Any], Any] | None = None, shares: list[Any] | None = None
+) -> list[tuple[Any, Exception | None]]:
+    """Do a share of what process 0 asks for; return the results, or errors, of all processes in process 0."""
+    task: list[Any] = [None]
+    dist.scatter_object_list(task, [(function, share if number else None) for number, share in enumerate(shares or ())])
+    function, share = task[0]
+    try:
+        mine = function(shares[0] if shares else share), None
+    except Exception as error:
+        known = MemoryError if is_out_of_memory(error) else RuntimeError
+        mine = None, known(f"{error}" if known is MemoryError else f"process {rank()}: {error!r}")
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.gather_object(mine, None if rank() else found)
+    return found
 
 
 def resolve_device(name: str) -> torch.device:

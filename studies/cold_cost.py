@@ -80,8 +80,8 @@ def metrics(run: FinishedRun, item_emb: torch.Tensor, is_cold: np.ndarray) -> di
     """Compute a row of measure, with the run's users and these items."""
     k, found, dataset = max(run.config["top_k"]), {}, run.dataset
     for part, own_cold in (("valid", dataset.cold_valid), ("test", dataset.cold_valid + dataset.cold_test)):
-        known, cold = dataset.masked_for(part), getattr(dataset, f"cold_{part}")
-        warm, joint = dataset.warm_pairs(part), getattr(dataset, part) + cold
+        known, cold = dataset.masked_for(part), dataset.targets(f"cold_{part}")
+        warm, joint = dataset.warm_pairs(part), dataset.targets(part) + cold
         known_joint = known + own_cold - cold
         for name, target, masked in (
             (part, warm, known_joint + joint - warm),

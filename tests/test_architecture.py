@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("runtime",),
     ("dataset", "text"),
-    ("data_loader", "importers", "evaluation.ranking"),
+    ("data_loader", "importers", "evaluation.ranking", "evaluation.shared_ranking"),
     ("llm_embedding", "evaluation.tastes", "evaluation.score_sums"),
     ("model", "evaluator"),
     ("evaluation.rated",),

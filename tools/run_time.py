@@ -70,7 +70,7 @@ def estimate(
         seconds["short runs"] = (n_runs + n_long) * built + n_epochs * (epoch + ranking)
     built, epoch, ranking = _training_seconds(dataset, vectors, settings, device)
     seconds["training"] = built + config["epochs"] * (epoch + ranking)
-    n_valid, n_rankings = int((np.diff(dataset.valid.indptr) > 0).sum()), RANKINGS_AT_THE_END
+    n_valid, n_rankings = int((np.diff(dataset.targets("valid").indptr) > 0).sum()), RANKINGS_AT_THE_END
     if config["calibrate"] and n_valid:
         n_rankings += RANKINGS_OF_BALANCE * min(1, SAMPLE / 2 / n_valid)
         seconds["closed form"] = _linear_seconds(dataset, config)

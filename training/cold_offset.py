@@ -82,7 +82,7 @@ def share_of_new(
     Returns:
         The smallest of SHARES whose metric is the best but for ALIKE of it; 1 where no such title is asked for.
     """
-    target, asked = dataset.valid + dataset.cold_valid, np.flatnonzero(is_cold)
+    target, asked = dataset.targets("valid") + dataset.targets("cold_valid"), np.flatnonzero(is_cold)
     if not target[:, asked].nnz:
         return 1.0
     metric = _metric_of_lists(config)
@@ -127,10 +127,11 @@ def _listing(
     A list is the best of two lists that no offset changes: of the titles it lowers, and of all warm.
     """
     [k], masked = config["top_k"], dataset.masked_for("valid") + dataset.cold_valid
-    target, plain = asked_pairs(dataset, dataset.valid, metric)
-    users = np.flatnonzero(np.diff(dataset.valid.indptr))
+    valid = dataset.targets("valid")
+    target, plain = asked_pairs(dataset, valid, metric)
+    users = np.flatnonzero(np.diff(valid.indptr))
     warm, cold = (
-        rank(user_emb, item_emb, dataset.valid, masked, config, np.flatnonzero(members), auc=False)
+        rank(user_emb, item_emb, valid, masked, config, np.flatnonzero(members), auc=False)
         for members in (~is_cold, is_cold)
     )
 

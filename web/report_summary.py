@@ -9,6 +9,7 @@ from evaluation.comparisons import figure_at
 from evaluation.plain import MAX_ITEMS, NAMES
 from evaluation.significance import spread
 from evaluation.tables import mean_and_sd, p_text
+from evaluator import told_of_drawn
 from web.report_commands import further, made_by
 from web.report_files import THIS_RUN, Saved
 from web.report_parts import Row, table
@@ -179,7 +180,11 @@ def _facts(saved: Saved, row: Row) -> dict[str, str]:
     parts = [f"{data[key]:,} {key.replace('_', ' ')}" for key in PARTS if data.get(key)]
     where = f" in {Path(config['data_dir']).resolve().name}" if "data_dir" in config else ""
     told = f"{', '.join(counts)}{where}; split {data.get('split', 'unknown')}: {', '.join(parts)}"
-    return {"Run": model, "Data": told}
+    drawn = {
+        part: told_of_drawn(run.get(key, {}), saved.metric) for part, key in (("valid", "valid"), ("test", "warm"))
+    }
+    asked = "; ".join(f"{part}: {which}" for part, which in drawn.items() if which)
+    return {"Run": model, "Data": told, **({"Users ranked": f"{asked} (standard error over users)"} if asked else {})}
 
 
 def _when(saved: Saved) -> str:

@@ -11,13 +11,15 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from benchmarks import common, convert, graphs, load, memory, read, scale, train
+from benchmarks import common, convert, graphs, load, memory, ranks, read, scale, train
 from benchmarks import evaluate as ranking
 from benchmarks.graphs import Graph, read_text_graph, synthetic_graph
 from benchmarks.reference import plain_adjacency, plain_evaluate, plain_sample, user_sets
 from config import get_config
-from data_loader import normalized_adjacency
+from data_loader import Dataset, load_dataset, normalized_adjacency
+from evaluation.ranking import rank_items
 from evaluator import evaluate
+from model import LightGCN
 
 
 def write_graph(folder: Path, n_users: int = 60, n_items: int = 130) -> Path:
@@ -159,10 +161,38 @@ def test_evaluate_and_load_scripts(folder: Path, data_dir: Path, tmp_path: Path)
     assert results["graph"][0]["ratio"] > 0
 
 
+def measured(folder: Path, n_interactions: int, ranked: int = 20, listed: int = 7) -> dict[str, Any]:
+    """Make a data folder and measure it."""
+    scale.build(str(folder), n_interactions, 1.0, 0)
+    return scale.measure(str(folder), "cpu", 2, 256, 2, ranked, listed, 1, 0)
+
+
+def test_scale_goes_the_way_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made is read from the files, drawn users are ranked, and lists are written of the users asked for."""
+    ranked: list[int] = []
+    valid_metrics = scale.valid_metrics
+
+    def noted(model: LightGCN, dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
+        ranked.append(int((dataset.targets("valid").getnnz(axis=1) > 0).sum()))
+        return valid_metrics(model, dataset, config)
+
+    monkeypatch.setattr(scale, "valid_metrics", noted)
+    monkeypatch.setattr(scale, "BLOCK", 900)  # so that the file is written in several
+    measured(tmp_path, 3000)
+    rows = pd.read_csv(tmp_path / "interactions.tsv", sep="\t")
+    graph = synthetic_graph(3000, 0)
+    assert sorted(zip(rows["user_id"], rows["subject_id"], strict=True)) == sorted(zip(*graph.nonzero(), strict=True))
+    assert ranked == [20]
+    lists = json.loads((tmp_path / scale.SAVED / "recommendations.json").read_text())
+    assert list(lists) == [str(user) for user in range(7)]
+    assert load_dataset(get_config({"data_dir": str(tmp_path)})).facts["split"] == "user_time"
+
+
 def test_scale_measures_a_graph_and_fits_a_line(tmp_path: Path) -> None:
-    row = scale.measure(str(tmp_path), scale.build(str(tmp_path), 3000, 1.0, 0), "cpu", 2, 256, 2, 1, 0)
+    row = measured(tmp_path, 3000)
     assert row["interactions"] == 3000
-    assert row["CSR MiB"] * common.MIB == 4 * (row["nodes"] + 1) + 2 * 3000 * 8
+    assert 0.75 < row["train pairs"] / 3000 < 0.95
+    assert row["CSR MiB"] * common.MIB == 4 * (row["nodes"] + 1) + 2 * row["train pairs"] * 8
     assert row["weights and Adam MiB"] * common.MIB / row["nodes"] == pytest.approx(4 * 4 * 64, rel=1e-3)
     rows = [
         row
@@ -170,6 +200,7 @@ def test_scale_measures_a_graph_and_fits_a_line(tmp_path: Path) -> None:
             "interactions": n,
             "nodes": n / 10,
             "peak RSS MiB": 300 + n / 1e4,
+            "read s": n,
             "graph s": n,
             "step s": 1 + n,
             "sampling s": n**2,
@@ -183,6 +214,14 @@ def test_scale_measures_a_graph_and_fits_a_line(tmp_path: Path) -> None:
     assert deviations["sampling s"] > 0.2
     assert summary["bytes"]["bytes a node"] == pytest.approx(1e3)
     assert summary["bytes"]["constant MiB"] == pytest.approx(300)
+
+
+def test_one_process_ranks_as_all_of_one(tmp_path: Path) -> None:
+    results = run(ranks, tmp_path, "--users", "50", "--titles", "300", "--rows", "9")
+    assert [row["equal"] for row in results["ranking"]] == [True, True]
+    assert results["ranking"][0]["processes"] == 1
+    one = rank_items(torch.eye(3), torch.eye(3), np.arange(3), sp.csr_matrix((3, 3), dtype=np.float32), 2)
+    assert not ranks.alike(one, one._replace(items=one.items[::-1]))
 
 
 def test_scale_says_where_it_stopped_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

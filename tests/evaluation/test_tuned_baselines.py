@@ -109,7 +109,8 @@ def test_each_point_is_measured_with_the_weight_that_suits_it(monkeypatch: pytes
         monkeypatch.setattr(
             module, "evaluate_warm", lambda key, weight, *args, **more: {METRIC: values[key].get(weight, 0.0)}
         )
-        monkeypatch.setattr(module, "means", lambda metrics: metrics)
+    monkeypatch.setattr(baseline_search, "means", lambda metrics: metrics)
+    monkeypatch.setattr(tuned_baselines, "figures", lambda metrics, *where: metrics)
     found = tuned("planted", parted(), None, CONFIG).found
     assert found["point"] == {"popularity": 1.6, "key": "b"}
     assert found["tried"] == [

@@ -229,15 +229,16 @@ def test_ranking_halves_its_block_and_finds_the_same(
     masked, target = (sp.csr_matrix(rng.random((50, 40)) < share, dtype=np.float32) for share in (0.2, 0.1))
     target = sp.csr_matrix(target - target.multiply(masked))
     expected = ranking.rank_items(user_emb, item_emb, np.arange(50), masked, 10, target)
-    auc, blocks = ranking._auc, []
+    break_ties, blocks = ranking._break_ties, []
 
-    def short(scores: torch.Tensor, *args: Any) -> np.ndarray:
-        blocks.append(len(scores))
-        if len(scores) > most:
+    def short(of_tied: torch.Tensor, *args: Any) -> np.ndarray:
+        blocks.append(len(of_tied))  # in these lists of every user scores are equal
+        items = break_ties(of_tied, *args)
+        if len(of_tied) > most:
             raise error
-        return auc(scores, *args)
+        return items
 
-    monkeypatch.setattr(ranking, "_auc", short)  # it comes last, when the lots of ties have been drawn
+    monkeypatch.setattr(ranking, "_break_ties", short)  # which has drawn lots when it fails
     found = ranking.rank_items(user_emb, item_emb, np.arange(50), masked, 10, target)
     assert blocks[:4] == [50, 25, 12, 6]
     assert max(blocks[4:]) == 6

@@ -24,6 +24,13 @@ from training.cold_offset import SHARES, cold_offset, share_of_new
 # --- by hand ---
 
 
+class Parts(SimpleNamespace):
+    """The parts of a Dataset, whose users are all asked."""
+
+    def targets(self, part: str) -> sp.csr_matrix:
+        return getattr(self, part)
+
+
 def toy(gaps: list[float], asked: list[float], cold_cost: float, metric: str = "NDCG@1") -> list[Any]:
     """Users with one target and lists of one title, so that the metric is the share of users who are hit.
 
@@ -42,7 +49,7 @@ def toy(gaps: list[float], asked: list[float], cold_cost: float, metric: str = "
     scores[:, n] = 10 + np.array([*gaps, *asked])
     target[len(gaps) :] = np.eye(1, n + 1, n)
     nothing = sp.csr_matrix((n, n + 1), dtype=np.float32)
-    dataset = SimpleNamespace(valid=sp.csr_matrix(target), cold_valid=nothing, masked_for={"valid": nothing}.get)
+    dataset = Parts(valid=sp.csr_matrix(target), cold_valid=nothing, masked_for={"valid": nothing}.get)
     return [
         torch.from_numpy(scores),
         torch.eye(n + 1),
@@ -119,7 +126,7 @@ def test_targets_that_are_out_of_reach_bury_no_other_title() -> None:
     """Titles 3 and 4 have no history; user 1 asks for 4, which scores below all others: no offset lists it alone."""
     valid = sp.csr_matrix(np.array([[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]], np.float32))
     known = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0]] * 2, np.float32))
-    dataset = SimpleNamespace(
+    dataset = Parts(
         valid=valid, cold_valid=sp.csr_matrix(valid.shape, dtype=np.float32), masked_for={"valid": known}.get
     )
     item_emb = torch.tensor([0.0, 0.0, 2.0, 1.9, -5.0, 1.0])[:, None]
@@ -131,7 +138,7 @@ def test_targets_that_are_out_of_reach_bury_no_other_title() -> None:
 
 def test_none_listed_is_that_not_even_the_best_of_several_cold_titles_is() -> None:
     scores, target = np.tile(np.float32([10, 5, 30, 12]), (3, 1)), sp.csr_matrix(np.eye(1, 4)[[0, 0, 0]])
-    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, masked_for={"valid": target * 0}.get)
+    dataset = Parts(valid=target, cold_valid=target * 0, masked_for={"valid": target * 0}.get)
     config = get_config({"top_k": "2", "early_stop_metric": "NDCG@2", "cold_cost": 0.0})
     found, figures = cold_offset(torch.from_numpy(scores), torch.eye(4), np.arange(4) > 1, dataset, config)
     assert figures == {"metric": "NDCG@2", "chosen": 1.0, "highest": 1.0, "none listed": 1.0}
@@ -155,7 +162,7 @@ def test_of_two_heights_alike_the_one_that_lists_more_is_taken() -> None:
 def test_a_list_with_too_few_titles_counts_none_twice() -> None:
     scores, target = torch.tensor([[1.0, 10.0, 5.0, 7.0]]), sp.csr_matrix([[0.0, 1.0, 1.0, 0.0]])
     known = sp.csr_matrix([[1.0, 0.0, 0.0, 1.0]])  # two titles are left for a list of three, both of them targets
-    dataset = SimpleNamespace(valid=target, cold_valid=target * 0, masked_for={"valid": known}.get)
+    dataset = Parts(valid=target, cold_valid=target * 0, masked_for={"valid": known}.get)
     config = get_config({"top_k": "3", "early_stop_metric": "NDCG@3", "cold_cost": 0.0})
     assert cold_offset(scores, torch.eye(4), np.arange(4) > 2, dataset, config)[1]["highest"] == 1
 
@@ -195,7 +202,7 @@ def test_a_list_holds_as_few_new_titles_as_find_what_is_asked_for(
         sp.csr_matrix(np.isin(np.arange(8), asked).astype(np.float32)[None])
         for asked in (asked_in_valid, asked_in_cold_valid)
     )
-    dataset = SimpleNamespace(valid=valid, cold_valid=cold_valid, masked_for={"valid": valid * 0}.get)
+    dataset = Parts(valid=valid, cold_valid=cold_valid, masked_for={"valid": valid * 0}.get)
     config = get_config({"top_k": "4", "early_stop_metric": "NDCG@4"})
     assert share_of_new(scores, torch.eye(8), np.arange(8) > 3, dataset, config) == share
     assert {0.0, 1.0} < set(SHARES)

@@ -5,11 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import main
+from config import get_config
 from dataset.tags import parse_tags
+from studies.common import finished_run
 from studies.japanese_names import japanese_name
 from studies.language_data import OTHERS, read, sampled
-from studies.languages import parse
-from tests.helpers.data import write_data
+from studies.languages import measure, parse
+from tests.helpers.data import write_data, write_tsv
 
 
 @pytest.mark.parametrize(
@@ -84,5 +87,22 @@ def test_the_draw_in_english_is_as_before(tmp_path: Path) -> None:
 
 
 def test_flags_of_the_two_commands() -> None:
-    assert parse(["sample", "D", "--out", "C", "--japanese"]).japanese
-    assert parse(["S", "--names"]).names
+    assert parse(["sample", "D", "--out", "C", "--japanese"])[0].japanese
+    asked, settings = parse(["S", "R", "--model_name", "server:e5", "--names"])
+    assert (asked.runs, asked.names, settings) == (["S", "R"], True, {"model_name": "server:e5"})
+
+
+def test_titles_are_found_by_their_text_and_not_by_a_name_that_all_share(tmp_path: Path) -> None:
+    write_data(tmp_path / "data", n_users=40, n_items=30)
+    rows = [(f"s{i}", "作品", f"标签{i}", f"故事{chr(0x4E00 + 7 * i)}{chr(0x5000 + 5 * i)}第{i}部") for i in range(30)]
+    write_tsv(tmp_path / "data", "anime.tsv", rows)
+    described = pd.DataFrame(rows[:9], columns=["subject_id", "name", "tags_name", "summary"])
+    described.to_csv(tmp_path / "data" / OTHERS, sep="\t", index=False)
+    places = {"data_dir": str(tmp_path / "data"), "saved_dir": str(tmp_path / "saved"), "device": "cpu"}
+    small = {"lsa_dim": 16, "embedding_dim": 8, "linear_dim": 0, "epochs": 1, "temperature": 0.2, "batch_size": 64}
+    main.run(get_config({"preset": "tuned", "model_name": "lsa", "rating_weight": 0.0, **small, **places}))
+    run = finished_run(tmp_path / "saved", model_name="lsa")
+    whole, by_names = measure(run), measure(run, names_alone=True)
+    assert whole["all blocks"] == {"median rank": 1, "recall@10": 1}
+    assert by_names["all blocks"]["median rank"] > 5
+    assert {*map(len, (whole, by_names))} == {9}

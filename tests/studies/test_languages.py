@@ -104,5 +104,5 @@ def test_titles_are_found_by_their_text_and_not_by_a_name_that_all_share(tmp_pat
     run = finished_run(tmp_path / "saved", model_name="lsa")
     whole, by_names = measure(run), measure(run, names_alone=True)
     assert whole["all blocks"] == {"median rank": 1, "recall@10": 1}
-    assert by_names["all blocks"]["median rank"] > 5
+    assert by_names["all blocks"]["median rank"] > 2
     assert {*map(len, (whole, by_names))} == {9}

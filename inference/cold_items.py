@@ -22,6 +22,7 @@ from training.placed_by_text import score_spreads, text_regression
 FIELDS = ("name", "tags_name", "summary")
 # titles that are encoded again to see that an encoder still does what it did, and the least cosine of the two vectors
 SAMPLE, AGREEMENT = 8, 0.99
+NAMED = 32  # titles that show what a text of a name alone is like
 NEAR = 0.02  # cosine by which a title counts 1/e of one that is nearer, for titles in another language
 
 
@@ -122,13 +123,15 @@ def read_by_blocks(run: FinishedRun, encoders: dict[str, Encode], title: Title) 
     """Read a title by the encoders of a run: its row (1, L) as in TextVectors.items, and the columns that see it (L,).
 
     A transformer's vector of a title in a language that the catalogue lacks is moved to where it would be in the
-    catalogue's own.
+    catalogue's own; and where there is nothing but a name, to where more of its text would be.
     """
     sources = sources_of_title(title)
     raw = {block: encode([sources[block]]) for block, encode in encoders.items()}
     if run.config["model_name"] != "lsa":
         scripts, text = _scripts(run)["lsa"], sources["encoder"]
         raw["encoder"] = without_language(encoders["encoder"], [text], raw["encoder"], scripts)
+        if text == title.name and raw["encoder"].any() and in_another_language(run, title):
+            raw["encoder"] = _unit(raw["encoder"] - _of_names_alone(run, encoders["encoder"]))
     sees = seeing_blocks(run, raw, sources)
     columns = np.concatenate([np.full(part.shape[1], sees[block]) for block, part in raw.items()])
     return np.concatenate([*raw.values()], axis=1), columns
@@ -185,6 +188,21 @@ def place_near(run: FinishedRun, raw: np.ndarray) -> np.ndarray:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+@lru_cache(maxsize=2)
+def _of_names_alone(run: FinishedRun, encode: Encode) -> np.ndarray:
+    """Return how far an encoder's vectors of names alone are from those of the titles' whole texts, on average: (L,).
+
+    All short texts are alike to an encoder, and a title's name is nearest to titles that hardly have any text.
+    """
+    names, texts, width = run.dataset.item_names, run.dataset.item_texts, run.text_vectors.blocks["encoder"]
+    known = run.text_vectors.items[:, :width]
+    rows = [row for row, name in enumerate(names) if name and name != texts[row] and known[row].any()]
+    some = rows[:: max(1, len(rows) // NAMED)][:NAMED]
+    if not some:
+        return np.zeros(width, np.float32)
+    return (encode([names[row] for row in some]) - known[some]).mean(axis=0)
 
 
 @lru_cache(maxsize=2)

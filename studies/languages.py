@@ -1,21 +1,27 @@
 """Measure how well titles are placed that are described in a language which the catalogue lacks.
 
     python studies/languages.py sample DATA --out FOLDER [--titles N]
-                                [--language zh]
-    python studies/languages.py RUN [RUN ...]
+                                [--language zh] [--japanese]
+    python studies/languages.py RUN [RUN ...] --model_name NAME [--names]
+                                [--encoder_url ADDRESS]
 
 The first draws N titles in one language of DATA/anime_zh.tsv, whose column language says which, and writes a data
-folder of them; described.tsv in it has 200 of them as anime.tsv describes them. RUN is the saved_dir of a finished run
-of main.py on such a folder. Each of the 200 is placed as recommend.py --new_item would, and the title it is is looked
-for: by the cosine of the encoder's whitened vectors, as they are and without what the language adds to them; of all
-blocks; of the final vectors, with all blocks; and as --new_item makes them, without what the language adds and without
-the blocks that see nothing of it, near the titles most like it.
+folder of them; described.tsv in it has 200 of them as anime.tsv describes them. With --japanese it has up to 200
+Japanese names alone, which stand among the tags of anime_zh.tsv: known by the name in anime.tsv, which is the same in
+Latin letters, and taken out of the folder with all tags in kana; titles whose text is Japanese are left out.
+
+RUN is the saved_dir of a finished run of main.py on such a folder, and NAME its encoder. Each title of described.tsv is
+placed as recommend.py --new_item would (with --names, by its name alone), and the title it is is looked for: by the
+cosine of the encoder's whitened vectors, as they are and without what the language adds to them; of all blocks; of the
+final vectors, with all blocks; and as --new_item makes them, without what the language adds and without the blocks that
+see nothing of it, near the titles most like it.
 """
 
 import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -48,14 +54,16 @@ COLUMNS = ("median rank", f"recall@{K}")
 Rows = dict[str, dict[str, float]]
 
 
-def measure(run: FinishedRun) -> Rows:
-    """Rank, for each title of OTHERS, the one of the run that it is.
+def measure(run: FinishedRun, names_alone: bool = False) -> Rows:
+    """Rank, for each title of OTHERS, perhaps by its name alone, the one of the run that it is.
 
     Returns:
         space -> {"median rank": 1 for the first; "recall@10"}.
     """
     table = read(Path(run.config["data_dir"]) / OTHERS)
     rows = np.array([run.item_rows[raw] for raw in table["subject_id"]])
+    if names_alone:
+        table = table.assign(tags_name="", summary="")
     titles = [Title(one.name, parse_tags(one.tags_name), one.summary) for one in table.itertuples(index=False)]
     encoders = encoders_of(run)
     rows_read, sees = zip(*(read_by_blocks(run, encoders, one) for one in titles), strict=True)
@@ -107,27 +115,31 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Run the command line."""
-    asked = parse()
+    asked, settings = parse()
     if asked.runs[0] == "sample":
-        n, n_pairs = sampled(Path(asked.runs[1]), asked.language, asked.titles, N_OTHERS, Path(asked.out))
-        log.info(f"{asked.out}: {n:,} titles, {n_pairs:,} pairs")
+        n, n_others, n_pairs = sampled(
+            Path(asked.runs[1]), asked.language, asked.titles, N_OTHERS, Path(asked.out), japanese=asked.japanese
+        )
+        log.info(f"{asked.out}: {n:,} titles, {n_others:,} of them described anew, {n_pairs:,} pairs")
         return
-    runs = [measure(finished_run(Path(folder))) for folder in asked.runs]
+    runs = [measure(finished_run(Path(folder), **settings), asked.names) for folder in asked.runs]
     lines = [[name, *(mean_and_sd(row[column], len(runs)) for column in COLUMNS)] for name, row in spread(runs).items()]
     log.info(markdown([["compared by", *COLUMNS], *lines]))
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Read the command line: flags of its own, and settings."""
     flags = Flags(__doc__)
     flags.add_argument("runs", nargs="+", metavar="RUN", help="the saved_dir of a run; or sample and a data folder")
     flags.add_argument("--out", metavar="FOLDER", help="with sample, the new data folder")
     flags.add_argument("--titles", type=whole_number(1), default=1200, metavar="N", help="with sample, how many titles")
     flags.add_argument("--language", default="zh", metavar="L", help="with sample, of the titles")
-    asked = flags.parse_args(argv)
+    flags.add_argument("--japanese", action="store_true", help="with sample, describe titles by Japanese names alone")
+    flags.add_argument("--names", action="store_true", help="with a RUN, place titles by their names alone")
+    asked, settings = flags.read(argv)
     if (asked.runs[0] == "sample") != bool(asked.out) or asked.out and len(asked.runs) != 2:
         raise ValueError("sample takes a data folder and --out; a RUN takes neither")
-    return asked
+    return asked, settings
 
 
 if __name__ == "__main__":

@@ -109,3 +109,23 @@ def test_a_transformer_alone_places_it(run: FinishedRun, monkeypatch: pytest.Mon
     chinese = read_title({"summary": "机器人的故事，学校的生活"})
     assert place_title(run, chinese)[1][first:].any() or not cold_items.in_another_language(run, chinese)
     cold_items._scripts.cache_clear()
+
+
+def test_what_names_alone_have_in_common_is_taken_away(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, blocks, known = run.text_vectors.blocks["encoder"], encoders_of(run), run.text_vectors.items
+    short = 0.5 * np.eye(first, dtype=np.float32)[0]
+    own = {name: known[row, :first] + short for row, name in enumerate(run.dataset.item_names)}
+
+    def encode(texts: list[str], as_query: bool = False) -> np.ndarray:
+        return np.stack([own.get(text, known[5, :first]) for text in texts])
+
+    monkeypatch.setattr(cold_items, "encoders_of", lambda run: {**blocks, "encoder": encode})
+    monkeypatch.setitem(run.config, "model_name", "acme/tiny")
+    cold_items._scripts.cache_clear()
+    moved = known[[5]].copy()
+    moved[0, :first] -= short
+    name_alone, whole = {"name": "Robots"}, {"name": "Robots", "summary": "Robots go to school and start a band."}
+    for fields, expected in ((name_alone, moved), (whole, known[[5]])):
+        expected = place_near(run, expected / np.linalg.norm(expected[0, :first]))
+        np.testing.assert_allclose(place_title(run, read_title(fields))[0], expected[0], atol=1e-5)
+    cold_items._scripts.cache_clear()

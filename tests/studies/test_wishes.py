@@ -73,9 +73,9 @@ def test_a_catalogue_in_one_language_is_sampled(tmp_path: Path) -> None:
     table = pd.DataFrame({"subject_id": [f"s{i}" for i in range(8)], "name": "x", "tags_name": "", "summary": "故事"})
     table["language"] = ["zh", "en"] * 4
     table.to_csv(tmp_path / "anime_zh.tsv", sep="\t", index=False)
-    n, n_pairs = sampled(tmp_path, "zh", 3, 2, tmp_path / "out")
+    n, n_others, n_pairs = sampled(tmp_path, "zh", 3, 2, tmp_path / "out")
     titles, pairs, others = (read(tmp_path / "out" / name) for name in ("anime.tsv", "interactions.tsv", OTHERS))
-    assert (n, len(others), n_pairs) == (3, 2, len(pairs))
+    assert (n, n_others, n_pairs) == (3, 2, len(pairs)) == (3, len(others), len(pairs))
     assert {int(raw[1:]) % 2 for raw in titles["subject_id"]} == {0}
     assert {*others["subject_id"]} < {*titles["subject_id"]}
     assert {*pairs["subject_id"]} <= {*titles["subject_id"]}

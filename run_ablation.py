@@ -59,6 +59,7 @@ from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, write_json
 from runtime.identity import USER_METRICS, RunIdentity, complete_metrics
+from runtime.language import chosen
 from runtime.safe_files import load_arrays
 from web.report_files import read_json
 from web.report_page import write_report
@@ -281,7 +282,8 @@ def comparison(
 def main() -> None:
     """Run the command line."""
     asked, overrides = FLAGS.read()
-    folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
+    config = get_config(overrides)
+    folder = Path(config["saved_dir"]) / "ablation"
     settings, baselines = picked({**COMBINATIONS, **TRAINED, **(FULL if asked.full else {})}, asked.only)
     if asked.against and asked.against not in (*settings, *baselines):
         raise ValueError(f"--against names {asked.against}; the rows are {', '.join([*baselines, *settings])}")
@@ -296,7 +298,7 @@ def main() -> None:
     rows = compared(results, settings, asked.against)
     write_json(folder / "results.json", rows)
     log.info("\n" + write_tables(folder, rows, results))
-    log.info(f"{write_report(folder.parent)} has the charts")
+    log.info(f"{write_report(folder.parent, language=chosen(config['lang']))} has the charts")
 
 
 if __name__ == "__main__":

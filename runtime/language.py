@@ -26,6 +26,8 @@ RANKED = re.compile(r"\s*\d+\.\s")
 # a label of a table, the gap after it, and the figures
 LABELLED = re.compile(r"(\S.*?)( {2,})(\S.*)")
 COUNTED = re.compile(r"([\d,.]+) (\D.*)")
+# what a metric is of, the metric, and its cut-off, as in "warm NDCG@20"
+MEASURED = re.compile(r"(\S.*?)( [A-Z]\w+)?(@\d+)?")
 PLACE = re.compile(r"\{(\d+)(!?)\}")
 MARKED = re.compile(r"([;:,]?)( *)(.*?) *", re.DOTALL)
 MARKS = {";": "；", ":": "：", ",": "，"}
@@ -55,6 +57,11 @@ def of_terminal(environment: Mapping[str, str] = os.environ) -> str:
     return "zh" if name.lower().startswith("zh") else "en"
 
 
+def chosen(asked: str) -> str:
+    """Return the language of what is written: the one asked for, or else the terminal's."""
+    return asked or of_terminal()
+
+
 def can_show(stream: IO[str]) -> bool:
     """Say whether Chinese can be written to a stream as it is."""
     try:
@@ -73,6 +80,12 @@ def in_chinese(text: str) -> str:
     if translated == lines and len(lines) > 1:  # a sentence with a line break in what is put in
         return _known(text, 0) or text
     return "\n".join(translated)
+
+
+def heading_in_chinese(text: str) -> str:
+    """Return a heading or a label in Chinese: of these a single word says something too."""
+    translated = in_chinese(text)
+    return translated if translated != text else _known(text, 1) or _parts(text, 1) or text
 
 
 def _line(line: str) -> str:
@@ -136,6 +149,8 @@ def _parts(text: str, least: int) -> str | None:
     """Translate what marks divide, where all parts are known, or the last part, which says what is wrong."""
     if least < SENTENCE and (counted := COUNTED.fullmatch(text)) and (what := _known(counted[2], least)):
         return f"{counted[1]} {what}"
+    if (measured := MEASURED.fullmatch(text)) and any(measured.groups()[1:]) and (of := _known(measured[1], least)):
+        return of + "".join(measured.groups("")[1:])
     for mark, chinese in BETWEEN:
         if mark in text:
             start, end = text.split(mark, 1)

@@ -30,6 +30,7 @@ from evaluation.tables import gain_and_p, markdown, mean_and_sd
 from run_ablation import compare
 from runtime.cli import run_script
 from runtime.files import atomic_write, write_json
+from runtime.language import chosen
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -113,12 +114,13 @@ def main() -> None:
     """Run the command line."""
     asked, overrides = FLAGS.read()
     results = learning_curve(overrides, asked.rows, asked.seeds)
-    saved = Path(get_config(overrides)["saved_dir"])
+    config = get_config(overrides)
+    saved = Path(config["saved_dir"])
     write_json(saved / "sparsity" / "results.json", results)
     with atomic_write(saved / "sparsity" / "results.md") as file:
         file.write(table(results).encode())
     log.info("\n" + table(results))
-    log.info(f"{write_report(saved)} has the chart")
+    log.info(f"{write_report(saved, language=chosen(config['lang']))} has the chart")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 from evaluation.comparisons import largest_ndcg
 from web.charts import lines, ticks
 from web.report_files import Saved
-from web.report_parts import Part, as_text, table, union
+from web.report_parts import Own, Part, as_text, table, union
 
 
 def curves(saved: Saved) -> list[Part]:
@@ -61,7 +61,7 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
         table(
             "What this run chose on valid",
             ["what", "value"],
-            [[name, as_text(value)] for name, value in chosen.items()],
+            [[Own(name), as_text(value)] for name, value in chosen.items()],
             "text",
         )
     ]

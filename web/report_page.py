@@ -98,10 +98,9 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None, languag
             line = further(saved, section.script, section.flags, **section.settings)
             lacking.setdefault(line, []).append(section.adds)
     if all(row["n_seeds"] == 1 for row in saved.rows):
-        others = (
-            "standard deviations" if saved.compared else "a comparison with other settings and with tuned baselines"
-        )
-        lacking[further(saved, "run_ablation.py", "--seeds 3")] = [f"{others}, over three seeds"]
+        others = "a comparison with other settings and with tuned baselines, over three seeds"
+        adds = "standard deviations, over three seeds" if saved.compared else others
+        lacking[further(saved, "run_ablation.py", "--seeds 3")] = [adds]
     if lacking:
         commands = [{"command": line, "adds": "; ".join(adds)} for line, adds in lacking.items()]
         sections.append({"title": "What further commands would add", "parts": [{"further": commands}]})

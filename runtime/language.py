@@ -1,4 +1,4 @@
-"""What the scripts print, in Chinese where the terminal is: sentences are found in a catalogue by their fixed words.
+"""What the scripts print and a report says, in Chinese: sentences are found in a catalogue by their fixed words.
 
 messages_zh.tsv has a line for each sentence, or part of one: the English with {} for what is put in, a tab, and the
 Chinese with {1}, {2}, ... for the same. What {1!} stands for is translated as well, part by part; what {1} stands for

@@ -73,7 +73,7 @@ def can_show(stream: IO[str]) -> bool:
 
 def in_chinese(text: str) -> str:
     """Return a text of one or more lines in Chinese, as far as the catalogue knows it."""
-    if text.startswith(("{", "[")):  # JSON, for programs
+    if text.startswith(("{", "[")) or "\n| --" in text:  # JSON, for programs, and tables in Markdown, for papers
         return text
     lines = text.split("\n")
     translated = [_line(line) for line in lines]

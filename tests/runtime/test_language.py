@@ -28,10 +28,14 @@ NO_WORDS = ("user { name mediaListOptions", "\\begin{table}", "\\end{table}", "%
 
 # entries of parts, which the source has apart
 JOINED = {"new titles for {} ({})", "resuming after epoch {} and {} steps from {} (to start over: --resume never)"}
+JOINED |= {f"{group} ({{}} titles)" for group in ("head", "tail", "cold")}
 # in the modules of the report: a flag, a key, and a time
 NOT_WORDED = {"--only popularity,ease,ease_text,sum-both", "cold n items", "{} UTC"}
 # what names a figure by the keys that lead to it, as rated.liked.n_pairs
-NAME_OF_FIGURE = re.compile(r"(cold|listed|rated|beyond)( (among (cold|all)|warm|joint|(dis)?liked|loved|mean))*( .+)?")
+NAME_OF_FIGURE = re.compile(
+    r"(cold|listed|rated|beyond|test)( among (cold|all)| warm| joint| (dis)?liked| loved)?"
+    r"( n (pairs|users|rated)| mean z( of all)?| share| [A-Z]\w*(@\{\})?)?"
+)
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -148,6 +152,7 @@ def test_a_table_keeps_its_columns() -> None:
         "{1!} {}",
         '{\n "wrong": "above 0; running",\n "more": "a cannot be read (b); ask again"\n}',
         "x" * 20_000,
+        "\nThe runs:\n\n| row | NDCG |\n| --- | ---: |\n| a | 0.1 |\n\n- joint: up to 20 titles",
     ],
 )
 def test_what_is_no_message_stays(text: str) -> None:

@@ -62,7 +62,6 @@ from runtime.identity import (
     refuse_other,
     resolved,
 )
-from runtime.language import chosen
 from runtime.log_streams import add_result
 from runtime.replacing import finish_replacing, replace_run
 from runtime.safe_files import parse_json
@@ -329,8 +328,7 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
 
 def write_page(saved: Path, dataset: Dataset, config: dict[str, Any]) -> None:
     """Write the page of a run, in the language that is asked for."""
-    names = dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True))
-    write_report(saved, names, chosen(config["lang"]))
+    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)), config["lang"])
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from runtime import manifest
 from runtime.cli import Flags, run_script
-from runtime.language import chosen
 
 log = logging.getLogger("aglrec")
 
@@ -28,7 +27,7 @@ def main() -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; name the saved_dir of a run")
     manifest.check(folder, *READ, "user_emb.pt", "item_emb.pt")
-    log.info(write_report(folder, language=chosen(asked.lang)))
+    log.info(write_report(folder, language=asked.lang))
 
 
 if __name__ == "__main__":

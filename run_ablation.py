@@ -59,7 +59,6 @@ from runtime.cli import run_script
 from runtime.distributed import resolve_device
 from runtime.files import load_torch, write_json
 from runtime.identity import USER_METRICS, RunIdentity, complete_metrics
-from runtime.language import chosen
 from runtime.safe_files import load_arrays
 from web.report_files import read_json
 from web.report_page import write_report
@@ -298,7 +297,7 @@ def main() -> None:
     rows = compared(results, settings, asked.against)
     write_json(folder / "results.json", rows)
     log.info("\n" + write_tables(folder, rows, results))
-    log.info(f"{write_report(folder.parent, language=chosen(config['lang']))} has the charts")
+    log.info(f"{write_report(folder.parent, language=config['lang'])} has the charts")
 
 
 if __name__ == "__main__":

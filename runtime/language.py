@@ -57,11 +57,6 @@ def of_terminal(environment: Mapping[str, str] = os.environ) -> str:
     return "zh" if name.lower().startswith("zh") else "en"
 
 
-def chosen(asked: str) -> str:
-    """Return the language of what is written: the one asked for, or else the terminal's."""
-    return asked or of_terminal()
-
-
 def can_show(stream: IO[str]) -> bool:
     """Say whether Chinese can be written to a stream as it is."""
     try:

@@ -30,7 +30,6 @@ from evaluation.tables import gain_and_p, markdown, mean_and_sd
 from run_ablation import compare
 from runtime.cli import run_script
 from runtime.files import atomic_write, write_json
-from runtime.language import chosen
 from web.report_files import read_json
 from web.report_page import write_report
 
@@ -120,7 +119,7 @@ def main() -> None:
     with atomic_write(saved / "sparsity" / "results.md") as file:
         file.write(table(results).encode())
     log.info("\n" + table(results))
-    log.info(f"{write_report(saved, language=chosen(config['lang']))} has the chart")
+    log.info(f"{write_report(saved, language=config['lang'])} has the chart")
 
 
 if __name__ == "__main__":

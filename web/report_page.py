@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runtime.files import atomic_write
-from runtime.language import heading_in_chinese
+from runtime.language import heading_in_chinese, of_terminal
 from web.charts import HEIGHT, LEFT, MARKERS, WIDTH
 from web.report_commands import further
 from web.report_figures import all_metrics, cold_start, comparison, groups, headline, title_groups
@@ -81,7 +81,7 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None, languag
         folder: a saved/ folder; what is missing is named at the end of the page with the command that makes it.
         item_names: subject_id -> title; by default titles are those of the lists and of anime.tsv, if it is still in
             the run's data_dir, and a title that neither knows is shown by its id.
-        language: "zh" for Chinese; names, ids, settings and commands stay as they are.
+        language: "zh" for Chinese, of which names, ids, settings and commands are not; "" for the terminal's.
 
     Returns:
         The path of the page.
@@ -104,7 +104,7 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None, languag
     if lacking:
         commands = [{"command": line, "adds": "; ".join(adds)} for line, adds in lacking.items()]
         sections.append({"title": "What further commands would add", "parts": [{"further": commands}]})
-    page = rendered("AGLRec report", sections, warnings(saved), summary_of(saved), language)
+    page = rendered("AGLRec report", sections, warnings(saved), summary_of(saved), language or of_terminal())
     with atomic_write(folder / "report.html") as file:
         file.write(page)
     return folder / "report.html"

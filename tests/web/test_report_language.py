@@ -4,10 +4,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import main
+import report
 from tests.helpers.reports import Spoken, page_of, read
 from web.report_page import write_report
 
@@ -87,9 +90,24 @@ def test_tags_and_figures_stay(both: tuple[Spoken, Spoken]) -> None:
         assert sorted(NUMBER.findall(there)) == sorted(NUMBER.findall(text)), text
 
 
-def test_the_page_says_its_language_and_defaults_to_english(saved: Path) -> None:
-    assert page_of(saved)[0].startswith('<!doctype html><html lang="en">')
-    assert page_of(saved, language="zh")[0].startswith('<!doctype html><html lang="zh-Hans">')
+@pytest.mark.parametrize(
+    ("asked", "terminal", "language"),
+    [("en", "zh_CN", "en"), ("zh", "C", "zh-Hans"), ("", "zh_CN.UTF-8", "zh-Hans"), ("", "de_DE", "en")],
+)
+def test_the_page_says_its_language(
+    asked: str, terminal: str, language: str, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", terminal)
+    assert page_of(saved, language=asked)[0].startswith(f'<!doctype html><html lang="{language}">')
+
+
+def test_scripts_take_a_language(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["report.py", str(saved), "--lang", "zh"])
+    report.main()
+    assert 'lang="zh-Hans"' in (saved / "report.html").read_text(encoding="utf-8")
+    for language, shown in (("", "en"), ("zh", "zh-Hans")):
+        main.write_page(saved, SimpleNamespace(raw_item_ids=[], item_names=[]), {"lang": language})
+        assert f'lang="{shown}"' in (saved / "report.html").read_text(encoding="utf-8")
 
 
 def test_names_and_values_are_never_translated(saved: Path) -> None:

@@ -200,6 +200,7 @@ def test_nothing_is_offered_that_cannot_help(tab: Tab, url: str) -> None:
     assert page.run("document.querySelector('#retry').hidden")
     page = show_error(tab, url, f"{HAVE}&tag=tag1&tag=tag2&tag=tag3&tag=tag4")
     assert page.run("document.querySelector('#status').innerText") == "No title passes these filters. Remove a tag."
+    page.wait("!document.querySelector('#lists').hasAttribute('aria-busy')")
     page.run("run.can.years = false; answered = ''; location.hash = location.hash + '&from=2000'")
     page.wait("answered.includes('\"min_year\":null')")
 

@@ -223,9 +223,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                         "few epochs that go on from its vectors, with all that it decided.", runtime=True),
         "device": Setting("auto", "where to train: auto | cpu | cuda | cuda:N", TEXT, "auto takes cuda, then cpu. "
                           "Apple GPUs are not used: torch has no sparse matrices there.", runtime=True),
-        "lang": Setting("", "language of what the scripts print; empty: the terminal's", LANGUAGE, "Chinese where "
-                        "LC_ALL, LC_MESSAGES or LANG begins with zh and the terminal can show it. --help and what is "
-                        "written to files are English.", runtime=True),
+        "lang": Setting("", "language of what the scripts print, and of report.html; empty: the terminal's", LANGUAGE,
+                        "Chinese where LC_ALL, LC_MESSAGES or LANG begins with zh and the terminal can show it. --help "
+                        "and all other files are English.", runtime=True),
     },
 }
 

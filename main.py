@@ -153,7 +153,7 @@ def train(config: dict[str, Any], measured: dict[str, Any] | None = None) -> dic
         metrics |= {**fitted, **facts(dataset, vectors), "timing": seconds(clock, earlier_s)}
     metrics |= {"config": config, "run": identity.run_id, "code": identity.code}
     end(saved, metrics)
-    write_page(saved, dataset)
+    write_page(saved, dataset, config)
     if not config["refit"]:  # whose figures are those of measured
         add_result(config, metrics)
     return metrics
@@ -178,7 +178,7 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
     dataset = load_dataset(settings, before.rows)
     check_k(settings, dataset)
     if is_all_known(before, dataset):
-        return update_again(before, dataset)
+        return update_again(before, dataset, config)
     log.info(f"update: {told(before, dataset)}")
     clock["load_s"] = time.perf_counter()
     make_room(settings, saved)
@@ -206,15 +206,15 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
     if rank() > 0:
         return {}
     replace_run(saved, staged, outputs_in(staged))
-    return update_again(load_earlier(config), dataset)
+    return update_again(load_earlier(config), dataset, config)
 
 
-def update_again(before: EarlierRun, dataset: Dataset) -> dict[str, Any]:
+def update_again(before: EarlierRun, dataset: Dataset, config: dict[str, Any]) -> dict[str, Any]:
     """Write what a kill at its end left out of an updated run, and return its metrics."""
     if rank() == 0:
         shutil.rmtree(before.folder / STAGED, ignore_errors=True)
         if not (before.folder / PAGE).exists():
-            write_page(before.folder, dataset)
+            write_page(before.folder, dataset, config)
     log.info(f"{before.folder}: this run has all rows, users and titles of the data")
     return before.metrics
 
@@ -244,7 +244,7 @@ def infer(config: dict[str, Any]) -> dict[str, Any]:
     metrics["code"] = trained.checkpoint.get("code", {})
     write_json(saved / "metrics.json", metrics)
     manifest.record_again(saved, "metrics.json")
-    write_page(saved, dataset)
+    write_page(saved, dataset, config)
     return metrics
 
 
@@ -313,7 +313,7 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
     """Write what a kill at its end left out of a finished run, and lists of another length if they are asked for."""
     saved, k = Path(config["saved_dir"]), config["recommend_k"]
     if rank() == 0 and not (saved / PAGE).exists():
-        write_page(saved, dataset)
+        write_page(saved, dataset, config)
     if done["config"]["recommend_k"] == k:
         log.info(f"{saved}: this run is finished; nothing is left to do (to run it again: --resume never)")
         return done
@@ -323,13 +323,13 @@ def end_again(done: dict[str, Any], config: dict[str, Any], dataset: Dataset) ->
     if rank() == 0:
         write_json(saved / "metrics.json", metrics)
         manifest.record_again(saved, "metrics.json")
-        write_page(saved, dataset)
+        write_page(saved, dataset, config)
     return metrics
 
 
-def write_page(saved: Path, dataset: Dataset) -> None:
-    """Write the page of a run."""
-    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)))
+def write_page(saved: Path, dataset: Dataset, config: dict[str, Any]) -> None:
+    """Write the page of a run, in the language that is asked for."""
+    write_report(saved, dict(zip(dataset.raw_item_ids, dataset.item_names, strict=True)), config["lang"])
 
 
 def main() -> None:

@@ -281,7 +281,8 @@ def comparison(
 def main() -> None:
     """Run the command line."""
     asked, overrides = FLAGS.read()
-    folder = Path(get_config(overrides)["saved_dir"]) / "ablation"
+    config = get_config(overrides)
+    folder = Path(config["saved_dir"]) / "ablation"
     settings, baselines = picked({**COMBINATIONS, **TRAINED, **(FULL if asked.full else {})}, asked.only)
     if asked.against and asked.against not in (*settings, *baselines):
         raise ValueError(f"--against names {asked.against}; the rows are {', '.join([*baselines, *settings])}")
@@ -296,7 +297,7 @@ def main() -> None:
     rows = compared(results, settings, asked.against)
     write_json(folder / "results.json", rows)
     log.info("\n" + write_tables(folder, rows, results))
-    log.info(f"{write_report(folder.parent)} has the charts")
+    log.info(f"{write_report(folder.parent, language=config['lang'])} has the charts")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The season in which a title began: winter is January to March, as sites of anime count."""
 
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -26,6 +27,12 @@ def season_of(text: object) -> str:
     found += [(match.start(), match[1], int(match[2])) for match in [_NUMBERED_MONTH.search(text)] if match]
     _, of_year, month = min(found, default=(0, "", 0))
     return f"{of_year}-{SEASONS[(month - 1) // 3]}" if 1 <= month <= 12 else ""
+
+
+def newest_first(seasons: Iterable[str]) -> list[str]:
+    """Return the different ones of some seasons as from season_of, the newest first, without the unknown one."""
+    split = {season: season.split("-") for season in seasons if season}
+    return sorted(split, key=lambda season: (int(split[season][0]), SEASONS.index(split[season][1])), reverse=True)
 
 
 def seasons_of(cells: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What the scripts print, in Chinese where the terminal is: sentences are found in a catalogue by their fixed words.
+"""What the scripts print and a report says, in Chinese: sentences are found in a catalogue by their fixed words.
 
 messages_zh.tsv has a line for each sentence, or part of one: the English with {} for what is put in, a tab, and the
 Chinese with {1}, {2}, ... for the same. What {1!} stands for is translated as well, part by part; what {1} stands for
@@ -26,6 +26,8 @@ RANKED = re.compile(r"\s*\d+\.\s")
 # a label of a table, the gap after it, and the figures
 LABELLED = re.compile(r"(\S.*?)( {2,})(\S.*)")
 COUNTED = re.compile(r"([\d,.]+) (\D.*)")
+# what a metric is of, the metric, and its cut-off, as in "warm NDCG@20"
+MEASURED = re.compile(r"(\S.*?)( [A-Z]\w+)?(@\d+)?")
 PLACE = re.compile(r"\{(\d+)(!?)\}")
 MARKED = re.compile(r"([;:,]?)( *)(.*?) *", re.DOTALL)
 MARKS = {";": "；", ":": "：", ",": "，"}
@@ -66,13 +68,19 @@ def can_show(stream: IO[str]) -> bool:
 
 def in_chinese(text: str) -> str:
     """Return a text of one or more lines in Chinese, as far as the catalogue knows it."""
-    if text.startswith(("{", "[")):  # JSON, for programs
+    if text.startswith(("{", "[")) or "\n| --" in text:  # JSON, for programs, and tables in Markdown, for papers
         return text
     lines = text.split("\n")
     translated = [_line(line) for line in lines]
     if translated == lines and len(lines) > 1:  # a sentence with a line break in what is put in
         return _known(text, 0) or text
     return "\n".join(translated)
+
+
+def heading_in_chinese(text: str) -> str:
+    """Return a heading or a label in Chinese: of these a single word says something too."""
+    translated = in_chinese(text)
+    return translated if translated != text else _known(text, 1) or _parts(text, 1) or text
 
 
 def _line(line: str) -> str:
@@ -136,6 +144,8 @@ def _parts(text: str, least: int) -> str | None:
     """Translate what marks divide, where all parts are known, or the last part, which says what is wrong."""
     if least < SENTENCE and (counted := COUNTED.fullmatch(text)) and (what := _known(counted[2], least)):
         return f"{counted[1]} {what}"
+    if (measured := MEASURED.fullmatch(text)) and any(measured.groups()[1:]) and (of := _known(measured[1], least)):
+        return of + "".join(measured.groups("")[1:])
     for mark, chinese in BETWEEN:
         if mark in text:
             start, end = text.split(mark, 1)

@@ -113,12 +113,13 @@ def main() -> None:
     """Run the command line."""
     asked, overrides = FLAGS.read()
     results = learning_curve(overrides, asked.rows, asked.seeds)
-    saved = Path(get_config(overrides)["saved_dir"])
+    config = get_config(overrides)
+    saved = Path(config["saved_dir"])
     write_json(saved / "sparsity" / "results.json", results)
     with atomic_write(saved / "sparsity" / "results.md") as file:
         file.write(table(results).encode())
     log.info("\n" + table(results))
-    log.info(f"{write_report(saved)} has the chart")
+    log.info(f"{write_report(saved, language=config['lang'])} has the chart")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What serve.py answers with, as plain dicts: lists with their reasons, similar titles, uploads; knows no HTTP."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from dataset.franchises import franchises_of
+from dataset.seasons import newest_first
 from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
@@ -23,7 +23,7 @@ from inference.taste import AS_MEASURED, minds_taste, with_taste
 from inference.user_list import SHOWN, match_user_list
 from inference.wishes import Wish, list_for_wish, wish_for
 from web.schemas import ListRequest
-from web.titles import common_tags, synopsis, title
+from web.titles import common_tags, known_types, synopsis, title
 
 log = logging.getLogger("aglrec")
 
@@ -65,7 +65,8 @@ def described(run: FinishedRun) -> dict[str, Any]:
         "n_collected": int(dataset.seen.nnz),
         "n_new": dataset.n_items - len(dataset.warm_items),
         "years": (min(years), max(years)) if years else None,
-        "types": [name for name, _ in Counter(filter(None, dataset.item_types)).most_common()],
+        "types": known_types(run),
+        "seasons": newest_first(dataset.item_seasons),
         "tags": common_tags(run),
         "can": {
             "new_titles": len(run.cold_items) > 0,

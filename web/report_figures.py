@@ -134,8 +134,8 @@ def cold_start(saved: Saved) -> list[Part]:
     if not rows:
         return []
     charts = [
-        row_bars(f"{saved.metric}, ranked {where.replace('_', ' ')} titles", rows, "cold", where, saved.metric)
-        for where in ("among_cold", "among_all")
+        row_bars(f"{saved.metric}, {how}", rows, "cold", where, saved.metric)
+        for where, how in (("among_cold", "ranked among cold titles"), ("among_all", "ranked among all titles"))
     ]
     n_items = rows[0]["cold"]["n_items"]["mean"]
     text = f"Test pairs of {n_items:,.0f} titles that nobody collected in train. Each chart has its own scale."

@@ -9,8 +9,9 @@ import torch
 from evaluation.comparisons import largest_ndcg, summary
 from runtime.files import load_torch
 from runtime.safe_files import load_arrays, parse_json
+from web.report_parts import Own
 
-THIS_RUN = "this run"
+THIS_RUN = Own("this run")
 
 
 class Saved(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runtime.files import atomic_write
+from runtime.language import heading_in_chinese, of_terminal
 from web.charts import HEIGHT, LEFT, MARKERS, WIDTH
 from web.report_commands import further
 from web.report_figures import all_metrics, cold_start, comparison, groups, headline, title_groups
@@ -73,13 +74,14 @@ SECTIONS = (
 )
 
 
-def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path:
+def write_report(folder: Path, item_names: dict[str, str] | None = None, language: str = "en") -> Path:
     """Write folder/report.html from whatever runs and tools have left in folder.
 
     Args:
         folder: a saved/ folder; what is missing is named at the end of the page with the command that makes it.
         item_names: subject_id -> title; by default titles are those of the lists and of anime.tsv, if it is still in
             the run's data_dir, and a title that neither knows is shown by its id.
+        language: "zh" for Chinese, of which names, ids, settings and commands are not; "" for the terminal's.
 
     Returns:
         The path of the page.
@@ -96,26 +98,31 @@ def write_report(folder: Path, item_names: dict[str, str] | None = None) -> Path
             line = further(saved, section.script, section.flags, **section.settings)
             lacking.setdefault(line, []).append(section.adds)
     if all(row["n_seeds"] == 1 for row in saved.rows):
-        others = (
-            "standard deviations" if saved.compared else "a comparison with other settings and with tuned baselines"
-        )
-        lacking[further(saved, "run_ablation.py", "--seeds 3")] = [f"{others}, over three seeds"]
+        others = "a comparison with other settings and with tuned baselines, over three seeds"
+        adds = "standard deviations, over three seeds" if saved.compared else others
+        lacking[further(saved, "run_ablation.py", "--seeds 3")] = [adds]
     if lacking:
         commands = [{"command": line, "adds": "; ".join(adds)} for line, adds in lacking.items()]
         sections.append({"title": "What further commands would add", "parts": [{"further": commands}]})
-    page = rendered("AGLRec report", sections, warnings(saved), summary_of(saved))
+    page = rendered("AGLRec report", sections, warnings(saved), summary_of(saved), language or of_terminal())
     with atomic_write(folder / "report.html") as file:
         file.write(page)
     return folder / "report.html"
 
 
 def rendered(
-    title: str, sections: list[dict[str, Any]], warned: list[str], summary: dict[str, Any] | None = None
+    title: str,
+    sections: list[dict[str, Any]],
+    warned: list[str],
+    summary: dict[str, Any] | None = None,
+    language: str = "en",
 ) -> bytes:
     """Lay out a page: its title, the warnings, the first screen as from summary_of, and sections {"title", "parts"}."""
     environment = Environment(loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined)
     environment.globals |= {"markers": MARKERS, "width": WIDTH, "height": HEIGHT, "left": LEFT, "n_titles": N_TITLES}
+    environment.filters |= {"filled": str.format, "said": heading_in_chinese if language == "zh" else str}
     page = environment.get_template("report.html.jinja").render(
+        language="zh-Hans" if language == "zh" else "en",
         title=title,
         css=(HOME / "report.css").read_text(encoding="utf-8"),
         warnings=warned,

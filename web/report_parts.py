@@ -14,8 +14,23 @@ Part = dict[str, Any]
 Row = dict[str, Any]  # of ablation/results.json
 
 
+class Own(str):
+    """A word of the page's own among names and values, which stay as they are in any language."""
+
+    is_own = True  # which the template asks
+
+
 def table(caption: str, header: list[str], lines: list[list[str]], kind: str = "", folded: str = "") -> Part:
-    """Describe a table, the first cell of each line being its heading; a wide one scrolls by itself."""
+    """Describe a table, the first cell of each line being its heading; a wide one scrolls by itself.
+
+    Args:
+        caption: above it.
+        header: the first line.
+        lines: of cells.
+        kind: "text" for one of names and values, of which only cells that are Own are put into the page's language;
+            "headline" for a larger one.
+        folded: what is written on the box that shuts it in, if one does.
+    """
     found = {"table": {"caption": caption, "header": header, "lines": lines, "kind": kind}}
     return {"folded": folded, **found} if folded else found
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from config import trained_settings
 from web.report_files import Saved
-from web.report_parts import Part, as_text, table
+from web.report_parts import Own, Part, as_text, table
 
 
 def warnings(saved: Saved) -> list[str]:
@@ -35,7 +35,7 @@ def settings(saved: Saved) -> list[Part]:
     differs = {tag: {key: own[key] for key in keys if own[key] != common[key]} for tag, own in configs.items()}
     differs |= {tag: run["point"] for tag, run in saved.runs.items() if run.get("point")}
     lines = [
-        [tag, ", ".join(f"{key} {as_text(value)}" for key, value in own.items()) or "nothing"]
+        [tag, ", ".join(f"{key} {as_text(value)}" for key, value in own.items()) or Own("nothing")]
         for tag, own in differs.items()
     ]
     caption = "How the rows differ from the most common settings; for a baseline, what valid chose for its first seed"
@@ -47,7 +47,7 @@ def settings(saved: Saved) -> list[Part]:
 def provenance(saved: Saved) -> list[Part]:
     """Say what the metrics were computed from: encoder, data, versions."""
     lines = [
-        [tag, run["encoder"].get("requested", "-"), run["encoder"]["used"] or "none", run["data"]["fingerprint"]]
+        [tag, run["encoder"].get("requested", "-"), run["encoder"]["used"] or Own("none"), run["data"]["fingerprint"]]
         for tag, run in saved.runs.items()
     ]
     caption = "Encoder, and fingerprint of data and split, of each row's first seed"

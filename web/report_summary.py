@@ -89,7 +89,7 @@ def result(saved: Saved, row: Row, marks: list[Yardstick]) -> str:
     """Say in a sentence how good a row is, and by how much it is ahead of each yardstick."""
     own = row["warm"][saved.metric]
     who = "" if row["tag"] == THIS_RUN else f"{row['tag']}, the row that is best on valid: "
-    start = f"{who}{saved.metric} {mean_and_sd(own, row['n_seeds'])} among titles with a history"
+    figure = f"{saved.metric} {mean_and_sd(own, row['n_seeds'])}"
     parts = []
     for mark in marks:
         number = mark.row["warm"][saved.metric]
@@ -99,7 +99,9 @@ def result(saved: Saved, row: Row, marks: list[Yardstick]) -> str:
             f"{_ahead(own['mean'], number['mean'])} {mark.name} "
             f"({mean_and_sd(number, mark.row['n_seeds'])}{more}{mark.told})"
         )
-    return f"{start}: {' and '.join(parts)}." if parts else f"{start}."
+    if not parts:
+        return f"{who}{figure} among titles with a history."
+    return f"{who}{figure} among titles with a history: {' and '.join(parts)}."
 
 
 def _ahead(own: float, other: float) -> str:

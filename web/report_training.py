@@ -5,7 +5,7 @@ from typing import Any
 from evaluation.comparisons import largest_ndcg
 from web.charts import lines, ticks
 from web.report_files import Saved
-from web.report_parts import Part, as_text, table, union
+from web.report_parts import Own, Part, as_text, table, union
 
 
 def curves(saved: Saved) -> list[Part]:
@@ -45,7 +45,7 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
     if not chosen:
         return [{"text": "With these settings valid chose the best epoch and nothing else."}]
     tried = {
-        "short runs": [
+        "short runs tried": [
             # an earlier version told no epochs
             {
                 **run["choice"],
@@ -54,14 +54,14 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
             }
             for run in decided.get("by", [])
         ],
-        "linear columns": linear.get("tried", []),
-        "weights": decided.get("tried", []),
+        "linear columns tried": linear.get("tried", []),
+        "weights tried": decided.get("tried", []),
     }
     parts = [
         table(
             "What this run chose on valid",
             ["what", "value"],
-            [[name, as_text(value)] for name, value in chosen.items()],
+            [[Own(name), as_text(value)] for name, value in chosen.items()],
             "text",
         )
     ]
@@ -72,7 +72,7 @@ def chosen_on_valid(saved: Saved) -> list[Part]:
             numbered = [[str(number), *line] for number, line in enumerate(cells, start=1)]
             caption, folded = (
                 "Valid metrics are those among the titles that someone collected in train",
-                f"{name} tried: {len(runs)}",
+                f"{name}: {len(runs)}",
             )
             parts.append(table(caption, ["", *keys], numbered, folded=folded))
     return parts

@@ -242,6 +242,7 @@ class RunInfo(BaseModel):
     n_new: int = Field(description="titles that nobody had collected")
     years: tuple[int, int] | None = Field(description="the first and the last")
     types: list[str] = Field(description="what titles were made as, the most frequent first")
+    seasons: list[str] = Field(description="in which titles began, as 2014-fall, the newest first")
     tags: list[Tag] = Field(description="those of most titles")
     can: Can
     max_upload_mib: int

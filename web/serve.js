@@ -2,7 +2,7 @@
 // The page of serve.py. What is asked for stands in the address, after #, and nowhere else: every change goes there, and
 // every change of the address is shown. Names and tags are text of strangers: they reach the page as text alone.
 
-const MAX_CHIPS = 12, MAX_K = 200, STEP = 20, LANE = 6;
+const MAX_CHIPS = 12, MAX_TYPES = 12, MAX_K = 200, STEP = 20, LANE = 6;
 const $ = id => document.getElementById(id);
 const titles = new Map(); // subject_id -> title, of all that were ever received
 const numbers = n => n.toLocaleString(language);
@@ -143,11 +143,40 @@ function showMine(now) {
                                     t("toggle", tag)))));
   $("from").value = now.min_year ?? "";
   $("to").value = now.max_year ?? "";
-  if (now.tags.length + now.not_tags.length || now.min_year !== null || now.max_year !== null) $("filters").open = true;
+  showMadeAs(now);
+  if (waysOut(now).length) $("filters").open = true;
   $("hidden").hidden = !now.exclude.length;
   $("hidden-count").textContent = t("hidden", now.exclude.length);
   keepFocus($("excluded"), $("search"), () => $("excluded").replaceChildren(...now.exclude.slice(0, 100).map(id =>
     chip(shownName(id), () => change({ similar: id }), () => change({ exclude: without(now.exclude, id) })))));
+}
+
+function showMadeAs(now) { // what titles were made as, and in which season they began, where the data say so
+  const alike = (one, other) => one.toLowerCase() === other.toLowerCase();
+  const more = (known, chosen) => [...known, ...chosen.filter(one => !known.some(other => alike(one, other)))];
+  const types = more(run?.types.slice(0, MAX_TYPES) ?? [], now.types), season = now.season?.toLowerCase() ?? "";
+  $("types-row").hidden = !run?.types.length;
+  $("season-row").hidden = !run?.seasons.length;
+  keepFocus($("types"), $("filters").firstElementChild, () => $("types").replaceChildren(...types.map(type => {
+    const others = now.types.filter(one => !alike(one, type)), pressed = others.length < now.types.length;
+    return button(t("type", type), () => change({ types: pressed ? others : [...others, type] }),
+                  { ariaPressed: String(pressed) });
+  })));
+  $("season").replaceChildren(make("option", { value: "", textContent: t("anySeason") }),
+    ...more(run?.seasons ?? [], season ? [season] : []).map(value =>
+      make("option", { value, textContent: run.seasons.includes(value) ? t("seasonOf", ...value.split("-")) : value })));
+  $("season").value = season;
+}
+
+function waysOut(now) { // of a list that filters leave empty
+  const ways = { tags: now.tags.length + now.not_tags.length, years: run?.can.years !== false && (now.min_year ?? now.max_year) !== null,
+                 types: run?.types.length !== 0 && now.types.length, season: run?.seasons.length !== 0 && now.season };
+  return Object.keys(ways).filter(way => ways[way]);
+}
+
+function sentence(ways, or) {
+  const said = ways.map(way => t("ways")[way]).join(or);
+  return said[0].toUpperCase() + said.slice(1);
 }
 
 function showSliders(now) { // the taste counts as soon as something is marked
@@ -198,12 +227,14 @@ function keepFocus(list, otherwise, redraw) { // on what took the place of the b
 const listing = latest();
 
 let asked = "", length = STEP; // what the list is of but for its length, and that
+let asking = ""; // the question whose answer is on its way
 
 function questionOf(now) {
   const of = map => Object.fromEntries(now.titles.filter(id => map.has(id)).map(id => [id, map.get(id)]));
   const year = key => run.can.years ? now[key] : null;
   return { titles: now.titles, scores: of(now.scores), times: of(now.times), exclude: now.exclude, tags: now.tags,
-           not_tags: now.not_tags, min_year: year("min_year"), max_year: year("max_year"), taste: now.taste,
+           not_tags: now.not_tags, min_year: year("min_year"), max_year: year("max_year"),
+           types: run.types.length ? now.types : [], season: run.seasons.length ? now.season ?? "" : "", taste: now.taste,
            niche: now.niche, wish: run.can.wish ? now.wish : "", wish_weight: now.words, franchise: "first",
            new: run.can.new_titles, why: true };
 }
@@ -212,21 +243,23 @@ const post = (question, signal) => ask("api/list", { method: "POST", body: JSON.
                                                      headers: { "Content-Type": "application/json" } });
 
 async function showLists(now) {
-  const wanted = questionOf(now), signal = listing();
+  const wanted = questionOf(now);
   if (JSON.stringify(wanted) !== asked) [asked, length] = [JSON.stringify(wanted), STEP];
-  const question = JSON.stringify({ ...wanted, k: length });
+  const question = JSON.stringify({ ...wanted, k: length }) + language;
+  if (question === (asking || answered)) return;
+  const signal = listing();
   const isAsked = now.titles.length > 0 || wanted.wish !== "";
   $("start").hidden = isAsked;
   if (!isAsked) {
-    answered = "";
+    answered = asking = "";
     $("lists").hidden = $("error").hidden = true;
     return;
   }
-  if (question + language === answered) return;
+  asking = question;
   $("lists").setAttribute("aria-busy", "true");
   try {
     const found = await post({ ...wanted, k: length }, signal);
-    answered = question + language;
+    answered = question;
     fill("titles", found.titles);
     fill("new-titles", found.new_titles);
     $("longer").hidden = found.titles.length < length || length >= MAX_K;
@@ -240,7 +273,12 @@ async function showLists(now) {
     if (error.name === "AbortError") return;
     $("lists").hidden = true;
     fail(error);
-  } finally { if (!signal.aborted) $("lists").removeAttribute("aria-busy"); }
+  } finally {
+    if (!signal.aborted) {
+      asking = "";
+      $("lists").removeAttribute("aria-busy");
+    }
+  }
 }
 
 function fill(id, found) { // a list, which is not there where it is empty, but for the first
@@ -259,11 +297,9 @@ async function showLanes(wanted, signal) { // what goes on, and what few know of
 
 function showStatus(now, found) {
   const disliked = found.collected.filter(one => now.scores.get(one.subject_id) <= -1).length;
-  const none = () => t("none", now.tags.length + now.not_tags.length > 0,
-                       run.can.years && (now.min_year ?? now.max_year) !== null);
   const n = found.titles.length, { wish } = found;
   const parts = wish && [wish.wanted && t("wanted", wish.wanted), ...wish.unwanted.map(one => t("unwanted", one))];
-  $("status").textContent = [!n ? none() : !found.collected.length ? t("counted", n)
+  $("status").textContent = [!n ? t("none", waysOut(now)) : !found.collected.length ? t("counted", n)
                              : t("status", n, numbers(found.collected.length - disliked), numbers(disliked)),
                              wish ? t("asked", parts.filter(Boolean)) : "", wish?.by === "words" ? t("asWritten") : "",
                              found.n_unknown ? t("unknown", found.n_unknown) : ""].filter(Boolean).join(" ");
@@ -385,7 +421,7 @@ async function begin() {
   $("retry").onclick = () => { answered = ""; $("error").hidden = true; run ? show() : location.reload(); };
   try { run = await ask("api/run"); } catch (error) { fail(error); return; }
   showTexts();
-  $("filters").hidden = !run.can.years && !run.tags.length;
+  $("filters").hidden = !run.can.years && ![run.tags, run.types, run.seasons].some(known => known.length);
   $("years").hidden = !run.can.years;
   [$("from").min, $("from").max] = [$("to").min, $("to").max] = run.years ?? ["", ""];
   $("drop").hidden = !run.can.upload;
@@ -393,6 +429,7 @@ async function begin() {
   choice($("tag"), $("tags-found"), findTags, addTag);
   for (const [id, key] of [["from", "min_year"], ["to", "max_year"]])
     $(id).onchange = () => change({ [key]: /^\d{1,4}$/.test($(id).value) ? Number($(id).value) : null });
+  $("season").onchange = () => change({ season: $("season").value || null });
   $("wish-row").hidden = !run.can.wish;
   $("wish-row").onsubmit = event => { event.preventDefault(); change({ wish: $("wish").value.trim() }); };
   $("wish").onchange = () => change({ wish: $("wish").value.trim() });

@@ -26,7 +26,7 @@ function state(hash = location.hash) {
     }
   }
   return { titles: all("t"), scores, times, exclude: all("x"), tags: all("tag"), not_tags: all("no"),
-           min_year: year("from"), max_year: year("to"), similar: words.get("s"),
+           min_year: year("from"), max_year: year("to"), types: all("type"), season: words.get("season")?.slice(0, 100) || null, similar: words.get("s"),
            taste: step("taste", TASTE), niche: step("niche", NICHE),
            wish: (words.get("q") ?? "").trim().slice(0, 500), words: fifths.test(words.get("words")) ? Number(words.get("words"))
              : WORDS };
@@ -40,7 +40,8 @@ function change(changes) {
     if (next.times.has(id)) words.append("w", next.times.get(id));
   }
   for (const [key, values] of [["x", next.exclude], ["tag", next.tags], ["no", next.not_tags],
-                               ["from", [next.min_year]], ["to", [next.max_year]], ["s", [next.similar]],
+                               ["from", [next.min_year]], ["to", [next.max_year]], ["type", next.types],
+                               ["season", [next.season]], ["s", [next.similar]],
                                ["taste", [next.taste === TASTE ? null : next.taste]],
                                ["niche", [next.niche === NICHE ? null : next.niche]],
                                ["q", [next.wish || null]], ["words", [next.words === WORDS ? null : next.words]]])

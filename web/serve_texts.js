@@ -22,6 +22,8 @@ const TEXTS = {
     all_disliked: "You dislike all of your titles that are known here. Name one that you like.",
     tooLarge: mib => `That file is larger than ${mib} MiB, too much for one person's list.`,
     filters: "Filters", tag: "Tag", years: "Years", from: "From", to: "To",
+    types: "Type", type: name => name, season: "Began in", anySeason: "any",
+    seasonOf: (year, name) => `${name[0].toUpperCase()}${name.slice(1)} ${year}`,
     hidden: n => `Left out: ${n}`, hiddenTitles: "Left out titles", restore: name => `List ${name} again`,
     start: "Name a few titles you like", startHint: "Three are enough for a first list. Some that many people know:",
     forYou: "For you", shelf: "New titles",
@@ -29,9 +31,8 @@ const TEXTS = {
     status: (n, of, disliked) => `${n} ${n === 1 ? "title" : "titles"}, because of ${of} of yours`
       + (disliked === "0" ? "" : ` and ${disliked} that you dislike`),
     unknown: n => `${n} of the titles in this address are unknown here.`,
-    none: (tags, years) => !tags && !years ? "Nothing else is known here."
-      : "No title passes these filters. " + (tags && years ? "Remove a tag, or allow more years." : tags ? "Remove a tag."
-      : "Allow more years."),
+    none: ways => !ways.length ? "Nothing else is known here." : `No title passes these filters. ${sentence(ways, ", or ")}.`,
+    ways: { tags: "remove a tag", years: "allow more years", types: "allow more types", season: "choose another season" },
     niche: "It shows", known: "what everybody knows", hiddenGems: "hidden gems",
     niches: ["what everybody knows", "rather what many know", "both alike", "rather hidden gems", "hidden gems"],
     further: "Continue", furtherHint: "The next part of what you have seen.",
@@ -60,6 +61,7 @@ const TEXTS = {
     unreadable: "No list could be read from this file. Open the export of Bangumi, MyAnimeList or AniList as it was saved.",
     nothing_known: "The list was read, but none of its liked titles is known here.",
     unknown_tag: "No title has this tag. Choose one of those that are offered.",
+    unknown_filter: "No title is of this type or season. Choose one of those that are offered.",
     no_years: "These data do not know the years of titles.",
   },
   zh: {
@@ -81,14 +83,17 @@ const TEXTS = {
     all_disliked: "你的作品中，在库中的都不喜欢。请说一部你喜欢的。",
     tooLarge: mib => `文件超过 ${mib} MiB，不像是一个人的列表。`,
     filters: "筛选", tag: "标签", years: "年份", from: "从", to: "到",
+    types: "类型", type: name => ({ movie: "剧场版", special: "特别篇", music: "音乐" })[name.toLowerCase()] ?? name,
+    season: "播出季度", anySeason: "不限",
+    seasonOf: (year, name) => `${year} 年${{ winter: "冬", spring: "春", summer: "夏", fall: "秋" }[name]}季`,
     hidden: n => `已排除：${n}`, hiddenTitles: "已排除的作品", restore: name => `重新列出 ${name}`,
     start: "先说几部你喜欢的作品", startHint: "三部就能得到第一份列表。下面是很多人看过的：",
     forYou: "推荐给你", shelf: "新作品",
     shelfHint: "数据中还没有人收藏过，只凭内容推荐。",
     status: (n, of, disliked) => `${n} 部，依据你的 ${of} 部` + (disliked === "0" ? "" : `，以及不喜欢的 ${disliked} 部`),
     unknown: n => `地址中有 ${n} 部作品不在库中。`,
-    none: (tags, years) => !tags && !years ? "库中没有其他作品了。"
-      : "没有作品符合这些条件。" + (tags && years ? "去掉一个标签，或放宽年份。" : tags ? "去掉一个标签。" : "放宽年份。"),
+    none: ways => !ways.length ? "库中没有其他作品了。" : `没有作品符合这些条件。${sentence(ways, "，或")}。`,
+    ways: { tags: "去掉一个标签", years: "放宽年份", types: "多选几种类型", season: "换一个季度" },
     niche: "列出的作品", known: "众所周知", hiddenGems: "冷门佳作",
     niches: ["众所周知", "偏向很多人知道的", "两者兼顾", "偏向冷门佳作", "冷门佳作"],
     further: "接着看", furtherHint: "你看过的作品的下一部。",
@@ -116,6 +121,7 @@ const TEXTS = {
     unreadable: "无法从这个文件读出列表。请打开 Bangumi、MyAnimeList 或 AniList 导出的原文件。",
     nothing_known: "列表已读取，但其中喜欢的作品都不在库中。",
     unknown_tag: "没有作品带有这个标签。请从给出的标签中选择。",
+    unknown_filter: "没有作品属于这个类型或季度。请从给出的选项中选择。",
     no_years: "这些数据没有年份。",
   },
 };

@@ -37,7 +37,7 @@ function chip(name, onclick, onremove, properties = {}, title = "") {
 function entry(one, acts = actsOf(one)) {
   const [name, others] = names(one.name);
   const meta = make("p", { className: "meta" }, one.is_new ? make("span", { className: "badge", textContent: t("isNew") })
-    : null, ...[one.type, one.year].filter(Boolean).map(textContent => make("span", { textContent })),
+    : null, ...[t("type", one.type), one.year].filter(Boolean).map(textContent => make("span", { textContent })),
     one.collectors ? make("span", { textContent: t("people", numbers(one.collectors)) }) : null,
     ...one.pages.map(page => make("a", { href: page.address, textContent: page.site, rel: "noreferrer", target: "_blank" })),
     ...one.tags.slice(0, MAX_TAGS).map(tag =>

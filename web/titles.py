@@ -1,5 +1,6 @@
 """What is shown of titles."""
 
+from collections import Counter
 from textwrap import shorten
 from typing import Any
 
@@ -38,3 +39,10 @@ def common_tags(run: FinishedRun) -> list[dict[str, Any]]:
     spellings = {folded(tag): tag for tags in reversed(run.dataset.item_tags) for tag in tags.splitlines()}
     most = sorted(run.tags, key=lambda tag: -len(run.tags[tag]))[:N_TAGS]
     return [{"name": spellings[tag], "n_titles": len(run.tags[tag])} for tag in most]
+
+
+def known_types(run: FinishedRun) -> list[str]:
+    """Return what titles were made as, the most frequent first; spellings are told apart as those of tags are."""
+    told = [one for one in run.dataset.item_types if one]
+    spellings = {folded(one): one for one in reversed(told)}
+    return [spellings[one] for one, _ in Counter(map(folded, told)).most_common()]

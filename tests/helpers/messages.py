@@ -5,11 +5,14 @@ import re
 from functools import cache
 from pathlib import Path
 
+from jinja2 import Environment, nodes
+
 ROOT = Path(__file__).parents[2]
 # what stays English: tests, measurements, and scripts that prepare data; and folders without code
 ENGLISH = ("tests", "benchmarks", "studies", "tools", "data", "saved", "docs")
 SAID = {"info", "warning", "error"}
 NOT_FOLLOWED = {"FORMATS", "COLUMNS", "COMMON", "FIELDS"}  # tables of which messages give names, not words
+REPORT = re.compile(r"web/report_\w+\.py")  # the modules that word a report's page
 DEPTH = 4  # calls followed from a message to the functions that word its parts
 
 Scope = ast.FunctionDef | ast.Module
@@ -49,6 +52,16 @@ class Source:
                             is_whole = self._template(said, scope, module, 0, []) == template
                             for line in normal(template):
                                 found.setdefault(line, (f"{path}:{node.lineno}", is_whole))
+        return found
+
+    def of_report(self) -> list[str]:
+        """Return each template with words in the modules of the report: a page says all but their docstrings."""
+        found: list[str] = []
+        for path, module in self.modules.items():
+            if REPORT.fullmatch(path.as_posix()):
+                for node in outermost_texts(module):
+                    self.followed.clear()
+                    found += [line for text in self.whole(node, module, module, 0) for line in normal(text)]
         return found
 
     def whole(self, node: ast.expr, scope: Scope, module: ast.Module, depth: int) -> list[str]:
@@ -137,6 +150,29 @@ def what_is_said(node: ast.AST) -> ast.expr | None:
         case ast.Call(func=ast.Name(id="print" | "Legal" | "within"), args=[said, *_]):
             return said
     return None
+
+
+def outermost_texts(module: ast.Module) -> list[ast.expr]:
+    """Return the texts of a module, those that are put together whole, without docstrings."""
+    waiting: list[ast.AST] = [module]
+    found: list[ast.expr] = []
+    while waiting:
+        match waiting.pop():
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case (ast.JoinedStr() | ast.Constant(value=str()) | ast.BinOp(op=ast.Add())) as text:
+                found.append(text)
+            case node:
+                waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def of_template(path: Path = ROOT / "web" / "report.html.jinja") -> list[str]:
+    """Return what a template of a page says by itself: the constants that go through its filter said."""
+    said = Environment().parse(path.read_text(encoding="utf-8")).find_all(nodes.Filter)
+    constants = [inner for node in said if node.name == "said" for inner in [node.node, *node.find_all(nodes.Const)]]
+    texts = [node.value for node in constants if isinstance(node, nodes.Const) and isinstance(node.value, str)]
+    return [text for text in dict.fromkeys(texts) if text.strip(" ,")]
 
 
 @cache

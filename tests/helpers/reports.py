@@ -57,3 +57,31 @@ def page_of(folder: Path, **options: Any) -> tuple[str, Page]:
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Spoken(HTMLParser):
+    """Reads what a report's page says, and its tags: no names of titles and users, commands, or tables of values."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.texts: list[str] = []  # also those that are read aloud alone
+        self.tags: list[str] = []
+        self.silent: list[str] = []  # the open tags from the outermost one on that holds no words of the page
+        self.values = False
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "table":
+            self.values = dict(attrs)["class"] == "text"
+        if self.silent or tag in ("style", "code", "bdi", "time") or (tag == "tbody" and self.values):
+            self.silent += [tag] if tag != "meta" else []
+        self.texts += [value for name, value in attrs if name in ("aria-label", "title", "alt") and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.silent:
+            assert self.silent.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.silent and data.strip():
+            self.texts.append(data.strip())

@@ -82,7 +82,7 @@ def test_the_run_is_described(client: TestClient, run: FinishedRun) -> None:
     info = client.get("/api/run").json()
     assert (info["n_users"], info["n_titles"], info["n_new"]) == (60, N_ITEMS, N_ITEMS - NEW)
     assert info["n_collected"] == run.dataset.seen.nnz
-    assert (info["types"], info["years"]) == ([], [1991, 1990 + N_ITEMS - 1])
+    assert (info["types"], info["seasons"], info["years"]) == ([], [], [1991, 1990 + N_ITEMS - 1])
     can, cannot = ("new_titles", "text", "wish", "years", "upload"), ("users", "rates", "taste")
     assert info["can"] == dict.fromkeys(can, True) | dict.fromkeys(cannot, False)
     counts = {tag["name"]: tag["n_titles"] for tag in info["tags"]}

@@ -200,6 +200,7 @@ def test_nothing_is_offered_that_cannot_help(tab: Tab, url: str) -> None:
     assert page.run("document.querySelector('#retry').hidden")
     page = show_error(tab, url, f"{HAVE}&tag=tag1&tag=tag2&tag=tag3&tag=tag4")
     assert page.run("document.querySelector('#status').innerText") == "No title passes these filters. Remove a tag."
+    page.wait("!document.querySelector('#lists').hasAttribute('aria-busy')")
     page.run("run.can.years = false; answered = ''; location.hash = location.hash + '&from=2000'")
     page.wait("answered.includes('\"min_year\":null')")
 
@@ -239,3 +240,20 @@ def test_an_unchanged_page_does_not_move(tab: Tab, url: str) -> None:
     )
     page.run("new Promise(done => setTimeout(done, 300))")
     assert page.run("moved") < 0.1
+
+
+def test_what_changes_no_list_leaves_its_answer_on_the_way(tab: Tab, url: str) -> None:
+    page = lanes_of(tab, url)
+    page.run(
+        "fill('gems', []); window.after = showLanes; "
+        "showLanes = async (...words) => { showLists(state()); await after(...words); }; answered = ''; show()"
+    )
+    page.wait("!document.querySelector('#lists').hasAttribute('aria-busy')")
+    assert page.run("document.querySelectorAll('#gems > li').length")
+
+
+def test_a_list_that_was_left_in_between_is_whole(tab: Tab, url: str) -> None:
+    page = lanes_of(tab, url)
+    page.run("location.hash += '&tag=tag1'; setTimeout(() => history.back(), 1)")
+    page.wait("!location.hash.includes('tag1') && !document.querySelector('#lists').hasAttribute('aria-busy')")
+    page.wait("!answered.includes('tag1') && document.querySelectorAll('#titles > li').length === 20")

@@ -194,7 +194,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def _of_names_alone(run: FinishedRun, encode: Encode) -> np.ndarray:
     """Return how far an encoder's vectors of names alone are from those of the titles' whole texts, on average: (L,).
 
-    All short texts are alike to an encoder, and a title's name is nearest to titles that hardly have any text.
+    It is what a name differs by from whole texts whatever it names, and would be compared along with that.
     """
     names, texts, width = run.dataset.item_names, run.dataset.item_texts, run.text_vectors.blocks["encoder"]
     known = run.text_vectors.items[:, :width]

@@ -26,6 +26,7 @@ from tests.helpers.data import write_data, write_tsv
         ("純潔のマリアさま", "Junketsu no Maria-sama: Another Story"),
         ("僕は妹に恋をするが", "Boku wa Imouto ni Koi wo Suru ga"),
         ("ヘルシングだよ OVA", "Hellsing da yo OVA"),
+        ("バッカーノ!", "Baccano!"),
     ],
 )
 def test_a_tag_is_known_for_the_japanese_name_by_its_sound(tag: str, latin: str) -> None:
@@ -36,6 +37,7 @@ def test_a_tag_is_known_for_the_japanese_name_by_its_sound(tag: str, latin: str)
 @pytest.mark.parametrize("tag", ["城の", "イシグロキョウヘイ", "ハウル", "动画电影", "Howl no Ugoku Shiro", ""])
 def test_staff_short_tags_and_other_scripts_are_no_japanese_names(tag: str) -> None:
     assert not japanese_name([tag], "Howl no Ugoku Shiro")
+    assert not japanese_name([tag], "Shino")
 
 
 def test_the_longest_of_several_names_is_taken() -> None:
@@ -54,26 +56,27 @@ def catalogue(folder: Path) -> None:
     table.loc[6, "summary"] += "，又名さくらのラジオ" + 20 * "，很久以前有一个故事"
     table.loc[7, "summary"] = "むかしむかし、あるところに"
     table.assign(language="zh").to_csv(folder / "anime_zh.tsv", sep="\t", index=False)
-    names = ("Mirai", "Naruto", "Kanata", "Sora no", "Tennis", "Tennis", "Radio", "Maria", "X")
+    names = ("Mirai", "Naruto", "Kanata", "Sora no", "Tennis", "Tennis", "Rajio", "Maria", "X")
     described = table.assign(name=[f"Sakura no {name}" for name in names], tags_name="", summary="A story.")
     described.to_csv(folder / "anime.tsv", sep="\t", index=False)
 
 
 def test_japanese_names_are_taken_out_of_the_catalogue_and_asked_for(tmp_path: Path) -> None:
     catalogue(tmp_path)
-    n, n_others, n_pairs = sampled(tmp_path, "zh", 8, 3, tmp_path / "out", japanese=True)
+    n, n_others, n_pairs = sampled(tmp_path, "zh", 8, 200, tmp_path / "out", japanese=True)
     titles, others, pairs = (read(tmp_path / "out" / name) for name in ("anime.tsv", OTHERS, "interactions.tsv"))
-    assert (n, n_others, n_pairs) == (8, 3, len(pairs))
+    assert (n, n_others, n_pairs) == (8, 4, len(pairs))
     assert {*titles["subject_id"]} == {*pairs["subject_id"]} == {f"s{i}" for i in range(9)} - {"s7"}
     assert {*map(str, titles["tags_name"].map(parse_tags))} == {"['故事']", "[]"}
     known = {"s0": "さくらのミライ", "s1": "さくらのナルト", "s2": "さくらのカナタ", "s3": "さくらのソラノ"}
-    assert {*zip(others["subject_id"], others["name"], strict=True)} < {*known.items()}
+    assert dict(zip(others["subject_id"], others["name"], strict=True)) == known
     assert not others[["tags_name", "summary"]].to_numpy().any()
 
 
 def test_titles_with_a_japanese_name_are_drawn_before_others(tmp_path: Path) -> None:
     catalogue(tmp_path)
-    assert sampled(tmp_path, "zh", 4, 200, tmp_path / "out", japanese=True)[:2] == (4, 4)
+    assert sampled(tmp_path, "zh", 4, 3, tmp_path / "out", japanese=True)[:2] == (4, 3)
+    assert {*read(tmp_path / "out" / "anime.tsv")["subject_id"]} == {"s0", "s1", "s2", "s3"}
 
 
 def test_the_draw_in_english_is_as_before(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Measure how time and memory of AGLRec grow with the interactions, each size in a process of its own.
 
-    python -m benchmarks.scale --sizes 200k,500k,1M --markdown scale.md --out scale.json
+    python -m benchmarks.scale --sizes 200k,500k,1M --out scale.json
 
 Each size is a data folder, written in blocks, which goes the way of main.py: it is read and split, the model is built,
 some steps are taken, drawn users are ranked, and the files of a run are written with the lists of some users. The

@@ -1,13 +1,13 @@
 """Measure what reading a user's titles in order reaches: SASRec and GRU4Rec, tuned on valid.
 
-    python studies/sequential.py [--rows N,N] [--seeds N] [--point KEY=N,KEY=N,KEY=N] [--key value ...]
+    python studies/sequential.py [--rows N,N] [--seeds N] [--point KEY=N,KEY=N]
 
 Their settings (hidden_size, dropout, lr; named and otherwise fixed as in RecBole) are searched on valid by the first
 seed, over at most 8 points each; the best point is trained with every seed. With --point that search is left out, and
-its point is trained, as when an earlier search has found it. Seeds are those of run_ablation.py, so that
-the figures stand beside its rows: titles with a history are ranked; users are placed for valid by their train rows, and
-for test, with a split by time, by those of valid as well. Both models need titles with times. Of the settings, those of
-data, split and metrics count, seed, epochs (300 here), early_stop_round, batch_size (users a step, 128 here), device.
+its point is trained, as when an earlier search has found it. Seeds are those of run_ablation.py, so that the figures
+stand beside its rows: titles with a history are ranked; users are placed for valid by their train rows, and for test,
+with a split by time, by those of valid as well. Both models need titles with times. Of the settings, those of data,
+split and metrics count, seed, epochs (300 here), early_stop_round, batch_size (users a step, 128 here), device.
 The table goes to saved_dir/sequential/results.md, everything else to results.json beside it.
 """
 

@@ -110,17 +110,23 @@ def search(name: str, dataset: Dataset, config: Settings) -> tuple[Point, list[d
         nonlocal best
         if len(tried) == BUDGET or any(value not in GRID[key] for key, value in point.items()):
             return None
-        fitted = fit(name, dataset, point, config)
+        fitted = trained(name, dataset, point, config)
         tried.append({"point": point, "valid": fitted.valid, "epoch": fitted.epoch, "seconds": fitted.seconds})
-        log.info(
-            f"{name} {words(point)}: valid {metric} {fitted.valid[metric]:.4f} at epoch {fitted.epoch}, "
-            f"{fitted.seconds:.0f} s"
-        )
         if best is None or fitted.valid[metric] > best.valid[metric]:
             best = fitted
         return fitted.valid[metric]
 
     return coordinate_search(GRID, START, figure).best, tried, best
+
+
+def trained(name: str, dataset: Dataset, point: Point, config: Settings) -> Fitted:
+    """Train a model at a point, which takes minutes, and say what it reached."""
+    fitted, metric = fit(name, dataset, point, config), config["early_stop_metric"]
+    log.info(
+        f"{name} {words(point)}: valid {metric} {fitted.valid[metric]:.4f} at epoch {fitted.epoch}, "
+        f"{fitted.seconds:.0f} s"
+    )
+    return fitted
 
 
 def samples(overrides: Settings, seeds: int) -> list[Sample]:
@@ -149,7 +155,7 @@ def study(name: str, runs: list[Sample], point: Point | None = None) -> dict[str
     if point is None:
         point, tried, first = search(name, *runs[0])
         fitted = [first]
-    fitted += [fit(name, dataset, point, config) for dataset, config in runs[len(fitted) :]]
+    fitted += [trained(name, dataset, point, config) for dataset, config in runs[len(fitted) :]]
     found = [measured(each, *run) for each, run in zip(fitted, runs, strict=True)]
     mean = spread([{key: run[key] for key in ("seconds", "valid", "test")} for run in found])
     return {"point": point, "tried": tried, "runs": found, "mean": mean}

@@ -73,7 +73,7 @@ def test_only_users_who_are_asked_something_are_drawn() -> None:
 
 def test_who_is_drawn_for_valid_is_drawn_for_test_before_all_others() -> None:
     _, dataset = drawn_data()
-    parts = {name: dataset.train for name in ("valid", "test", "cold_valid", "cold_test")}  # the same users in all
+    parts = dict.fromkeys(("valid", "test", "cold_valid", "cold_test"), dataset.train)  # the same users in all
     drawn = draw_users(parts, dataset.raw_user_ids, {"split_seed": 3, "valid_users": 7, "test_users": 9})
     assert (drawn["valid"].are.sum(), drawn["test"].are.sum()) == (7, 9)
     assert drawn["test"].are[drawn["valid"].are].all()

@@ -270,6 +270,20 @@ class SumOverProcesses(torch.autograd.Function):
         return grad
 
 
+class GradientOverProcesses(torch.autograd.Function):
+    """A tensor that is the same in all processes, each of which computes a part of the loss from it."""
+
+    @staticmethod
+    def forward(ctx, whole: torch.Tensor) -> torch.Tensor:
+        """Return it as it is."""
+        return whole.view_as(whole)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the whole loss, the sum of those of its parts."""
+        return sum_over_processes(grad)
+
+
 def sum_over_processes(partial: torch.Tensor) -> torch.Tensor:
     """Add a tensor up over all processes; a single process gets it back unchanged."""
     if not dist.is_initialized():

@@ -7,7 +7,8 @@ import scipy.sparse as sp
 import torch
 
 from model import LightGCN
-from training.steps import MAX_SCORES, Batches, Drop, chosen, is_weighted, mean_of_pairs
+from runtime.distributed import GradientOverProcesses, own_share
+from training.steps import MAX_SCORES, Batches, Drop, chosen, is_weighted, mean_over_processes
 
 
 def softmax_loss(
@@ -21,10 +22,13 @@ def softmax_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the multinomial loss of some users over a catalogue, and the L2 penalty of the users' id vectors.
 
+    Of several processes each computes the scores of its share of the users, and the loss is that of all.
+
     Args:
         user_ids: (B,) row numbers.
         item_ids: (n,) row numbers of the catalogue.
-        positives: (2, p), for each of the users' train pairs its place in user_ids and in item_ids.
+        positives: (2, p), for each train pair of this process's share of the users, the user's place in that share
+            and the item's in item_ids.
         weights: (p,) what each of these pairs counts; None if all count one.
         config: its reg_lambda is the weight of half the squared length of the users' id vectors, a user.
         drop: as in bpr_loss.
@@ -37,14 +41,16 @@ def softmax_loss(
     """
     nodes = torch.cat([user_ids, item_ids + model.n_users])  # (B + n,)
     final, id_rows = model(nodes, chosen(drop, nodes))
-    users, catalogue, (places, items) = final[: len(user_ids)], final[len(user_ids) :], positives
+    final = GradientOverProcesses.apply(final)
+    users, catalogue = final[: len(user_ids)][own_share(len(user_ids))], final[len(user_ids) :]
+    places, items = positives
     if len(users) * len(catalogue) > MAX_SCORES:
         wanted = (users[places] * catalogue[items]).sum(dim=1)  # (p,)
         total = LogSumExp.apply(users, catalogue)[places]  # (p,)
     else:
         scores = users @ catalogue.T  # (B, n)
         total, wanted = scores.logsumexp(dim=1)[places], scores[places, items]  # (p,) each
-    loss = mean_of_pairs(total, weights) - mean_of_pairs(wanted, weights)
+    loss = mean_over_processes(total, weights) - mean_over_processes(wanted, weights)
     penalty = id_rows[: len(user_ids)].square().sum() / (2 * len(user_ids))
     return loss, config["reg_lambda"] * penalty
 
@@ -88,13 +94,14 @@ def softmax_batches(
     place = np.full(train.shape[1], -1)
     place[catalogue] = np.arange(len(catalogue))
     items = torch.from_numpy(catalogue).to(device)
-    users = rng.permutation(np.flatnonzero(np.diff(train.indptr)))
+    lengths = np.diff(train.indptr)
+    users = rng.permutation(np.flatnonzero(lengths))
     batches, has_weights = [], is_weighted(train)
     for start in range(0, len(users), config["batch_size"]):
-        mine = users[start : start + config["batch_size"]]
-        rows = train[mine]
-        positives = np.stack([np.repeat(np.arange(len(mine)), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
+        step_users = users[start : start + config["batch_size"]]
+        rows = train[step_users[own_share(len(step_users))]]  # of this process
+        positives = np.stack([np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), place[rows.indices]])  # (2, p)
         weights = torch.from_numpy(rows.data).to(device) if has_weights else None
-        batch = torch.from_numpy(mine).to(device), items, torch.from_numpy(positives).to(device), weights
-        batches.append((batch, rows.nnz))
+        batch = torch.from_numpy(step_users).to(device), items, torch.from_numpy(positives).to(device), weights
+        batches.append((batch, int(lengths[step_users].sum())))
     return softmax_loss, batches

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.distributed as dist
 
 from model import LightGCN
+from runtime.distributed import SumOverProcesses
 
 MAX_SCORES = 2**25  # users by titles whose scores a step keeps, 128 MiB; beyond, they are computed in chunks
 
@@ -73,6 +75,15 @@ def mean_of_pairs(values: torch.Tensor, weights: torch.Tensor | None) -> torch.T
     if weights is None:
         return values.mean()
     return (values * weights).sum() / weights.sum().clamp_min(1e-12)
+
+
+def mean_over_processes(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Return mean_of_pairs of all processes, each of which has values (n,) of its own pairs, perhaps none."""
+    if not dist.is_initialized():
+        return mean_of_pairs(values, weights)
+    weights = torch.ones_like(values) if weights is None else weights
+    total, weight = SumOverProcesses.apply(torch.stack([(values * weights).sum(), weights.sum()]))
+    return total / weight.clamp_min(1e-12)
 
 
 def _is_on_cpu(nodes: torch.Tensor) -> bool:

@@ -3,10 +3,10 @@
     python tools/convert.py auto SOURCE [SOURCE ...] --out DIR
     python tools/convert.py --list
 
-FORMAT is auto, or one of those that --list prints. SOURCE is a file, a folder or a zip; several may be of different
-formats, such as a dump of titles and lists that go with it, as long as their ids are of the same site. A title that no
-list holds stays: that new titles can be recommended from their text is the point. Relations between titles go to
-relations.tsv, ids of titles on other sites to ids.tsv.
+FORMAT is auto, which may be left out, or one of those that --list prints. SOURCE is a file, a folder or a zip; several
+may be of different formats, such as a dump of titles and lists that go with it, as long as their ids are of the same
+site. A title that no list holds stays: that new titles can be recommended from their text is the point. Relations
+between titles go to relations.tsv, ids of titles on other sites to ids.tsv.
 
 A split as published (MMRec's x_label, RecBole's NAME.train.inter and so on, train.txt and test.txt of LightGCN, the
 matrices of RLMRec) arrives in the column part of interactions.tsv, and main.py takes it as it is.
@@ -71,6 +71,21 @@ def refuse_to_overwrite(folder: Path) -> None:
         raise ValueError(
             f"{folder} has {', '.join(there)} already; name another --out, or replace them with --overwrite"
         )
+
+
+def format_and_paths(words: list[str]) -> tuple[str, list[Path]]:
+    """Part a format from the sources after it; without one it is auto.
+
+    Raises:
+        ValueError: there is a format, and no source.
+    """
+    name, *others = words
+    is_format = name in ("auto", *FORMATS)
+    if is_format and not others:
+        raise ValueError(f"{name} is a format, and no source is named after it; name a file or folder to read")
+    if is_format or (others and not Path(name).exists()):  # what is neither is refused as a format
+        return name, [Path(word) for word in others]
+    return "auto", [Path(word) for word in words]
 
 
 def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
@@ -182,8 +197,7 @@ def main() -> None:
     # argparse's own way to print something and leave, before it asks for what is missing
     formats = "\n".join(f"{name:20} {made.what}\n{'':20} {made.takes}" for name, made in FORMATS.items())
     flags.add_argument("--list", action="version", help="print the formats and leave", version=formats + "\n")
-    flags.add_argument("format", metavar="FORMAT")
-    flags.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    flags.add_argument("sources", nargs="+", metavar="[FORMAT] SOURCE", help="what is read, and as what")
     flags.add_argument("--out", required=True, type=Path, metavar="DIR", help="the data folder to write")
     flags.add_argument("--overwrite", action="store_true", help="replace the files of DIR")
     flags.add_argument(
@@ -219,7 +233,7 @@ def main() -> None:
     options = Options(asked.user, named_columns(asked.columns), text_lines=asked.text_lines, site=asked.site)
     try:
         with unmarked_text_in(asked.encoding):
-            sources = sources_of(asked.format, asked.sources, options)
+            sources = sources_of(*format_and_paths(asked.sources), options)
             result = convert(sources, asked.out, options, rules)
             options = with_owners(options, sources)
             warn_of_lacking(sources, options)

@@ -60,6 +60,25 @@ def test_the_tool_says_what_it_read_kept_and_dropped_and_what_comes_next(tmp_pat
     ]
 
 
+def test_a_format_may_be_left_out(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.xml").write_bytes(mal_list(1, 2).replace(b"Dropped", b"Completed"))
+    Path("pairs").mkdir()  # a folder that is called like a format is no source by its name alone
+    assert call("a.xml", "--out", "plain")[0] == call("auto", "a.xml", "--out", "named")[0] == 0
+    assert Path("plain/interactions.tsv").read_bytes() == Path("named/interactions.tsv").read_bytes()
+    for words, said in (
+        (["pairs"], "pairs is a format, and no source is named after it; name a file or folder to read"),
+        (["missing.xml"], "missing.xml is missing; name a file or folder to read"),
+        (["mal-xm", "a.xml"], "there is no format 'mal-xm', the nearest is mal-xml"),
+        (["a.xml", "missing.xml"], "missing.xml is missing"),
+    ):
+        code, out, err = call(*words, "--out", "none")
+        assert (code, out) == (2, ""), words
+        assert said in err
+        assert len(err.splitlines()) == 1
+    assert not Path("none").exists()
+
+
 def test_rows_as_parquet(tmp_path: Path, call: Any) -> None:
     (tmp_path / "a.xml").write_bytes(mal_list(1, 2))
     if find_spec("pyarrow") is None:

@@ -27,6 +27,8 @@ from training.user_rows import known_rows
 
 BUDGET = 16  # points that are fitted of each form; of one whose first point is so far behind, that one alone
 FAR_BEHIND = 0.05
+# of what follows what, whose points cost little: those of the baseline of that name, and more for what age counts
+ORDER_BUDGET, ORDER_HALVINGS = 36, 2
 # of log popularity beside the scores, in units in which both are spread alike
 POPULARITY_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 COMMON_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # of the common taste that is subtracted, by the spread of scores
@@ -35,6 +37,15 @@ DECAY_GRID = (0.0, 0.02, 0.05, 0.1, 0.2, 0.33, 0.5, 1.0, 1.5)
 ORDER_DECAY = 1.0  # where the search begins for what follows what
 SPREAD_USERS = 500
 FORM_KEYS = (*WEIGHTS_GRID, *FILTER_GRID, *ORDER_GRID)
+
+
+class Form(NamedTuple):
+    """How weights may be made, and how its point is searched."""
+
+    grid: dict[str, Any]
+    start: Point
+    budget: int  # points that are fitted
+    halvings: int = 0  # of the steps around the best point
 
 
 class Weights(NamedTuple):
@@ -70,14 +81,14 @@ def chosen_weights(
         )
     figure, tried, best = _ValidFigure(dataset, config), [], None
 
-    def search(grid: dict[str, Any], first: Point) -> None:
+    def search(form: Form) -> None:
         """Try the points of one form, unless the first of them is far behind the best of another."""
-        n_before, rival = len(tried), best[0] if best else 0.0
+        n_before, rival, first = len(tried), best[0] if best else 0.0, form.start | fixed
 
         def attempt(point: Point) -> float | None:
             nonlocal best
             mine = tried[n_before:]
-            if len(mine) == BUDGET or (mine and mine[0][metric] < (1 - FAR_BEHIND) * rival):
+            if len(mine) == form.budget or (mine and mine[0][metric] < (1 - FAR_BEHIND) * rival):
                 return None
             scored = _Scored(dataset, point, solve(point))
             valid = figure(scored)
@@ -85,22 +96,24 @@ def chosen_weights(
             best = (valid, point, scored) if best is None or valid > best[0] else best
             return valid
 
-        coordinate_search({key: grid[key] for key in first if key in grid}, first, attempt, nearby=True)
+        grid = {key: form.grid[key] for key in first if key in form.grid}
+        coordinate_search(grid, first, attempt, nearby=True, halvings=form.halvings)
 
-    for grid, first in _forms(dataset, config, start):
-        search(grid, first | fixed)
+    for form in _forms(dataset, config, start):
+        search(form)
     valid, point, scored = best
     share = _common_share(scored, point, figure, valid, tried)
     return Weights(scored.without_common(share), half_life_of(point), {**point, "common": share, "tried": tried})
 
 
-def _forms(dataset: Dataset, config: dict[str, Any], start: Point) -> list[tuple[dict[str, Any], Point]]:
-    """Return grid and start of each form that the data allow; what follows what needs an order, and age does."""
-    forms = [(WEIGHTS_GRID, start), (FILTER_GRID, FILTER_START)]
+def _forms(dataset: Dataset, config: dict[str, Any], start: Point) -> list[Form]:
+    """Return the forms that the data allow; what follows what needs an order, and age does."""
+    forms = [Form(WEIGHTS_GRID, start, BUDGET), Form(FILTER_GRID, FILTER_START, BUDGET)]
     if chooses_recency(dataset, config):
         age = {"decay": DECAY_GRID}
-        forms = [({**age, **grid}, {"decay": 0.0, **first}) for grid, first in forms]
-        forms.append(({**age, **ORDER_GRID}, {"decay": ORDER_DECAY, **ORDER_START}))
+        forms = [form._replace(grid={**age, **form.grid}, start={"decay": 0.0, **form.start}) for form in forms]
+        start = {"decay": ORDER_DECAY, **ORDER_START}
+        forms.append(Form({**age, **ORDER_GRID}, start, ORDER_BUDGET, ORDER_HALVINGS))
     return forms
 
 

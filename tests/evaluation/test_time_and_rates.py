@@ -1,6 +1,7 @@
 """Baselines that know time and rates: against naive loops, and which rows and rates they may see."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from evaluator import evaluate_warm, means
 from llm_embedding import TextVectors
 from tests.helpers.factors import made, scores_of
 from tests.helpers.linear import METRIC, ones, parted, texts
-from training.item_forms import ORDER_USER_POWER
+from training import choice_of_weights
+from training.choice_of_weights import chosen_weights
+from training.item_forms import ORDER_GRID, ORDER_USER_POWER
 
 SETTINGS = {"early_stop_metric": METRIC, "top_k": [5], "eval_memory_mb": 16, "linear_dim": 6, "calibrate": True}
 PLAIN = get_config(SETTINGS)
@@ -281,6 +284,25 @@ def test_what_takes_no_fit_is_searched_at_each_point(monkeypatch: pytest.MonkeyP
     assert len(fits) == found["points_tried"] == len(found["tried"]) <= baseline_search.BUDGET
     assert set(found["point"]) == {"popularity", "decay", "window", "from_power", "to_power"}
     assert all(set(point) == {"window", "from_power", "to_power"} for point in fits)
+
+
+def test_the_models_columns_search_what_follows_what_as_finely_as_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a rival of the same form is ahead of the model by its steps alone."""
+    dataset = told(2)
+    monkeypatch.setattr(choice_of_weights, "FAR_BEHIND", 1.0)
+    tried = [one for one in chosen_weights(dataset, None, BY_TIME).decided["tried"] if "window" in one]
+    tried = [one for one in tried if "common" not in one]
+    assert baseline_search.BUDGET <= len(tried) <= choice_of_weights.ORDER_BUDGET
+    between = [
+        any(low < one[key] < high for one in tried for low, high in pairwise(values))
+        for key, values in ORDER_GRID.items()
+    ]
+    assert any(between)
+    rival = tuned("follows", dataset, None, BY_TIME).found
+    assert max(one[METRIC] for one in tried) >= 0.99 * max(one[METRIC] for one in rival["tried"])
+    monkeypatch.setattr(choice_of_weights, "ORDER_BUDGET", 5)
+    few = [one for one in chosen_weights(dataset, None, BY_TIME).decided["tried"] if "window" in one]
+    assert len([one for one in few if "common" not in one]) == 5
 
 
 def test_the_decay_is_the_best_one_on_valid(monkeypatch: pytest.MonkeyPatch) -> None:

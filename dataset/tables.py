@@ -206,7 +206,9 @@ class _Source:
         return self.blocks
 
     def read(self, size: int = -1) -> bytes:
-        return next(self.blocks, b"")
+        """Return a block; a line that it ends by a lone CR is over for pandas only then, not with the next block."""
+        block = next(self.blocks, b"")
+        return block[:-1] + b"\n" if block.endswith(b"\r") else block
 
 
 class _Lines:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from config import get_config
+from dataset import tables
 from dataset.readers import USER_COLUMNS, read_interactions, read_table
 from importers import read_export, recognise
 from importers.common import NO_OPTIONS
@@ -39,6 +40,16 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"user\.tsv line 1: 2 columns are called username; leave one"):
         table(tmp_path, "user_id\tusername\tusername\nu\ta\tb\n")
     assert len(table(tmp_path / "other", "user_id\tusername\tmore\tmore\nu\ta\tb\tc\n")[1]) == 1
+
+
+@pytest.mark.parametrize("block", [1, 5, 20, 2**20])
+def test_a_mark_that_starts_a_block_after_a_lone_cr_is_part_of_an_id(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pandas took it for that of the file, since the line before it had not ended for it."""
+    monkeypatch.setattr(tables, "BLOCK", block)
+    (tmp_path / "user.tsv").write_bytes(b"user_id\tusername\r\xef\xbb\xbf\ta\ru\tb\r")
+    assert read_table(tmp_path, "user.tsv", USER_COLUMNS[:2])[1]["user_id"].tolist() == ["\ufeff", "u"]
 
 
 def test_a_rate_beyond_float32_is_refused(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def _places(source: Path, rows: Rows, earlier: EarlierRows) -> np.ndarray:
     users, items = rows_in(rows.user_ids, earlier.user_ids), rows_in(rows.item_ids, earlier.item_ids)
     if (items < 0).any():
         gone = _ids(earlier.item_ids, np.flatnonzero(items < 0))
-        _refuse(source, f"anime.tsv has no title {gone[0]!r} any more ({len(gone):,} such titles)")
+        _refuse(source, f"there is no title {gone[0]!r} any more ({len(gone):,} such titles)")
     keys = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
     wanted = users[earlier.users].astype(np.int64) * len(rows.item_ids) + items[earlier.items]
     order = np.argsort(keys)
@@ -131,6 +131,9 @@ def _places(source: Path, rows: Rows, earlier: EarlierRows) -> np.ndarray:
     lost = np.flatnonzero((keys[found] != wanted) | (users[earlier.users] < 0))
     if len(lost):
         _refuse(source, f"the row of {_pair(earlier, lost[0])} is gone ({len(lost):,} such rows)")
+    if (users < 0).any():  # who had no row: a line of the text format without titles
+        gone = _ids(earlier.user_ids, np.flatnonzero(users < 0))
+        _refuse(source, f"there is no user {gone[0]!r} any more ({len(gone):,} such users)")
     return found
 
 
@@ -143,10 +146,11 @@ def _refuse_changes(source: Path, rows: Rows, places: np.ndarray, earlier: Earli
         changed = np.flatnonzero((was != now) & ~(np.isnan(was) & np.isnan(now)))
         if len(changed):
             first = changed[0]
-            values = " and is now ".join(_told(name, each[first]) for each in (was, now))
+            before, after = (_told(name, each[first]) for each in (was, now))
             _refuse(
                 source,
-                f"the {name} of {_pair(earlier, first)} was {values} ({len(changed):,} rows have another {name})",
+                f"the {name} of {_pair(earlier, first)} was {before} and is now {after} ({len(changed):,} rows have "
+                f"another {name})",
             )
 
 

@@ -14,7 +14,7 @@ from dataset.recency import users_of
 from dataset.splits import PARTS
 from evaluator import evaluate, means
 from inference.finished_run import data_dir_of, load_checkpoint, names_encoder, trained_config
-from llm_embedding import TextVectors
+from llm_embedding import TextVectors, fused_titles
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import broadcast_from_rank0
@@ -153,11 +153,13 @@ def told(before: EarlierRun, dataset: Dataset) -> str:
 def start_of(before: EarlierRun, dataset: Dataset, vectors: TextVectors) -> Start:
     """Return what the model of an update starts from."""
     state, rows = before.checkpoint["state_dict"], before.rows
+    users, items = rows_in(dataset.raw_user_ids, rows.user_ids), rows_in(dataset.raw_item_ids, rows.item_ids)
     text = None
     if "text_weight" in state:
         folder = Path(before.config["vectors_dir"] or before.folder)
-        text = earlier_titles(dataset, vectors, before.config, folder, rows.item_ids)
-    users, items = rows_in(dataset.raw_user_ids, rows.user_ids), rows_in(dataset.raw_item_ids, rows.item_ids)
+        # the model's own rows would be 0 where only users bring text, whose columns change along with the titles'
+        now = fused_titles(vectors.items[items], vectors, before.config)
+        text = earlier_titles(dataset, vectors, before.config, folder, rows.item_ids), now
     return Start(state, users, items, text)
 
 

@@ -21,7 +21,8 @@ class Start(NamedTuple):
     state: dict[str, torch.Tensor]  # of its best_model.pth
     users: np.ndarray  # (n_users before,) row numbers of now
     items: np.ndarray  # (n_items before,)
-    item_text: np.ndarray | None  # (n_items before, L before) as it was fused then; None without
+    # of its titles as fused then, (n_items before, L before), and as now, (n_items before, L); None without
+    item_text: tuple[np.ndarray, np.ndarray] | None
 
 
 def first_epoch(last: int) -> int:
@@ -33,8 +34,9 @@ def start_from(model: LightGCN, start: Start, dataset: Dataset) -> None:
     """Give a new model the parameters of an earlier one.
 
     Id vectors of users and titles with a first train pair are those of a round of propagation over what they are
-    connected to. Weights of text are what gives the titles of the earlier model the vectors that they had by it:
-    fitted encoders have other columns with each further title.
+    connected to; of those that are connected to each other alone they stay as drawn. Weights of text are what gives the
+    titles of the earlier model the vectors that they had by it: fitted encoders have other columns with each further
+    title.
 
     Args:
         model: as from build_model, of the same settings; everything that is not trained stays as it is.
@@ -42,10 +44,12 @@ def start_from(model: LightGCN, start: Start, dataset: Dataset) -> None:
         dataset: of now.
     """
     state = {name: start.state[name] for name, _ in model.named_parameters()}
-    state["id_emb"] = _id_vectors(state["id_emb"], start, dataset)
+    placed = _id_vectors(state["id_emb"], start, dataset)
+    drawn = model.whole_state({"id_emb": model.id_emb})["id_emb"].cpu()  # 0 for nodes without train pairs
+    # of vectors of 0 neither side of a pair would say where the other one belongs
+    state["id_emb"] = torch.where(placed.any(dim=1, keepdim=True), placed, drawn)
     if "text_weight" in state:
-        text = model.whole_item_text().cpu().numpy()  # (n_items, L)
-        state["text_weight"] = moved_weights(state["text_weight"], start.item_text, text[start.items])
+        state["text_weight"] = moved_weights(state["text_weight"], *start.item_text)
     mine = model.own_state(state)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

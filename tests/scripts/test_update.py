@@ -240,6 +240,39 @@ def test_an_encoder_reads_new_texts_only(tmp_path: Path, monkeypatch: pytest.Mon
     assert encoder.texts == []
 
 
+def test_text_that_users_alone_bring_is_that_of_the_run(tmp_path: Path) -> None:
+    """Fitted encoders turn its columns with each further title; titles bring none by which to turn the weights."""
+    work = Work(tmp_path, use_item_llm=False, fusion_mode="sum", epochs=12)
+    before = load_finished(work.config)
+    work.add()
+    work.update()
+    after = load_finished(work.config)
+    rows = [after.user_rows[raw] for raw in before.dataset.raw_user_ids]
+    alike = torch.nn.functional.cosine_similarity(before.user_emb, after.user_emb[rows])
+    assert alike.median() > 0.8
+
+
+@pytest.mark.slow
+def test_titles_that_are_the_first_new_ones_are_placed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose titles all had a history has not decided how far new ones are lowered."""
+    for refit in (False, True):
+        settings = {"calibrate": True, "cold_cost": 0.02, "refit": refit, "test_ratio": 0.1, "valid_ratio": 0.1}
+        work = Work(tmp_path / str(refit), **settings)
+        assert "cold_offset" not in work.before["decided"]
+        work.titles += "".join(f"x{n}\ttitle x{n}\ttag{n}\tstory of {n}\n" for n in range(2))
+        work.add([])
+        caplog.clear()
+        decided = work.update()["decided"]
+        assert ("5 new titles are not listed: this run had none when valid" in caplog.text) is refit
+        if refit:
+            assert "cold_offset" not in decided
+            continue
+        assert {"offset", "share"} <= decided["cold_offset"].keys()
+        work.add()
+        assert work.update()["decided"] == decided
+        assert load_finished(work.config).checkpoint["decided"] == decided
+
+
 def test_there_has_to_be_a_run(work: Work) -> None:
     (work.saved / "metrics.json").unlink()
     with pytest.raises(

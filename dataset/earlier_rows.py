@@ -44,11 +44,9 @@ class Rows(NamedTuple):
 
 def write_rows(folder: Path, dataset: Dataset) -> None:
     """Write what EarlierRows needs beside id_mappings.json; values that no row has are left out."""
-    places = dataset.seen.indices + users_of(dataset.seen) * dataset.n_items
-    parts = np.full(len(places), LATER, np.int8)
+    parts = np.full(dataset.seen.nnz, LATER, np.int8)
     for code, name in [*enumerate(PARTS), (EXCLUDED, "excluded")]:
-        part = getattr(dataset, name)
-        parts[np.searchsorted(places, users_of(part) * dataset.n_items + part.indices)] = code
+        parts[dataset.places_of(getattr(dataset, name))] = code
     values = {name: each for name in ("rates", "times") if (each := getattr(dataset, name)) is not None}
     with atomic_write(folder / ROWS) as file:
         np.savez_compressed(file, indptr=dataset.seen.indptr, items=dataset.seen.indices, parts=parts, **values)
@@ -65,7 +63,7 @@ def read_rows(folder: Path) -> EarlierRows:
         ids = parse_json((folder / "id_mappings.json").read_text(encoding="utf-8"))
         counts, n = np.diff(found["indptr"]), len(found["items"])
         rates, times = found.get("rates", np.zeros(n, np.float32)), found.get("times", np.full(n, np.nan))
-        users = np.repeat(np.arange(len(counts)), counts)
+        users = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         return EarlierRows(ids["user_ids"], ids["item_ids"], users, found["items"], found["parts"], rates, times)
     except FileNotFoundError as error:
         raise ValueError(

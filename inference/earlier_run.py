@@ -146,8 +146,9 @@ def came_since(before: EarlierRun, dataset: Dataset) -> dict[str, int]:
 
 def told(before: EarlierRun, dataset: Dataset) -> str:
     """Say what came since."""
-    counts = ", ".join(f"{count:,} new {name}" for name, count in came_since(before, dataset).items())
-    return f"{counts} since run {before.run}, which the new run goes on from"
+    n = came_since(before, dataset)
+    came = f"{n['rows']:,} new rows, {n['users']:,} new users, {n['titles']:,} new titles"
+    return f"{came} since run {before.run}, which the new run goes on from"
 
 
 def start_of(before: EarlierRun, dataset: Dataset, vectors: TextVectors) -> Start:
@@ -171,6 +172,8 @@ def update_facts(before: EarlierRun, dataset: Dataset, fitted: dict[str, Any]) -
             "of this model, on the rows that the first training held out; it has learned from all rows that came "
             "since, those too that are newer than these"
         )
+    if before.config["refit_valid"]:
+        figures = f"of valid those of the run in measured, of test those {figures}"
     updates = before.metrics["update"]["updates"] + 1 if "update" in before.metrics else 1
     trained = {"epochs": fitted["epochs_run"], "train_s": fitted["train_s"], "fingerprint": dataset.fingerprint}
     about = {"updates": updates, "base": before.run, "since": came_since(before, dataset), **trained}

@@ -1,6 +1,7 @@
 """--mode update: what came since goes into a finished run, and nothing else about it changes."""
 
 import json
+import re
 import shutil
 from copy import copy
 from pathlib import Path
@@ -19,6 +20,7 @@ from evaluator import evaluate, means
 from inference.finished_run import load_finished
 from inference.terminal import show
 from runtime import replacing
+from runtime.language import in_chinese
 from tests.helpers.data import write_data
 from tests.helpers.encoders import FakeEncoder
 from tests.helpers.runs import assert_inference_repeats, contents
@@ -206,6 +208,28 @@ def test_other_settings_are_refused(work: Work) -> None:
 def test_the_command_of_the_run_with_the_mode_is_an_update(work: Work) -> None:
     metrics = main.run({**work.config, "data_dir": str(work.data), "saved_dir": str(work.saved), "mode": "update"})
     assert metrics["update"]["updates"] == 1
+
+
+def test_what_is_said_of_it(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "aglrec")
+    metrics = work.update()
+    came = f"{len(work.late):,} new rows, 4 new users, 3 new titles since run {work.before['run']}"
+    assert f"update: {came}, which the new run goes on from" in caplog.text
+    assert "lsa is now" not in caplog.text  # it is fitted to the titles; no --model_revision would keep to one
+    told = [*caplog.text.splitlines(), *show(metrics, work.saved).splitlines()]
+    words = {line: in_chinese(line) for line in told if came in line or "came since" in line}
+    assert len(words) == 3
+    for line, chinese in words.items():
+        assert not re.search("rows|users|titles|since|model", chinese), (line, chinese)
+
+
+def test_figures_say_of_which_model_they_are(tmp_path: Path) -> None:
+    work = Work(tmp_path, refit_valid=True)
+    work.add()
+    metrics = work.update()
+    assert metrics["valid"] == work.before["valid"]
+    assert metrics["test"] != work.before["test"]
+    assert metrics["update"]["figures"].startswith("of valid those of the run in measured, of test those of this model")
 
 
 def test_a_changed_row_is_refused_and_the_run_stays(work: Work) -> None:

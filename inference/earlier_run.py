@@ -152,8 +152,8 @@ def told(before: EarlierRun, dataset: Dataset) -> str:
 
 
 def start_of(before: EarlierRun, dataset: Dataset, vectors: TextVectors) -> Start:
-    """Return what the model of an update starts from."""
-    state, rows = before.checkpoint["state_dict"], before.rows
+    """Return what the model of an update starts from; before lets go of its state, for which training has no use."""
+    state, rows = before.checkpoint.pop("state_dict"), before.rows
     users, items = rows_in(dataset.raw_user_ids, rows.user_ids), rows_in(dataset.raw_item_ids, rows.item_ids)
     text = None
     if "text_weight" in state:

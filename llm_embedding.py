@@ -90,7 +90,7 @@ def text_vectors(dataset: Dataset, config: dict[str, Any], device: str) -> TextV
     if not vectors:
         used, encode = open_encoder(config, device, dataset.item_texts)
         stamp = opened_stamp(config, used, dataset.item_texts, getattr(encode, "mark", ""), folder)
-        others = [other["model"] for other in others_of(config, stamp, folder)]
+        others = [other["model"] for other in others_of(config, stamp, folder) if used != "lsa"]  # fitted to the titles
         if others and stamp["model"] not in others:
             log.info(f"{used} is now {stamp['model']}, and was {others[0]} before (--model_revision keeps to one)")
         vectors = _assembled(dataset, config, folder, stamp, encode)

@@ -198,7 +198,8 @@ def update(config: dict[str, Any]) -> dict[str, Any]:
             return {}
         clock["evaluate_s"] = time.perf_counter()
         about = update_facts(before, dataset, fitted) | {"timing": seconds(clock, fitted["earlier_s"])}
-        metrics |= {"valid": fitted["valid"]} if dataset.valid.nnz else {}
+        if dataset.valid.nnz:
+            metrics |= {"valid": fitted["valid"], "decided": before.metrics["decided"] | fitted["decided"]}
         metrics |= {} if settings["refit"] else {"data": facts(dataset, vectors)["data"]}
         metrics |= {"refit": refit_facts(fitted, dataset, settings)} if "refit" in before.metrics else {}
         metrics = {**before.metrics, **metrics, "update": about}

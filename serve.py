@@ -62,9 +62,11 @@ def main() -> None:
     config, at_proxy = get_config(overrides), public(asked.public_url)
     with suppress(KeyboardInterrupt), listening(asked.host, asked.port) as taken:  # Ctrl-C is the way to end it
         renewal = Renewal(Path(config["saved_dir"]), partial(load_finished, config))
-        run = load_finished(config)
-        answers.described(run)
-        app = guarded(create_app(run, asked.users == "true", renewal), asked.host, at_proxy)
+        inside = create_app(
+            load_finished(config), asked.users == "true", renewal
+        )  # nothing else holds the run for good
+        answers.described(inside.state.run)
+        app = guarded(inside, asked.host, at_proxy)
         at = f"[{asked.host}]" if ":" in asked.host else asked.host
         log.info(f"http://{at}:{taken.getsockname()[1]} serves {config['saved_dir']}; Ctrl-C ends it")
         uvicorn.Server(

@@ -129,7 +129,7 @@ class Dataset:
 
     def rates_of(self, pairs: sp.csr_matrix) -> np.ndarray:
         """Return the rates of pairs, which are some of seen: (nnz,) float32, 0 = unrated."""
-        return np.zeros(pairs.nnz, np.float32) if self.rates is None else self.rates[self._places(pairs)]
+        return np.zeros(pairs.nnz, np.float32) if self.rates is None else self.rates[self.places_of(pairs)]
 
     def scores_of(self, pairs: sp.csr_matrix) -> np.ndarray:
         """Return how much the users of pairs liked them, in their own spreads, (nnz,) float32; see RatingScale."""
@@ -141,10 +141,10 @@ class Dataset:
 
     def times_of(self, pairs: sp.csr_matrix) -> np.ndarray:
         """Return when pairs, which are some of seen, were collected: (nnz,) seconds since 1970, NaN = unknown."""
-        return np.full(pairs.nnz, np.nan) if self.times is None else self.times[self._places(pairs)]
+        return np.full(pairs.nnz, np.nan) if self.times is None else self.times[self.places_of(pairs)]
 
-    def _places(self, pairs: sp.csr_matrix) -> np.ndarray:
-        """Find where pairs stand in seen: (nnz,)."""
+    def places_of(self, pairs: sp.csr_matrix) -> np.ndarray:
+        """Find where pairs, which are some of seen, stand in it: (nnz,)."""
         places = np.empty(pairs.nnz, self.seen.indptr.dtype)
         for users in user_blocks(self.seen.indptr):
             ours, theirs = (users_of(some[users]) * self.n_items + some[users].indices for some in (self.seen, pairs))

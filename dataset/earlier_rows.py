@@ -44,11 +44,9 @@ class Rows(NamedTuple):
 
 def write_rows(folder: Path, dataset: Dataset) -> None:
     """Write what EarlierRows needs beside id_mappings.json; values that no row has are left out."""
-    places = dataset.seen.indices + users_of(dataset.seen) * dataset.n_items
-    parts = np.full(len(places), LATER, np.int8)
+    parts = np.full(dataset.seen.nnz, LATER, np.int8)
     for code, name in [*enumerate(PARTS), (EXCLUDED, "excluded")]:
-        part = getattr(dataset, name)
-        parts[np.searchsorted(places, users_of(part) * dataset.n_items + part.indices)] = code
+        parts[dataset.places_of(getattr(dataset, name))] = code
     values = {name: each for name in ("rates", "times") if (each := getattr(dataset, name)) is not None}
     with atomic_write(folder / ROWS) as file:
         np.savez_compressed(file, indptr=dataset.seen.indptr, items=dataset.seen.indices, parts=parts, **values)
@@ -65,7 +63,7 @@ def read_rows(folder: Path) -> EarlierRows:
         ids = parse_json((folder / "id_mappings.json").read_text(encoding="utf-8"))
         counts, n = np.diff(found["indptr"]), len(found["items"])
         rates, times = found.get("rates", np.zeros(n, np.float32)), found.get("times", np.full(n, np.nan))
-        users = np.repeat(np.arange(len(counts)), counts)
+        users = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         return EarlierRows(ids["user_ids"], ids["item_ids"], users, found["items"], found["parts"], rates, times)
     except FileNotFoundError as error:
         raise ValueError(
@@ -123,7 +121,7 @@ def _places(source: Path, rows: Rows, earlier: EarlierRows) -> np.ndarray:
     users, items = rows_in(rows.user_ids, earlier.user_ids), rows_in(rows.item_ids, earlier.item_ids)
     if (items < 0).any():
         gone = _ids(earlier.item_ids, np.flatnonzero(items < 0))
-        _refuse(source, f"anime.tsv has no title {gone[0]!r} any more ({len(gone):,} such titles)")
+        _refuse(source, f"there is no title {gone[0]!r} any more ({len(gone):,} such titles)")
     keys = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
     wanted = users[earlier.users].astype(np.int64) * len(rows.item_ids) + items[earlier.items]
     order = np.argsort(keys)
@@ -131,6 +129,9 @@ def _places(source: Path, rows: Rows, earlier: EarlierRows) -> np.ndarray:
     lost = np.flatnonzero((keys[found] != wanted) | (users[earlier.users] < 0))
     if len(lost):
         _refuse(source, f"the row of {_pair(earlier, lost[0])} is gone ({len(lost):,} such rows)")
+    if (users < 0).any():  # who had no row: a line of the text format without titles
+        gone = _ids(earlier.user_ids, np.flatnonzero(users < 0))
+        _refuse(source, f"there is no user {gone[0]!r} any more ({len(gone):,} such users)")
     return found
 
 
@@ -143,10 +144,11 @@ def _refuse_changes(source: Path, rows: Rows, places: np.ndarray, earlier: Earli
         changed = np.flatnonzero((was != now) & ~(np.isnan(was) & np.isnan(now)))
         if len(changed):
             first = changed[0]
-            values = " and is now ".join(_told(name, each[first]) for each in (was, now))
+            before, after = (_told(name, each[first]) for each in (was, now))
             _refuse(
                 source,
-                f"the {name} of {_pair(earlier, first)} was {values} ({len(changed):,} rows have another {name})",
+                f"the {name} of {_pair(earlier, first)} was {before} and is now {after} ({len(changed):,} rows have "
+                f"another {name})",
             )
 
 

@@ -76,6 +76,8 @@ def _texts(column: Any) -> np.ndarray:
 
     if pa.types.is_dictionary(column.type):
         kinds, codes = column.dictionary.to_pylist(), column.indices.fill_null(len(column.dictionary)).to_numpy(False)
+    elif pa.types.is_nested(column.type):  # as tags in a list
+        return np.array(as_texts(column.to_pylist()), object)
     else:
         codes, kinds = pd.factorize(np.fromiter(column.to_pylist(), object, len(column)), use_na_sentinel=False)
     return np.array([*as_texts(kinds), ""], object)[codes]

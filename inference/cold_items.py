@@ -1,7 +1,6 @@
 """Titles in no data, placed by their text just as the run placed its cold items."""
 
 import csv
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from dataset.readers import title_text
 from dataset.tables import read_text
 from dataset.tags import parse_tags, tag_names
 from inference.finished_run import FinishedRun
+from inference.kept import kept
 from llm_embedding import further_blocks, fused_titles
 from runtime.safe_files import parse_json
 from text.encoders import Encode, open_encoder
@@ -190,7 +190,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _of_names_alone(run: FinishedRun, encode: Encode) -> np.ndarray:
     """Return how far an encoder's vectors of names alone are from those of the titles' whole texts, on average: (L,).
 
@@ -205,7 +205,7 @@ def _of_names_alone(run: FinishedRun, encode: Encode) -> np.ndarray:
     return (encode([names[row] for row in some]) - known[some]).mean(axis=0)
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _scripts(run: FinishedRun) -> dict[str, list[str]]:
     """Return the script of what each block that counts letters reads of each title."""
     texts, names = ([*map(script_of, found)] for found in (run.dataset.item_texts, run.dataset.item_names))

@@ -14,7 +14,7 @@ from dataset.recency import users_of
 from dataset.splits import PARTS
 from evaluator import evaluate, means
 from inference.finished_run import data_dir_of, load_checkpoint, names_encoder, trained_config
-from llm_embedding import TextVectors
+from llm_embedding import TextVectors, fused_titles
 from runtime import manifest
 from runtime.checkpoints import CHECKPOINT
 from runtime.distributed import broadcast_from_rank0
@@ -146,18 +146,21 @@ def came_since(before: EarlierRun, dataset: Dataset) -> dict[str, int]:
 
 def told(before: EarlierRun, dataset: Dataset) -> str:
     """Say what came since."""
-    counts = ", ".join(f"{count:,} new {name}" for name, count in came_since(before, dataset).items())
-    return f"{counts} since run {before.run}, which the new run goes on from"
+    n = came_since(before, dataset)
+    came = f"{n['rows']:,} new rows, {n['users']:,} new users, {n['titles']:,} new titles"
+    return f"{came} since run {before.run}, which the new run goes on from"
 
 
 def start_of(before: EarlierRun, dataset: Dataset, vectors: TextVectors) -> Start:
-    """Return what the model of an update starts from."""
-    state, rows = before.checkpoint["state_dict"], before.rows
+    """Return what the model of an update starts from; before lets go of its state, for which training has no use."""
+    state, rows = before.checkpoint.pop("state_dict"), before.rows
+    users, items = rows_in(dataset.raw_user_ids, rows.user_ids), rows_in(dataset.raw_item_ids, rows.item_ids)
     text = None
     if "text_weight" in state:
         folder = Path(before.config["vectors_dir"] or before.folder)
-        text = earlier_titles(dataset, vectors, before.config, folder, rows.item_ids)
-    users, items = rows_in(dataset.raw_user_ids, rows.user_ids), rows_in(dataset.raw_item_ids, rows.item_ids)
+        # the model's own rows would be 0 where only users bring text, whose columns change along with the titles'
+        now = fused_titles(vectors.items[items], vectors, before.config)
+        text = earlier_titles(dataset, vectors, before.config, folder, rows.item_ids), now
     return Start(state, users, items, text)
 
 
@@ -169,6 +172,8 @@ def update_facts(before: EarlierRun, dataset: Dataset, fitted: dict[str, Any]) -
             "of this model, on the rows that the first training held out; it has learned from all rows that came "
             "since, those too that are newer than these"
         )
+    if before.config["refit_valid"]:
+        figures = f"of valid those of the run in measured, of test those {figures}"
     updates = before.metrics["update"]["updates"] + 1 if "update" in before.metrics else 1
     trained = {"epochs": fitted["epochs_run"], "train_s": fitted["train_s"], "fingerprint": dataset.fingerprint}
     about = {"updates": updates, "base": before.run, "since": came_since(before, dataset), **trained}

@@ -34,8 +34,8 @@ def write_outputs(
         cold_items: rows of the items that new_titles.json may list.
         config: uses recommend_k, seed and eval_memory_mb.
     """
-    save_torch(saved / "user_emb.pt", user_emb.float().cpu().clone())
-    save_torch(saved / "item_emb.pt", item_emb.float().cpu().clone())
+    save_torch(saved / "user_emb.pt", _alone(user_emb.float().cpu()))
+    save_torch(saved / "item_emb.pt", _alone(item_emb.float().cpu()))
     for name, candidates in (("recommendations.json", None), ("new_titles.json", cold_items)):
         lists = each_list(user_emb, item_emb, dataset, config["recommend_k"], config, candidates=candidates)
         write_indented(saved / name, lists)
@@ -46,6 +46,11 @@ def write_outputs(
     write_rows(saved, dataset)
     with atomic_write(saved / "train_user_dict.pkl") as file:
         pickle.dump(_train_items(dataset), file)
+
+
+def _alone(vectors: torch.Tensor) -> torch.Tensor:
+    """Return vectors without what else is in their memory, all of which torch would write; as they are without such."""
+    return vectors if vectors.untyped_storage().nbytes() == vectors.nbytes else vectors.clone()
 
 
 def _pairs(part: sp.csr_matrix) -> np.ndarray:

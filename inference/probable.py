@@ -1,12 +1,12 @@
 """Titles that entries of a list probably are, where no name agrees, since the list names them in another language."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from inference.cold_items import encoders_of
 from inference.finished_run import FinishedRun
+from inference.kept import kept
 from inference.title_names import BETWEEN
 from text.encoders import Encode
 from text.scripts import is_foreign, script_of
@@ -43,7 +43,7 @@ def probable_titles(run: FinishedRun, names: Sequence[str]) -> list[tuple[str, i
     return matched(foreign, encode(foreign, as_query=True), titles)
 
 
-@lru_cache(maxsize=1)
+@kept(1)
 def _encoded_names(run: FinishedRun) -> tuple[Encode, np.ndarray]:
     """Open a run's encoder, and encode the first name of each title: (n_items, L)."""
     encode = encoders_of(run, further=False)["encoder"]

@@ -39,7 +39,8 @@ def show(metrics: dict[str, Any], saved: Path, n_users: int = 5) -> str:
             "--preset tuned weighs both with the trained vectors; it takes longer.",
         ]
     if update := metrics.get("update"):
-        counts = ", ".join(f"{count:,} {name}" for name, count in update["since"].items())
+        since = update["since"]
+        counts = f"{since['rows']:,} rows, {since['users']:,} users, {since['titles']:,} titles"
         lines += ["", f"updated with {counts} that came since; the figures above are", update["figures"]]
     encoder = metrics["encoder"]
     if encoder["used"] not in (None, encoder["requested"]):

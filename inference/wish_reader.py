@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from data_loader import Dataset
 from inference.cold_items import encoders_of
 from inference.finished_run import FinishedRun
+from inference.kept import kept
 from inference.name_forms import PHRASES, UNSPACED, folded, words_of
 from inference.wish_words import Words
 from llm_embedding import BLOCK_DIMS
@@ -49,7 +49,7 @@ class Reader:
         return self.spaces[0].name
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def reader_of(run: FinishedRun) -> Reader:
     """Open what reads words for a run: its encoder, where there is one to be had, the words themselves, and tags.
 

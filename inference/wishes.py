@@ -6,7 +6,6 @@ scaled, so that words and taste count as asked, whatever the spread of a run's s
 """
 
 import dataclasses
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 
 from inference.explanations import Composition, Part
 from inference.finished_run import FinishedRun
+from inference.kept import kept
 from inference.lists import Titles, list_for_person
 from inference.lookup import summary_of
 from inference.shaped_lists import Has, Rules
@@ -119,7 +119,7 @@ def nearest_sentences(run: FinishedRun, wish: Wish, items: list[int]) -> list[st
     return found
 
 
-@lru_cache(maxsize=KEPT)
+@kept(KEPT)
 def _sentences(run: FinishedRun, reader: Reader, item: int) -> tuple[list[str], np.ndarray | sp.csr_matrix]:
     """Return the sentences of a title's summary, and their vectors (n, L) in the first space of a reader."""
     parts = sentences(summary_of(run.dataset, item))

@@ -35,7 +35,7 @@ def mapped_from_rank0(function: Callable[P, T]) -> Callable[P, T]:
             with tempfile.NamedTemporaryFile(prefix="aglrec-", delete=False) as file:
                 try:
                     joblib.dump(results[0], file)
-                except OSError:
+                except BaseException:  # as of a full disk, or of Ctrl-C: nobody else would remove it
                     Path(file.name).unlink()
                     raise
             return file.name

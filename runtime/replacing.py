@@ -57,7 +57,7 @@ def finish_replacing(folder: Path) -> None:
     elif (work / AT).exists():
         for name in (work / AT).read_text().splitlines():
             (folder / name).unlink(missing_ok=True)
-        for path in (work / NEW).iterdir():
+        for path in (work / NEW).glob("*"):  # which is gone already where a kill came late
             path.replace(folder / path.name)
     shutil.rmtree(work)
 

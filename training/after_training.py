@@ -1,5 +1,6 @@
 """What is decided on valid after training: the weights of popularity and of the linear columns, the cold offset."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from data_loader import Dataset
 from evaluation.score_sums import ScoreSum
 from evaluation.tastes import asked_pairs
 from evaluator import evaluate, means
-from model import LightGCN
+from model import UNLISTED, LightGCN
 from runtime.distributed import broadcast_from_rank0
 from training.choice_of_rates import LINEAR_GRID, choose_rates, rated
 from training.closed_form import log_popularity
@@ -18,6 +19,8 @@ from training.grid_search import Point, coordinate_search
 from training.linear_columns import Linear, linear_model
 from training.placed_by_text import place_cold_by_text
 from training.placing import Placing, choose_recency, place_users, placing_of, trained_vectors
+
+log = logging.getLogger("aglrec")
 
 SAMPLE = 10_000
 # weights of log popularity to try, and beyond the largest
@@ -61,12 +64,19 @@ def calibrate(
         decided |= _blend(model, dataset, config, measured, with_rates)
     is_cold = np.isin(np.arange(dataset.n_items), model.cold_items_with_text())
     if config["cold_cost"] < 1 and is_cold.any():
-        if measured and "cold_offset" in measured:
-            offset, figures = measured["cold_offset"]["offset"], measured["cold_offset"]
+        known = measured and measured.get("cold_offset")
+        if known:
+            offset, figures = known["offset"], known
+        elif measured and not dataset.valid.nnz:
+            log.warning(
+                f"the {is_cold.sum():,} new titles are not listed: this run had none when valid decided how far they "
+                "are lowered (train again with --mode train to list them)"
+            )
+            offset, figures = UNLISTED, {}
         else:
             offset, figures = cold_offset(*model.embeddings(), is_cold, dataset, config)
         model.item_bias -= offset * torch.from_numpy(is_cold).to(model.item_bias.device)
-        if figures and not measured:
+        if figures and not known:
             figures["share"] = share_of_new(*model.embeddings(), is_cold, dataset, config)
         decided["cold_offset"] = {"offset": offset, **figures}
     return decided

@@ -1,5 +1,6 @@
 """The linear half of the model: item-item weights in closed form, reduced to extra columns of the final vectors."""
 
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from training.choice_of_weights import Weights, chosen_weights
 from training.closed_form import item_weights, low_pass
 from training.placed_by_text import place_cold_by_text, score_spreads
 from training.user_rows import UserRows, known_rows, with_values
+
+log = logging.getLogger("aglrec")
 
 ITEM_POWER = 0.4  # of the graph filter of large catalogues
 WEIGHTS_MAX_ITEMS, SVD_USERS = 25_000, 20_000
@@ -69,7 +72,8 @@ def linear_model(
     """Fit item-item weights to the train part, in the form that is best on valid, at a low rank.
 
     Beyond WEIGHTS_MAX_ITEMS items, whose weights would take too long, the columns are the smoothest signals on the
-    item-item graph instead. Cold items are placed by their text; see place_cold_by_text.
+    item-item graph instead; not where a run of fewer items chose weights, and what they count along with them. Cold
+    items are placed by their text; see place_cold_by_text.
 
     Args:
         dataset: its test parts are not looked at.
@@ -87,7 +91,13 @@ def linear_model(
         ITEM_POWER was chosen on the valid part of Gowalla. Subtracting the common taste is ours.
     """
     train, rank = dataset.train, min(config["linear_dim"], *dataset.train.shape)
-    if dataset.n_items > WEIGHTS_MAX_ITEMS:
+    if dataset.n_items > WEIGHTS_MAX_ITEMS and chosen:
+        log.info(
+            f"the linear columns keep item-item weights, as decided for fewer titles; {dataset.n_items:,} of them take "
+            f"{4 * dataset.n_items**2 / 2**30:.1f} GiB a matrix (beyond {WEIGHTS_MAX_ITEMS:,} titles a new training "
+            "with --mode train takes a graph filter)"
+        )
+    if dataset.n_items > WEIGHTS_MAX_ITEMS and not chosen:
         counts = np.maximum(np.bincount(train.indices, minlength=dataset.n_items), 1).astype(np.float32)[:, None]
         _, vectors = low_pass(train, rank)
         fixed = max(config["recency"], 0.0)

@@ -21,7 +21,8 @@ class Start(NamedTuple):
     state: dict[str, torch.Tensor]  # of its best_model.pth
     users: np.ndarray  # (n_users before,) row numbers of now
     items: np.ndarray  # (n_items before,)
-    item_text: np.ndarray | None  # (n_items before, L before) as it was fused then; None without
+    # of its titles as fused then, (n_items before, L before), and as now, (n_items before, L); None without
+    item_text: tuple[np.ndarray, np.ndarray] | None
 
 
 def first_epoch(last: int) -> int:
@@ -33,8 +34,8 @@ def start_from(model: LightGCN, start: Start, dataset: Dataset) -> None:
     """Give a new model the parameters of an earlier one.
 
     Id vectors of users and titles with a first train pair are those of a round of propagation over what they are
-    connected to. Weights of text are what gives the titles of the earlier model the vectors that they had by it:
-    fitted encoders have other columns with each further title.
+    connected to. Weights of text are what gives the titles of the earlier model the vectors that they had by it: fitted
+    encoders have other columns with each further title.
 
     Args:
         model: as from build_model, of the same settings; everything that is not trained stays as it is.
@@ -42,29 +43,35 @@ def start_from(model: LightGCN, start: Start, dataset: Dataset) -> None:
         dataset: of now.
     """
     state = {name: start.state[name] for name, _ in model.named_parameters()}
-    state["id_emb"] = _id_vectors(state["id_emb"], start, dataset)
+    drawn = model.whole_state({"id_emb": model.id_emb})["id_emb"].cpu()
+    state["id_emb"] = _id_vectors(state["id_emb"], start, dataset, drawn[dataset.n_users :])
     if "text_weight" in state:
-        text = model.whole_item_text().cpu().numpy()  # (n_items, L)
-        state["text_weight"] = moved_weights(state["text_weight"], start.item_text, text[start.items])
+        state["text_weight"] = moved_weights(state["text_weight"], *start.item_text)
     mine = model.own_state(state)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(mine[name])
 
 
-def _id_vectors(before: torch.Tensor, start: Start, dataset: Dataset) -> torch.Tensor:
-    """Return the id vectors (N, D) of now: those of before (N before, D), and new ones."""
+def _id_vectors(before: torch.Tensor, start: Start, dataset: Dataset, drawn: torch.Tensor) -> torch.Tensor:
+    """Return the id vectors (N, D) of now: those of before (N before, D), and new ones.
+
+    Where new users know nothing but titles that nobody else knows, the drawn ones of these titles (n_items, D) place
+    the users, and the users then the titles.
+    """
     n_before = len(start.users)
     users, items = torch.zeros(dataset.n_users, before.shape[1]), torch.zeros(dataset.n_items, before.shape[1])
     users[start.users], items[start.items] = before[:n_before], before[n_before:]
-    sides = (users, items, dataset.train), (items, users, dataset.train.T.tocsr())
-    return torch.cat([_with_first_places(*side) for side in sides])
+    pairs = dataset.train, dataset.train.T.tocsr()
+    users, items = _with_first_places(users, items, pairs[0]), _with_first_places(items, users, pairs[1])
+    users = _with_first_places(users, torch.where(items.any(dim=1, keepdim=True), items, drawn), pairs[0])
+    return torch.cat([users, _with_first_places(items, users, pairs[1])])
 
 
 def _with_first_places(own: torch.Tensor, others: torch.Tensor, train: sp.csr_matrix) -> torch.Tensor:
     """Place those of one side that have pairs and no vector yet by what they are connected to: (n, D)."""
-    is_first = torch.from_numpy(np.diff(train.indptr) > 0)[:, None] & ~own.any(dim=1, keepdim=True)
-    return torch.where(is_first, round_of_propagation(own, others, train, train), own)
+    first = np.flatnonzero((np.diff(train.indptr) > 0) & ~own.any(dim=1).numpy())
+    return own.index_copy(0, torch.from_numpy(first), round_of_propagation(own, others, train[first], train))
 
 
 def moved_weights(weights: torch.Tensor, before: np.ndarray, now: np.ndarray) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from importers import read_export
 from inference import explanations, lookup
 from inference.finished_run import FinishedRun
 from inference.fold_in import FoldedIn
+from inference.kept import kept
 from inference.lists import Titles, list_for_person, similar_titles
 from inference.name_forms import folded
 from inference.people import UNKNOWN, Person, are_disliked, has_of, has_of_user, person, place, tells_nothing
@@ -46,13 +47,7 @@ class Refused(ValueError):
 # --- the run ---
 
 
-def forget() -> None:
-    """Let go of what is kept of runs, once another one is served."""
-    for kept in (described, minding, fit, sources, similar_to):
-        kept.cache_clear()
-
-
-@lru_cache(maxsize=2)
+@kept(2)
 def described(run: FinishedRun) -> dict[str, Any]:
     """Describe the run, and make on the way what would hold up the first who asks."""
     dataset = run.dataset
@@ -138,10 +133,10 @@ def filtered(run: FinishedRun, asked: ListRequest) -> np.ndarray | None:
         raise Refused("unknown_filter", str(error)) from None
 
 
-minding = lru_cache(maxsize=N_TASTES)(partial(with_taste, users=False))  # to place people by; all else is of the run
+minding = kept(N_TASTES)(partial(with_taste, users=False))  # to place people by; all else is of the run
 
 
-@lru_cache(maxsize=PEOPLE)
+@kept(PEOPLE)
 def fit(run: FinishedRun, who: Person, taste: float = AS_MEASURED) -> FoldedIn:
     """Place someone by the run with a taste."""
     return place(minding(run, taste), who)
@@ -198,7 +193,7 @@ def wished(run: FinishedRun, asked: ListRequest) -> tuple[Wish, float] | None:
         raise Refused("unknown_words", str(error)) from None
 
 
-read_wish = lru_cache(maxsize=N_WISHES)(wish_for)
+read_wish = kept(N_WISHES)(wish_for)
 
 
 def _lists_for_nobody(run: FinishedRun, asked: ListRequest, wish: tuple[Wish, float]) -> dict[str, Any]:
@@ -236,7 +231,7 @@ def composition_of(run: FinishedRun, user: int) -> explanations.Composition | No
         return None
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def sources(run: FinishedRun) -> explanations.Sources | None:
     """Return what the vectors of the run's users are made of; None where it is no longer known."""
     try:
@@ -277,7 +272,7 @@ def described_titles(run: FinishedRun, titles: Titles) -> list[dict[str, Any]]:
     ]
 
 
-@lru_cache(maxsize=PEOPLE)
+@kept(PEOPLE)
 def similar_to(run: FinishedRun, subject_id: str, k: int) -> dict[str, Any]:
     """List the titles nearest to one.
 

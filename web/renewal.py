@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from inference.finished_run import FinishedRun
+from inference.kept import forget
 from runtime import manifest
 from web import answers
 
@@ -41,8 +42,10 @@ class Renewal:
             run = await anyio.to_thread.run_sync(self.look, limiter=anyio.CapacityLimiter(1), abandon_on_cancel=True)
             if run:
                 state.run = run
-                answers.forget()
                 log.info(f"{self.folder}: from now on its new run is served, {run.dataset.seen.nnz:,} collected titles")
+                run = None
+                await anyio.sleep(EVERY)  # who asked before is still being answered by the old one
+                forget()
 
     def look(self) -> FinishedRun | None:
         """Return the run in the folder, ready to be asked, if it is another one than that which is served.

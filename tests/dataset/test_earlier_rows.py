@@ -115,7 +115,24 @@ def test_a_title_that_is_gone_is_named(folder: Path) -> None:
     config = config_of(folder)
     _, earlier = kept(config)
     write_tsv(folder, "anime.tsv", ((f"s{i}", f"title {i}", "", "") for i in range(23)))
-    with pytest.raises(ValueError, match="anime.tsv has no title 's23' any more"):
+    with pytest.raises(ValueError, match="there is no title 's23' any more"):
+        load_dataset(config, earlier)
+
+
+def test_a_user_without_rows_who_is_gone_is_named(tmp_path: Path) -> None:
+    """As of a line of the text format without titles: their vector would be another user's."""
+    data = tmp_path / "data"
+    data.mkdir()
+    titles = [[user % 5, user % 5 + 1, user % 3 + 6] for user in range(9)]
+    lines = [" ".join(map(str, [user, *items[:2]])) for user, items in enumerate(titles)]
+    (data / "train.txt").write_text("\n".join([*lines, "99"]))
+    (data / "test.txt").write_text("\n".join(f"{user} {items[2]}" for user, items in enumerate(titles)))
+    config = get_config({"data_dir": str(data), "saved_dir": str(tmp_path / "saved"), "text_lines": "items"})
+    before, earlier = kept(config)
+    assert before.raw_user_ids[-1] == "99"
+    assert load_dataset(config, earlier).digests == before.digests
+    (data / "train.txt").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"there is no user '99' any more \(1 such users\), and an update only"):
         load_dataset(config, earlier)
 
 

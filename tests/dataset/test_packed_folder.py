@@ -100,3 +100,12 @@ def test_rows_as_parquet_are_those_of_the_tsv(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "interactions.parquet").write_bytes(b"PAR1\x15\x04 no more")
     with pytest.raises(ValueError, match=r"interactions\.parquet: not a whole parquet file"):
         rows_of(tmp_path)
+
+
+def test_tags_that_parquet_has_as_lists_are_tags(tmp_path: Path) -> None:
+    """As of pandas, whose cells of a column may be lists."""
+    pytest.importorskip("pyarrow")
+    tags = [["Comedy", "Slice of Life"], [], None]
+    table = {"subject_id": [1, 2, 3], "name": ["a", "b", "c"], "tags_name": tags, "summary": ["", None, "s"]}
+    pd.DataFrame(table).to_parquet(tmp_path / "anime.parquet")
+    assert read_anime(tmp_path)["tags"].tolist() == ["Comedy\nSlice of Life", "", ""]

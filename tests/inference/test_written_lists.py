@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from inference import outputs
 from inference.top_k import FORMULA, first_lists, write_indented, write_lists
 from runtime.files import write_json
 
@@ -116,3 +118,13 @@ def test_the_first_lists_are_read_without_the_rest(n: int, write: Callable[..., 
     path.write_text("".join(lines[:-2]) + "no json")  # what stands last is not looked at
     if n < 4:
         assert first_lists(path, n) == dict(list(SOME.items())[:n])
+
+
+def test_vectors_are_copied_only_where_others_lie_beside_them_in_memory() -> None:
+    """Torch would write all of that memory; a copy of those of a million users takes gigabytes."""
+    whole = torch.arange(12.0).reshape(4, 3)
+    assert outputs._alone(whole) is whole
+    for part in (whole[:2], whole[1:, :2]):
+        alone = outputs._alone(part)
+        assert torch.equal(alone, part)
+        assert alone.untyped_storage().nbytes() == part.nbytes

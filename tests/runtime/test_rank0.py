@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -58,6 +59,25 @@ def test_others_map_the_arrays_of_the_first(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["matrix"].indices.ctypes.data % 4 == 0
     found["odd"][0] = 9
     assert wanted["odd"][0] == 0
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, MemoryError])
+def test_a_file_that_could_not_be_written_is_removed(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(joblib, "dump", fails)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box: None)
+    for key in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"):
+        monkeypatch.setenv(key, "2")
+    with pytest.raises(error):
+        mapped_from_rank0(lambda: "gigabytes")()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_on_several_machines_each_computes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,15 @@ def test_without_symbolic_links_what_a_kill_left_is_ended_as_the_new_run(
         assert seen(folder) in (OLD, NEW)
 
 
+def test_without_symbolic_links_a_kill_at_the_very_end_is_made_good(tmp_path: Path) -> None:
+    folder, _ = written(tmp_path / "saved")
+    (folder / WORK).mkdir()
+    (folder / WORK / "at").write_text("gone")  # its folders are removed already
+    finish_replacing(folder)
+    assert not (folder / WORK).exists()
+    assert seen(folder) == {"a": "old", "b": "old"}
+
+
 def test_files_that_can_have_no_second_name_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*args: Any) -> None:
         raise OSError("no hard links here")

@@ -1,6 +1,7 @@
 """--mode update: what came since goes into a finished run, and nothing else about it changes."""
 
 import json
+import re
 import shutil
 from copy import copy
 from pathlib import Path
@@ -19,6 +20,7 @@ from evaluator import evaluate, means
 from inference.finished_run import load_finished
 from inference.terminal import show
 from runtime import replacing
+from runtime.language import in_chinese
 from tests.helpers.data import write_data
 from tests.helpers.encoders import FakeEncoder
 from tests.helpers.runs import assert_inference_repeats, contents
@@ -208,6 +210,28 @@ def test_the_command_of_the_run_with_the_mode_is_an_update(work: Work) -> None:
     assert metrics["update"]["updates"] == 1
 
 
+def test_what_is_said_of_it(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "aglrec")
+    metrics = work.update()
+    came = f"{len(work.late):,} new rows, 4 new users, 3 new titles since run {work.before['run']}"
+    assert f"update: {came}, which the new run goes on from" in caplog.text
+    assert "lsa is now" not in caplog.text  # it is fitted to the titles; no --model_revision would keep to one
+    told = [*caplog.text.splitlines(), *show(metrics, work.saved).splitlines()]
+    words = {line: in_chinese(line) for line in told if came in line or "came since" in line}
+    assert len(words) == 3
+    for line, chinese in words.items():
+        assert not re.search("rows|users|titles|since|model", chinese), (line, chinese)
+
+
+def test_figures_say_of_which_model_they_are(tmp_path: Path) -> None:
+    work = Work(tmp_path, refit_valid=True)
+    work.add()
+    metrics = work.update()
+    assert metrics["valid"] == work.before["valid"]
+    assert metrics["test"] != work.before["test"]
+    assert metrics["update"]["figures"].startswith("of valid those of the run in measured, of test those of this model")
+
+
 def test_a_changed_row_is_refused_and_the_run_stays(work: Work) -> None:
     rows = read_tables(work.data)
     old = next(row for row in rows if row in work.early)
@@ -238,6 +262,39 @@ def test_an_encoder_reads_new_texts_only(tmp_path: Path, monkeypatch: pytest.Mon
     encoder.texts.clear()
     assert len(load_finished({**work.config, "model_name": "tests/fake"}).text_vectors.items) == 24
     assert encoder.texts == []
+
+
+def test_text_that_users_alone_bring_is_that_of_the_run(tmp_path: Path) -> None:
+    """Fitted encoders turn its columns with each further title; titles bring none by which to turn the weights."""
+    work = Work(tmp_path, use_item_llm=False, fusion_mode="sum", epochs=12)
+    before = load_finished(work.config)
+    work.add()
+    work.update()
+    after = load_finished(work.config)
+    rows = [after.user_rows[raw] for raw in before.dataset.raw_user_ids]
+    alike = torch.nn.functional.cosine_similarity(before.user_emb, after.user_emb[rows])
+    assert alike.median() > 0.8
+
+
+@pytest.mark.slow
+def test_titles_that_are_the_first_new_ones_are_placed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose titles all had a history has not decided how far new ones are lowered."""
+    for refit in (False, True):
+        settings = {"calibrate": True, "cold_cost": 0.02, "refit": refit, "test_ratio": 0.1, "valid_ratio": 0.1}
+        work = Work(tmp_path / str(refit), **settings)
+        assert "cold_offset" not in work.before["decided"]
+        work.titles += "".join(f"x{n}\ttitle x{n}\ttag{n}\tstory of {n}\n" for n in range(2))
+        work.add([])
+        caplog.clear()
+        decided = work.update()["decided"]
+        assert ("5 new titles are not listed: this run had none when valid" in caplog.text) is refit
+        if refit:
+            assert "cold_offset" not in decided
+            continue
+        assert {"offset", "share"} <= decided["cold_offset"].keys()
+        work.add()
+        assert work.update()["decided"] == decided
+        assert load_finished(work.config).checkpoint["decided"] == decided
 
 
 def test_there_has_to_be_a_run(work: Work) -> None:

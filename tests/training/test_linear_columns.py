@@ -271,6 +271,20 @@ def test_a_catalogue_at_the_limit_is_not(monkeypatch: pytest.MonkeyPatch) -> Non
     assert linear_model(parted(), None, CONFIG).decided["tried"]
 
 
+def test_weights_that_fewer_titles_decided_stay_weights(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of an update that takes a catalogue beyond the limit: how much the columns count was chosen for these."""
+    caplog.set_level("INFO", "aglrec")
+    before = linear_model(parted(), texts(), CONFIG)
+    assert "the linear columns" not in caplog.text
+    monkeypatch.setattr(linear_columns, "WEIGHTS_MAX_ITEMS", N_ITEMS - 1)
+    after = linear_model(parted(), texts(), CONFIG, before.decided)
+    assert (after.user_power, after.decided) == (before.user_power, before.decided)
+    torch.testing.assert_close(after.inputs @ after.outputs.T, before.inputs @ before.outputs.T)
+    assert f"the linear columns keep item-item weights, as decided for fewer titles; {N_ITEMS} of them" in caplog.text
+
+
 # --- titles placed by their text ---
 
 

@@ -46,8 +46,10 @@ def test_old_users_and_titles_have_the_vectors_they_had(fusion_mode: str, tmp_pa
     with torch.no_grad():
         for parameter in earlier.parameters():
             parameter.add_(torch.from_numpy(rng.normal(size=parameter.shape).astype(np.float32)) * 0.1)
-    text = earlier.whole_item_text()
-    start_from(model, Start(earlier.state_dict(), users, items, None if text is None else text.numpy()), now)
+    text = None
+    if fusion_mode != "none":
+        text = earlier.whole_item_text().numpy(), model.whole_item_text().numpy()[items]
+    start_from(model, Start(earlier.state_dict(), users, items, text), now)
     for was, is_now, rows in zip(earlier.embeddings(), model.embeddings(), (users, items), strict=True):
         torch.testing.assert_close(is_now[torch.from_numpy(rows)], was, rtol=0.02, atol=0.02)
 
@@ -73,6 +75,25 @@ def test_the_first_pairs_of_users_and_titles_place_them(tmp_path: Any) -> None:
     assert cosine > 0.8  # titles that are new themselves have no part in it yet
     assert ids[8:10].any(dim=1).all()
     assert ids[20:].any(dim=1).all()
+
+
+def test_new_users_of_new_titles_alone_are_not_at_zero(tmp_path: Any) -> None:
+    """With vectors of 0 on both sides of a pair, a loss of cosines would never move either."""
+    config = get_config({"fusion_mode": "none", "embedding_dim": 4, "saved_dir": str(tmp_path), "device": "cpu"})
+    apart = np.zeros((10, 12), np.float32)
+    apart[:8, :10] = random_dataset(8, 10).train.toarray()
+    apart[8:, 10:] = 1
+    now = dataset_of(sp.csr_matrix(apart))
+    before, model = (
+        build_model(dataset, text_vectors(dataset, config, "cpu"), config, torch.device("cpu"))
+        for dataset in (taken(now, np.arange(8), np.arange(10)), now)
+    )
+    drawn = model.id_emb.detach().clone()
+    start_from(model, Start(before.state_dict(), np.arange(8), np.arange(10), None), now)
+    ids = model.id_emb.detach()
+    for new in ids[[8, 9, 20, 21]]:  # two users, both with both of two titles
+        assert torch.nn.functional.cosine_similarity(new, drawn[20:].sum(dim=0), dim=0) > 0.999
+    torch.testing.assert_close(ids[[*range(8), *range(10, 20)]], before.id_emb.detach())
 
 
 def test_weights_follow_their_texts_into_other_columns() -> None:

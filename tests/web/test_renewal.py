@@ -1,25 +1,32 @@
 """A new run is served without a restart, and no request is lost over it."""
 
+import asyncio
+import gc
 import json
 import logging
 import shutil
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install -r requirements-serve.txt")
 import main
+import serve
 from inference.finished_run import load_finished
 from tests.helpers.served import make_config, raw, running
+from web import answers
 from web import renewal as renewal_module
 from web.renewal import Renewal
+from web.schemas import ListRequest
 
 FILES = ("best_model.pth", "user_emb.pt", "item_emb.pt", "manifest.json")
 
@@ -160,3 +167,38 @@ def test_a_run_replaced_while_it_is_read_is_read_again(
     assert renewal.look() is None  # it is the first one again
     put(runs[1], saved)
     assert renewal.look() is not None
+
+
+@pytest.mark.slow
+def test_nothing_of_the_old_run_stays_in_memory(
+    runs: tuple[dict[str, Any], Path], served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Served for weeks with a new run each night, it would else hold several of them."""
+    monkeypatch.setattr(renewal_module, "EVERY", 0.02)
+    monkeypatch.setattr("sys.argv", ["serve.py", *(f"--{key}={served[key]}" for key in ("data_dir", "saved_dir"))])
+    old: list[weakref.ref[Any]] = []
+
+    def ask_and_replace(app: Any) -> None:
+        """Stand for the server: answer from the first run, let another one take its place, and look for the first."""
+        state, asked = app.state, ListRequest(titles=[raw(0), raw(5)], wish="story, no tag1", why=True, taste=1)
+        old.append(weakref.ref(state.run))
+        answers.lists_for_new(state.run, asked)
+        put(runs[1], Path(served["saved_dir"]))
+        asyncio.run(gone(state))
+
+    async def gone(state: Any) -> None:
+        watching = asyncio.create_task(watches[0].watch(state))
+        until = time.monotonic() + 20
+        while old[0]() is not None:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+            gc.collect()
+        watching.cancel()
+
+    watches: list[Renewal] = []
+    monkeypatch.setattr(serve, "Renewal", lambda *of: watches.append(Renewal(*of)) or watches[0])
+    monkeypatch.setattr(serve, "guarded", lambda app, *_: app)
+    monkeypatch.setattr(serve.uvicorn, "Config", lambda app, **_: app)
+    monkeypatch.setattr(serve.uvicorn, "Server", lambda app: SimpleNamespace(run=lambda _: ask_and_replace(app)))
+    serve.main()
+    assert old

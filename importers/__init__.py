@@ -6,9 +6,10 @@ folder has; read_export() reads the list of one person; importers.pipeline makes
 
 import difflib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,10 +30,12 @@ from importers.common import (
     unmarked,
 )
 from importers.kinds import OTHER, refusal
+from importers.layout import layout_of
 from importers.lists import lists_of
 from importers.nameless import PREFIX
 from importers.owners import told_apart
 from importers.scale import read_scale
+from importers.sheets import header
 from runtime.packings import members
 
 # asked in this order: json_lines and pairs accept any table, so they come last
@@ -62,12 +65,13 @@ FORMATS: dict[str, Format] = {
 EXPORT_MB = 64
 
 
-def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
+def recognise(path: Path, name: str = "auto", columns: Mapping[str, str] = NO_OPTIONS.columns) -> tuple[Format, Files]:
     """Tell the format of a file or folder by its names and first bytes.
 
     Args:
         path: a file, folder or zip.
         name: the format it must have; "auto" for the first that knows it.
+        columns: as of Options: a table of titles in which one is named as that of users is one of lists too.
 
     Raises:
         FileNotFoundError, ValueError: there is nothing, or nothing of this format (or any); the message says what is.
@@ -88,9 +92,17 @@ def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
     first = next(found, None)
     if first is not None:
         _refuse_a_mixture(path, first, found)
-        return first
+        return first[0], _with_users(*first, columns.get("user_id", ""))
     wanted = "which no format reads" if name == "auto" else f"which is not {name}"
     raise ValueError(f"{path} {_seen(path)}, {wanted}; use a file of one of: {', '.join(FORMATS)}")
+
+
+def _with_users(made: Format, files: Files, column: str) -> Files:
+    """Return the files of a source, those as lists too that have the column which is named as that of users."""
+    if files.lists or not column or made.name not in ANY_TABLE:
+        return files
+    has_it = (column in header(layout_of(file, {}).sheet) or f'"{column}"' in first_text(file) for file in files.titles)
+    return files._replace(lists=tuple(compress(files.titles, has_it)))
 
 
 def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[tuple[Format, Files]]) -> None:

@@ -10,11 +10,10 @@ from dataset.tags import parse_tags
 from importers import kaggle, movielens, recbole
 from importers.columns import COLUMNS, entries_by, titles_by
 from importers.common import Files, Format, Options
-from importers.layout import delimiter_of, layout_of, told
+from importers.layout import PAIR, delimiter_of, layout_of, told
 from importers.sheets import Sheet, bare_name, files_in, first_rows
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".data", ".inter")
-PAIR = {"user_id", "subject_id"}
 DESCRIBING = {"name", "tags_name", "summary"}
 OTHERS = (*kaggle.FORMATS, *movielens.FORMATS, *recbole.FORMATS)
 

@@ -90,7 +90,9 @@ def format_and_paths(words: list[str]) -> tuple[str, list[Path]]:
 
 def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
     """Recognise sources, each once, and say what they are."""
-    sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
+    sources = {
+        path: recognise(path, name, options.columns) for path in {path.resolve(): path for path in paths}.values()
+    }
     for path, (made, files) in sources.items():
         relations = f", of relations: {len(files.relations):,}" * bool(files.relations)
         log.info(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataset.splits import PARTS
 from dataset.tables import on_one_line
 from dataset.tags import parse_tags
 from importers import kaggle, movielens, recbole
@@ -51,8 +52,12 @@ def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterato
 
 
 def tell(path: Path, options: Options) -> list[str]:
-    """Say which columns of a table are taken for what."""
-    return told(path, layout_of(path, options.columns))
+    """Say which columns of a table are taken for what, and that a split by files is none by rows."""
+    layout = layout_of(path, options.columns)
+    name = bare_name(path).partition(".")[0]
+    is_part = name in PARTS and set(layout.columns) >= PAIR and "part" not in layout.columns
+    merged = f"{path.name}: its rows are merged with all others; to keep them apart give each a column part ({name})"
+    return told(path, layout) + [merged] * is_part
 
 
 def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[Sheet, dict[str, str]]:

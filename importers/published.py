@@ -72,7 +72,11 @@ def _kind(path: Path, options: Options) -> str:
     """Tell what the lines of a file and of those beside it are: train.txt decides."""
     if options.text_lines != "auto":
         return options.text_lines
-    return kind_of_lines([words for _, words in _lines(sibling_sheet(path, "train.txt") or path)])
+    train = sibling_sheet(path, "train.txt") or path
+    lines = [words for _, words in _lines(train)]
+    # tabs part the columns of a table
+    is_table = "\t" in head(train).lstrip().partition("\n")[0] and {len(words) for words in lines} == {3}
+    return "triples" if is_table else kind_of_lines(lines)
 
 
 def _has_ids(path: Path) -> bool:

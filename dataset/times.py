@@ -27,7 +27,7 @@ COMPACT = {6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 YEARS = 1900, 2100
 HALF = re.compile(r"(\d{4}-(?!00)\d\d)-00|(\d{4})-00(?:-\d\d)?")
 SAYS_NOTHING = re.compile(
-    r"[-0/.: TZ+?]*|(?:0001|1970)-01-01\b.*|nan|nat|#?n/?a|null|none|\\n|unknown|not available", re.IGNORECASE
+    r"[-0/.: TZ+?]*|(?:0001|1970)-01-01(?!\d).*|nan|nat|#?n/?a|null|none|\\n|unknown|not available", re.IGNORECASE
 )
 
 Orders = frozenset[tuple[str, bool]]  # what a column says of dates in numbers; see written_times.day_orders

@@ -6,7 +6,7 @@ folder has; read_export() reads the list of one person; importers.pipeline makes
 
 import difflib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import compress
@@ -17,25 +17,26 @@ import pandas as pd
 
 from dataset.tables import PACKED, on_one_line, open_bytes
 from dataset.times import Unknown
+from importers.columns import guess
 from importers.common import (
     ENTRY_COLUMNS,
     NO_OPTIONS,
     Files,
     Format,
     Options,
+    Source,
     chunks_of,
     count,
     first_text,
     remarks_of,
     unmarked,
 )
+from importers.json_lines import names_of
 from importers.kinds import OTHER, refusal
-from importers.layout import layout_of
 from importers.lists import lists_of
 from importers.nameless import PREFIX
-from importers.owners import told_apart
+from importers.owners import own_name, told_apart
 from importers.scale import read_scale
-from importers.sheets import header
 from runtime.packings import members
 
 # asked in this order: json_lines and pairs accept any table, so they come last
@@ -65,13 +66,12 @@ FORMATS: dict[str, Format] = {
 EXPORT_MB = 64
 
 
-def recognise(path: Path, name: str = "auto", columns: Mapping[str, str] = NO_OPTIONS.columns) -> tuple[Format, Files]:
+def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
     """Tell the format of a file or folder by its names and first bytes.
 
     Args:
         path: a file, folder or zip.
         name: the format it must have; "auto" for the first that knows it.
-        columns: as of Options: a table of titles in which one is named as that of users is one of lists too.
 
     Raises:
         FileNotFoundError, ValueError: there is nothing, or nothing of this format (or any); the message says what is.
@@ -92,17 +92,29 @@ def recognise(path: Path, name: str = "auto", columns: Mapping[str, str] = NO_OP
     first = next(found, None)
     if first is not None:
         _refuse_a_mixture(path, first, found)
-        return first[0], _with_users(*first, columns.get("user_id", ""))
+        return first
     wanted = "which no format reads" if name == "auto" else f"which is not {name}"
     raise ValueError(f"{path} {_seen(path)}, {wanted}; use a file of one of: {', '.join(FORMATS)}")
 
 
-def _with_users(made: Format, files: Files, column: str) -> Files:
-    """Return the files of a source, those as lists too that have the column which is named as that of users."""
-    if files.lists or not column or made.name not in ANY_TABLE:
-        return files
-    has_it = (column in header(layout_of(file, {}).sheet) or f'"{column}"' in first_text(file) for file in files.titles)
-    return files._replace(lists=tuple(compress(files.titles, has_it)))
+def as_lists(sources: list[Source], options: Options) -> list[Source]:
+    """Return sources, tables of titles among them as lists too where options say whose they are.
+
+    They do so by the name of the column of users or, where no source has lists, by a user.
+    """
+    users, is_lacking = options.columns.get("user_id", ""), not any(files.lists for _, files in sources)
+    found = []
+    for made, files in sources:
+        if made.name in ANY_TABLE and not files.lists:
+            names = {file: names_of(file) for file in files.titles}
+            of_user = is_lacking and options.user != ""
+            is_list = (
+                users in held or of_user and bool({"rate", "status"} & set(guess(held, options.columns, ENTRY_COLUMNS)))
+                for held in names.values()
+            )
+            files = files._replace(lists=tuple(compress(names, is_list)))
+        found.append((made, files))
+    return found
 
 
 def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[tuple[Format, Files]]) -> None:
@@ -138,6 +150,9 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
     with _apart(path) as small:
         try:
             made, files = recognise(small)
+            if made.name in ANY_TABLE:
+                options = options._replace(user=options.user or own_name(path))
+                [(made, files)] = as_lists([(made, files)], options)
             if made.lists is None or not files.lists:
                 raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
             options = options._replace(owners=told_apart(files.lists))

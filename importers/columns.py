@@ -9,9 +9,10 @@ import pandas as pd
 
 from dataset.given import CODES
 from dataset.tables import on_one_line
-from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, from_html, joined_names, year_of
+from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, count, from_html, joined_names, year_of
 from importers.ids import Ids
-from importers.sheets import Sheet, bad_row, entries, mapped, parsed, rates, read, titles
+from importers.kinds import ANIME, OTHER, kind_of
+from importers.sheets import Sheet, bad_row, entries, first_rows, header, mapped, parsed, rates, read, titles
 from importers.statuses import Statuses
 
 log = logging.getLogger("aglrec")
@@ -54,6 +55,21 @@ USUAL = {
 COLUMNS = tuple(dict.fromkeys((*ENTRY_COLUMNS, *TITLE_COLUMNS)))
 # the column of row numbers that pandas writes unless it is told not to
 INDEX = re.compile(r"|unnamed: ?\d+(_level_\d+|\.\d+)*|level_\d+|index", re.IGNORECASE)
+# columns that tell anime from manga, games and the like, if one of their cells is such a word; 2 is Bangumi's
+OF_KIND = (
+    "subjecttype",
+    "mediatype",
+    "seriestype",
+    "targettype",
+    "itemtype",
+    "type",
+    "media",
+    "kind",
+    "条目类型",
+    "分类",
+)
+ANIME_WORDS = ("anime", "动画", "動畫", "アニメ")
+SAMPLE = 1_000  # rows, as far as the head of a file reaches
 # MMRec's x_label numbers the parts
 PART_NAMES = {**{name: name for name in CODES}, "0": "train", "1": "valid", "2": "test"}
 
@@ -80,12 +96,19 @@ def _key(name: str) -> str:
     return re.sub(r"\(.*?\)|（.*?）|[\s_.-]", "", name.casefold())
 
 
-def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator[pd.DataFrame]:
-    """Read a file of lists of which these columns (ours -> that of the file) are known."""
+def entries_by(
+    columns: dict[str, str], sheet: Sheet, expected: str, counts: dict[str, int] | None = None, user: str = ""
+) -> Iterator[pd.DataFrame]:
+    """Read a file of lists of which these columns (ours -> that of the file) are known.
+
+    Args:
+        counts: where rows of other kinds than anime are counted, in a table of several.
+        user: whose list it is, if it has no column of users.
+    """
     columns = {ours: theirs for ours, theirs in columns.items() if ours in ENTRY_COLUMNS}
     ids = {ours: Ids(sheet, columns[ours]) for ours in ("user_id", "subject_id") if ours in columns}
     statuses = Statuses(sheet.path, columns.get("status", ""))
-    for chunk in read(sheet, columns.values(), expected):
+    for chunk in _of_anime(columns.values(), sheet, expected, {} if counts is None else counts):
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}
         cells |= {ours: ids[ours].clean(cells[ours]) for ours in ids}
         if "rate" in cells:
@@ -94,9 +117,28 @@ def entries_by(columns: dict[str, str], sheet: Sheet, expected: str) -> Iterator
             cells["status"] = statuses.clean(cells["status"])
         if "part" in cells:
             cells["part"] = _parts(sheet, columns["part"], cells["part"].str.removesuffix(".0"))
-        yield entries(**cells)
+        yield entries(**{"user_id": user, **cells})
     for of_one in (*ids.values(), statuses):
         of_one.tell()
+
+
+def _of_anime(columns: Iterable[str], sheet: Sheet, expected: str, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Read columns; of a table that says of its rows which are anime, these alone: manga have the same numbers."""
+    names = header(sheet)
+    rows = [row for row in first_rows(sheet, SAMPLE) if len(row) == len(names)]
+    says = {name: {row[place] for row in rows} for place, name in enumerate(names) if _key(name) in OF_KIND}
+    kind = next((name for name, words in says.items() if any(_is_anime(name, word) for word in words)), None)
+    for chunk in read(sheet, [*columns, *filter(None, [kind])], expected):
+        if kind is not None:
+            words = {word: _is_anime(kind, word) or kind_of(word) == ANIME for word in chunk[kind].unique()}
+            is_anime = chunk[kind].map(words)
+            count(counts, OTHER, (~is_anime).sum())
+            chunk = chunk[is_anime]
+        yield chunk
+
+
+def _is_anime(column: str, word: str) -> bool:
+    return word.casefold() in ANIME_WORDS or _key(column) == "subjecttype" and word == "2"
 
 
 def _parts(sheet: Sheet, column: str, cells: pd.Series) -> np.ndarray:
@@ -114,7 +156,7 @@ def titles_by(
     """Read a file of titles of which these columns (ours -> that of the file) are known; split is for tags."""
     columns = {ours: theirs for ours, theirs in columns.items() if ours in TITLE_COLUMNS}
     ids = Ids(sheet, columns["subject_id"])
-    for chunk in read(sheet, columns.values(), expected):
+    for chunk in _of_anime(columns.values(), sheet, expected, {}):
         # a table of pairs names a title again and again
         chunk = chunk.drop_duplicates(columns["subject_id"])
         cells = {ours: chunk[theirs] for ours, theirs in columns.items()}

@@ -40,8 +40,8 @@ def find(source: Path) -> Files | None:
 
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read pairs, with what else is known of them."""
-    sheet, columns = _checked(path, options, ("user_id", "subject_id"))
-    yield from entries_by(columns, sheet, "a table of pairs, or name its columns")
+    sheet, columns = _checked(path, options, ("subject_id",) if options.user else ("user_id", "subject_id"))
+    yield from entries_by(columns, sheet, "a table of pairs, or name its columns", counts, options.user)
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -66,6 +66,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     if unknown:
         raise ValueError(f"there is no column {', '.join(unknown)} to be named; name any of: {', '.join(COLUMNS)}")
     sheet, columns, why = layout_of(path, options.columns)
+    if options.user and "name" in columns and "rate" in columns:  # the list of one, by name
+        columns.setdefault("subject_id", columns["name"])
     missing = [ours for ours in needed if ours not in columns]
     if missing:
         found = on_one_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))

@@ -100,8 +100,9 @@ def end_with_times(lines: list[list[str]]) -> bool:
     """Tell whether all lines are user, item and time, or user, item, weight and time: no item's number is so large."""
     if not lines or len(lines[0]) not in (3, 4) or len({len(words) for words in lines}) > 1:
         return False
-    are_numbers = all(_is_number(word) for words in lines for word in words[1:])
-    return are_numbers and all(float(words[-1]) >= SECONDS[0] > float(words[1]) for words in lines)
+    are_numbers = all(_is_number(word) for words in lines for word in words[2:])
+    are_times = are_numbers and all(float(words[-1]) >= SECONDS[0] for words in lines)
+    return are_times and not any(_is_number(item) and float(item) >= SECONDS[0] for _, item, *_ in lines)
 
 
 def without_header(numbered: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
@@ -152,10 +153,10 @@ def _read_lines(path: Path, kind: str) -> pd.DataFrame:
         found = kind_of_lines([words for _, words in numbered])
         if found == "triples":
             raise ValueError(
-                f"{path} line {numbered[0][0]}: the lines look like user, item and weight or time, not "
-                "like a user and all their items; add --text_lines triples to read them as that (weights other than 0 "
-                "then count alike), or --text_lines items; or make a data folder of it with tools/convert.py auto, "
-                "where weights are rates"
+                f"{path} line {numbered[0][0]}: the lines look like user, item and weight, as SELFRec writes them, or "
+                "time, not like a user and all their items; add --text_lines triples to read them as that (weights "
+                "other than 0 then count alike), or --text_lines items; or make a data folder of it with "
+                "tools/convert.py auto, where weights are rates, and times are kept"
             )
         if found == "either" and path.name.startswith("train."):
             log.warning(doubt_about(path))

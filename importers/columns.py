@@ -11,7 +11,7 @@ from dataset.given import CODES
 from dataset.tables import on_one_line
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, count, from_html, joined_names, year_of
 from importers.ids import Ids
-from importers.kinds import ANIME, OTHER, kind_of
+from importers.kinds import OTHER
 from importers.sheets import Sheet, bad_row, entries, first_rows, header, mapped, parsed, rates, read, titles
 from importers.statuses import Statuses
 
@@ -130,8 +130,7 @@ def _of_anime(columns: Iterable[str], sheet: Sheet, expected: str, counts: dict[
     kind = next((name for name, words in says.items() if any(_is_anime(name, word) for word in words)), None)
     for chunk in read(sheet, [*columns, *filter(None, [kind])], expected):
         if kind is not None:
-            words = {word: _is_anime(kind, word) or kind_of(word) == ANIME for word in chunk[kind].unique()}
-            is_anime = chunk[kind].map(words)
+            is_anime = chunk[kind].map({word: not word or _is_anime(kind, word) for word in chunk[kind].unique()})
             count(counts, OTHER, (~is_anime).sum())
             chunk = chunk[is_anime]
         yield chunk

@@ -68,6 +68,13 @@ def _listed(text: str, number: int, path: Path) -> Iterator[tuple[int, dict[str,
 def _checked(path: Path, number: int, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _no_object(path, number, f"{str(found)[:40]!r}")
+    if len(found) > 1 and all(
+        isinstance(value, dict) and len(value) > 1 or isinstance(value, list) for value in found.values()
+    ):
+        raise ValueError(
+            f"{path} line {number}: columns and no rows, as pandas writes a table unless it is told not to; write it "
+            "with orient='records'"
+        )
     return found
 
 
@@ -84,6 +91,8 @@ def text_of(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
+        return text_of(next(iter(value.values())))  # {"$date": "2021-08-15"}, as MongoDB writes values
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return json.dumps(value, ensure_ascii=False)

@@ -157,6 +157,31 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 # --- texts ---
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "titles"),
+    [
+        ("my.csv", "Title,Score,Status\nAkira,9/10,Completed\nRan,,Plan to Watch\n", ["Akira", "Ran"]),
+        ("my.csv", "anime_id,my_score,my_status\n1,9,2\n5,0,6\n", ["1", "5"]),
+        (
+            "my.json",
+            '[{"subject_id": 8, "rate": 9, "status": "done"}, {"subject_id": 9, "status": "wish"}]',
+            ["8", "9"],
+        ),
+    ],
+)
+def test_a_table_without_users_is_the_list_of_one(name: str, text: str, titles: list[str], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    _, rows = read_export(tmp_path / name)
+    assert rows["user_id"].tolist() == ["my", "my"]
+    assert rows["subject_id"].tolist() == titles
+    assert rows["rate"].tolist() == [9, 0]
+    assert rows["status"].tolist() == ["done", "wish"]
+    assert read_export(tmp_path / name, Options(user="ann"))[1]["user_id"].tolist() == ["ann", "ann"]
+    (tmp_path / "titles.csv").write_text("item_id,title,genres\n1,Akira,SF\n")
+    with pytest.raises(ValueError, match="titles.csv is pairs, which holds no one's list"):
+        read_export(tmp_path / "titles.csv")
+
+
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
     names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"

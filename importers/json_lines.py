@@ -73,7 +73,19 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
 def _keys(path: Path, version: int | None) -> tuple[str, ...]:
     """Name all keys that any object of a file has: one that is left out where it is empty may come late."""
     with open_any(path) as file:
-        return tuple(dict.fromkeys(key for _, found in objects(file, path) for key in found))
+        return tuple(
+            dict.fromkeys(key for number, found in objects(file, path) for key in _of_row(path, number, found))
+        )
+
+
+def _of_row(path: Path, number: int, found: dict[str, Any]) -> dict[str, Any]:
+    """Return an object that is a row of a table, and not the whole of one."""
+    if len(found) > 1 and all(isinstance(value, dict | list) and len(value) > 1 for value in found.values()):
+        raise ValueError(
+            f"{path} line {number}: columns and no rows, as pandas writes a table unless it is told not to; write it "
+            "with orient='records'"
+        )
+    return found
 
 
 def names_of(path: Path) -> list[str]:

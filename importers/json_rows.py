@@ -68,13 +68,6 @@ def _listed(text: str, number: int, path: Path) -> Iterator[tuple[int, dict[str,
 def _checked(path: Path, number: int, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _no_object(path, number, f"{str(found)[:40]!r}")
-    if len(found) > 1 and all(
-        isinstance(value, dict) and len(value) > 1 or isinstance(value, list) for value in found.values()
-    ):
-        raise ValueError(
-            f"{path} line {number}: columns and no rows, as pandas writes a table unless it is told not to; write it "
-            "with orient='records'"
-        )
     return found
 
 

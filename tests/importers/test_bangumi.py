@@ -295,14 +295,6 @@ def test_a_page_is_read(tmp_path: Path) -> None:
     assert titles.iloc[0].tolist() == ["8", "水星 / ARIA", '["日常"]', "s" * 9000, "2005", "", "", "", "2005-fall"]
 
 
-@pytest.mark.parametrize("answers", [[collected(8), collected(9, subject_type=3)], [collected(8)]])
-def test_the_entries_alone_and_several_answers_are_pages(answers: list[dict], tmp_path: Path) -> None:
-    for whole in (answers, [{"total": 2, "offset": 0, "data": answers}, {"total": 2, "data": []}]):
-        (tmp_path / "ann.json").write_text(json.dumps(whole))
-        name, rows = read_export(tmp_path / "ann.json")
-        assert (name, rows["user_id"].tolist(), rows["subject_id"].tolist()) == ("bangumi-collections", ["ann"], ["8"])
-
-
 @pytest.mark.parametrize(
     ("name", "offset", "user"),
     [

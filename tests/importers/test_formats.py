@@ -182,6 +182,14 @@ def test_a_table_without_users_is_the_list_of_one(name: str, text: str, titles: 
         read_export(tmp_path / "titles.csv")
 
 
+def test_bangumis_entries_alone_and_several_answers_are_pages(tmp_path: Path) -> None:
+    entries = [{"subject_id": n, "subject_type": n, "type": 2, "rate": 8} for n in (2, 3)]
+    for whole in (entries, [{"total": 2, "offset": 0, "data": entries}, {"total": 2, "data": []}]):
+        (tmp_path / "ann.json").write_text(json.dumps(whole))
+        name, rows = read_export(tmp_path / "ann.json")
+        assert (name, rows["user_id"].tolist(), rows["subject_id"].tolist()) == ("bangumi-collections", ["ann"], ["2"])
+
+
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:
     names = ("Tom &amp; Jerry&#039;s", "<i>", None, float("nan"), " ", "tom &amp;amp; jerry's", "猫\n鼠")
     assert joined_names(*names) == "Tom & Jerry's / <i> / 猫 鼠"

@@ -42,7 +42,7 @@ def test_a_lone_sheet_is_called_as_its_workbook(tmp_path: Path) -> None:
         for line in TAKEOUT.splitlines():
             book.active.append(line.split(","))
         book.save(put(tmp_path / f"{name}.xlsx"))
-    assert users(tmp_path, tmp_path)[0] == ["ann", "bob"]
+    assert users(tmp_path, tmp_path / "ann.xlsx", tmp_path / "bob.xlsx")[0] == ["ann", "bob"]
 
 
 def test_the_user_in_a_file_comes_before_its_name(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_options_say_whose_a_table_of_titles_is(tmp_path: Path, call: Any) -> No
     table.write_text("wer,film_id,title,rating\nann,1,Akira,8\nbob,1,Akira,7\n")
     titles.write_text("film_id,title,rating\n1,Akira,8.1\n")
     code, out, err = call(table, "--out", tmp_path / "out")
-    assert (code, out.count("of lists: 0")) == (1, 1)
+    assert (code, out.count("of lists: 0")) == (2, 1)
     assert "say so with --columns user_id=NAME" in err
     code, out, _ = call(table, titles, "--columns", "user_id=wer", "--out", tmp_path / "out")
     assert (code, "2 rows of 2 users" in out) == (0, True)

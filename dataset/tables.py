@@ -21,6 +21,8 @@ from runtime.packings import open_unpacked
 # endings that a packed file may have; how it is packed its first bytes tell
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 BLOCK, CHUNK = 2**20, 2**18  # bytes that are checked, rows that are parsed at a time
+# of what people have before they make a data folder
+OF_OTHER_FORMS = (".csv", ".json", ".jsonl", ".xml", ".xml.gz", ".xlsx", ".inter", ".dat", ".zip")
 TEXT_FILES = ("train.txt", "test.txt")  # which both must be there; valid.txt may be
 
 
@@ -42,9 +44,12 @@ def existing_file(folder: Path, name: str) -> Path:
     if path is None and not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; --data_dir names the one that holds the data")
     if path is None:
-        both = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
+        more = ", which must hold both train.txt and test.txt" if name in TEXT_FILES else ""
+        other = next((file.name for file in sorted(folder.iterdir()) if file.name.lower().endswith(OF_OTHER_FORMS)), "")
+        if not more and other:
+            more = f"; of {other} and its like tools/convert.py makes one"
         raise FileNotFoundError(
-            f"{folder / name} is missing (nor is there {name}.gz or the like); --data_dir names its folder{both}"
+            f"{folder / name} is missing (nor is there {name}.gz or the like); --data_dir names its folder{more}"
         )
     return path
 

@@ -1,6 +1,8 @@
 """Cells of tags in the forms that people have them in: text with separators, lists, and objects that have a name."""
 
 import ast
+import csv
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -8,20 +10,23 @@ from typing import Any
 
 # the full-width bar and the ideographic space part tags as their ASCII kin do; a plain space, "/" and "・" are inside
 # of tags ("slice of life", "Sci-Fi/Fantasy", "ボーイズ・ラブ"), but " / " parts genres on Douban
-SEPARATORS = re.compile(r"[,;|、，；｜\u3000\r\n]|\s/\s")
+SEPARATORS = re.compile(r"[,;|、，；｜\u3000\r\n\t]|\s[/•·]\s")
 HASHES, BRACKETED = re.compile(r"(?:#[^\s#]+#?\s*)+"), re.compile(r"(?:【[^【】]+】\s*)+")
 # {"name": "TV", "count": 12} of Bangumi's archive, {"id": 16, "name": "Animation"} of TMDB, and their kin
 NAME_KEYS = ("name", "tag", "tag_name", "tagname", "title", "label", "description", "value", "text")
 # whole cells that say there is none, as str() of pandas and Python writes it
-NOTHING = ("", "nan", "none", "null", "<na>")
+NOTHING = ("", "nan", "none", "null", "<na>", "-", "--", "n/a", "#n/a", "undefined", "无", "無", "なし")
+ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z]+\d*);", re.IGNORECASE)
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 TOKEN = re.compile(rf"({QUOTED})|([\[({{])|([\])}}])|([,:])|([^\s\[\](){{}},:'\"]+)", re.DOTALL)
 WORDS = {"null": "None", "none": "None", "nan": "None", "true": "True", "false": "False"}
 # what numpy and Python write around a list, outside of quoted texts
-MAKERS = re.compile(
-    rf"({QUOTED})|\b(?:(?:np\.|numpy\.)?array|list|tuple|set|frozenset)(?=\()|,\s*dtype=[^)\]]*(?=\))", re.DOTALL
-)
-LITERAL = re.compile(rf"\s*(?:(?:np\.|numpy\.)?array|list|tuple|set|frozenset)?\(?\s*(?:[\[{{]|{QUOTED})", re.DOTALL)
+MAKER = r"(?:(?:np\.|numpy\.)?array|list|tuple|set|frozenset|Index|deque|Counter|dict_keys|dict_values)"
+MAKERS = re.compile(rf"({QUOTED})|\b{MAKER}(?=\()|,\s*dtype=[^)\]]*(?=\))", re.DOTALL)
+LITERAL = re.compile(rf"\s*{MAKER}?\(?\s*(?:[\[{{]|{QUOTED})", re.DOTALL)
+ARRAY = re.compile(r"\{[^{}:'\[\]]+\}")  # PostgreSQL's {Action,"Slice of Life"}
+# what Python and pandas write of an object that has no form as text, and an element of HTML
+OF_OBJECT = re.compile(r"<[a-z_][\w.]*(?:[ :].*)?>|[a-z_][\w.]*\(\s*[\[({].*|.*\bdtype: \w+", re.IGNORECASE | re.DOTALL)
 # what is left of an object that was taken for text, or parted at its commas
 PIECE = re.compile(
     r"""^[\[{(]*\s*(['"])[\w ]+\1\s*:|^[\[{(]+\s*(['"])[^'"]*\2?$"""
@@ -37,15 +42,19 @@ def parse_tags(cell: str) -> list[str]:
     Raises:
         ValueError: the cell holds something, but no tag can be read from it.
     """
+    cell = ENTITY.sub(lambda found: html.unescape(found[0]), cell) if "&" in cell else cell
     if cell.casefold() in NOTHING:
         return []
+    if ARRAY.fullmatch(cell):
+        return [tag for tag in _on_one_line(next(csv.reader([cell[1:-1]], escapechar="\\"))) if tag != "NULL"]
     try:
         if LITERAL.match(cell) and (tags := _literal(cell, DEPTH)) is not None:
             return tags
     except ValueError as error:
         raise _unread(cell, f" ({error})") from None
     tags = _parted(cell)
-    if not tags or cell.startswith("[") or holds_objects(cell) or cell[0] in "{(" and is_piece(cell):
+    is_object = OF_OBJECT.fullmatch(cell) or holds_objects(cell) or cell[0] in "{(" and is_piece(cell)
+    if not tags or cell.startswith("[") or is_object:
         raise _unread(cell)
     return tags
 
@@ -149,7 +158,7 @@ def _names(value: Any, depth: int) -> Iterator[str]:
         if nested is None and OBJECT.match(text):
             raise ValueError("an object in it is not whole")
         yield from [text] if nested is None else nested
-    elif value is not None and value == value:
+    elif value is not None and value is not ... and value == value:
         yield str(value).strip()
 
 

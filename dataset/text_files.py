@@ -9,12 +9,14 @@ import pandas as pd
 
 from dataset.splits import PARTS
 from dataset.tables import TEXT_FILES, existing_file, find_file, on_one_line, open_text
+from dataset.times import SECONDS
 
 log = logging.getLogger("aglrec")
 
 VALID_FILE = "valid.txt"
 # lines of user, item and weight are told by this
 HIGHEST_WEIGHT, MOST_WEIGHTS, ENOUGH = 10, 21, 5
+NAME_OF_USER, NAME_OF_ITEM = r"u|uid|users?[-_]?(id)?|user:token", r"i|iid|items?[-_]?(id)?|item:token"
 
 
 def is_text_folder(folder: Path) -> bool:
@@ -80,7 +82,10 @@ def kind_of_lines(lines: list[list[str]]) -> str:
 
     Triples are "user item weight" of a single pair, as SELFRec writes them. Then each line has three words, the last a
     number, few of which differ or all of which are small; and users have several lines. In LightGCN's they have one.
+    Lines that end with a time, "user item time" or "user item weight time", are read as triples too.
     """
+    if end_with_times(lines):
+        return "triples"
     if not lines or not all(len(words) == 3 and _is_number(words[2]) for words in lines):
         return "items"
     n_users, kinds = len({words[0] for words in lines}), {float(words[2]) for words in lines}
@@ -91,10 +96,30 @@ def kind_of_lines(lines: list[list[str]]) -> str:
     return "either" if are_few and len(lines) >= ENOUGH else "items"
 
 
+def end_with_times(lines: list[list[str]]) -> bool:
+    """Tell whether all lines are user, item and time, or user, item, weight and time: no item's number is so large."""
+    if not lines or len(lines[0]) not in (3, 4) or len({len(words) for words in lines}) > 1:
+        return False
+    are_numbers = all(_is_number(word) for words in lines for word in words[2:])
+    are_times = are_numbers and all(float(words[-1]) >= SECONDS[0] for words in lines)
+    return are_times and not any(_is_number(item) and float(item) >= SECONDS[0] for _, item, *_ in lines)
+
+
+def without_header(numbered: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Leave out a first line, (its number, its words), that only names the columns, such as "user item weight"."""
+    first = numbered[0][1][:2] if numbered else []
+    is_header = len(first) == 2 and all(map(re.fullmatch, (NAME_OF_USER, NAME_OF_ITEM), map(str.casefold, first)))
+    return numbered[1:] if is_header else numbered
+
+
 def check_triples(path: Path, numbered: list[tuple[int, list[str]]]) -> None:
-    """Raise ValueError unless every line of a file, (its number, its words), is a user, an item and a weight."""
+    """Raise ValueError unless every line of a file, (its number, its words), is a user, an item and a weight.
+
+    A time may follow, on all lines.
+    """
+    n_words = 4 if end_with_times([words for _, words in numbered]) else 3
     for number, words in numbered:
-        if len(words) != 3 or not _is_number(words[2]):
+        if len(words) not in (3, n_words) or not _is_number(words[2]):
             what = f"{len(words)} words" if len(words) != 3 else f"the weight {on_one_line(words[2])!r}"
             raise ValueError(
                 f"{path} line {number}: {what} where there should be user, item and weight, as in train.txt; fix or "
@@ -120,7 +145,7 @@ def _is_number(word: str) -> bool:
 def _read_lines(path: Path, kind: str) -> pd.DataFrame:
     """Read a file into a row a pair, with its line and part; the item of a user without any is NaN."""
     with open_text(path) as file:
-        numbered = [(number, words) for number, text in enumerate(file, 1) if (words := text.split())]
+        numbered = without_header([(number, words) for number, text in enumerate(file, 1) if (words := text.split())])
     if kind == "triples":
         check_triples(path, numbered)
         numbered = [(number, words[:2]) for number, words in numbered if float(words[2])]
@@ -128,10 +153,10 @@ def _read_lines(path: Path, kind: str) -> pd.DataFrame:
         found = kind_of_lines([words for _, words in numbered])
         if found == "triples":
             raise ValueError(
-                f"{path} line {numbered[0][0]}: the lines look like user, item and weight, as SELFRec writes them, not "
-                "like a user and all their items; add --text_lines triples to read them as that (weights other than 0 "
-                "then count alike), or --text_lines items; or make a data folder of it with tools/convert.py auto, "
-                "where weights are rates"
+                f"{path} line {numbered[0][0]}: the lines look like user, item and weight, as SELFRec writes them, or "
+                "time, not like a user and all their items; add --text_lines triples to read them as that (weights "
+                "other than 0 then count alike), or --text_lines items; or make a data folder of it with "
+                "tools/convert.py auto, where weights are rates, and times are kept"
             )
         if found == "either" and path.name.startswith("train."):
             log.warning(doubt_about(path))

@@ -19,12 +19,16 @@ from dataset.written_times import day_orders, is_open, read_written
 
 # from here on a number is seconds since 1970, and up to a thousand times that
 SECONDS = 1e8, 1e11
+# 1629000000,5 and 1,629E+12, as half of Europe's spreadsheets write such numbers
+WITH_COMMA = r"^(\d{9,}),(\d+)$|^(\d),(\d+E\+?\d{1,2})$"
 UNITS = (1.0, 1e3, 1e6, 1e9)  # of a second
 # digits of what is written without separators -> how
 COMPACT = {6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 YEARS = 1900, 2100
 HALF = re.compile(r"(\d{4}-(?!00)\d\d)-00|(\d{4})-00(?:-\d\d)?")
-SAYS_NOTHING = re.compile(r"[-0/.: TZ+?]*|nan|nat|n/?a|null|none|\\n|unknown|not available", re.IGNORECASE)
+SAYS_NOTHING = re.compile(
+    r"[-0/.: TZ+?]*|(?:0001|1970)-01-01(?!\d).*|nan|nat|#?n/?a|null|none|\\n|unknown|not available", re.IGNORECASE
+)
 
 Orders = frozenset[tuple[str, bool]]  # what a column says of dates in numbers; see written_times.day_orders
 NO_ORDERS: Orders = frozenset()
@@ -63,14 +67,12 @@ def read_times(cells: pd.Series, orders: Orders | None = None, counts: np.ndarra
 
 
 def read_alone(texts: np.ndarray) -> np.ndarray:
-    """Read what means the same in any column, if it is of our centuries: (n,) seconds, NaN for all else."""
+    """Read what means the same in any column: (n,) seconds, NaN for all else."""
     numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(float)
     seconds, _ = _of_numbers(np.where((numbers >= SECONDS[0]) & np.isfinite(numbers), numbers, np.nan))
     rest = np.flatnonzero(np.isnan(numbers) & texts.astype(bool))
     if len(rest):
-        found = _of_iso(pd.Series(texts[rest], dtype=object))
-        first, last = ((year - 1970) * 365.25 * 86_400 for year in YEARS)
-        seconds[rest] = np.where((found >= first) & (found < last), found, np.nan)
+        seconds[rest] = _of_iso(pd.Series(texts[rest], dtype=object))
     return seconds
 
 
@@ -140,14 +142,22 @@ class Unknown:
 
 
 def _read(texts: pd.Series, orders: Orders | None, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    numbers = pd.to_numeric(texts, errors="coerce").replace([np.inf, -np.inf], np.nan).to_numpy(float)
+    numbers = _numbers(texts).copy()
+    missing = np.flatnonzero(np.isnan(numbers))
+    with_comma = missing[texts.iloc[missing].str.contains(",", regex=False).to_numpy(bool)]
+    numbers[with_comma] = _numbers(texts.iloc[with_comma].str.replace(WITH_COMMA, r"\1\3.\2\4", regex=True))
     seconds, is_plain = _of_numbers(numbers)
+    is_plain[with_comma] = False
     is_small = (numbers >= 0) & (numbers < SECONDS[0])
     rest = np.flatnonzero(np.isnan(numbers))
     if len(rest):
         seconds[rest], is_plain[rest] = _of_texts(texts.iloc[rest], orders)
     _read_small(numbers, is_small, seconds, is_plain, counts)
     return seconds, is_plain
+
+
+def _numbers(texts: pd.Series) -> np.ndarray:
+    return pd.to_numeric(texts, errors="coerce").replace([np.inf, -np.inf], np.nan).to_numpy(float)
 
 
 def _of_numbers(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +180,8 @@ def _read_compact(numbers: np.ndarray, digits: int, seconds: np.ndarray, is_plai
     found = np.flatnonzero((numbers >= YEARS[0] * size) & (numbers < YEARS[1] * size) & (numbers % 1 == 0))
     if len(found):
         texts = pd.Index(numbers[found].astype(np.int64).astype(str))
+        if digits == 8:  # AniList's 20210800 and 20210000: a day or month that is unknown
+            texts = texts.str.replace(r"^(....)00..$", r"\g<1>0101", regex=True).str.replace("00$", "01", regex=True)
         dates = pd.to_datetime(texts, format=COMPACT[digits], errors="coerce", utc=True)
         found, dates = found[dates.notna()], dates[dates.notna()]
         seconds[found], is_plain[found] = _seconds(dates), False
@@ -204,14 +216,16 @@ def _of_texts(texts: pd.Series, orders: Orders | None) -> tuple[np.ndarray, np.n
         orders = day_orders(kinds) if orders is None else orders
         seconds[rest] = np.array([read_written(kind, orders) for kind in kinds])[which]
         is_plain[rest] = False
-    return seconds, is_plain
+    # programs write the instant at which their calendar begins where there is no time
+    return np.where(seconds == 0, np.nan, seconds), is_plain
 
 
 def _of_iso(texts: pd.Series) -> np.ndarray:
     seconds = _seconds(pd.to_datetime(texts.to_numpy(), errors="coerce", utc=True, format="ISO8601"))
     # pandas reads "now" and "today" as the clock's time, which is nothing a file can mean
     seconds[[not text[0].isdigit() for text in texts]] = np.nan
-    return seconds
+    first, last = ((year - 1970) * 365.25 * 86_400 for year in YEARS)
+    return np.where((seconds >= first) & (seconds < last) & (seconds != 0), seconds, np.nan)
 
 
 EPOCH = np.datetime64(0, "s")

@@ -17,15 +17,16 @@ ZONES = {"utc": 0, "gmt": 0, "z": 0, "cet": 1, "cest": 2, "jst": 9, "kst": 9, "e
 ZONES |= {"mdt": -6, "pst": -8, "pdt": -7}
 
 CLOCK = re.compile(
-    r"(?:(上午|下午|午前|午後)\s*)?(?<!\d)(\d{1,2})[:時时点](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?)?[分秒]?"
+    r"(?:(上午|下午|午前|午後|오전|오후)\s*)?(?<!\d)(\d{1,2})[:時时点](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,9}))?)?[分秒]?"
     r"(?:\s*([ap])\.?m\b\.?)?"
 )
-OFFSET = re.compile(r"\s*(?:utc|gmt)?\s*([+-])(\d{2}):?(\d{2})\b(?:\s*\(.*\))?")
+OFFSET = re.compile(r"\s*(?:utc|gmt)?\s*([+-])(\d{1,2})(?::?(\d{2}))?\b(?:\s*\(.*\)|\[[\w/+-]+\])?")
 IGNORED = re.compile(
     r"\b(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?\b[.,]?|@|\b(?:at|on)\b|(?<=\d)(?:st|nd|rd|th)\b"
+    r"|\(?(?:星期|周|週)[一二三四五六日天]\)?|[日月火水木金土]曜日?|\([日月火水木金土一二三四五六]\)"
 )
 YEAR_FIRST = re.compile(
-    r"(\d{4})(?:\s*年|\s*([-/. ])\s*(?=\d))(?:\s*(\d{1,2})(?:\s*月|(?=\D|$))(?:\s*\2?\s*(\d{1,2})\s*日?)?)?"
+    r"(\d{4})(?:\s*[年년]|\s*([-/. ])\s*(?=\d))(?:\s*(\d{1,2})(?:\s*[月월]|(?=\D|$))(?:\s*\2?\s*(\d{1,2})\s*[日일]?)?)?"
 )
 IN_NUMBERS = re.compile(r"(\d{1,2})\s*([-/. ])\s*(\d{1,2})(?:\s*\2|,)\s*(\d{4})")
 MONTH_AND_YEAR = re.compile(r"(\d{1,2})\s*[-/.]\s*(\d{4})")
@@ -110,9 +111,9 @@ def _parts(text: str) -> _Parts | None:
     if found:
         clock = _clock(found)
         if offset := OFFSET.match(after):
-            ahead = int(f"{offset[1]}1") * (int(offset[2]) * 3600 + int(offset[3]) * 60)
+            ahead = int(f"{offset[1]}1") * (int(offset[2]) * 3600 + int(offset[3] or 0) * 60)
             after = after[offset.end() :]
-    date = " ".join(IGNORED.sub(" ", f"{before} {after}").split()).strip(" ,")
+    date = " ".join(IGNORED.sub(" ", f"{before} {after}").split()).strip(" ,").removesuffix(".")
     words = [word for word in re.findall(r"[a-z]+", date) if word not in MONTHS and word not in SEASONS]
     if any(word not in ZONES for word in words) or len(words) > 1:
         return None
@@ -122,7 +123,7 @@ def _parts(text: str) -> _Parts | None:
 
 
 def _clock(found: re.Match[str]) -> tuple[int, int, int, int]:
-    hour, is_late = int(found[2]), found[1] in ("下午", "午後") or found[6] == "p"
+    hour, is_late = int(found[2]), found[1] in ("下午", "午後", "오후") or found[6] == "p"
     if found[1] or found[6]:
         hour = hour % 12 + 12 * is_late if hour <= 12 else hour
     return hour, int(found[3]), int(found[4] or 0), int((found[5] or "0")[:6].ljust(6, "0"))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,22 +17,25 @@ import pandas as pd
 
 from dataset.tables import PACKED, on_one_line, open_bytes
 from dataset.times import Unknown
+from importers.columns import guess
 from importers.common import (
     ENTRY_COLUMNS,
     NO_OPTIONS,
     Files,
     Format,
     Options,
+    Source,
     chunks_of,
     count,
     first_text,
     remarks_of,
     unmarked,
 )
+from importers.json_lines import names_of
 from importers.kinds import OTHER, refusal
 from importers.lists import lists_of
 from importers.nameless import PREFIX
-from importers.owners import told_apart
+from importers.owners import own_name, told_apart
 from importers.scale import read_scale
 from runtime.packings import members
 
@@ -93,6 +97,26 @@ def recognise(path: Path, name: str = "auto") -> tuple[Format, Files]:
     raise ValueError(f"{path} {_seen(path)}, {wanted}; use a file of one of: {', '.join(FORMATS)}")
 
 
+def as_lists(sources: list[Source], options: Options) -> list[Source]:
+    """Return sources, tables of titles among them as lists too where options say whose they are.
+
+    They do so by the name of the column of users or, where no source has lists, by a user.
+    """
+    users, is_lacking = options.columns.get("user_id", ""), not any(files.lists for _, files in sources)
+    found = []
+    for made, files in sources:
+        if made.name in ANY_TABLE and not files.lists:
+            names = {file: names_of(file) for file in files.titles}
+            of_user = is_lacking and options.user != ""
+            is_list = (
+                users in held or of_user and bool({"rate", "status"} & set(guess(held, options.columns, ENTRY_COLUMNS)))
+                for held in names.values()
+            )
+            files = files._replace(lists=tuple(compress(names, is_list)))
+        found.append((made, files))
+    return found
+
+
 def _refuse_a_mixture(path: Path, first: tuple[Format, Files], others: Iterator[tuple[Format, Files]]) -> None:
     """Raise if a folder has files of a second format, which would be left out without a word."""
     if path.is_dir():
@@ -126,6 +150,9 @@ def read_export(path: Path, options: Options = NO_OPTIONS) -> tuple[str, pd.Data
     with _apart(path) as small:
         try:
             made, files = recognise(small)
+            if made.name in ANY_TABLE:
+                options = options._replace(user=options.user or own_name(path))
+                [(made, files)] = as_lists([(made, files)], options)
             if made.lists is None or not files.lists:
                 raise ValueError(f"{path} is {made.name}, which holds no one's list; give the export of one person")
             options = options._replace(owners=told_apart(files.lists))

@@ -53,7 +53,7 @@ def _review(record: dict[str, Any]) -> tuple[Any, ...]:
         _text(record, "user_id", "reviewerID"),
         _text(record, "parent_asin", "asin"),
         float(_text(record, "rating", "overall") or 0),
-        _text(record, "timestamp", "sort_timestamp", "sortTimestamp", "unixReviewTime"),
+        _text(record, "timestamp", "sort_timestamp", "sortTimestamp", "unixReviewTime", "reviewTime"),
         joined_names(_text(record, "reviewerName")),
         from_html(_text(record, "text", "reviewText")),
     )

@@ -68,7 +68,7 @@ def find(path: Path) -> Files | None:
 def _is_answer(start: str) -> bool:
     """Tell an answer, also one under aliases, of a page of entries, or of an error alone."""
     is_error = '"errors"' in start and '"message"' in start and re.search(r'"data":\s*null', start) is not None
-    marks = (["MediaListCollection"], ["lists", "entries"], ["mediaList", "mediaId"])
+    marks = (["MediaListCollection"], ["lists", "entries"], ["mediaList", "mediaId"], ["mediaId", "status"])
     has_marks = any(all(f'"{mark}"' in start for mark in some) for some in marks)
     return start.lstrip().startswith(("{", "[")) and (is_error or has_marks)
 

@@ -73,7 +73,9 @@ def answers(path: Path) -> Answers:
 
 def _collections(node: Any, alias: str, depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what has lists of entries, by the name under which it stands: an alias, or MediaListCollection."""
-    if isinstance(node, list) and depth:
+    if isinstance(node, list) and node and all(isinstance(part, dict) and "mediaId" in part for part in node):
+        yield alias, {"lists": [{"entries": node}]}
+    elif isinstance(node, list) and depth:
         for part in node:
             yield from _collections(part, alias, depth - 1)
     elif isinstance(node, dict) and isinstance(node.get("lists"), list):

@@ -42,6 +42,7 @@ ANIME = 2  # of the types of subjects: 1 book, 2 anime, 3 music, 4 game, 6 real
 COLUMNS = (*TITLE_COLUMNS, *MORE_TITLE_COLUMNS)
 STATUS = {1: "wish", 2: "done", 3: "doing", 4: "on_hold", 5: "dropped"}
 TITLES_A_CHUNK = 5_000
+ENTRY = ("rate", "subject_id", "subject_type", "type")  # what each entry of a collection has
 OFTEN, LONG = 5, 10  # titles with the same comment, of so many characters
 ALIASES = 5  # a dozen would drown the name; the others are synonyms
 SUBJECTS = "subject.jsonlines"
@@ -133,6 +134,8 @@ def find_collections(path: Path) -> Files | None:
 
 
 def _is_page(start: str) -> bool:
+    if start.lstrip().startswith("["):  # the entries alone, or several answers
+        return all(f'"{key}"' in start for key in ENTRY)
     return (
         start.lstrip().startswith("{")
         and '"data"' in start
@@ -229,15 +232,19 @@ def _lacking(pages: list[dict[str, Any]]) -> str:
 
 def _page(path: Path) -> dict[str, Any]:
     page = read_json(path)
-    wanted = {"subject_id", "subject_type", "type", "rate"}
+    if isinstance(page, list):
+        parts = [
+            part["data"] if isinstance(part, dict) and isinstance(part.get("data"), list) else [part] for part in page
+        ]
+        page = {"data": [entry for entries in parts for entry in entries]}
     if (
         not isinstance(page, dict)
         or not isinstance(page.get("data"), list)
-        or not all(isinstance(entry, dict) and wanted <= set(entry) for entry in page["data"])
+        or not all(isinstance(entry, dict) and set(ENTRY) <= set(entry) for entry in page["data"])
     ):
         raise ValueError(
             f"{path}: not a page of collections; save an answer of /v0/users/USERNAME/collections, whose "
-            f'"data" is a list of entries with {", ".join(sorted(wanted))}'
+            f'"data" is a list of entries with {", ".join(ENTRY)}'
         )
     return page
 

@@ -13,6 +13,8 @@ log = logging.getLogger("aglrec")
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 WHOLE = re.compile(r"[+-]?\d+")
+# ="001" and '001, with which people keep a spreadsheet from making numbers of ids
+KEPT_AS_TEXT = re.compile(r"=\"(.*)\"|'(?=\d)(\d+)")
 AS_FLOAT = re.compile(r"(\d+)\.0+")  # pandas makes floats of a column of whole numbers in which one is missing
 SAMPLE = 1_000  # rows, as far as the head of the file reaches
 
@@ -32,9 +34,14 @@ class Ids:
 
     def clean(self, cells: pd.Series) -> pd.Series:
         """Return the ids of some rows (n,), whole numbers as such."""
+        codes, kinds = pd.factorize(cells)
+        kept = [KEPT_AS_TEXT.fullmatch(kind) for kind in kinds]
+        if any(kept):
+            plain = [one[1] or one[2] or "" if one else kind for one, kind in zip(kept, kinds, strict=True)]
+            kinds = np.array(plain, dtype=object)
+            cells = pd.Series(kinds[codes], cells.index, dtype=object)
         if not self.are_numbers:
             return cells
-        codes, kinds = pd.factorize(cells)
         made = [AS_FLOAT.fullmatch(kind) for kind in kinds]
         if any(made):
             is_float = np.array([one is not None for one in made])[codes]

@@ -12,7 +12,8 @@ from dataset.tables import on_one_line
 from importers.columns import entries_by, guess, titles_by
 from importers.common import ENTRY_COLUMNS, TITLE_COLUMNS, Files, Format, Options, files_in, first_text
 from importers.json_rows import JSON, objects
-from importers.sheets import Sheet, open_any
+from importers.layout import layout_of
+from importers.sheets import Sheet, header, open_any
 
 COLUMNS = tuple(dict.fromkeys((*ENTRY_COLUMNS, *TITLE_COLUMNS)))
 PAIR, DESCRIBING = {"user_id", "subject_id"}, {"name", "tags_name", "summary"}
@@ -40,8 +41,8 @@ def find(source: Path) -> Files | None:
 
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read pairs, with what else is known of them."""
-    sheet, columns = _checked(path, options, ("user_id", "subject_id"))
-    yield from entries_by(columns, sheet, EXPECTED)
+    sheet, columns = _checked(path, options, ("subject_id",) if options.user else ("user_id", "subject_id"))
+    yield from entries_by(columns, sheet, EXPECTED, counts, options.user)
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -55,6 +56,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     stat = path.stat() if path.is_file() else None
     names = _keys(path, stat and stat.st_mtime_ns)
     columns = guess(list(names), options.columns, COLUMNS)
+    if options.user and "name" in columns and "rate" in columns:  # the list of one, by name
+        columns.setdefault("subject_id", columns["name"])
     unknown = [theirs for theirs in columns.values() if theirs not in names]
     missing = [ours for ours in needed if ours not in columns]
     if missing or unknown:
@@ -70,7 +73,24 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
 def _keys(path: Path, version: int | None) -> tuple[str, ...]:
     """Name all keys that any object of a file has: one that is left out where it is empty may come late."""
     with open_any(path) as file:
-        return tuple(dict.fromkeys(key for _, found in objects(file, path) for key in found))
+        return tuple(
+            dict.fromkeys(key for number, found in objects(file, path) for key in _of_row(path, number, found))
+        )
+
+
+def _of_row(path: Path, number: int, found: dict[str, Any]) -> dict[str, Any]:
+    """Return an object that is a row of a table, and not the whole of one."""
+    if len(found) > 1 and all(isinstance(value, dict | list) and len(value) > 1 for value in found.values()):
+        raise ValueError(
+            f"{path} line {number}: columns and no rows, as pandas writes a table unless it is told not to; write it "
+            "with orient='records'"
+        )
+    return found
+
+
+def names_of(path: Path) -> list[str]:
+    """Name the columns of a table, or the keys of its first object if it is JSON."""
+    return list(_first_object(path)) or header(layout_of(path, {}).sheet)
 
 
 def _first_object(path: Path) -> dict[str, Any]:

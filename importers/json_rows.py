@@ -84,6 +84,8 @@ def text_of(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
+        return text_of(next(iter(value.values())))  # {"$date": "2021-08-15"}, as MongoDB writes values
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return json.dumps(value, ensure_ascii=False)

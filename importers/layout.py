@@ -17,6 +17,7 @@ from importers.columns import COLUMNS, guess, is_index
 from importers.sheets import NO_VALUE, Sheet, first_rows, head
 
 DELIMITERS = ("\t", ",", ";", "|", "::", " ")
+PAIR = {"user_id", "subject_id"}
 SAMPLE = 1_000  # rows, as far as the head of a file reaches
 COUNTED = 5  # rows that count from 0 or 1 before a column without a name is taken for numbers of rows
 HIGHEST_RATE, EARLIEST = 100, 1_000
@@ -184,6 +185,10 @@ def delimiter_of(path: Path) -> str:
     best = max(fitting, key=fitting.__getitem__, default="")
     if fitting.get(best, 0) > 1:
         return best
+    # a damaged second row is told when it is read
+    named = [delimiter for delimiter, rows in found.items() if rows and set(guess(rows[0], {}, COLUMNS)) >= PAIR]
+    if named:
+        return named[0]
     rows = first_rows(Sheet(path, " "), SAMPLE)
     is_spaced = len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
     return " " if is_spaced and all(map(is_number, (cell for row in rows for cell in row))) else ""

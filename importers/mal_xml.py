@@ -6,9 +6,12 @@ from pathlib import Path
 
 from dataset.tables import open_bytes
 from importers.broken_text import mended_xml
+from runtime.encodings import SEEN, encoding_of
 
 Elements = list[tuple[str, dict[str, str]]]
 TAGS = ("myinfo", "anime", "manga")
+# encodings that are believed of a stranger's file: Python knows some that take for ever
+OF_FILES = re.compile(r"(utf|gb|big5|shift|sjis|euc|ks|iso|cp|windows|latin|ascii|us-ascii|koi8)[\w-]*", re.IGNORECASE)
 
 
 class NoXml(ValueError):
@@ -28,24 +31,29 @@ def elements(path: Path) -> tuple[Elements, int]:
     """
     with open_bytes(path) as file:
         content = file.read()
+    text = _text(content)
     try:
-        return _parsed(path, content), 0
+        return _parsed(path, content if text is None else text.encode()), 0
     except NoXml:
-        mended, n_mended = _mended(content)
+        mended, n_mended = mended_xml(text or "")
         if not n_mended:
             raise
-    return _parsed(path, mended), n_mended
+    return _parsed(path, mended.encode()), n_mended
 
 
-def _mended(content: bytes) -> tuple[bytes, int]:
-    """Mend the text of a file; of a text that is not in the encoding it names nothing is mended."""
+def _text(content: bytes) -> str | None:
+    """Return the text of a file without its declaration; None if it is not in the encoding that it names.
+
+    What was saved again may name another encoding than it has; expat, which parses it, knows a few only.
+    """
     named = re.search(rb"""<\?xml[^>]*encoding=["']([\w.-]+)["']""", content[:200])
+    encoding = encoding_of(content[:SEEN], named[1].decode() if named else "")
+    if not OF_FILES.fullmatch(encoding):
+        return None
     try:
-        text = content.decode(named[1].decode() if named else "utf-8").removeprefix("\ufeff")
-    except (LookupError, UnicodeDecodeError):
-        return content, 0
-    text, n_mended = mended_xml(text)
-    return re.sub(r"^\s*<\?xml.*?\?>", "", text).encode(), n_mended
+        return re.sub(r"^(\s*)<\?xml.*?\?>", r"\1", content.decode(encoding).removeprefix("\ufeff"))
+    except (LookupError, UnicodeError):
+        return None
 
 
 def _parsed(path: Path, content: bytes) -> Elements:
@@ -74,4 +82,8 @@ def _parsed(path: Path, content: bytes) -> Elements:
         ) from None
     except DefusedXmlException:
         raise ValueError(f"{path}: declares entities or a DTD, which no export does; export it again") from None
+    except (LookupError, ValueError) as error:  # expat does not know the encoding
+        raise NoXml(
+            f"{path} line 1: no XML of a list ({error}); it is not in the encoding it names, export it again"
+        ) from None
     return found

@@ -13,7 +13,22 @@ from importers.tally import Tally, among, keys_of
 
 PREFIX = "name:"  # of the id of such a title
 NO_ID = ("", "0", "none", "null", "nil", "nan", "<na>", "undefined", "n/a", "-", "-1")  # in lower case
-NOT_AN_ID = ("none", "null", "nan", "<na>")  # in any source; a 0 may be a number of a data set
+# in any source; a 0 may be a number of a data set. A spreadsheet writes the last ones where a formula failed
+NOT_AN_ID = (
+    "none",
+    "null",
+    "nan",
+    "<na>",
+    "undefined",
+    "-",
+    "#n/a",
+    "#value!",
+    "#ref!",
+    "#name?",
+    "#null!",
+    "#num!",
+    "#div/0!",
+)
 
 
 def id_of(number: Any, *names: Any, site: str = "") -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from importers.common import Options
+from runtime.packings import members
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
@@ -18,8 +19,12 @@ def owner_of(path: Path, options: Options) -> str:
 
 
 def own_name(path: Path) -> str:
-    """Return a file's name without its endings; of takeout-NAME-DATE.csv, what stands for NAME."""
-    name = path.name
+    """Return a file's name without its endings; of takeout-NAME-DATE.csv, what stands for NAME.
+
+    The only sheet of a workbook is called as that is: programs call all of them Sheet1.
+    """
+    is_sheet = path.parent.suffix.lower() == ".xlsx" and path.parent.is_file()
+    name = path.parent.name if is_sheet and len(members(path.parent) or ()) == 1 else path.name
     while Path(name).suffix.lower() in PACKED:
         name = Path(name).stem
     return re.sub(r"^takeout-(.+)-\d{4}-\d\d-\d\d$", r"\1", Path(name).stem)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataset.splits import PARTS
 from dataset.tables import on_one_line
 from dataset.tags import parse_tags
 from importers import kaggle, movielens, recbole
 from importers.columns import COLUMNS, entries_by, titles_by
 from importers.common import Files, Format, Options
-from importers.layout import delimiter_of, layout_of, told
+from importers.layout import PAIR, delimiter_of, layout_of, told
 from importers.sheets import Sheet, bare_name, files_in, first_rows
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".data", ".inter")
-PAIR = {"user_id", "subject_id"}
 DESCRIBING = {"name", "tags_name", "summary"}
 OTHERS = (*kaggle.FORMATS, *movielens.FORMATS, *recbole.FORMATS)
 
@@ -40,8 +40,8 @@ def find(source: Path) -> Files | None:
 
 def read_lists(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Read pairs, with what else is known of them."""
-    sheet, columns = _checked(path, options, ("user_id", "subject_id"))
-    yield from entries_by(columns, sheet, "a table of pairs, or name its columns")
+    sheet, columns = _checked(path, options, ("subject_id",) if options.user else ("user_id", "subject_id"))
+    yield from entries_by(columns, sheet, "a table of pairs, or name its columns", counts, options.user)
 
 
 def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -52,8 +52,12 @@ def read_titles(path: Path, options: Options, counts: dict[str, int]) -> Iterato
 
 
 def tell(path: Path, options: Options) -> list[str]:
-    """Say which columns of a table are taken for what."""
-    return told(path, layout_of(path, options.columns))
+    """Say which columns of a table are taken for what, and that a split by files is none by rows."""
+    layout = layout_of(path, options.columns)
+    name = bare_name(path).partition(".")[0]
+    is_part = name in PARTS and set(layout.columns) >= PAIR and "part" not in layout.columns
+    merged = f"{path.name}: its rows are merged with all others; to keep them apart give each a column part ({name})"
+    return told(path, layout) + [merged] * is_part
 
 
 def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[Sheet, dict[str, str]]:
@@ -62,6 +66,8 @@ def _checked(path: Path, options: Options, needed: tuple[str, ...]) -> tuple[She
     if unknown:
         raise ValueError(f"there is no column {', '.join(unknown)} to be named; name any of: {', '.join(COLUMNS)}")
     sheet, columns, why = layout_of(path, options.columns)
+    if options.user and "name" in columns and "rate" in columns:  # the list of one, by name
+        columns.setdefault("subject_id", columns["name"])
     missing = [ours for ours in needed if ours not in columns]
     if missing:
         found = on_one_line(", ".join(sheet.names or next(iter(first_rows(sheet)), ["nothing"])))
@@ -81,7 +87,7 @@ FORMATS = (
         read_lists,
         read_titles,
         tell=tell,
-        takes="rates of any scale (0 is unrated, below 0 a dislike), times in any form and comments, by usual names or "
-        "--columns",
+        takes="rates of any scale (0 is unrated, below 0 a dislike; 85% and 8.5/10 are of 10), times in any form and "
+        "comments, by usual names, Chinese and Japanese ones too, or --columns; without users the list of --user",
     ),
 )

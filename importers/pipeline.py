@@ -81,7 +81,10 @@ def convert(sources: list[Source], folder: Path, options: Options, rules: Rules)
             ids of different sites, or nothing is left.
     """
     if not any(files.lists for _, files in sources):
-        raise ValueError("none of the sources has lists, only titles; name a file of lists as well")
+        raise ValueError(
+            "none of the sources has lists, only titles; name a file of lists as well, or, if a column of theirs is "
+            "that of users, say so with --columns user_id=NAME"
+        )
     refuse_two_sites(sources, options)
     with named_write_errors(folder), work_folder(folder / WORK) as work:
         result = _convert(sources, work, with_owners(options, sources), rules)

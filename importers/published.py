@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dataset.splits import PARTS
-from dataset.text_files import check_triples, doubt_about, kind_of_lines
+from dataset.text_files import check_triples, doubt_about, end_with_times, kind_of_lines, without_header
 from importers.common import CHUNK, Files, Format, Options, count
 from importers.sheets import bare_name, entries, files_in, head, open_any, sibling_sheet
 from runtime.safe_files import load_arrays
@@ -22,8 +22,8 @@ LINES = 5_000  # a chunk
 
 
 def find_texts(source: Path) -> Files | None:
-    """Find train.txt, test.txt and perhaps valid.txt in one folder; their ids are numbers, parted by spaces."""
-    files = [path for path in files_in(source) if bare_name(path) in TEXTS and _has_numbers(path)]
+    """Find train.txt, test.txt and perhaps valid.txt in one folder; their ids end in numbers, parted by spaces."""
+    files = [path for path in files_in(source) if bare_name(path) in TEXTS and _has_ids(path)]
     found = _of_one_folder({path: TEXTS[bare_name(path)] for path in files}, {"train", "test"})
     return Files(found) if found else None
 
@@ -34,6 +34,7 @@ def read_texts(path: Path, options: Options, counts: dict[str, int]) -> Iterator
     lines, part = _lines(path), TEXTS[bare_name(path)]
     if kind == "triples":
         check_triples(path, lines)
+    with_times = kind == "triples" and end_with_times([words for _, words in lines])
     for start in range(0, len(lines), LINES):
         some = [words for _, words in lines[start : start + LINES]]
         table = pd.DataFrame({"user": [words[0] for words in some], "item": [words[1:] for words in some]})
@@ -41,7 +42,14 @@ def read_texts(path: Path, options: Options, counts: dict[str, int]) -> Iterator
             weights = table["item"].str[1].astype(float)
             count(counts, "of weight 0", (weights == 0).sum())
             table, weights = table[weights != 0], weights[weights != 0]
-            yield entries(user_id=table["user"], subject_id=table["item"].str[0], rate=weights, part=part)
+            rates = weights if not with_times or table["item"].str.len().eq(3).all() else 1.0
+            yield entries(
+                user_id=table["user"],
+                subject_id=table["item"].str[0],
+                rate=rates,
+                updated_at=table["item"].str[-1] if with_times else "",
+                part=part,
+            )
         else:
             table = table.explode("item").dropna()
             yield entries(user_id=table["user"], subject_id=table["item"], rate=1.0, part=part)
@@ -50,6 +58,8 @@ def read_texts(path: Path, options: Options, counts: dict[str, int]) -> Iterator
 def tell_texts(path: Path, options: Options) -> list[str]:
     """Say how lines are read, where they may be of another kind."""
     kind = _kind(path, options) if bare_name(path) == "train.txt" and options.text_lines == "auto" else "items"
+    if kind == "triples" and end_with_times([words for _, words in _lines(path)]):
+        return [f"{path}: lines of user, item{', weight' * (len(_lines(path)[0][1]) == 4)} and time"]
     if kind == "triples":
         return [
             f"{path}: lines of user, item and weight, since users have several; if they are a user and two items, "
@@ -62,18 +72,23 @@ def _kind(path: Path, options: Options) -> str:
     """Tell what the lines of a file and of those beside it are: train.txt decides."""
     if options.text_lines != "auto":
         return options.text_lines
-    return kind_of_lines([words for _, words in _lines(sibling_sheet(path, "train.txt") or path)])
+    train = sibling_sheet(path, "train.txt") or path
+    lines = [words for _, words in _lines(train)]
+    # tabs part the columns of a table
+    is_table = "\t" in head(train).lstrip().partition("\n")[0] and {len(words) for words in lines} == {3}
+    return "triples" if is_table else kind_of_lines(lines)
 
 
-def _has_numbers(path: Path) -> bool:
-    first = next(iter(head(path).splitlines()), "")
-    return re.fullmatch(r"\d+( +[\d.]+)*", first.strip()) is not None
+def _has_ids(path: Path) -> bool:
+    lines = [(number, words) for number, line in enumerate(head(path).splitlines()[:2]) if (words := line.split())]
+    first = " ".join(next((words for _, words in without_header(lines)), []))
+    return re.fullmatch(r"[a-z]{0,6}[-_]?\d+( [a-z]{0,6}[-_]?\d+(\.\d+)?)*", first, re.IGNORECASE) is not None
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return the lines of a file as their numbers and words, without empty ones."""
     with open_any(path) as file:
-        return [(number, words) for number, text in enumerate(file, 1) if (words := text.split())]
+        return without_header([(number, words) for number, text in enumerate(file, 1) if (words := text.split())])
 
 
 # --- matrices of users by items ---
@@ -148,7 +163,7 @@ FORMATS = (
         read_texts,
         None,
         tell=tell_texts,
-        takes="weights of SELFRec as rates (0 is unrated); no times; no comments",
+        takes="weights of SELFRec as rates (0 is unrated); times that lines end with; no comments",
     ),
     Format(
         "rlmrec",

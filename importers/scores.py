@@ -1,6 +1,7 @@
 """Scores of lists -> rates of up to 10: those that say their scale, and those whose scale is told by all scores."""
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,24 @@ from importers.common import rate_of
 
 # of AniList: the highest score of each format
 TOPS = {"POINT_100": 100, "POINT_10_DECIMAL": 10, "POINT_10": 10, "POINT_5": 5, "POINT_3": 3}
+UNRATED = {
+    "-",
+    "--",
+    "—",
+    "#n/a",
+    "undefined",
+    "unrated",
+    "not rated",
+    "no rating",
+    "未评分",
+    "无评分",
+    "暂无评分",
+    "未評価",
+}
+STARS = re.compile(r"([★⭐]+)(\.5)?[☆✩]*")
+# a rate with a word of its unit, or as a part of a whole
+WITH_UNIT = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:分|点|pts?|points?|stars?|[★⭐])", re.IGNORECASE)
+PART = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:%|/\s*(\d+(?:[.,]\d+)?))")
 FEW, MANY = 3, 10  # scores from which a scale below 10 is believed: where its highest score is among them, or not
 
 
@@ -19,6 +38,24 @@ def score_of(path: Path, title: Any, score: Any) -> float:
         return round(float(part[1]) * 10 / float(part[2]), 2)
     rate_of(path, title, text if not part else score)
     return float(text or 0)
+
+
+def written_rate(text: str) -> str:
+    """Return the number in what a person writes for a rate; what is none is returned as it is.
+
+    "8分" is 8, "★★★★☆" 4, "4.5 stars" 4.5; "85%", "8.5/10" and "4.25/5" are 8.5 of 10; "(无评分)" and "-" are 0.
+    """
+    plain = unicodedata.normalize("NFKC", text.replace("½", ".5")).strip("\ufe0f\u200b ")
+    if plain.strip("()").casefold() in UNRATED:
+        return "0"
+    if stars := STARS.fullmatch(plain):
+        return str(len(stars[1]) + 0.5 * bool(stars[2]))
+    if found := WITH_UNIT.fullmatch(plain):
+        return found[1]
+    if part := PART.fullmatch(plain):
+        rate, top = (float((number or "100").replace(",", ".")) for number in part.groups())
+        return f"{rate * 10 / top:.4g}" if 0 < top >= rate else text
+    return plain
 
 
 def of_ten(scores: list[float]) -> tuple[list[float], str]:

@@ -17,6 +17,7 @@ from dataset.numbers import HOW, to_numbers
 from dataset.tables import PACKED, first_lines, on_one_line, open_text, whole_rows
 from importers.common import CHUNK, ENTRY_COLUMNS, MORE_TITLE_COLUMNS, TITLE_COLUMNS, files_in
 from importers.json_rows import JSON, JsonRows
+from importers.scores import written_rate
 from runtime.encodings import encoding_of
 from runtime.packings import archive_of, head_of
 
@@ -177,7 +178,10 @@ def rates(sheet: Sheet, cells: pd.Series, least: float = -np.inf) -> np.ndarray:
         ValueError: a cell is no number; the message has its line.
     """
     codes, kinds = pd.factorize(cells)
-    values = to_numbers(pd.Series(["0" if kind.casefold() in NO_VALUE else kind for kind in kinds], dtype=object))
+    plain = ["0" if kind.casefold() in NO_VALUE else kind for kind in kinds]
+    for place in np.flatnonzero(~np.isfinite(to_numbers(pd.Series(plain, dtype=object)))):
+        plain[place] = written_rate(plain[place])
+    values = to_numbers(pd.Series(plain, dtype=object))
     bad = np.flatnonzero(~np.isfinite(values)[codes])
     if len(bad):
         bad_row(sheet, int(cells.index[bad[0]]), f"the rate {cells.iloc[bad[0]]!r} is not a number ({HOW})")

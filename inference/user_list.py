@@ -150,7 +150,10 @@ def _matched(run: FinishedRun, rows: pd.DataFrame, format_name: str) -> tuple[np
 
     See match_user_list.
     """
-    named, but_for_marks = _rows_by_name(run, rows["name"])
+    names = rows["name"]
+    if format_name in ("pairs", "json-lines"):  # in a table anything may be the id
+        names = names.mask((names == "") & ~rows["subject_id"].str.fullmatch(r"[\d.-]*"), rows["subject_id"])
+    named, but_for_marks = _rows_by_name(run, names)
     found, has_id = _rows_by_site(run, rows, format_name)
     notes = []
     for column in ("subject_id", "other_id"):

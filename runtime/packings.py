@@ -67,6 +67,8 @@ KINDS = (
     Kind("NumPy array", rb"\x93NUMPY", remedy=EXPORT),
     Kind("pickle, and to read one is to run what is in it", rb"\x80[\x02-\x05]", remedy=EXPORT),
     Kind("Stata file", rb"<stata_dta>", remedy=EXPORT),
+    Kind("web page", rb"(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)[\s>])",
+         remedy="save the export itself, logged in if need be, or a table as CSV"),
     Kind("PDF", rb"%PDF-", remedy=NO_DATA),
     Kind("picture", rb"\x89PNG\r\n|\xff\xd8\xff[\xc0-\xff]|GIF8[79]a|RIFF.{4}WEBP", remedy=NO_DATA),
 )  # fmt: skip

@@ -29,7 +29,7 @@ from dataset.given import COLUMN
 from dataset.parquet import ENDING, write_columns
 from dataset.readers import INTERACTION_COLUMNS, find_file
 from dataset.tables import table_chunks
-from importers import FORMATS, recognise
+from importers import FORMATS, as_lists, recognise
 from importers.common import POSITIVE, STATUSES, Options, Source, remarks_of
 from importers.pipeline import FILES, KNOWN, RELATIONS, Result, convert, is_unfinished, with_owners
 from importers.users import Rules
@@ -91,6 +91,7 @@ def format_and_paths(words: list[str]) -> tuple[str, list[Path]]:
 def sources_of(name: str, paths: list[Path], options: Options) -> list[Source]:
     """Recognise sources, each once, and say what they are."""
     sources = {path: recognise(path, name) for path in {path.resolve(): path for path in paths}.values()}
+    sources = dict(zip(sources, as_lists([*sources.values()], options), strict=True))
     for path, (made, files) in sources.items():
         relations = f", of relations: {len(files.relations):,}" * bool(files.relations)
         log.info(

@@ -18,6 +18,7 @@ from dataset.tags import holds_objects, is_piece, parse_tags
 from dataset.text_files import VALID_FILE
 from dataset.times import SECONDS, parse_times
 from dataset.written_times import is_open as leaves_open
+from importers.nameless import NOT_AN_ID
 from inference.name_forms import folded
 
 LONG_SUMMARY = 10_000  # characters; an encoder reads the first thousand or two
@@ -85,6 +86,11 @@ def _titles(titles: pd.DataFrame) -> Iterable[Kind]:
         "left out; the first stays",
     )
     yield "subject_ids that differ only in case or width", _alike(titles, "subject_id"), "taken for different titles"
+    yield (
+        "subject_ids that say there is none",
+        _no_ids(titles, "subject_id"),
+        "taken for one title, which many may share",
+    )
     named = titles[~again & (titles["name"] != "")]
     keys = named["name"].map(folded)
     groups = named[keys.duplicated(keep=False)].groupby(keys, sort=False)
@@ -136,6 +142,7 @@ def _pairs(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
 
 def _users(rows: pd.DataFrame, titles: pd.DataFrame) -> Iterable[Kind]:
     yield ("user_ids that differ only in case or width", _alike(rows, "user_id"), "taken for different users")
+    yield "user_ids that say there is none", _no_ids(rows, "user_id"), "taken for one user, who may be many"
     known = rows[rows["subject_id"].isin(titles["subject_id"])].drop_duplicates(["user_id", "subject_id"])
     groups = known.groupby("user_id", sort=False)["line"].agg(["size", "first"])
     n_titles = titles["subject_id"].nunique()
@@ -199,6 +206,10 @@ def _alike(table: pd.DataFrame, column: str) -> list[str]:
         ", ".join(f"line {line}: {_short(raw)}" for raw, line in zip(group[column], group["line"], strict=True))
         for _, group in alike.groupby(keys, sort=False)
     ]
+
+
+def _no_ids(table: pd.DataFrame, column: str) -> list[str]:
+    return _cells(table[table[column].str.casefold().isin(NOT_AN_ID)], column)
 
 
 def _cells(rows: pd.DataFrame, column: str) -> list[str]:

@@ -116,6 +116,14 @@ def test_rows_below_min_rate_are_aside_where_they_are_older_than_the_test(split:
     assert pairs(dataset, "seen") == time.keys()
 
 
+def test_a_folder_of_files_before_conversion_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "Ratings.csv").write_text("user_id,item_id\n1,2\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"anime\.tsv is missing .*; of Ratings\.csv and its like tools/convert"
+    ):
+        load(tmp_path)
+
+
 def test_where_most_times_are_missing_a_date_tells_no_age(tmp_path: Path) -> None:
     """With global_time all positives are then in random order, so that every other row counts as older."""
     folder = write_timed(tmp_path, n_users=30, per_user=12)

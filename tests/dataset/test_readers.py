@@ -274,7 +274,7 @@ def test_clean_data_raises_no_warning(data_dir: Path, caplog: pytest.LogCaptureF
 @pytest.mark.parametrize(
     ("cell", "seconds"),
     [
-        ("1970-01-01", 0),
+        ("1970-01-02", 86400),
         ("2020-01-01", 1577836800),
         ("2020-01-01 10:00:00", 1577872800),
         ("2020-01-01T10:00:00", 1577872800),

@@ -51,6 +51,15 @@ from tools.suspects import suspicious_rows
         ("恋爱\n校园", ["恋爱", "校园"]),
         ("【恋爱】【校园】", ["恋爱", "校园"]),
         ('["【恋爱】｜ x"]', ["【恋爱】｜ x"]),
+        ("Sci-Fi &amp; Fantasy; Kids &#39;n Co", ["Sci-Fi & Fantasy", "Kids 'n Co"]),
+        ("[&quot;Action&quot;, &quot;Drama&quot;]", ["Action", "Drama"]),
+        ("R&B;Soul", ["R&B", "Soul"]),
+        ("Action • Drama · Kids", ["Action", "Drama", "Kids"]),
+        ("Action\tDrama", ["Action", "Drama"]),
+        ("-", []),
+        ("无", []),
+        ('{Action,"Slice of Life",NULL}', ["Action", "Slice of Life"]),
+        ("{Action}", ["Action"]),
     ],
 )
 def test_tags_formats(cell: str, tags: list[str]) -> None:
@@ -78,6 +87,9 @@ OBJECTS = [
     ('"[{""name"": ""TV""}]"', ["TV"]),
     ('[""TV"", ""漫改""]', ["TV", "漫改"]),
     ("['Action' 'Comedy']", ["Action", "Comedy"]),
+    ("['Action' 'Comedy' ... 'Drama']", ["Action", "Comedy", "Drama"]),
+    ("Index(['Action', 'Drama'], dtype='object')", ["Action", "Drama"]),
+    ("dict_keys(['Action', 'Drama'])", ["Action", "Drama"]),
     ("['Action'\n 'Drama']", ["Action", "Drama"]),
     (str(np.array(["Children's", "Slice of Life"])), ["Children's", "Slice of Life"]),
     (repr(np.array(["Action", "Drama"])), ["Action", "Drama"]),
@@ -108,7 +120,13 @@ def test_a_set_is_its_members() -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    ["[{'id': 16}]", '{"rank": {"x": 1}}', "TV; {'name': 'x'}", "{'name': 'TV', 'cou", """["{'name': 'TV', 'cou"]"""],
+    ["<Tag: Action>", "<QuerySet [<Tag: A>, <Tag: B>]>", "<a href='/g/1'>Action</a>, <a href='/g/2'>Drama</a>"]
+    + [
+        "OrderedDict([('name', 'A')])",
+        "array(['Action', 'Slice of\n Life'], dtype='<U13')",
+        "0  A\n1  B\ndtype: object",
+    ]
+    + ["[{'id': 16}]", '{"rank": {"x": 1}}', "TV; {'name': 'x'}", "{'name': 'TV', 'cou", """["{'name': 'TV', 'cou"]"""],
 )
 def test_an_object_is_never_a_tag(cell: str) -> None:
     with pytest.raises(ValueError, match="no tag can be read from tags_name"):

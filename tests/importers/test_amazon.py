@@ -23,6 +23,12 @@ def test_reviews_of_2018(tmp_path: Path) -> None:
     assert rows["updated_at"].tolist() == ["1352419200", "1352419201"]
 
 
+def test_a_date_counts_where_there_are_no_seconds(tmp_path: Path) -> None:
+    review = '{"overall": 5.0, "reviewerID": "A", "asin": "B", "reviewText": "x", "reviewTime": "08 15, 2021"}\n'
+    path = write(tmp_path, r__json=review) / "r.json"
+    assert all_of(AMAZON["2018"].lists, path)["updated_at"].tolist() == ["08 15, 2021"]
+
+
 def test_products_of_2018(tmp_path: Path) -> None:
     title = titles_of(AMAZON["2018"], amazon_2018(tmp_path)).iloc[0]
     assert title["name"].startswith("A & B")

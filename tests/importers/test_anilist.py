@@ -97,6 +97,18 @@ def test_a_title_in_custom_lists_is_read_once(tmp_path: Path) -> None:
     assert dropped == {"again in a custom list": 2}
 
 
+def test_entries_alone_are_a_list(tmp_path: Path) -> None:
+    entries = [{"mediaId": 30, "status": "COMPLETED", "score": 8, "media": {"idMal": 1, "type": "ANIME"}}]
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps([*entries, {"mediaId": 31, "status": "PLANNING", "score": 0}]))
+    name, rows = read_export(path)
+    assert (name, rows["subject_id"].tolist(), rows["status"].tolist()) == (
+        "anilist-json",
+        ["1", "anilist:31"],
+        ["done", "wish"],
+    )
+
+
 def test_a_title_that_mal_lacks_has_an_id_no_other_site_has(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, {"lists": [group(entry(20, None), entry(120), {"mediaId": 5, "status": "CURRENT"})]})
     assert rows["subject_id"].tolist() == ["anilist:20", "120", "anilist:5"]

@@ -103,6 +103,38 @@ def test_what_was_mended_is_told(tmp_path: Path) -> None:
     assert [told[:31] for told in rows.attrs["told"]] == ["it is no XML at 1 places (an & "]
 
 
+DECLARED = '<?xml version="1.0" encoding="{}" ?>\n<myanimelist>{}</myanimelist>'
+
+
+@pytest.mark.parametrize(
+    ("named", "encoding"),
+    [("UTF-8", "utf-16"), ("UTF-16", "utf-16"), ("UTF-16", "utf-8"), ("GBK", "gbk"), ("Shift_JIS", "shift_jis")]
+    + [("windows-1251", "utf-8-sig"), ("UTF-8", "utf-16-le")],
+)
+def test_a_list_that_was_saved_again_in_another_encoding(named: str, encoding: str, tmp_path: Path) -> None:
+    path, name = tmp_path / "ann.xml", "A" if encoding == "utf-8" else "星空"
+    path.write_bytes(DECLARED.format(named, ENTRY.format(name)).encode(encoding))
+    if (named, encoding) == ("UTF-16", "utf-8"):
+        with pytest.raises(ValueError, match=r"ann\.xml line 1: no XML of a list"):
+            read_export(path)
+    else:
+        _, rows = read_export(path)
+        assert (rows["name"].tolist(), rows.attrs["told"]) == ([name], ())
+
+
+@pytest.mark.parametrize("named", ["GBK", "punycode", "nonsense", "UTF-8"])
+def test_an_encoding_that_a_list_is_not_in_is_one_sentence(named: str, tmp_path: Path) -> None:
+    path = tmp_path / "ann.xml"
+    path.write_bytes(DECLARED.format(named, ENTRY.format("é\xff")).encode("latin-1"))
+    with pytest.raises(ValueError, match=r"ann\.xml line \d: no XML of a list"):
+        read_export(path)
+
+
+def test_blank_lines_before_a_list(tmp_path: Path) -> None:
+    (tmp_path / "ann.xml").write_text("\ufeff\n " + DECLARED.format("UTF-8", ENTRY.format("A")), encoding="utf-8")
+    assert read_export(tmp_path / "ann.xml")[1]["name"].tolist() == ["A"]
+
+
 def test_what_cannot_be_mended_has_its_line(tmp_path: Path) -> None:
     path = tmp_path / "ann.xml"
     path.write_text(f"<myanimelist>\n{ENTRY.format('A & B')}\n<anime>", encoding="utf-8")

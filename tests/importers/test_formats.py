@@ -131,10 +131,11 @@ def test_a_file_that_is_not_as_its_format_says_is_an_error_of_one_sentence(tmp_p
     entry_of = {"mediaId": 1, "status": "CURRENT", "media": {"idMal": 1, "title": ["a", "b"]}}
     (tmp_path / "a.json").write_text(json.dumps({"lists": [{"entries": [entry_of]}]}))
     (tmp_path / "b.xml").write_bytes(b'<?xml version="1.0" encoding="UTv-8"?>' + mal_list(1))
-    for name in ("a.json", "b.xml"):
-        with pytest.raises(ValueError, match=f"{name}: something in it is not as its format says"):
+    something = "something in it is not as its format says"
+    for name, what in (("a.json", f": {something}"), ("b.xml", r" line 1: .*unknown encoding: UTv-8")):
+        with pytest.raises(ValueError, match=name + what):
             read_export(tmp_path / name)
-        with pytest.raises(ValueError, match=f"{name}: something in it is not as its format says"):
+        with pytest.raises(ValueError, match=name + what):
             converted(tmp_path / "out", recognise(tmp_path / name))
 
 
@@ -154,6 +155,39 @@ def test_read_export_refuses_what_is_no_list(tmp_path: Path) -> None:
 
 
 # --- texts ---
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "titles"),
+    [
+        ("my.csv", "Title,Score,Status\nAkira,9/10,Completed\nRan,,Plan to Watch\n", ["Akira", "Ran"]),
+        ("my.csv", "anime_id,my_score,my_status\n1,9,2\n5,0,6\n", ["1", "5"]),
+        (
+            "my.json",
+            '[{"subject_id": 8, "rate": 9, "status": "done"}, {"subject_id": 9, "status": "wish"}]',
+            ["8", "9"],
+        ),
+    ],
+)
+def test_a_table_without_users_is_the_list_of_one(name: str, text: str, titles: list[str], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    _, rows = read_export(tmp_path / name)
+    assert rows["user_id"].tolist() == ["my", "my"]
+    assert rows["subject_id"].tolist() == titles
+    assert rows["rate"].tolist() == [9, 0]
+    assert rows["status"].tolist() == ["done", "wish"]
+    assert read_export(tmp_path / name, Options(user="ann"))[1]["user_id"].tolist() == ["ann", "ann"]
+    (tmp_path / "titles.csv").write_text("item_id,title,genres\n1,Akira,SF\n")
+    with pytest.raises(ValueError, match="titles.csv is pairs, which holds no one's list"):
+        read_export(tmp_path / "titles.csv")
+
+
+def test_bangumis_entries_alone_and_several_answers_are_pages(tmp_path: Path) -> None:
+    entries = [{"subject_id": n, "subject_type": n, "type": 2, "rate": 8} for n in (2, 3)]
+    for whole in (entries, [{"total": 2, "offset": 0, "data": entries}, {"total": 2, "data": []}]):
+        (tmp_path / "ann.json").write_text(json.dumps(whole))
+        name, rows = read_export(tmp_path / "ann.json")
+        assert (name, rows["user_id"].tolist(), rows["subject_id"].tolist()) == ("bangumi-collections", ["ann"], ["2"])
 
 
 def test_names_keep_tags_and_lose_entities_and_repeats() -> None:

@@ -63,3 +63,20 @@ def test_what_is_wrong_is_named_by_its_line(text: str, said: str, tmp_path: Path
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=rf"a\.json {said}"):
         converted(tmp_path / "a.json", tmp_path / "out")
+
+
+def test_values_as_mongodb_writes_them(tmp_path: Path) -> None:
+    row = {"_id": {"$oid": "x"}, "user_id": "u", "item_id": {"$numberInt": "7"}, "rating": {"$numberInt": "8"}}
+    row |= {"updated_at": {"$date": "2021-08-15T00:00:00Z"}}
+    (tmp_path / "r.json").write_text(f"{json.dumps(row)}\n")
+    assert converted(tmp_path / "r.json", tmp_path / "out") == [["u", "7", "8", "", "2021-08-15T00:00:00Z"]]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"user_id": ["u", "v"], "item_id": [1, 2]}, {"user_id": {"0": "u", "1": "v"}, "item_id": {"0": 1, "1": 2}}],
+)
+def test_columns_in_the_place_of_rows_are_refused(table: dict, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(table))
+    with pytest.raises(ValueError, match=r"r\.json line 1: columns and no rows, .* write it with orient='records'"):
+        converted(tmp_path / "r.json", tmp_path / "out")

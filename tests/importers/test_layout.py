@@ -8,6 +8,7 @@ import pytest
 from importers import pairs as module
 from importers.common import Options
 from importers.layout import layout_of, told
+from importers.nameless import clean_id
 from tests.helpers.import_samples import all_of, found, write
 
 PAIRS = module.FORMATS[0]
@@ -175,6 +176,14 @@ def test_ids_that_a_spreadsheet_shortened_are_told(tmp_path: Path, cell: str, ca
         rows = all_of(PAIRS.lists, path)
     assert rows["subject_id"].tolist() == ["2", cell, cell]
     assert f"t.csv line 3: item_id {cell!r} is no whole number (2 such rows), and is taken as it is" in caplog.text
+
+
+def test_ids_that_a_spreadsheet_kept_as_text_or_failed_to_make(tmp_path: Path) -> None:
+    path = table(tmp_path, ['"=""001""","=""6""",5', "'007,'6,4", "O'Neil,7,5"], "user_id,item_id,rating")
+    rows = all_of(PAIRS.lists, path)
+    assert rows["user_id"].tolist() == ["001", "007", "O'Neil"]
+    assert rows["subject_id"].tolist() == ["6", "6", "7"]
+    assert [clean_id(text) for text in ("#N/A", "#REF!", "undefined", "-", "A#1")] == ["", "", "", "", "A#1"]
 
 
 def test_ids_of_letters_and_digits_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

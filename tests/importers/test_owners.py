@@ -11,6 +11,7 @@ from importers.pipeline import Result, convert
 from importers.users import Rules
 from tests.helpers.conversions import mal_list, rows_of
 
+TAKEOUT = "名称,名称(中文),条目类型,地址,状态,最后标注,我的评分,我的评论\nA,水星,动画,https://bgm.tv/subject/8,看过,2020-01-01,8,好\n"
 NAMELESS = mal_list(1, user="").replace(b"Dropped", b"Completed")
 
 
@@ -32,6 +33,16 @@ def test_one_file_name_in_two_folders_is_two_people(tmp_path: Path) -> None:
     assert users(tmp_path, *files, user="ann")[0] == ["ann"]
     with pytest.raises(ValueError, match="holds the lists of 2 people"):
         read_export(tmp_path)
+
+
+def test_a_lone_sheet_is_called_as_its_workbook(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    for name in ("ann", "bob"):
+        book = openpyxl.Workbook()
+        for line in TAKEOUT.splitlines():
+            book.active.append(line.split(","))
+        book.save(put(tmp_path / f"{name}.xlsx"))
+    assert users(tmp_path, tmp_path / "ann.xlsx", tmp_path / "bob.xlsx")[0] == ["ann", "bob"]
 
 
 def test_the_user_in_a_file_comes_before_its_name(tmp_path: Path) -> None:

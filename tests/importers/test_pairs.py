@@ -1,6 +1,7 @@
 """Pairs in any table; and that each format tells its own files from all others by their first bytes."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,53 @@ def test_statuses_and_milliseconds(tmp_path: Path) -> None:
     rows = all_of(PAIRS.lists, path)
     assert rows["status"].tolist() == ["wish", "done", "on_hold", ""]
     assert rows["updated_at"].tolist() == ["1598567408138", "", "2020-01-01T00:00:00Z", "99"]
+
+
+def test_statuses_in_chinese_and_by_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "用户,条目,状态\n1,5,想看\n1,6,看过\n1,7,\n1,8,2\n1,9,已收藏\n"
+    with caplog.at_level(logging.WARNING, "aglrec"):
+        rows = all_of(PAIRS.lists, write(tmp_path, t__csv=text) / "t.csv")
+    assert rows["status"].tolist() == ["wish", "done", "", "", ""]
+    assert "2 cells of 状态 are no known status ('2', '已收藏'), and these rows count as collected" in caplog.text
+    rows = all_of(PAIRS.lists, write(tmp_path, t__csv="user,anime_id,my_status\n1,5,6\n1,6,2.0\n") / "t.csv")
+    assert rows["status"].tolist() == ["wish", "done"]
+
+
+@pytest.mark.parametrize(
+    "header", ["用户,条目,评分,时间", "用户名,作品ID,我的打分,收藏日期", "ユーザー,作品,評価,日時"]
+)
+def test_headers_in_chinese_and_japanese(header: str, tmp_path: Path) -> None:
+    path = write(tmp_path, t__csv=f"{header}\n张三,8,9,2021年8月15日\n") / "t.csv"
+    row = all_of(PAIRS.lists, path).iloc[0]
+    assert row[["user_id", "subject_id", "rate", "updated_at"]].tolist() == ["张三", "8", 9, "2021年8月15日"]
+
+
+def test_titles_go_by_name_where_there_is_no_id(tmp_path: Path) -> None:
+    path = write(tmp_path, t__csv="user,title,score\nann,Akira,8\nbob,Akira,7\n") / "t.csv"
+    assert found(PAIRS, path) == Files((path,), (path,))
+    assert all_of(PAIRS.lists, path)["subject_id"].tolist() == ["Akira", "Akira"]
+    assert all_of(PAIRS.titles, path)[["subject_id", "name"]].to_numpy().tolist() == [["Akira", "Akira"]]
+    users = write(tmp_path, users__csv="user_id,name,created_at\n1,Ann,2020-01-01\n") / "users.csv"
+    assert found(PAIRS, users).lists == ()
+
+
+def test_rows_of_manga_in_a_table_of_both_are_left_out(tmp_path: Path) -> None:
+    text = "user,anime_id,media_type,title\n1,21,anime,One Piece\n1,21,manga,Death Note\n1,3,tv,S\n1,4,,x\n"
+    path, counts = write(tmp_path, t__csv=text) / "t.csv", {}
+    rows = next(PAIRS.lists(path, Options(), counts))
+    assert rows["subject_id"].tolist() == ["21", "4"]
+    assert counts == {"of other kinds than anime": 2}
+    assert all_of(PAIRS.titles, path)["name"].tolist() == ["One Piece", "x"]
+    by_number = write(tmp_path, n__csv="user,subject_id,subject_type\n1,8,2\n1,9,3\n") / "n.csv"
+    assert all_of(PAIRS.lists, by_number)["subject_id"].tolist() == ["8"]
+    shop = write(tmp_path, s__csv="user,item_id,type\n1,8,book\n1,9,movie\n") / "s.csv"
+    assert len(all_of(PAIRS.lists, shop)) == 2
+
+
+def test_a_damaged_second_row_has_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, t__csv="user_id,item_id,comment\n1,2,good, but long\n") / "t.csv"
+    with pytest.raises(ValueError, match=r"t\.csv line 2: 4 fields where there should be 3"):
+        all_of(PAIRS.lists, path)
 
 
 def test_blank_lines_and_spaces_around_cells_are_nothing(tmp_path: Path) -> None:

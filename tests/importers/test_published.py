@@ -60,7 +60,7 @@ def test_lines_of_user_item_and_weight(tmp_path: Path) -> None:
 
 def test_texts_of_other_kinds_are_left_alone(tmp_path: Path) -> None:
     assert TEXTS.find(write(tmp_path / "a", train__txt="0 1\n")) is None  # without a test part
-    for number, text in enumerate(("user item\n0 1\n", "0\t1\n", "0,1\n", "Dear user, hello\n", "")):
+    for number, text in enumerate(("0,1\n", "user\ttime\n0\t1\n", "Dear user, hello\n", "one two three\n", "")):
         assert TEXTS.find(write(tmp_path / f"b{number}", train__txt=text, test__txt="0 2\n")) is None
     folder = lightgcn(tmp_path / "c")
     assert TEXTS.find(folder / "train.txt") is None
@@ -68,6 +68,40 @@ def test_texts_of_other_kinds_are_left_alone(tmp_path: Path) -> None:
         for path in folder.iterdir():
             archive.write(path, f"c/{path.name}")
     assert parts_of(lists_of(TEXTS, tmp_path / "c.zip")) == parts_of(lists_of(TEXTS, folder))
+
+
+@pytest.mark.parametrize(
+    ("lines", "rate", "time"),
+    [
+        ("{} {} 16000000{}\n", 1, "1600000015"),
+        ("{} {} 16000000{}123\n", 1, "1600000015123"),
+        ("{} {} 4.5 16000000{}\n", 4.5, "1600000015"),
+        ("user_id item_id time\n{} {} 16000000{}\n", 1, "1600000015"),
+        ("u{}\ti{}\t87 16000000{}\n", 87, "1600000015"),
+    ],
+)
+def test_times_at_the_end_of_lines_are_no_titles(lines: str, rate: float, time: str, tmp_path: Path) -> None:
+    head, _, line = lines.removesuffix("\n").rpartition("\n")
+    train = "".join(f"{line.format(n % 4, n, n)}\n" for n in range(10, 30))
+    test = "".join(f"{line.format(n, 5, n)}\n" for n in range(10, 12))
+    folder = write(tmp_path / "in", train__txt=f"{head}\n{train}".lstrip(), test__txt=f"{head}\n{test}".lstrip())
+    rows = lists_of(TEXTS, folder)
+    assert (rows["part"] == "train").sum() == 20
+    assert rows["subject_id"].str.lstrip("i").tolist() == [str(n) for n in range(10, 30)] + ["5", "5"]
+    assert rows[["rate", "updated_at"]].iloc[5].tolist() == [rate, time]
+    told = TEXTS.tell(folder / "train.txt", NO_OPTIONS)
+    assert told == [f"{folder / 'train.txt'}: lines of user, item{', weight' * (rate != 1)} and time"]
+    with pytest.raises(ValueError, match=r"train\.txt line \d: .*or time, not like a user and all their items"):
+        load(folder)
+    assert load(folder, text_lines="triples", valid_ratio=0).n_items == 21
+
+
+def test_tabs_part_columns_and_a_header_is_no_user(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", train__txt="0\t1\t99\n1\t2\t61\n", test__txt="0\t2\t7\n")
+    assert lists_of(TEXTS, folder)["rate"].tolist() == [99, 61, 7]
+    folder = write(tmp_path / "b", train__txt="user item\n0 1\n1 2\n", test__txt="user item\n0 2\n")
+    assert parts_of(lists_of(TEXTS, folder)) == {("0", "1"): "train", ("1", "2"): "train", ("0", "2"): "test"}
+    assert load(folder, valid_ratio=0).raw_item_ids == ["1", "2"]
 
 
 def test_matrices_of_users_by_items(tmp_path: Path) -> None:

@@ -68,6 +68,36 @@ def test_what_is_no_score(written: Any) -> None:
         score_of(Path("a.xml"), "A", written)
 
 
+@pytest.mark.parametrize(
+    ("written", "rate"),
+    [
+        ("8分", 8),
+        ("４.5", 4.5),
+        ("★★★★☆", 4),
+        ("★★★½", 3.5),
+        ("⭐️", 1),
+        ("4.5 stars", 4.5),
+        ("85%", 8.5),
+        ("8.5/10", 8.5),
+        ("4 / 5", 8),
+        ("(无评分)", 0),
+        ("-", 0),
+        ("Not rated", 0),
+        ("#N/A", 0),
+    ],
+)
+def test_rates_as_people_write_them(written: str, rate: float, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"user_id,item_id,rating\nann,1,7\nann,2,{written}\n", encoding="utf-8")
+    assert read_export(tmp_path / "a.csv")[1]["rate"].tolist() == [7, rate]
+
+
+@pytest.mark.parametrize("written", ["like", "True", "A+", "7-8", "11/10", "1,234", "inf"])
+def test_what_is_no_rate_has_its_line(written: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'user_id,item_id,rating\nann,1,7\nann,2,"{written}"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.csv line 3: the rate .* is not a number"):
+        read_export(tmp_path / "a.csv")
+
+
 def test_each_user_of_a_file_has_a_scale_and_manga_counts_for_it(tmp_path: Path) -> None:
     """Manga of the same user has the same scale."""
 

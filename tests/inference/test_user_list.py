@@ -55,6 +55,13 @@ def test_of_the_datas_own_site_titles_without_a_row_in_ids_are_found_too(rows: L
     assert rows([], ("s1", "", ""), ("s9", "", ""), of="mal-xml") == (1, 9)
 
 
+def test_in_a_table_an_id_may_be_a_name(run: FinishedRun, rows: Lists) -> None:
+    name = run.dataset.item_names[7]
+    assert rows([], (name, "", ""), ("no such name", "", ""), of="pairs") == (7,)
+    assert rows([], (name, "", ""), ("s3", "", ""), ("s4", "", ""), of="json-lines") == (3, 4)  # most are ids
+    assert rows([], (name, "", ""), of="mal-xml") == ()
+
+
 def test_an_id_of_several_titles_is_left_out_and_an_empty_one_refused(tmp_path: Path) -> None:
     path = tmp_path / "ids.tsv"
     path.write_text("subject_id\tsite\tid\na\tAniList\t1\nb\tanilist\t2\nc\tanilist\t2\nz\tanilist\t3\n")

@@ -33,7 +33,7 @@ ROWS = [
     ("u1", "s9", 5, "", "2020-01-01"),  # 4: no such title
     ("u1", "s1", 6, "two\nlines", "2020-01-02"),  # 5 and 6: as line 2
     ("u2", "s1", 5, "", "2099-01-01"),  # 7: in the future
-    ("u2", "s2", 5, "", "1970-01-01"),  # 8: before 1990
+    ("u2", "s2", 5, "", "1980-01-01"),  # 8: before 1990
     ("u2", "s3", 5, "", "last summer"),  # 9: no time
     ("u2", "s4", 5, "", ""),
     ("u2", "s5", 5, "", ""),  # 10, 11: with these more than half of 8 titles
@@ -61,6 +61,14 @@ def odd(tmp_path: Path) -> Path:
     return tmp_path / "odd"
 
 
+def test_ids_that_a_failed_formula_left_are_named(tmp_path: Path) -> None:
+    write_tsv(tmp_path, "anime.tsv", [("s1", "One", "", ""), ("#N/A", "Two", "", ""), ("NA", "Na", "", "")])
+    write_tsv(tmp_path, "interactions.tsv", [("u", "s1", 5, "", ""), ("None", "#N/A", 5, "", "")])
+    found = {one.what: one.examples for one in suspicious_rows(tmp_path)}
+    assert found["subject_ids that say there is none"] == ["line 3: '#N/A'"]
+    assert found["user_ids that say there is none"] == ["line 3: 'None'"]
+
+
 def test_doubtful_rows_are_named_with_their_lines(odd: Path) -> None:
     found = {kind.what: (kind.count, kind.examples) for kind in suspicious_rows(odd)}
     singles = found.pop("users with a single title")
@@ -79,7 +87,7 @@ def test_doubtful_rows_are_named_with_their_lines(odd: Path) -> None:
         "users who have more than half of all titles": (1, ["line 7: user 'u2', 5 of 8 titles"]),
         "times that cannot be read": (1, ["line 9: 'last summer'"]),
         "times in the future": (1, ["line 7: '2099-01-01'"]),
-        "times before 1990": (1, ["line 8: '1970-01-01'"]),
+        "times before 1990": (1, ["line 8: '1980-01-01'"]),
         "comments that are repeated over and over": (1, [f"lines 12, 13, 14, 15, ...: {COPIED!r}, 5 times"]),
     }
 

@@ -196,6 +196,30 @@ def test_ctrl_c_leaves_the_folder_as_it_was(tmp_path: Path, call: Any, monkeypat
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
+def test_options_say_whose_a_table_of_titles_is(tmp_path: Path, call: Any) -> None:
+    """It has names of titles too, so that by itself it could describe them."""
+    table, titles = tmp_path / "ratings.csv", tmp_path / "films.csv"
+    table.write_text("wer,film_id,title,rating\nann,1,Akira,8\nbob,1,Akira,7\n")
+    titles.write_text("film_id,title,rating\n1,Akira,8.1\n")
+    code, out, err = call(table, "--out", tmp_path / "out")
+    assert (code, out.count("of lists: 0")) == (2, 1)
+    assert "say so with --columns user_id=NAME" in err
+    code, out, _ = call(table, titles, "--columns", "user_id=wer", "--out", tmp_path / "out")
+    assert (code, "2 rows of 2 users" in out) == (0, True)
+    table.write_text("Date,Name,Rating\n2021-08-15,Akira,4.5\n")
+    code, out, _ = call(table, "--user", "ann", "--out", tmp_path / "out", "--overwrite")
+    assert (code, "1 rows of 1 users" in out) == (0, True)
+    assert (tmp_path / "out/interactions.tsv").read_text().splitlines()[1] == "ann\tAkira\t4.5\t\t2021-08-15"
+
+
+def test_a_split_by_files_is_told_to_be_merged(tmp_path: Path, call: Any) -> None:
+    for name in ("train", "test"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.csv").write_text("user_id,item_id\n1,2\n")
+    out = call(tmp_path / "in", "--out", tmp_path / "out")[1]
+    assert "train.csv: its rows are merged with all others; to keep them apart give each a column part (train)" in out
+
+
 @pytest.mark.parametrize(("flag", "value", "least"), [("--users", "-1", 0), ("--seed", "x", 0), ("--min_rows", "0", 1)])
 def test_a_number_out_of_range_is_one_line(
     flag: str, value: str, least: int, call: Any, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,6 @@
 """Time a training step of one process, and of all processes of a torchrun that share it in different ways.
 
-    torchrun --nproc_per_node=2 -m benchmarks.parallel --users 5k --titles 6k --pairs 500k --batch_sizes 256,2k
+    torchrun --nproc_per_node=2 -m benchmarks.parallel --batch_sizes 256,2k
 
 columns is what main.py does: each process has a share of the columns of the vectors, propagates these and gathers whole
 vectors of the step's nodes; with softmax each then computes the scores of its share of the users. "columns, all scores"

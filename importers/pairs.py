@@ -87,7 +87,7 @@ FORMATS = (
         read_lists,
         read_titles,
         tell=tell,
-        takes="rates of any scale (0 is unrated, below 0 a dislike; 85% and 8.5/10 are of 10), times in any form and "
-        "comments, by usual names, Chinese and Japanese ones too, or --columns; without users the list of --user",
+        takes="rates of any scale (0 is unrated, below 0 a dislike, 8.5/10 is of 10), times, comments; usual names of "
+        "columns, or --columns; the list of one: --user",
     ),
 )

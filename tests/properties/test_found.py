@@ -68,7 +68,7 @@ def test_a_rate_beyond_float32_is_none_to_the_converter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("rating__csv", "x\x0buser_id,anime_id,rating\n1,20,8\n"),
+        ("rating__csv", "x\x0buser_id,x\x0banime_id,rating\n1,20,8\n"),
         (
             "record__tsv",
             "uid\tiid\ttyp\tstate\tadddate\trate\ttags\tcomment\n"

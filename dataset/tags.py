@@ -180,4 +180,4 @@ def _names_of_object(found: dict[Any, Any], depth: int) -> Iterator[str]:
     elif found and all(isinstance(value, str) and re.search(r"[\d/]", str(key)) for key, value in found.items()):
         yield from map(str.strip, found.values())
     elif found and not set(NAME_KEYS) & set(by_key):
-        raise ValueError(f"an object has no name, only {', '.join(map(str, list(found)[:3]))}")
+        raise ValueError(f"an object has no name, only {' '.join(', '.join(map(str, list(found)[:3])).split())}")

@@ -4,7 +4,6 @@ A title's id is that of MyAnimeList, so that lists of both sites and data sets o
 MyAnimeList lacks is "anilist:ID", which no number of another site can be taken for.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from importers.common import (
     plain,
     synonyms_of,
     table_of,
+    tags_of,
 )
 from importers.kinds import ANIME, MANGA, OTHER, UNKNOWN, kind_of, type_of
 from importers.nameless import id_of
@@ -196,7 +196,7 @@ def _title(entry: dict[str, Any]) -> dict[str, str]:
         "name": name,
         "synonyms": synonyms_of(media.get("synonyms") or [], name),
         "type": type_of(media.get("format")),
-        "tags_name": json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False),
+        "tags_name": tags_of(tags),
         "summary": from_html(media.get("description")),
         "year": str(year or ""),
         "season": season_of(f"{media.get('season')} {media.get('seasonYear')}"),

@@ -1,6 +1,5 @@
 """Bangumi (bgm.tv): the Archive dump and pages of the API; importers/bangumi_tables.py has the tables."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from importers.common import (
     read_json,
     synonyms_of,
     table_of,
+    tags_of,
     unescaped,
     year_of,
 )
@@ -56,7 +56,7 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
     """Make a row of TITLE_COLUMNS of a subject as the Archive or the API writes it."""
     infobox = (subject.get("infobox") or "") if isinstance(subject.get("infobox"), str) else ""
     tags = sorted(subject.get("tags") or [], key=lambda tag: -tag.get("count", 0))
-    names = [unescaped(tag["name"]) for tag in tags] + (subject.get("meta_tags") or [])
+    names = [unescaped(tag["name"]) for tag in tags if isinstance(tag["name"], str)] + (subject.get("meta_tags") or [])
     others = aliases(infobox)
     name = joined_names(subject.get("name_cn"), subject.get("name"), *others[:ALIASES])
     return {
@@ -64,7 +64,7 @@ def title_of(subject: dict[str, Any]) -> dict[str, str]:
         "name": name,
         "synonyms": synonyms_of(others[ALIASES:], name),
         "type": TYPES.get(subject.get("platform"), "") if isinstance(subject.get("platform"), int) else "",
-        "tags_name": json.dumps(list(dict.fromkeys(names)), ensure_ascii=False),
+        "tags_name": tags_of(names),
         "summary": from_html(subject.get("summary") or subject.get("short_summary")),
         "year": year_of(subject.get("date")) or year_of(_field(infobox, "放送开始|上映年度|发售日")),
         "season": season_of(subject.get("date")) or season_of(_field(infobox, "放送开始|上映年度|发售日")),

@@ -31,6 +31,7 @@ from importers.common import (
     read_json,
     synonyms_of,
     table_of,
+    tags_of,
     year_of,
 )
 from importers.json_rows import objects
@@ -151,17 +152,16 @@ def _ids(entry: dict[str, Any]) -> Ids:
 
 def _row(entry: dict[str, Any]) -> dict[str, str]:
     name = joined_names(entry.get("title"))
-    tags = list(dict.fromkeys(entry.get("tags") or []))
     season = entry.get("animeSeason") or {}
     year = season.get("year")
     return {
         "name": name,
         "synonyms": synonyms_of(entry.get("synonyms") or [], name),
         "type": type_of(entry.get("type")),
-        "tags_name": json.dumps(tags, ensure_ascii=False),
+        "tags_name": tags_of(entry.get("tags") or []),
         "year": str(year) if year else "",
         "season": season_of(f"{season.get('season')} {year}"),
-        "adult": "1" if "hentai" in tags else "",
+        "adult": "1" if "hentai" in (entry.get("tags") or []) else "",
     }
 
 

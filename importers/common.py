@@ -265,6 +265,12 @@ def unmarked(cells: pd.Series, drop: bool) -> pd.Series:
     return cells.where(~marked, cells[marked].map(lambda text: without_spoilers(text, drop)))
 
 
+def tags_of(names: Iterable[Any]) -> str:
+    """Return names of tags as a cell of tags_name, each once; what is no text or number, such as an object, is none."""
+    names = [name for name in names if isinstance(name, (str, int, float)) and name == name]
+    return json.dumps(list(dict.fromkeys(names)), ensure_ascii=False)
+
+
 def unescaped(text: Any) -> str:
     """Return text without HTML entities, which some sources escape twice; "" for None and NaN."""
     return "" if text is None or text != text else html.unescape(html.unescape(str(text)))

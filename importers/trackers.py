@@ -25,6 +25,7 @@ from importers.common import (
     plain,
     read_json,
     table_of,
+    tags_of,
     year_of,
 )
 from importers.kinds import ANIME, MANGA, OTHER, UNKNOWN, kind_in, kind_of, kind_of_file
@@ -119,7 +120,7 @@ def _first(cells: dict[str, Any], *keys: str) -> str:
 
 
 def _named(parts: Any) -> tuple[str, ...]:
-    return tuple(str(part["name"]) for part in parts or [])
+    return tuple(part["name"] for part in parts or [])
 
 
 # --- files ---
@@ -200,7 +201,7 @@ def _titles(
             {
                 "subject_id": id_of(row.number, *row.names),
                 "name": joined_names(*row.names),
-                "tags_name": json.dumps(list(dict.fromkeys(row.tags)), ensure_ascii=False),
+                "tags_name": tags_of(row.tags),
                 "summary": plain(row.summary),
                 "year": year_of(row.year),
             }

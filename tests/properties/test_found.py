@@ -7,14 +7,16 @@ import pytest
 
 from config import get_config
 from dataset import tables
-from dataset.readers import USER_COLUMNS, read_interactions, read_table
+from dataset.readers import USER_COLUMNS, read_anime, read_interactions, read_table
+from dataset.tags import tag_names
 from importers import read_export, recognise
-from importers.common import NO_OPTIONS
+from importers.common import NO_OPTIONS, STATUSES
 from importers.pipeline import convert
 from importers.users import Rules
 from runtime.cli import parse_overrides
 from tests.helpers.import_samples import write
 from tests.properties.inputs import assert_a_sentence
+from tests.properties.test_exports import anilist, bangumi_collections, mal_api
 
 
 def table(folder: Path, content: str) -> Any:
@@ -50,6 +52,28 @@ def test_a_mark_that_starts_a_block_after_a_lone_cr_is_part_of_an_id(
     monkeypatch.setattr(tables, "BLOCK", block)
     (tmp_path / "user.tsv").write_bytes(b"user_id\tusername\r\xef\xbb\xbf\ta\ru\tb\r")
     assert read_table(tmp_path, "user.tsv", USER_COLUMNS[:2])[1]["user_id"].tolist() == ["\ufeff", "u"]
+
+
+@pytest.mark.parametrize("sample", [mal_api, bangumi_collections, anilist])
+def test_an_object_in_the_place_of_a_tags_name_is_no_tag(sample: Any, tmp_path: Path) -> None:
+    """It was written as Python shows it, and the data folder then refused for it."""
+    source = sample(tmp_path / "in")
+    path = next(source.iterdir())
+    named = {'"name": "x"': '"name": {"": null}', '"name": "t"': '"name": {"": null}'}
+    text = path.read_text(encoding="utf-8")
+    for before, after in named.items():
+        text = text.replace(before, after)
+    assert '{"": null}' in text
+    path.write_text(text, encoding="utf-8")
+    convert([recognise(source)], tmp_path / "out", NO_OPTIONS, Rules(STATUSES, adult=True))
+    assert len(read_anime(tmp_path / "out"))
+    assert "None" not in (tmp_path / "out" / "anime.tsv").read_text(encoding="utf-8")
+
+
+def test_what_keys_an_object_without_a_name_has_is_said_on_one_line() -> None:
+    with pytest.raises(ValueError, match="an object has no name, only a b") as caught:
+        tag_names({"a\nb": None})
+    assert_a_sentence(caught.value, "an object")
 
 
 def test_a_rate_beyond_float32_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from importers import read_export, recognise
 from importers.common import ENTRY_COLUMNS, NO_OPTIONS, STATUSES
 from importers.pipeline import convert
 from importers.users import Rules
+from tests.helpers.exports import anilist, bangumi_collections, mal_api
 from tests.helpers.import_samples import PUBLISHED, SAMPLES, write
 from tests.properties.inputs import assert_a_sentence, cells, damaged, folder, put
 
@@ -34,29 +35,6 @@ def bangumi_archive(home: Path) -> Path:
         "meta_tags": ["TV"],
     }
     return write(home, subject__jsonlines="".join(json.dumps({**subject, "id": number}) + "\n" for number in (8, 9)))
-
-
-def bangumi_collections(home: Path) -> Path:
-    entries = [
-        {
-            "subject_id": number,
-            "subject_type": 2,
-            "type": 2,
-            "rate": 7,
-            "comment": "ok",
-            "updated_at": "2020-01-01",
-            "subject": {
-                "id": number,
-                "name": "a",
-                "name_cn": "b",
-                "short_summary": "c",
-                "date": "2001-01-01",
-                "tags": [{"name": "x", "count": 1}],
-            },
-        }
-        for number in (8, 9)
-    ]
-    return write(home, ann__json=json.dumps({"data": entries, "total": 2, "limit": 50, "offset": 0}))
 
 
 def bangumi_takeout(home: Path) -> Path:
@@ -97,38 +75,6 @@ def mal(home: Path) -> Path:
     )
 
 
-def anilist(home: Path) -> Path:
-    entries = [
-        {
-            "mediaId": number,
-            "status": "COMPLETED",
-            "score": 8,
-            "notes": None,
-            "updatedAt": 1400000000,
-            "media": {
-                "idMal": number,
-                "title": {"romaji": "a", "english": None, "native": "b"},
-                "genres": ["Drama"],
-                "isAdult": False,
-                "description": "x",
-                "seasonYear": 2001,
-                "tags": [{"name": "t"}],
-            },
-        }
-        for number in (20, 21)
-    ]
-    return write(
-        home,
-        ann__json=json.dumps(
-            {
-                "data": {
-                    "MediaListCollection": {"user": {"name": "ann"}, "lists": [{"name": "done", "entries": entries}]}
-                }
-            }
-        ),
-    )
-
-
 def anilist_gdpr(home: Path) -> Path:
     entries = [
         {
@@ -142,18 +88,6 @@ def anilist_gdpr(home: Path) -> Path:
         for number in (20, 21, 22)
     ]
     return write(home, gdpr_data__json=json.dumps({"user": {"display_name": "ann"}, "lists": entries}))
-
-
-def mal_api(home: Path) -> Path:
-    entries = [
-        {
-            "node": {"id": number, "title": "a", "media_type": "tv", "genres": [{"id": 1, "name": "x"}]},
-            "list_status": {"status": "completed", "score": 8, "updated_at": "2020-01-01T00:00:00+00:00"},
-        }
-        for number in (20, 21)
-    ]
-    paging = {"next": "https://api.myanimelist.net/v2/users/ann/animelist?offset=2"}
-    return write(home, ann__json=json.dumps({"data": entries, "paging": paging}))
 
 
 def mal_load(home: Path) -> Path:

@@ -14,9 +14,9 @@ from importers.common import NO_OPTIONS, STATUSES
 from importers.pipeline import convert
 from importers.users import Rules
 from runtime.cli import parse_overrides
+from tests.helpers.exports import anilist, bangumi_collections, mal_api
 from tests.helpers.import_samples import write
 from tests.properties.inputs import assert_a_sentence
-from tests.properties.test_exports import anilist, bangumi_collections, mal_api
 
 
 def table(folder: Path, content: str) -> Any:

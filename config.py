@@ -133,10 +133,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
                              "et al. 2024, On the effectiveness of sampled softmax loss, arXiv 2201.02327."),
         "temperature": Setting(1.0, "what scores are divided by; 0: what short runs find best on valid", NOT_NEGATIVE,
                                "About 0.1 goes with normalize, more where users have few titles."),
-        "linear_dim": Setting(0, "columns of a linear model, added to the trained ones", NOT_NEGATIVE, "Item-item "
-                              "weights in closed form, denoised (Steck 2020) and with text (Jeunen et al. 2020), "
-                              "cut down to this many columns; beyond 25,000 titles a graph filter (Shen et al. 2021). "
-                              "Their weight is decided on valid, so they need calibrate."),
+        "linear_dim": Setting(0, "columns of a linear model, added to the trained ones; -1: as valid says", OR_CHOSEN,
+                              "Item-item weights in closed form, denoised (Steck 2020) and with text (Jeunen et al. "
+                              "2020), cut to these columns; -1: 2,048, or 4,096 where those lose over half a percent. "
+                              "Beyond 25,000 titles a graph filter (Shen et al. 2021). Only calibrate weighs them."),
         "calibrate": Setting(False, "weigh popularity and the linear columns on valid", BOOL, "After training; 0 may "
                              "come out. Cosines ignore popularity, which matters most where users have few titles. "
                              "New titles get all columns from their text. Without a valid part nothing is weighed."),

@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": "softmax", "normalize": True, "temperature": 0.0, "init": "svd", "init_std": 0.1, "fusion_mode": "sum",
         "whiten": True, "text_blocks": "lsa,names,tags", "embedding_dim": 256, "num_layers": 2, "batch_size": 256,
         "lr": 0.03, "lr_schedule": "cosine", "epochs": 6, "reg_lambda": 0.0, "id_dropout": 0.1, "calibrate": True,
-        "linear_dim": 2048, "cold_cost": 0.005, "rating_weight": -1.0, "recency": -1.0,
+        "linear_dim": -1, "cold_cost": 0.005, "rating_weight": -1.0, "recency": -1.0,
     },
 }
 # fmt: on

@@ -8,6 +8,9 @@ import scipy.sparse as sp
 import torch
 
 from data_loader import Dataset
+from evaluation.ranking import Factor
+from evaluation.score_sums import ScoreSum
+from evaluator import evaluate_warm, means
 from runtime.sparse_products import times_dense
 from training.choice_of_weights import Weights, chosen_weights
 from training.closed_form import item_weights, low_pass
@@ -18,6 +21,8 @@ log = logging.getLogger("aglrec")
 
 ITEM_POWER = 0.4  # of the graph filter of large catalogues
 WEIGHTS_MAX_ITEMS, SVD_USERS = 25_000, 20_000
+# with a linear_dim of -1: as few of these as lose at most this share of what uncut weights have on valid
+COLUMNS, COLUMNS_COST = (2_048, 4_096), 0.005
 LIKING_L2 = 200.0  # in users; chosen on valid parts of MyAnimeList and of film critics
 LIKING_SHARE = 0.25
 
@@ -84,13 +89,14 @@ def linear_model(
 
     Returns:
         The Linear, on the CPU; decided has the point of one of the grids of item_forms, the share of the common taste
-        that is subtracted, and the valid metric of all that was tried.
+        that is subtracted, the number of columns where linear_dim left it open, and the valid metric of all that was
+        tried.
 
     Source:
         Steck 2020 and Jeunen et al. 2020 for the weights, see item_weights; Shen et al. 2021 for the filter, whose
         ITEM_POWER was chosen on the valid part of Gowalla. Subtracting the common taste is ours.
     """
-    train, rank = dataset.train, min(config["linear_dim"], *dataset.train.shape)
+    train = dataset.train
     if dataset.n_items > WEIGHTS_MAX_ITEMS and chosen:
         log.info(
             f"the linear columns keep item-item weights, as decided for fewer titles; {dataset.n_items:,} of them take "
@@ -99,12 +105,13 @@ def linear_model(
         )
     if dataset.n_items > WEIGHTS_MAX_ITEMS and not chosen:
         counts = np.maximum(np.bincount(train.indices, minlength=dataset.n_items), 1).astype(np.float32)[:, None]
-        _, vectors = low_pass(train, rank)
+        n_columns = config["linear_dim"] if config["linear_dim"] > 0 else COLUMNS[0]
+        _, vectors = low_pass(train, n_columns)
         fixed = max(config["recency"], 0.0)
         found = Linear(vectors * counts**-ITEM_POWER, vectors * counts**ITEM_POWER, 0.5, {}, recency=fixed)
     else:
         liking = liking_weights(dataset) if with_rates and dataset.has_rates else None
-        found = cut(chosen_weights(dataset, item_text, config, chosen), liking, dataset, config["linear_dim"])
+        found = cut(chosen_weights(dataset, item_text, config, chosen), liking, dataset, config)
     outputs = found.outputs
     if item_text is not None:
         length = score_spreads(train, found.inputs)
@@ -134,8 +141,8 @@ def liking_weights(dataset: Dataset, l2: float = LIKING_L2) -> torch.Tensor:
     return item_weights(torch.from_numpy((scores.T @ scores).toarray()), l2)
 
 
-def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, n_columns: int) -> Linear:
-    """Project weights to the directions in which the scores of the users vary the most, n_columns at most.
+def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, config: dict[str, Any]) -> Linear:
+    """Project weights to the directions in which the scores of the users vary the most, linear_dim at most.
 
     The liking gets LIKING_SHARE times as many columns of its own: in common ones each would blur the other.
 
@@ -143,14 +150,50 @@ def cut(weights: Weights, liking: torch.Tensor | None, dataset: Dataset, n_colum
         The Linear, of numpy arrays.
     """
     rows = known_rows(dataset, "valid", recency=weights.recency)
-    inputs, outputs = _projected(rows.collected, weights.collected, n_columns)
+    (inputs, outputs), decided = _columns(weights, rows.collected, dataset, config)
     liked = None
     if liking is not None:
+        n_columns = decided.get("columns", config["linear_dim"])
         of_liking, further = _projected(rows.scores, liking, max(1, round(LIKING_SHARE * n_columns)))
         before, after = inputs.shape[1], of_liking.shape[1]
         liked, inputs = np.pad(of_liking, ((0, 0), (before, 0))), np.pad(inputs, ((0, 0), (0, after)))
         outputs = np.concatenate([outputs, further], axis=1)
-    return Linear(inputs, outputs, 0.0, weights.decided, recency=weights.recency, liking_of_one=liked)
+    return Linear(inputs, outputs, 0.0, decided, recency=weights.recency, liking_of_one=liked)
+
+
+def _columns(
+    weights: Weights, rows: sp.csr_matrix, dataset: Dataset, config: dict[str, Any]
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Project weights to linear_dim columns; where that is -1, to as few of COLUMNS as COLUMNS_COST allows.
+
+    Returns:
+        Inputs and outputs, (n_items, r) each, and what was decided, with "columns" and "columns_tried" where linear_dim
+        left their number open. A number that an earlier run decided stays; without a valid part it is the least.
+    """
+    decided = weights.decided
+    fixed = config["linear_dim"] if config["linear_dim"] > 0 else decided.get("columns", 0)
+    if fixed:
+        return _projected(rows, weights.collected, fixed), decided
+    metric, tried = config["early_stop_metric"], []
+    for n_columns in COLUMNS:
+        found = _projected(rows, weights.collected, n_columns)
+        if n_columns >= min(*rows.shape, COLUMNS[-1]) or not dataset.valid.nnz:
+            break
+        if not tried:
+            tried.append({"columns": 0, **_figure(rows, weights.collected.T, dataset, config)})
+        inputs, outputs = (torch.from_numpy(part) for part in found)
+        tried.append({"columns": n_columns, **_figure(linear_users(inputs, 0.0, rows), outputs, dataset, config)})
+        if tried[-1][metric] >= (1 - COLUMNS_COST) * tried[0][metric]:
+            break
+    return found, {**decided, "columns": n_columns, "columns_tried": tried}
+
+
+def _figure(users: Factor, items: torch.Tensor, dataset: Dataset, config: dict[str, Any]) -> dict[str, float]:
+    """Return the valid metric, by its name, of scores whose factors are (n_users, D) and (n_items, D)."""
+    metric, warm = config["early_stop_metric"], dataset.warm_items
+    scores = ScoreSum({"linear": (users, items[torch.from_numpy(warm)])}, warm, dataset.n_items)
+    found = evaluate_warm(*scores.at({"linear": 1.0}), dataset, "valid", config, metric == "AUC")
+    return {metric: means(found)[metric]}
 
 
 def _projected(rows: sp.csr_matrix, weights: torch.Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:

@@ -62,7 +62,11 @@ def figure(dataset: Dataset, weights: np.ndarray, popularity: float = 0.0) -> fl
     train, warm = dataset.train.toarray().astype(float), dataset.warm_items
     scores, logs = train @ weights, np.log(np.maximum(train.sum(axis=0), 1))
     unit = scores[train.any(axis=1)][:, warm].std(axis=1).mean() / logs[warm].std()
-    scores = torch.from_numpy(scores + popularity * unit * logs).float()
+    return figure_of_scores(dataset, torch.from_numpy(scores + popularity * unit * logs).float())
+
+
+def figure_of_scores(dataset: Dataset, scores: torch.Tensor) -> float:
+    """Measure scores (n_users, n_items) on valid."""
     return means(evaluate(scores, torch.eye(N_ITEMS), dataset.valid, dataset.train, CONFIG, dataset.warm_items))[METRIC]
 
 
@@ -233,6 +237,41 @@ def test_few_columns_are_the_directions_in_which_scores_vary_most() -> None:
     values = np.linalg.svd(even * whole, compute_uv=False)
     assert found.inputs.shape == found.outputs.shape == (N_ITEMS, 3)
     assert np.linalg.norm(even * (scores.numpy() - whole)) == pytest.approx(np.linalg.norm(values[3:]), rel=1e-3)
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(1.0, 2), (-1.0, 4)], ids=["enough", "too few"])
+def test_columns_are_as_many_as_valid_asks_for(cost: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "COLUMNS", (2, 4))
+    monkeypatch.setattr(linear_columns, "COLUMNS_COST", cost)
+    dataset, config = parted(), {**CONFIG, "linear_dim": -1}
+    found = linear_model(dataset, texts(), config)
+    uncut, of_two = found.decided["columns_tried"]
+    two = linear_model(dataset, texts(), {**CONFIG, "linear_dim": 2})
+    scores = linear_users(two.inputs, 0.0, dataset.train) @ two.outputs.T
+    assert uncut == {"columns": 0, METRIC: pytest.approx(figure(dataset, by_hand(dataset, found.decided, texts())))}
+    assert of_two == {"columns": 2, METRIC: pytest.approx(figure_of_scores(dataset, scores))}
+    assert found.decided["columns"] == found.inputs.shape[1] == expected
+    fixed = linear_model(dataset, texts(), {**CONFIG, "linear_dim": expected})
+    assert bytes_of(found)[:3] == bytes_of(fixed)[:3]
+    assert "columns" not in fixed.decided
+
+
+def test_columns_that_cut_nothing_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "COLUMNS", (N_ITEMS, 2 * N_ITEMS))
+    found = linear_model(parted(), None, {**CONFIG, "linear_dim": -1})
+    assert (found.decided["columns"], found.decided["columns_tried"]) == (N_ITEMS, [])
+
+
+def test_a_run_without_a_valid_part_has_the_columns_that_were_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "COLUMNS", (2, 4))
+    monkeypatch.setattr(linear_columns, "COLUMNS_COST", -1.0)
+    config = {**CONFIG, "linear_dim": -1}
+    before = linear_model(parted(), texts(), config)
+    whole = dataclasses.replace(parted(), valid=sp.csr_matrix(parted().valid.shape, dtype=np.float32))
+    again = linear_model(whole, texts(), config, before.decided)
+    assert again.decided == before.decided
+    assert again.inputs.shape == (N_ITEMS, 4)
+    assert linear_model(whole, texts(), config).inputs.shape == (N_ITEMS, 2)
 
 
 # --- users ---

@@ -240,7 +240,10 @@ def test_few_columns_are_the_directions_in_which_scores_vary_most() -> None:
 
 
 @pytest.mark.parametrize(("cost", "expected"), [(1.0, 2), (-1.0, 4)], ids=["enough", "too few"])
-def test_columns_are_as_many_as_valid_asks_for(cost: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_are_as_many_as_valid_asks_for(
+    cost: float, expected: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "aglrec")
     monkeypatch.setattr(linear_columns, "COLUMNS", (2, 4))
     monkeypatch.setattr(linear_columns, "COLUMNS_COST", cost)
     dataset, config = parted(), {**CONFIG, "linear_dim": -1}
@@ -251,6 +254,8 @@ def test_columns_are_as_many_as_valid_asks_for(cost: float, expected: int, monke
     assert uncut == {"columns": 0, METRIC: pytest.approx(figure(dataset, by_hand(dataset, found.decided, texts())))}
     assert of_two == {"columns": 2, METRIC: pytest.approx(figure_of_scores(dataset, scores))}
     assert found.decided["columns"] == found.inputs.shape[1] == expected
+    lost = f"4 linear columns, because half of them lose {1 - of_two[METRIC] / uncut[METRIC]:.1%} of {METRIC} on valid"
+    assert (lost in caplog.text) == (expected == 4)
     fixed = linear_model(dataset, texts(), {**CONFIG, "linear_dim": expected})
     assert bytes_of(found)[:3] == bytes_of(fixed)[:3]
     assert "columns" not in fixed.decided

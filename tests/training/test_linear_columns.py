@@ -202,15 +202,17 @@ def test_how_much_text_counts_does_not_hang_on_the_length_of_the_vectors() -> No
         assert one == pytest.approx(other)
 
 
-def test_it_does_not_look_at_test_parts() -> None:
-    dataset = parted()
+@pytest.mark.parametrize("linear_dim", [64, -1])
+def test_it_does_not_look_at_test_parts(linear_dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_columns, "COLUMNS", (2, 4))
+    dataset, config = parted(), {**CONFIG, "linear_dim": linear_dim}
     empty = ones(np.zeros(dataset.train.shape))
     swapped = dataclasses.replace(dataset, test=dataset.cold_test, cold_test=dataset.test)
     gone = dataclasses.replace(dataset, test=empty, cold_test=empty, seen=sp.csr_matrix(dataset.train + dataset.valid))
-    found = [bytes_of(linear_model(one, texts(), CONFIG)) for one in (dataset, swapped, gone)]
+    found = [bytes_of(linear_model(one, texts(), config)) for one in (dataset, swapped, gone)]
     assert found[0] == found[1] == found[2]
     asked = dataclasses.replace(dataset, valid=dataset.test, test=dataset.valid)
-    assert bytes_of(linear_model(asked, texts(), CONFIG)) != found[0]
+    assert bytes_of(linear_model(asked, texts(), config)) != found[0]
 
 
 def test_without_a_valid_part_nothing_is_chosen() -> None:
